@@ -1,0 +1,1 @@
+"""Interlock: the guarded front door for agent workflows."""

@@ -1,0 +1,101 @@
+-- Signals. Each is one statement: the inbox row and the counter of its execution. Run as interlock_engine.
+
+-- name: signal
+-- $1 execution, $2 tenant, $3 kind, $4 name, $5 payload, $6 dedupe key, $7 sender, $8 expected state, $9 trace id,
+-- $10 runner that may adopt an unowned execution (or null).
+with me as materialized (
+  select runner_id from interlock.journals where runner_id = $10 for key share
+), target as (
+  update interlock.live l
+  set inbox_seq = l.inbox_seq + 1,
+    owner = coalesce(l.owner, (select runner_id from me)),
+    epoch = l.epoch + (l.owner is null and exists (select from me))::int,
+    wake_at = interlock.now()
+  where l.execution_id = $1 and l.tenant_id = $2
+  returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner, l.epoch
+)
+insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, dedupe_key, sent_by,
+  expected_state, trace_id)
+select execution_id, inbox_seq, tenant_id, $3, $4, $5::json, $6, $7, $8, $9 from target
+returning inbox_seq, (select owner from target) as owner;
+
+-- name: find_signal
+select inbox_seq, outcome from interlock.inbox where execution_id = $1 and dedupe_key = $2;
+
+-- name: outcome
+select outcome from interlock.inbox where execution_id = $1 and inbox_seq = $2;
+
+-- name: open_inbox
+-- What is not folded yet, in order, and how far the inbox goes.
+select l.inbox_seq as last_seq, i.inbox_seq, i.kind, i.name, i.payload, i.dedupe_key, i.sent_by, i.expected_state,
+  i.trace_id
+from interlock.live l
+left join interlock.inbox i on i.execution_id = l.execution_id and i.outcome is null and i.inbox_seq > $2
+where l.execution_id = $1
+order by i.inbox_seq;
+
+-- name: decide_approval
+-- The row is the only arbiter. $1 approval, $2 tenant, $3 new status, $4 decision, $5 data, $6 reason, $7 who,
+-- $8 trace id, $9 only if it is due.
+with decided as (
+  update interlock.approvals a
+  set status = $3, decision = $4, data = $5::json, reason = $6, decided_by = $7, decided_at = interlock.now()
+  where a.approval_id = $1 and a.tenant_id = $2 and a.status = 'pending'
+    and (not $9 or a.expires_at <= interlock.now())
+    and ($9 or a.expires_at is null or a.expires_at > interlock.now())
+  returning a.*
+), target as (
+  update interlock.live l set inbox_seq = l.inbox_seq + 1, wake_at = interlock.now()
+  from decided d where l.execution_id = d.execution_id
+  returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner
+)
+insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, payload, sent_by, trace_id)
+select t.execution_id, t.inbox_seq, t.tenant_id, 'decision', json_build_object(
+    'approval_id', d.approval_id, 'task_id', d.task_id, 'status', d.status, 'decision', d.decision, 'data', d.data,
+    'reason', d.reason, 'by', d.decided_by, 'decided_at', d.decided_at, 'on_timeout', d.on_timeout,
+    'default_response', d.default_response),
+  coalesce($7, 'engine'), $8
+from target t join decided d using (execution_id)
+returning execution_id, inbox_seq, (select owner from target) as owner;
+
+-- name: escalate_approval
+-- A due approval goes to other people instead of expiring.
+with moved as (
+  update interlock.approvals a
+  set assignees = a.escalate_to, escalate_to = '{}', on_timeout = 'fail', expires_at = interlock.now() + a.timeout
+  where a.approval_id = $1 and a.tenant_id = $2 and a.status = 'pending' and a.on_timeout = 'escalate'
+    and a.expires_at <= interlock.now()
+  returning a.*
+), target as (
+  update interlock.live l set inbox_seq = l.inbox_seq + 1, wake_at = interlock.now()
+  from moved m where l.execution_id = m.execution_id
+  returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner
+)
+insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, payload, sent_by, trace_id)
+select t.execution_id, t.inbox_seq, t.tenant_id, 'decision', json_build_object(
+    'approval_id', m.approval_id, 'task_id', m.task_id, 'status', 'escalated', 'assignees', m.assignees,
+    'expires_at', m.expires_at),
+  'engine', $3
+from target t join moved m using (execution_id)
+returning execution_id, inbox_seq, (select owner from target) as owner;
+
+-- name: approval
+select a.*, interlock.now() as now from interlock.approvals a where a.approval_id = $1 and a.tenant_id = $2;
+
+-- name: cancel_tree
+-- One inbox row for the execution and for each of its living descendants, in the order of their ids.
+with recursive tree as (
+  select execution_id from interlock.executions where execution_id = $1 and tenant_id = $2
+  union
+  select x.execution_id from interlock.executions x join tree t on x.parent_id = t.execution_id
+), locked as (
+  select l.execution_id from interlock.live l where l.execution_id in (select execution_id from tree)
+  order by l.execution_id for update
+), target as (
+  update interlock.live l set inbox_seq = l.inbox_seq + 1, wake_at = interlock.now()
+  from locked where l.execution_id = locked.execution_id
+  returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner
+)
+insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, payload, sent_by, trace_id)
+select execution_id, inbox_seq, tenant_id, 'cancel', $3::json, $4, $5 from target
+returning execution_id, inbox_seq, (select t.owner from target t where t.execution_id = inbox.execution_id) as owner;

@@ -1,0 +1,38 @@
+-- The record of applied migrations. Run as the owner.
+
+-- name: wait_for_turn
+-- Held by the session: of two migrators one waits.
+select pg_advisory_lock(7305, 0);
+
+-- name: has_record
+select to_regclass('interlock.migrations') is not null;
+
+-- name: make_record
+-- Only the owner sees the record; everybody who may enter the schema may ask for the version alone.
+create schema if not exists interlock;
+revoke all on schema interlock from public;
+create table interlock.migrations (
+  number int primary key,
+  name text not null,
+  checksum text not null,
+  applied_at timestamptz not null default clock_timestamp()
+);
+revoke all on interlock.migrations from public;
+alter table interlock.migrations enable row level security;
+alter table interlock.migrations force row level security;
+create policy owner_only on interlock.migrations to current_user using (true) with check (true);
+create function interlock.schema_version() returns int language sql stable security definer
+set search_path = '' as $$ select coalesce(max(number), 0) from interlock.migrations $$;
+
+-- name: applied
+select number, name, checksum from interlock.migrations order by number;
+
+-- name: record
+insert into interlock.migrations (number, name, checksum) values ($1, $2, $3);
+
+-- name: set_server_role
+select set_config('interlock.server_role', $1, true);
+
+-- name: server_role
+select rolcanlogin as can_login, rolsuper or rolbypassrls as is_unbound, rolname = current_user as is_owner
+from pg_roles where rolname = $1;

@@ -1,0 +1,107 @@
+"""Requests to change an execution. The engine answers each with events, or refuses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.events import ArtifactRef, Failure
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all commands."""
+
+
+class Advance(Command):
+    """Do whatever is due: ready tasks, timers, retries, tasks whose attempt was lost."""
+
+
+class TaskSucceeded(Command):
+    """An attempt brought a result. Late or repeated results are dropped."""
+
+    task_id: str
+    attempt: int
+    output: Any = None
+    port: str = "result"
+    blackboard: dict[str, Any] = {}
+    artifacts: tuple[ArtifactRef, ...] = ()
+    raised: tuple[str, ...] = ()
+    ui_schema: Any = None
+    needs_input: bool = False
+    duration_ms: int = 0
+
+
+class TaskErred(Command):
+    """An attempt failed with an error of the task itself."""
+
+    task_id: str
+    attempt: int
+    error: Failure
+
+
+class AttemptLost(Command):
+    """Runner, host or network of an attempt was lost; ``crashed`` if an isolated child died running it alone."""
+
+    task_id: str
+    attempt: int
+    crashed: bool = False
+
+
+class TaskReported(Command):
+    """A running attempt reports progress."""
+
+    task_id: str
+    attempt: int
+    progress: float | None = None
+    message: str = ""
+    data: Any = None
+
+
+class TaskSuspended(Command):
+    """An attempt answered with an intent: wait until a time, a signal or a callback, or ask a person."""
+
+    task_id: str
+    attempt: int
+    waits_for: str  # timer, signal, callback, approval
+    name: str = ""
+    wake_at: datetime | None = None
+    approval: dict[str, Any] | None = None
+
+
+class SignalKind(StrEnum):
+    """What an inbox row asks for."""
+
+    EVENT = "event"
+    DECISION = "decision"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    CHILD_ENDED = "child_ended"
+    BLACKBOARD = "blackboard"
+
+
+class Signal(Command):
+    """Input from outside, in the order of the execution's inbox."""
+
+    inbox_seq: int
+    kind: SignalKind
+    name: str = ""
+    payload: Any = None
+    by: str = ""
+    signal_id: str = ""
+    trace_id: str = ""
+    expected_state: str | None = None
+
+
+class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
+    """A sub-workflow's execution, to be started in the same entry as its parent's event."""
+
+    execution_id: UUID
+    parent_task_id: str
+    workflow: str  # id or name of the workflow
+    input: Any = None

@@ -1,0 +1,1 @@
+"""Flows: finite-state machines moved by signals and node results."""

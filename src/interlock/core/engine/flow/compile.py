@@ -1,0 +1,109 @@
+"""From a flow's definition to a program's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from interlock.core.engine.expressions import Expression, Template, compile_template, parse
+from interlock.core.engine.graph.compile import compile_expressions
+from interlock.core.node_type import NodeType
+from interlock.core.workflow import FlowDefinition, RetryPolicy, StateTimer, TransitionDefinition
+
+DEFAULT_RETRY = RetryPolicy(max_attempts=3)
+
+
+class Transition:
+    """One way out of a flow state (several sources: a join)."""
+
+    __slots__ = ("event", "fan_in", "index", "source", "target", "when")
+
+    def __init__(self, index: int, definition: TransitionDefinition) -> None:
+        self.index = index
+        self.source = definition.source
+        self.event = definition.event
+        self.target = definition.target
+        self.fan_in = definition.fan_in
+        self.when: Expression | None = parse(definition.when) if definition.when else None
+
+
+class FlowState:
+    """A flow state, compiled."""
+
+    __slots__ = (
+        "deadline",
+        "expressions",
+        "is_terminal",
+        "joins",
+        "name",
+        "node",
+        "out",
+        "parameters",
+        "retry",
+        "template",
+        "timer",
+        "user_input",
+    )
+
+    def __init__(self, name: str, definition: FlowDefinition, catalogue: Mapping[str, NodeType]) -> None:
+        self.name = name
+        node = definition.nodes.get(name)
+        self.node: NodeType | None = catalogue[node] if node is not None else None
+        self.parameters: dict[str, Any] = definition.parameters.get(name, {})
+        hidden = self.node.expressions if self.node is not None else frozenset()
+        self.expressions = compile_expressions(self.node, self.parameters) if self.node is not None else []
+        self.template: Template = compile_template(
+            {key: value for key, value in self.parameters.items() if key not in hidden}
+        )
+        self.retry = definition.retry.get(name, DEFAULT_RETRY)
+        self.deadline: float | None = definition.timeouts.get(name)
+        self.timer: StateTimer | None = definition.timers.get(name)
+        self.user_input = name in definition.user_input_states
+        self.is_terminal = False
+        self.out: dict[str, list[Transition]] = {}
+        self.joins: list[Transition] = []
+
+
+class CompiledFlow:
+    """All flow states with their ways out."""
+
+    def __init__(self, definition: FlowDefinition, catalogue: Mapping[str, NodeType]) -> None:
+        self.initial_state = definition.initial_state
+        self.states = {name: FlowState(name, definition, catalogue) for name in definition.states}
+        self.names = {name: name for name in definition.states}
+        for index, defined in enumerate(definition.transitions):
+            self._add(Transition(index, defined))
+        for name in terminal_states(definition):
+            self.states[name].is_terminal = True
+        self.children = frozenset(
+            str(state.parameters.get("workflow"))
+            for state in self.states.values()
+            if state.node is not None and state.node.name == "subworkflow"
+        )
+
+    def _add(self, transition: Transition) -> None:
+        for source in transition.source:
+            state = self.states[source]
+            if transition.fan_in:
+                state.joins.append(transition)
+            else:
+                state.out.setdefault(transition.event, []).append(transition)
+
+    def valid_events(self, active: list[str]) -> tuple[str, ...]:
+        """The events that move the flow from one of these states, in the order of its definition."""
+        return tuple(dict.fromkeys(event for name in active for event in self.states[name].out))
+
+
+def terminal_states(definition: FlowDefinition) -> tuple[str, ...]:
+    """As declared; else the last state and every state with no exit, no node and no user input."""
+    if definition.terminal_states:
+        return definition.terminal_states
+    with_exit = {source for transition in definition.transitions for source in transition.source}
+    with_exit.update(definition.timers)
+    dull = [
+        name
+        for name in definition.states
+        if name not in with_exit and name not in definition.nodes and name not in definition.user_input_states
+    ]
+    last = definition.states[-1]
+    return tuple(dict.fromkeys([*dull, *([last] if last not in with_exit else [])]))

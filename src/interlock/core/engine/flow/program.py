@@ -1,0 +1,235 @@
+"""A flow as a program: ties the compiled flow to the answers the kernel asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from interlock.core.commands import Signal, TaskSucceeded
+from interlock.core.engine.expressions import ExpressionError
+from interlock.core.engine.flow.compile import CompiledFlow
+from interlock.core.engine.flow.move import advance, choose, complete, give_up, move, start_node, take
+from interlock.core.engine.turn import Turn
+from interlock.core.errors import InterlockError, conflict, rule_broken
+from interlock.core.events import (
+    ExecutionCancelled,
+    ExecutionPaused,
+    ExecutionResumed,
+    ExecutionStarted,
+    FlowEventRaised,
+    FlowTransitioned,
+    SignalReceived,
+    TaskFailed,
+    TaskInputRequested,
+    TaskSkipped,
+)
+from interlock.core.execution import Execution, Task, WaitingReason
+from interlock.core.node_type import NodeType
+from interlock.core.workflow import FlowDefinition, RetryPolicy
+
+_PAUSES = frozenset({"PAUSE", "SESSION_PAUSE"})
+_RESUMES = frozenset({"RESUME", "SESSION_RESUME"})
+_ABORTS = frozenset({"ABORT", "SESSION_ABORT"})
+CONTROL_EVENTS = ("PAUSE", "RESUME", "ABORT", "RETRY")
+_TIMER = "state:"
+
+
+class FlowProgram:
+    """A compiled flow version; see ``engine.program.Program`` for what each answer is for."""
+
+    kind = "flow"
+
+    def __init__(self, definition: FlowDefinition, catalogue: Mapping[str, NodeType]) -> None:
+        self.flow = CompiledFlow(definition, catalogue)
+
+    def node_type(self, node_id: str) -> NodeType:
+        node = self.flow.states[node_id].node
+        if node is None:
+            raise KeyError(node_id)
+        return node
+
+    def retry_policy(self, node_id: str) -> RetryPolicy:
+        return self.flow.states[node_id].retry
+
+    def attempt_timeout(self, node_id: str) -> float:
+        return self.flow.states[node_id].deadline or self.node_type(node_id).default_timeout
+
+    def children(self) -> frozenset[str]:
+        return self.flow.children
+
+    def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None:
+        self._enter(execution, (event.start_at or self.flow.initial_state,), at)
+
+    def on_task_started(self, execution: Execution, task: Task) -> None:
+        if task.node_id in execution.entering:
+            execution.entering.remove(task.node_id)
+        asking = execution.asked.pop(task.node_id, None)
+        if asking is not None:
+            execution.tasks.pop(asking, None)
+        execution.visits[task.node_id] = execution.visits.get(task.node_id, 0) + 1
+
+    def on_task_completed(
+        self, execution: Execution, task: Task, port: str, output: Any, dead: tuple[int, ...]
+    ) -> None:
+        execution.outputs.pop(task.node_id, None)  # the newest result comes last
+        execution.outputs[task.node_id] = (port, output)
+        for join in self.flow.states[task.node_id].joins:
+            done = execution.joined.setdefault(join.index, [])
+            if task.node_id not in done:
+                done.append(task.node_id)
+
+    def on_task_failed(self, execution: Execution, task: Task, event: TaskFailed) -> None:
+        execution.failed.append(task.task_id)
+        execution.last_failed = task.node_id
+
+    def on_input_requested(self, execution: Execution, task: Task, event: TaskInputRequested) -> None:
+        execution.asked[task.node_id] = task.task_id
+
+    def on_signal(self, execution: Execution, event: SignalReceived) -> None:
+        execution.payload = event.payload
+        execution.chain = 0
+
+    def on_flow_event(self, execution: Execution, event: FlowEventRaised) -> None:
+        if not event.task_id:  # a timer: the flow had been at rest
+            execution.chain = 0
+            execution.timers.pop(_TIMER + event.flow_state, None)
+
+    def on_transition(self, execution: Execution, event: FlowTransitioned, at: datetime) -> None:
+        execution.chain += 1
+        for name in event.source:
+            self._leave(execution, name)
+        for join in {join.index for name in event.source for join in self.flow.states[name].joins}:
+            execution.joined.pop(join, None)
+        self._enter(execution, event.target, at)
+
+    def on_task_skipped(self, execution: Execution, event: TaskSkipped) -> None:
+        raise TypeError("a flow has no event task.skipped")
+
+    def _leave(self, execution: Execution, name: str) -> None:
+        execution.active.remove(name)
+        execution.timers.pop(_TIMER + name, None)
+        execution.asked.pop(name, None)
+        if name in execution.entering:
+            execution.entering.remove(name)
+        for task in [task for task in execution.tasks.values() if task.node_id == name]:
+            execution.drop_task(task)
+
+    def _enter(self, execution: Execution, names: tuple[str, ...], at: datetime) -> None:
+        for name in names:
+            state = self.flow.states[name]
+            if name not in execution.active:
+                execution.active.append(name)
+            if state.node is not None:
+                execution.entering.append(name)
+            if state.timer is not None:
+                execution.timers[_TIMER + name] = at + timedelta(seconds=state.timer.after)
+
+    def advance(self, turn: Turn) -> None:
+        advance(self.flow, turn)
+
+    def complete(self, turn: Turn, task: Task, outcome: TaskSucceeded) -> None:
+        complete(self.flow, turn, task, outcome)
+
+    def failed_event(self, turn: Turn, task: Task, event: TaskFailed) -> TaskFailed:
+        return event
+
+    def give_up(self, turn: Turn, task: Task, failed: TaskFailed) -> None:
+        give_up(self.flow, turn, task, failed.error)
+
+    def wake(self, turn: Turn, timer: str) -> None:
+        """A state's timer raises its event; a waiting node completes."""
+        if not timer.startswith(_TIMER):
+            task = turn.execution.tasks[timer]
+            result = {"waited_until": task.wake_at.isoformat() if task.wake_at else None}
+            complete(self.flow, turn, task, TaskSucceeded(task_id=timer, attempt=task.attempt, output=result))
+            return
+        state = self.flow.states[timer.removeprefix(_TIMER)]
+        if state.timer is None:
+            return
+        transition = choose(self.flow, turn, state, state.timer.event)
+        turn.emit(FlowEventRaised(flow_state=state.name, event=state.timer.event))
+        if transition is not None:
+            take(self.flow, turn, transition, state.name, state.timer.event)
+
+    def signal(self, turn: Turn, signal: Signal) -> None:
+        """Move by an outside event, or refuse it: a signal without a transition is no event."""
+        execution, name = turn.execution, signal.name.upper()
+        if signal.expected_state is not None and signal.expected_state not in execution.active:
+            turn.refusal = conflict(
+                "STATE_CONFLICT", f"The flow is not in state {signal.expected_state!r}", **self._where(execution)
+            )
+            return
+        try:
+            found = [
+                (state, transition)
+                for state in map(self.flow.states.__getitem__, execution.active)
+                if (transition := choose(self.flow, turn, state, name)) is not None
+            ]
+        except ExpressionError as error:
+            turn.refusal = error
+            return
+        if not found and self._control(turn, signal, name):
+            return
+        if execution.is_paused:
+            turn.refusal = conflict("SESSION_PAUSED", "The execution is paused; resume it first")
+        elif found:
+            state, transition = found[0]
+            turn.emit(_received(signal, name))
+            take(self.flow, turn, transition, state.name, name)
+        elif name in ("USER_INPUT", "USER_MODIFY") and execution.asked:
+            turn.emit(_received(signal, name))
+            changes = signal.payload if isinstance(signal.payload, dict) else {}
+            start_node(self.flow, turn, self.flow.states[next(iter(execution.asked))], changes)
+        else:
+            turn.refusal = self._no_transition(execution, name)
+
+    def _control(self, turn: Turn, signal: Signal, name: str) -> bool:
+        """Events every flow understands even if it does not name them."""
+        execution = turn.execution
+        if name in _PAUSES:
+            if not execution.is_paused:
+                turn.emit(ExecutionPaused(reason="signal", by=signal.by))
+        elif name in _RESUMES:
+            if execution.is_paused:
+                turn.emit(ExecutionResumed(reason="signal", by=signal.by))
+        elif name in _ABORTS:
+            turn.emit(_received(signal, "ABORT"))
+            turn.emit(ExecutionCancelled(reason="signal", by=signal.by))
+        elif name == "RETRY" and execution.last_failed is not None:
+            self.retry(turn, signal)
+        else:
+            return False
+        return True
+
+    def retry(self, turn: Turn, signal: Signal) -> None:
+        """Enter the state whose node failed last once more."""
+        failed = turn.execution.last_failed
+        if failed is None:
+            turn.refusal = self._no_transition(turn.execution, "RETRY")
+            return
+        turn.emit(_received(signal, "RETRY"))
+        move(self.flow, turn, tuple(turn.execution.active), (failed,), "RETRY")
+
+    def resting_reason(self, execution: Execution) -> WaitingReason | None:
+        if execution.asked or any(self.flow.states[name].user_input for name in execution.active):
+            return WaitingReason.INPUT
+        return WaitingReason.TIMER if execution.timers else WaitingReason.SIGNAL
+
+    def _no_transition(self, execution: Execution, name: str) -> InterlockError:
+        where = self._where(execution)
+        return rule_broken(
+            "INVALID_TRANSITION", f"No transition from state '{where['current_state']}' on event '{name}'", **where
+        )
+
+    def _where(self, execution: Execution) -> dict[str, Any]:
+        return {
+            "current_state": execution.active[0] if execution.active else None,
+            "active_states": list(execution.active),
+            "valid_events": list(self.flow.valid_events(execution.active)),
+            "tick": execution.seq,
+        }
+
+
+def _received(signal: Signal, name: str) -> SignalReceived:
+    return SignalReceived(name=name, payload=signal.payload, by=signal.by, signal_id=signal.signal_id)

@@ -1,0 +1,1 @@
+"""Graphs: nodes joined by connections, run as their inputs become ready."""

@@ -1,0 +1,92 @@
+"""When a failed task is tried again: the engine is the one retry authority."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from interlock.core.engine.turn import Turn
+from interlock.core.events import Failure, TaskFailed, TaskStarted
+from interlock.core.execution import Task
+from interlock.core.workflow import RetryPolicy
+
+MAX_CRASHES = 3
+"""Deaths of an isolated child before the task is quarantined."""
+INLINE_LOSSES = 2
+"""Lost inline attempts after which the next one runs alone in the process pool."""
+
+
+def fail_attempt(turn: Turn, task: Task, error: Failure) -> None:
+    """Record a failed attempt: another one later if the policy allows it, else the end of the task."""
+    policy = turn.execution.program.retry_policy(task.node_id)
+    retry_at = _retry_at(turn, task, policy, error)
+    if retry_at is not None:
+        turn.emit(
+            TaskFailed(
+                task_id=task.task_id,
+                node_id=task.node_id,
+                attempt=task.attempt,
+                error=error,
+                will_retry=True,
+                retry_at=retry_at,
+            )
+        )
+        return
+    fail_task(turn, task, error)
+
+
+def fail_task(turn: Turn, task: Task, error: Failure, *, quarantined: bool = False) -> None:
+    """Record that the task is over without a result, and do what its workflow says then."""
+    program = turn.execution.program
+    failed = program.failed_event(
+        turn,
+        task,
+        TaskFailed(
+            task_id=task.task_id, node_id=task.node_id, attempt=task.attempt, error=error, quarantined=quarantined
+        ),
+    )
+    turn.emit(failed)
+    program.give_up(turn, task, failed)
+
+
+def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
+    """Start the next attempt of a task with the input and the effect key it had."""
+    losses = task.losses + (replaces == "lost")
+    turn.emit(
+        TaskStarted(
+            task_id=task.task_id,
+            node_id=task.node_id,
+            attempt=task.attempt + 1,
+            replaces=replaces,
+            isolated=task.isolated or losses >= INLINE_LOSSES,
+        )
+    )
+
+
+def replace_lost(turn: Turn, task: Task, *, crashed: bool) -> None:
+    """A lost attempt uses up no retry; only deaths of its own child count towards quarantine."""
+    if crashed and task.crashes + 1 >= MAX_CRASHES:
+        reason = f"its process died {MAX_CRASHES} times while running this task alone"
+        fail_task(turn, task, Failure(code="TASK_QUARANTINED", message=f"Quarantined: {reason}"), quarantined=True)
+    elif not crashed and turn.execution.program.node_type(task.node_id).on_lost == "unknown":
+        fail_task(turn, task, Failure(code="OUTCOME_UNKNOWN", message="The attempt was lost; its effect is unknown"))
+    else:
+        start_again(turn, task, replaces="crashed" if crashed else "lost")
+
+
+def backoff(policy: RetryPolicy, failures: int, execution_id: UUID, task_id: str) -> timedelta:
+    """The wait before the next attempt. The jitter is derived from the task, so that replay finds the same."""
+    seconds = min(policy.max_backoff, policy.backoff * policy.factor**failures)
+    if policy.jitter:
+        digest = hashlib.blake2b(f"{execution_id}/{task_id}/{failures}".encode(), digest_size=4).digest()
+        seconds *= 1 - int.from_bytes(digest, "big") / 2**33
+    return timedelta(seconds=seconds)
+
+
+def _retry_at(turn: Turn, task: Task, policy: RetryPolicy, error: Failure) -> datetime | None:
+    wanted = error.code in policy.retry_on if policy.retry_on else error.retryable
+    if not wanted or task.failures + 1 >= policy.max_attempts:
+        return None
+    retry_at = turn.now + backoff(policy, task.failures, turn.execution.execution_id, task.task_id)
+    return None if task.deadline_at is not None and retry_at >= task.deadline_at else retry_at

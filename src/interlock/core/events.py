@@ -1,0 +1,318 @@
+"""The one catalogue of events: everything that can happen to an execution, as immutable numbered facts.
+
+An event is stored as ``(execution_id, seq, type, data, at, trace_id)``. ``seq`` starts at 1 and has no gaps.
+Bookkeeping (claims, parking, takeovers, hints) is never an event. Doors render each event as one frame of
+their own; ``docs/reference/events.md`` says how.
+
+Adding a kind: a class here and a branch in ``evolve``. Fields may be added with a default, never removed or
+given another meaning; what cannot be said so gets a new type and a higher ``FORMAT``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import msgspec
+
+FORMAT = 1
+"""Version of the event format written by this code. A runner claims only executions of a format it knows."""
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a task or an execution failed: a stable code and a message that is safe to show."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    node_id: str | None = None
+    task_id: str | None = None
+    details: dict[str, Any] = {}
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The task of another execution that waits for this one."""
+
+    execution_id: UUID
+    task_id: str
+
+
+class ArtifactRef(msgspec.Struct, frozen=True):
+    """A named output file, stored as a blob. ``size`` is bytes, ``sha256`` lower-case hex."""
+
+    name: str
+    size: int
+    sha256: str
+    content_type: str = "application/octet-stream"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all events. ``type`` is the stored, dotted name."""
+
+    type: ClassVar[str] = ""
+
+
+class ExecutionStarted(Event):
+    """The execution exists and is durable. Always seq 1."""
+
+    type: ClassVar[str] = "execution.started"
+    workflow_id: UUID | None
+    version_id: UUID
+    kind: str
+    input: Any = None
+    mode: str = "manual"  # manual, webhook, schedule, event, subworkflow, retry
+    started_by: str = ""
+    parent: Parent | None = None
+    inherited_from: UUID | None = None
+    start_at: str | None = None  # a flow state or graph node to begin at
+    blackboard: dict[str, Any] = {}
+    deadline_at: datetime | None = None
+
+
+class ExecutionPaused(Event):
+    """No new task starts until resumed; running attempts may finish."""
+
+    type: ClassVar[str] = "execution.paused"
+    reason: str = ""
+    by: str = ""
+
+
+class ExecutionResumed(Event):
+    type: ClassVar[str] = "execution.resumed"
+    reason: str = ""
+    by: str = ""
+
+
+class ExecutionSucceeded(Event):
+    """Terminal."""
+
+    type: ClassVar[str] = "execution.succeeded"
+    output: Any = None
+
+
+class ExecutionFailed(Event):
+    """Terminal."""
+
+    type: ClassVar[str] = "execution.failed"
+    error: Failure
+    failed: tuple[str, ...] = ()  # task ids
+    skipped: tuple[str, ...] = ()
+
+
+class ExecutionCancelled(Event):
+    """Terminal."""
+
+    type: ClassVar[str] = "execution.cancelled"
+    reason: str = ""
+    by: str = ""
+
+
+class TaskStarted(Event):
+    """An attempt of a task begins with exactly this input (recorded, so replay evaluates nothing again).
+
+    ``input`` is given with the first attempt only; later attempts have the same. ``wake_at`` is when a waiting
+    kernel task wakes by itself, ``deadline_at`` when the task is given up, ``child_id`` the sub-workflow's
+    execution.
+    """
+
+    type: ClassVar[str] = "task.started"
+    task_id: str
+    node_id: str
+    attempt: int = 1
+    input: Any = None
+    waits_for: str | None = None
+    wake_at: datetime | None = None
+    deadline_at: datetime | None = None
+    child_id: UUID | None = None
+    replaces: str = ""  # "lost": the attempt before was lost; "crashed": its own child process died
+    isolated: bool = False  # runs alone in a child process, because inline attempts were lost
+
+
+class TaskProgressed(Event):
+    """A long task says how far it is, ``progress`` from 0 to 1."""
+
+    type: ClassVar[str] = "task.progressed"
+    task_id: str
+    node_id: str
+    progress: float | None = None
+    message: str = ""
+    data: Any = None
+
+
+class TaskCompleted(Event):
+    """A task's result, recorded exactly once. ``dead`` lists connections whose condition did not hold."""
+
+    type: ClassVar[str] = "task.completed"
+    task_id: str
+    node_id: str
+    output: Any = None
+    port: str = "result"
+    dead: tuple[int, ...] = ()
+    blackboard: dict[str, Any] = {}
+    artifacts: tuple[ArtifactRef, ...] = ()
+    raised: tuple[str, ...] = ()  # events a node asks its flow to raise, best first
+    ui_schema: Any = None
+    duration_ms: int = 0
+
+
+class TaskFailed(Event):
+    """An attempt failed. Without ``will_retry`` the task is over; ``continues`` says its branch goes on."""
+
+    type: ClassVar[str] = "task.failed"
+    task_id: str
+    node_id: str
+    attempt: int
+    error: Failure
+    will_retry: bool = False
+    retry_at: datetime | None = None
+    dead: tuple[int, ...] = ()
+    quarantined: bool = False
+
+
+class TaskSkipped(Event):
+    """No live connection reaches the node, so it will not run."""
+
+    type: ClassVar[str] = "task.skipped"
+    task_id: str
+    node_id: str
+    reason: str = ""
+
+
+class TaskInputRequested(Event):
+    """A node of a flow asks its user for input; ``ui_schema`` describes the form."""
+
+    type: ClassVar[str] = "task.input_requested"
+    task_id: str
+    node_id: str
+    ui_schema: Any = None
+    output: Any = None
+    blackboard: dict[str, Any] = {}
+
+
+class TaskWaiting(Event):
+    """A task answered with an intent: it rests until the time, the signal or the person it named."""
+
+    type: ClassVar[str] = "task.waiting"
+    task_id: str
+    node_id: str
+    waits_for: str  # timer, signal, callback, approval
+    name: str = ""
+    wake_at: datetime | None = None
+
+
+class ApprovalRequested(Event):
+    """A durable question to a person holds a task."""
+
+    type: ClassVar[str] = "approval.requested"
+    approval_id: UUID
+    task_id: str
+    node_id: str
+    kind: str = "node"
+    interaction_type: str = "approval"
+    title: str = ""
+    description: str = ""
+    request: Any = None
+    fields: list[dict[str, Any]] = []
+    options: list[str] = []
+    assignees: list[str] = []
+    priority: str = "normal"
+    reason_required: bool = False
+    forbid_requester: bool = False
+    expires_at: datetime | None = None
+    on_timeout: str = "fail"  # fail, continue, default_response, escalate
+    default_response: Any = None
+    escalate_to: list[str] = []
+
+
+class ApprovalDecided(Event):
+    """The approval's row was decided; this event follows from the inbox."""
+
+    type: ClassVar[str] = "approval.decided"
+    approval_id: UUID
+    task_id: str
+    node_id: str
+    status: str  # approved, denied, expired
+    decision: str = ""
+    data: Any = None
+    reason: str = ""
+    by: str = ""
+
+
+class ApprovalEscalated(Event):
+    """Nobody answered in time: other people may decide now, until a new deadline."""
+
+    type: ClassVar[str] = "approval.escalated"
+    approval_id: UUID
+    task_id: str
+    node_id: str
+    assignees: list[str] = []
+    expires_at: datetime | None = None
+
+
+class SignalReceived(Event):
+    """Input from outside was accepted. A graph keeps it until somebody waits for it."""
+
+    type: ClassVar[str] = "signal.received"
+    name: str
+    payload: Any = None
+    by: str = ""
+    signal_id: str = ""
+
+
+class BlackboardWritten(Event):
+    """A value of the blackboard was set from outside."""
+
+    type: ClassVar[str] = "blackboard.written"
+    key: str
+    value: Any = None
+    by: str = ""
+
+
+class FlowEventRaised(Event):
+    """A node result or a timer became an event of the flow."""
+
+    type: ClassVar[str] = "flow.event_raised"
+    flow_state: str
+    event: str
+    task_id: str = ""
+
+
+class FlowTransitioned(Event):
+    """The flow moved. ``active`` lists the flow states that are active now."""
+
+    type: ClassVar[str] = "flow.transitioned"
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    event: str
+    active: tuple[str, ...]
+    valid_events: tuple[str, ...] = ()
+    rests: str = ""  # user, timer, event, end or "" while a node runs
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event in its place in the log. ``at`` is aware UTC."""
+
+    seq: int
+    at: datetime
+    trace_id: str
+    event: Event
+
+
+EVENT_TYPES: dict[str, type[Event]] = {cls.type: cls for cls in Event.__subclasses__()}
+"""Every stored type name and its class."""
+
+TERMINAL: frozenset[type[Event]] = frozenset({ExecutionSucceeded, ExecutionFailed, ExecutionCancelled})
+
+_encoder = msgspec.json.Encoder()
+_decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_TYPES.items()}
+
+
+def encode_data(event: Event) -> bytes:
+    """The event's data as JSON; its type name is stored beside it."""
+    return _encoder.encode(event)
+
+
+def decode_event(type_name: str, data: bytes | str) -> Event:
+    """The event of a stored row. Raises KeyError for a type this code does not know."""
+    return _decoders[type_name].decode(data)

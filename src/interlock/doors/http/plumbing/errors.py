@@ -1,0 +1,85 @@
+"""From an error to a status. The doors only choose the words around it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.plumbing.operation import Door, Refusal
+from interlock.doors.http.plumbing.replies import NO_STORE, Headers, JsonReply
+
+STATUS: dict[ErrorKind, int] = {
+    ErrorKind.INVALID: 400,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.DENIED: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.GONE: 410,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.MISMATCH: 422,
+    ErrorKind.PRECONDITION: 409,
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.UNSUPPORTED_MEDIA: 415,
+    ErrorKind.LIMITED: 429,
+    ErrorKind.EXTERNAL: 502,
+    ErrorKind.UNAVAILABLE: 503,
+    ErrorKind.TIMEOUT: 504,
+    ErrorKind.INTERNAL: 500,
+}
+"""The status of each kind; a broken rule (``RULE``) has the status its door says."""
+
+_STATE_CODES = frozenset({"INVALID_TRANSITION"})
+_TITLES = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    421: "Misdirected Request",
+    500: "Internal Server Error",
+}
+
+
+def status_of(error: InterlockError, door: Door) -> int:
+    """The HTTP status of an error at a door."""
+    if error.kind is ErrorKind.RULE:
+        return 422 if error.code in _STATE_CODES else door.rule_status
+    return STATUS[error.kind]
+
+
+def unexpected() -> InterlockError:
+    """What a caller is told of a failure that nobody foresaw: nothing but its code, and the trace id beside it."""
+    return InterlockError(
+        ErrorKind.INTERNAL, "INTERNAL_SERVER_ERROR", "The server failed to answer this call; its trace id says where"
+    )
+
+
+def problem(refusal: Refusal) -> dict[str, Any]:
+    """The envelope of paths without a door (RFC 9457)."""
+    error = refusal.error
+    return {
+        "type": "about:blank",
+        "title": _TITLES.get(refusal.status, error.code),
+        "status": refusal.status,
+        "detail": error.message,
+        "code": error.code,
+        "trace_id": refusal.trace_id,
+        **({"details": error.details} if error.details else {}),
+    }
+
+
+def refuse(refusal: Refusal, door: Door, headers: Headers = ()) -> JsonReply:
+    """The door's answer to a refused request."""
+    error = refusal.error
+    extra: list[tuple[bytes, bytes]] = []
+    if error.retry_after is not None:
+        extra.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        extra.append((b"www-authenticate", b"Bearer"))
+    if error.kind is ErrorKind.TOO_LARGE:
+        extra.append((b"connection", b"close"))  # whatever else comes of that body is not worth reading
+    return JsonReply(
+        door.envelope(refusal),
+        status=refusal.status,
+        headers=(*NO_STORE, *extra, *headers),
+        media_type=door.media_type,
+    )

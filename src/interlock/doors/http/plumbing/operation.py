@@ -1,0 +1,163 @@
+"""One operation, declared once as data: its route, policy, validation and documentation all come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from interlock.core.errors import InterlockError
+from interlock.core.principal import Principal
+from interlock.services.bundle import Services
+
+if TYPE_CHECKING:
+    from interlock.doors.http.plumbing.context import Context
+    from interlock.doors.http.plumbing.trace import Exchange
+
+Body = TypeVar("Body")
+Query = TypeVar("Query")
+
+ANONYMOUS = Principal(subject="anonymous", tenant_id="", scopes=frozenset(), kind="anonymous")
+"""Who calls an open operation. It holds no scope, so no service does anything for it."""
+
+
+class Policy(StrEnum):
+    """Who may call an operation."""
+
+    OPEN = "open"  # everybody; a credential is not looked at
+    OPTIONAL = "optional"  # everybody; a credential that is present must be valid
+    LOCAL = "local"  # everybody in local mode, else a user with the scope
+    USER = "user"  # a user with the scope
+
+
+class Reply(Protocol):
+    """An answer that can be sent once."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+class Call(Generic[Body, Query]):
+    """One call of an operation, checked: the principal holds the scope, body and query have their types."""
+
+    __slots__ = ("body", "context", "exchange", "operation", "path", "principal", "query", "raw_body", "scope")
+
+    def __init__(
+        self,
+        operation: Operation,
+        context: Context,
+        exchange: Exchange,
+        scope: Scope,
+        principal: Principal,
+        path: dict[str, str],
+        query: Query,
+        body: Body,
+        raw_body: bytes,
+    ) -> None:
+        self.operation = operation
+        self.context = context
+        self.exchange = exchange
+        self.scope = scope
+        self.principal = principal
+        self.path = path
+        self.query = query
+        self.body = body
+        self.raw_body = raw_body
+
+    @property
+    def services(self) -> Services:
+        return self.context.services
+
+    @property
+    def trace_id(self) -> str:
+        return self.exchange.trace_id
+
+    @property
+    def request_id(self) -> str:
+        return self.exchange.request_id
+
+    @property
+    def prefix(self) -> str:
+        """The prefix this request came by; links in the answer use it."""
+        return self.operation.door.prefix_of(self.exchange.path)
+
+    def header(self, name: str) -> str | None:
+        """A header of the request by its lower-case name."""
+        value = self.exchange.headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Everything a door's envelope may show of a refused request. ``timestamp`` is RFC 3339 UTC."""
+
+    error: InterlockError
+    status: int
+    path: str
+    method: str
+    request_id: str
+    trace_id: str
+    timestamp: str
+
+
+Envelope = Callable[[Refusal], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One public vocabulary: where its paths begin, how it words a refusal, what a broken rule answers."""
+
+    name: str
+    prefixes: tuple[str, ...]
+    envelope: Envelope
+    rule_status: int = 422
+    media_type: str = "application/json"
+
+    def prefix_of(self, path: str) -> str:
+        """The door's prefix that ``path`` begins with; its first one for any other path."""
+        found = [prefix for prefix in self.prefixes if path.startswith(prefix + "/")]
+        return max(found, key=len) if found else self.prefixes[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a door offers under one method and path.
+
+    ``path`` is a template below the door's prefixes (``/executions/{execution_id}``). ``body`` and ``query`` are
+    msgspec structs. ``aliases`` maps other accepted names of body fields, and ``query_aliases`` of query
+    parameters, to the ones in the structs. ``answer`` documents the body of ``status``; ``media_type`` what it is
+    if not JSON. ``failures`` are the further statuses that clients should expect.
+    """
+
+    method: str
+    path: str
+    door: Door
+    summary: str
+    handler: Handler
+    policy: Policy | None = None
+    scope: str | None = None
+    body: type[Any] | None = None
+    query: type[Any] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    query_aliases: Mapping[str, str] = field(default_factory=dict)
+    answer: Any = None
+    status: int = 200
+    media_type: str = "application/json"
+    failures: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
+    is_stream: bool = False
+    is_keyed: bool = False  # honours Idempotency-Key
+
+    @property
+    def route(self) -> str:
+        """The template with the door's first prefix: what logs, metrics and idempotency scopes call it."""
+        return self.door.prefixes[0] + self.path
+
+    def paths(self) -> tuple[str, ...]:
+        """The template under each prefix of the door."""
+        return tuple(prefix + self.path for prefix in self.door.prefixes)

@@ -1,0 +1,55 @@
+"""What the HTTP doors need to know of the installation. Made once by ``bootstrap``; nothing here reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """The doors' branch of the settings. Sizes are bytes, times seconds.
+
+    ``allowed_hosts`` are names beside the loopback ones; empty means any host, except in local mode.
+    ``allowed_origins`` are origins of browsers beside the loopback ones of local mode.
+    """
+
+    version: str
+    environment: str = "production"
+    debug: bool = False
+    is_local: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
+    allowed_origins: frozenset[str] = frozenset()
+    access_log: bool = True
+    metrics_enabled: bool = True
+    mode: str = "offline"
+    executor: str = "local"
+    sandbox: str = "none"
+    title: str = "Interlock"
+    max_body: int = 1_048_576
+    streams_per_principal: int = 20
+    streams_per_tenant: int = 1_000
+
+
+class HttpTelemetry(Protocol):
+    """What the doors report. ``route`` is a template, so that labels are bounded. Durations are seconds."""
+
+    def request_ended(self, route: str, method: str, status: int, seconds: float) -> None: ...
+
+    def auth_failed(self, door: str, reason: str) -> None: ...
+
+    def stream_opened(self, door: str) -> None: ...
+
+    def stream_closed(self, door: str) -> None: ...
+
+
+class NoTelemetry:
+    """Counts nothing."""
+
+    def request_ended(self, route: str, method: str, status: int, seconds: float) -> None: ...
+
+    def auth_failed(self, door: str, reason: str) -> None: ...
+
+    def stream_opened(self, door: str) -> None: ...
+
+    def stream_closed(self, door: str) -> None: ...

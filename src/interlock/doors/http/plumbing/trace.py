@@ -1,0 +1,129 @@
+"""Every request has a trace id and a request id, in and out, in every log line and in every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.access_log import RequestLog
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+
+EXCHANGE = "interlock.exchange"
+"""Where the scope of a request keeps its exchange."""
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_PLAIN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,128}")
+_W3C_ID = re.compile(r"[0-9a-f]{32}")
+_ZEROS = b"0" * 32
+
+
+class Exchange:
+    """One request and what became of it. ``started`` is seconds of the monotonic clock."""
+
+    __slots__ = (
+        "bytes_out",
+        "client",
+        "door",
+        "headers",
+        "method",
+        "path",
+        "principal",
+        "request_id",
+        "route",
+        "started",
+        "status",
+        "trace_id",
+    )
+
+    def __init__(self, scope: Scope, started: float, ids: Ids) -> None:
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        client = scope.get("client")
+        self.client: str = client[0] if client else ""
+        self.trace_id = _trace_id(self.headers) or ids.new().hex
+        self.request_id = _plain_id(self.headers.get(b"x-request-id")) or ids.new().hex
+        self.started = started
+        self.route = ""
+        self.door = ""
+        self.principal: Principal | None = None
+        self.status = 0
+        self.bytes_out = 0
+
+
+class Traced:
+    """The outermost wrapper: ids and timing on every answer, one request line in the log."""
+
+    def __init__(
+        self, app: ASGIApp, clock: Clock, ids: Ids, log: RequestLog, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._ids = ids
+        self._log = log
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, self._clock.monotonic(), self._ids)
+        scope[EXCHANGE] = exchange
+        bound = structlog.contextvars.bind_contextvars(trace_id=exchange.trace_id, request_id=exchange.request_id)
+        try:
+            await self._app(scope, receive, self._sender(exchange, send))
+        finally:
+            self._log.write(exchange, self._clock.monotonic() - exchange.started)
+            structlog.contextvars.reset_contextvars(**bound)
+
+    def _sender(self, exchange: Exchange, send: Send) -> Send:
+        async def send_traced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *self._headers, *self._own(exchange)]
+            else:
+                exchange.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        return send_traced
+
+    def _own(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
+        elapsed = (self._clock.monotonic() - exchange.started) * 1000
+        return [
+            (b"x-request-id", exchange.request_id.encode()),
+            (b"x-trace-id", exchange.trace_id.encode()),
+            (b"traceparent", b"00-%b-%b-01" % (_w3c(exchange.trace_id), _span(exchange.request_id))),
+            (b"x-process-time", b"%.3f" % elapsed),
+        ]
+
+
+def _trace_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's trace id: that of ``traceparent``, else ``X-Trace-Id`` in any spelling; empty if there is none."""
+    parent = headers.get(b"traceparent")
+    if parent is not None:
+        found = _TRACEPARENT.fullmatch(parent)
+        if found and found[1] != _ZEROS:
+            return found[1].decode()
+    return _plain_id(headers.get(b"x-trace-id"))
+
+
+def _plain_id(value: bytes | None) -> str:
+    return value.decode() if value is not None and _PLAIN_ID.fullmatch(value) else ""
+
+
+def _w3c(trace_id: str) -> bytes:
+    """The trace id as W3C wants it; one in free spelling is replaced by a digest that is always the same."""
+    if _W3C_ID.fullmatch(trace_id):
+        return trace_id.encode()
+    return hashlib.blake2b(trace_id.encode(), digest_size=16).hexdigest().encode()
+
+
+def _span(request_id: str) -> bytes:
+    if _W3C_ID.fullmatch(request_id):
+        return request_id[16:].encode()
+    return hashlib.blake2b(request_id.encode(), digest_size=8).hexdigest().encode()

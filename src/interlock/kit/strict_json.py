@@ -1,0 +1,130 @@
+"""JSON as the house accepts it: UTF-8, one meaning per text, bounded in every direction.
+
+msgspec reads the text; what it lets through and we do not (NUL characters, duplicate keys, depth, number of keys)
+is looked for afterwards, with checks that cost next to nothing while the text is ordinary.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+_CONTAINERS = frozenset((dict, list))
+_PLACE_IN_MSGSPEC = re.compile(r" (?:\(byte (\d+)\)|- at `.*`)$")
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+# A key ends in a quote, perhaps white space, then a colon. Other texts that look so only cost the slow check.
+_MAYBE_KEY_ENDS = (b'":', b" :", b"\n:", b"\t:", b"\r:")
+
+
+class StrictJsonError(ValueError):
+    """The text is not JSON that the house accepts.
+
+    ``reason`` is a phrase that may be shown to the sender, ``position`` the byte it is about (from 0) where that
+    is known, ``too_large`` tells a body over its byte limit (HTTP 413) from all other reasons (HTTP 400).
+    """
+
+    def __init__(self, reason: str, *, position: int | None = None, too_large: bool = False) -> None:
+        super().__init__(reason if position is None else f"{reason} (byte {position})")
+        self.reason = reason
+        self.position = position
+        self.too_large = too_large
+
+
+def decode(body: bytes, *, max_bytes: int = 1_048_576, max_depth: int = 64, max_keys: int = 10_000) -> Any:
+    """Return the one JSON value that ``body`` holds, as dict, list, str, int, float, bool or None.
+
+    Refused: an empty body, anything but UTF-8 without a byte order mark, trailing text, NaN, infinities and floats
+    out of range, integers of more than 4,300 characters (Python writes no more digits back), NUL characters, lone
+    surrogates, the same key twice in one object, more than ``max_depth`` containers inside each other, more than
+    ``max_keys`` keys altogether, more than ``max_bytes`` bytes. Raises StrictJsonError and nothing else.
+    """
+    if len(body) > max_bytes:
+        raise StrictJsonError(f"the body has {len(body)} bytes, at most {max_bytes} are allowed", too_large=True)
+    value = _parse(body)
+    if b"\\u0000" in body:
+        _refuse_nul(body)
+    keys = _count_keys(value, max_depth)
+    if keys > max_keys:
+        raise StrictJsonError(f"the body has {keys} keys, at most {max_keys} are allowed")
+    # Every key of the text ends in one of these; as many ends as keys in the value means that none was overwritten.
+    if sum(map(body.count, _MAYBE_KEY_ENDS)) != keys:
+        json.loads(body.decode(), object_pairs_hook=_refuse_duplicates)
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """Return ``value`` as compact UTF-8 JSON. NaN and infinities become null, tuples and sets become arrays.
+
+    Raises StrictJsonError for what JSON cannot hold: lone surrogates, unknown types, endless nesting, integers of
+    more than 4,300 digits.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise StrictJsonError(f"the value cannot be written as JSON: {error}") from error
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError as error:
+        raise StrictJsonError("the body is nested too deeply") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _explain(body, error) from error
+
+
+def _explain(body: bytes, error: Exception) -> StrictJsonError:
+    """Say in our words, with a position if there is one, why msgspec refused ``body``."""
+    if not body.strip(b" \t\r\n"):
+        return StrictJsonError("empty body")
+    if body.startswith(_BYTE_ORDER_MARKS):
+        return StrictJsonError("the body begins with a byte order mark; send UTF-8 without one", position=0)
+    try:
+        body.decode()
+    except UnicodeDecodeError as undecodable:
+        return StrictJsonError("the body is not UTF-8", position=undecodable.start)
+    text = str(error)
+    if "truncated" in text:
+        return StrictJsonError("the body ends too early, or a \\u escape is half of a surrogate pair")
+    found = _PLACE_IN_MSGSPEC.search(text)
+    reason = _PLACE_IN_MSGSPEC.sub("", text).replace("JSON is malformed: ", "")
+    return StrictJsonError(reason[:1].lower() + reason[1:], position=int(found[1]) if found and found[1] else None)
+
+
+def _refuse_nul(body: bytes) -> None:
+    # The regular expression leaves out texts such as \\u0000, which are a backslash and five harmless characters.
+    found = _NUL_ESCAPE.search(body)
+    if found:
+        raise StrictJsonError("a string contains the NUL character", position=found.end() - len(b"\\u0000"))
+
+
+def _count_keys(value: Any, max_depth: int) -> int:
+    """Return the number of keys in all objects of ``value``; refuse more than ``max_depth`` levels of containers."""
+    keys = 0
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(max_depth + 1):
+        if not level:
+            return keys
+        below = []
+        for container in level:
+            items = container
+            if type(container) is dict:
+                keys += len(container)
+                items = container.values()
+            for item in items:
+                if type(item) in _CONTAINERS:
+                    below.append(item)
+        level = below
+    raise StrictJsonError(f"the body is nested more than {max_depth} levels deep")
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise StrictJsonError(f"the key {key[:100]!r} appears twice in one object")
+        seen.add(key)

@@ -1,0 +1,50 @@
+"""Calls to the outside: the one way by which anything in the house speaks HTTP to another server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class EgressResponse:
+    """What the other server answered.
+
+    ``headers`` have lower-case names; values of a repeated header are joined by ``", "``. ``body`` is not
+    compressed any more and is cut where ``truncated`` is true.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool
+
+
+class Egress(Protocol):
+    """A guarded HTTP client: it reaches public addresses and those that the operator allowed, and no others."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+        max_bytes: int,
+        follow_redirects: bool = False,
+    ) -> EgressResponse:
+        """Make one HTTP call; any status is an answer, also 3xx, 4xx and 5xx.
+
+        The host is resolved once, all its addresses are checked, and the connection goes to a checked one. The
+        call, from the look-up to the end of the body, takes at most ``timeout`` seconds; at most ``max_bytes`` of the (inflated) body are kept. With
+        ``follow_redirects`` up to five redirects of GET and HEAD are followed, each checked like a first call;
+        at another origin the caller's headers are left out. Cookies and proxies are never used, and
+        ``Accept-Encoding`` is always ``identity``.
+
+        Raises InterlockError: ``EGRESS_BLOCKED`` (denied) before anything is sent when the URL, a header or an
+        address is not allowed; ``TIMEOUT``; ``EXTERNAL_SERVICE_ERROR`` when no complete answer came, which is
+        retryable unless the other server does not speak proper HTTP or TLS.
+        """
+        ...

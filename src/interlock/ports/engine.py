@@ -1,0 +1,116 @@
+"""The engine as the services see it: commands in, committed facts out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.approval import Approval, Decision
+from interlock.core.commands import SignalKind
+from interlock.core.ids import ApprovalId, ExecutionId
+from interlock.core.workflow import Definition
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An idempotency key with the digest of the request it came with. ``scope`` names caller and operation."""
+
+    scope: str
+    key: str
+    digest: str
+
+
+class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
+    """Start an execution of a version. ``wait`` is how many seconds the caller waits for it to rest (0: not)."""
+
+    tenant_id: str
+    user_id: str
+    visibility: str
+    workflow_id: UUID | None
+    version_id: UUID
+    number: int
+    definition: Definition
+    input: Any
+    trace_id: str
+    mode: str = "manual"
+    metadata: dict[str, Any] = {}
+    priority: int = 5
+    start_at: str | None = None
+    deadline: float | None = None  # seconds from the start
+    key: Key | None = None
+    wait: float = 0.0
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an execution stood at a committed moment."""
+
+    execution_id: ExecutionId
+    status: str
+    waiting_reason: str | None
+    output: Any
+    error: Any
+    created_at: datetime
+    ended_at: datetime | None
+    trace_id: str
+    workflow_id: UUID | None = None
+    is_replay: bool = False  # the answer to an earlier request with the same key
+
+
+class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """Input from outside. ``dedupe_key`` makes a repeat the same signal; ``wait`` is seconds for its outcome."""
+
+    execution_id: ExecutionId
+    tenant_id: str
+    kind: SignalKind
+    sent_by: str
+    trace_id: str
+    name: str = ""
+    payload: Any = None
+    dedupe_key: str | None = None
+    expected_state: str | None = None
+    wait: float = 5.0
+
+
+class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a signal: the events it caused (first and last seq; equal to nothing if it changed nothing)."""
+
+    inbox_seq: int
+    first_seq: int | None = None
+    last_seq: int | None = None
+    status: str | None = None
+    pending: bool = False  # recorded, but not folded before the waiting time was over
+
+
+class Engine(Protocol):
+    """Satisfied by the runtime in one process and by gRPC clients in the split form."""
+
+    async def start(self, request: StartExecution) -> Standing:
+        """Durable when it returns. A known key gives the first answer (``is_replay``), or MISMATCH for another body.
+
+        Raises UNAVAILABLE (with retry_after) when the queue is full, the server drains or the database is away.
+        """
+        ...
+
+    async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:
+        """Where it stands; with ``wait``, once it rests or after that many seconds."""
+        ...
+
+    async def signal(self, request: SendSignal) -> SignalOutcome:
+        """Record a signal, wait for its outcome. Raises its refusal (CONFLICT, RULE, …), NOT_FOUND if it ended."""
+        ...
+
+    async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
+        """Cancel an execution with all its descendants. True once all have recorded it, False after 5 s."""
+        ...
+
+    async def decide(
+        self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
+    ) -> Approval:
+        """Decide a pending approval; the row that won comes back. Raises CONFLICT, GONE, NOT_FOUND."""
+        ...
+
+    def is_ready(self) -> dict[str, bool]:
+        """The engine's checks for ``/ready``."""
+        ...

@@ -1,0 +1,213 @@
+"""The engine's own access to the store: ownership, journal, inbox. Only the runtime holds one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.approval import Approval
+from interlock.core.events import Recorded
+from interlock.core.workflow import Definition
+
+
+class FlushRejected(Exception):
+    """The database refused a value or a row (SQLSTATE class 22 or 23): some entry of the flush is guilty."""
+
+
+class OutcomeUnknown(Exception):
+    """No answer to a flush, or a lost connection: it may or may not be committed."""
+
+
+class EventRow(msgspec.Struct, frozen=True, array_like=True):
+    """An event as stored. ``data`` and ``refs`` (blobs of its large fields) are JSON texts."""
+
+    execution_id: UUID
+    seq: int
+    type: str
+    data: str
+    refs: str | None
+    at: datetime
+    trace_id: str
+
+
+class Flush(msgspec.Struct, kw_only=True):
+    """Many entries on their way into one commit; the row sets are JSON texts but for the hot one."""
+
+    number: int
+    touched: list[UUID]
+    execution_ids: list[UUID]
+    seqs: list[int]
+    types: list[str]
+    data: list[str]
+    refs: list[str | None]
+    at: list[datetime]
+    trace_ids: list[str]
+    starts: str = "[]"
+    changes: str = "[]"
+    parks: str = "[]"
+    outcomes: str = "[]"
+    approvals: str = "[]"
+    artifacts: str = "[]"
+    notices: str = "[]"
+
+
+class FlushResult(msgspec.Struct, frozen=True):
+    """What a committed flush did. ``alive`` is False if it wrote nothing: reaped, or done before."""
+
+    alive: bool
+    losers: frozenset[UUID] = frozenset()  # starts whose key was taken
+    foreign: frozenset[UUID] = frozenset()  # executions that are not ours
+    parked: frozenset[UUID] = frozenset()
+    woken: tuple[tuple[UUID, int | None], ...] = ()  # parents with their owners
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    execution_id: UUID
+    tenant_id: str
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """An unfinished execution read back: its rows, and how far its inbox was folded."""
+
+    execution_id: UUID
+    tenant_id: str
+    user_id: str
+    visibility: str
+    workflow_id: UUID | None
+    version_id: UUID
+    number: int
+    kind: str
+    root_id: UUID
+    trace_id: str
+    owner: int | None
+    inbox_seq: int
+    folded: int
+    priority: int
+    events: list[Recorded]
+    refs: dict[int, dict[str, str]]  # seq -> large fields by name, as SHA-256 of their blobs
+
+
+class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
+    inbox_seq: int
+    kind: str
+    name: str
+    payload: Any
+    dedupe_key: str | None
+    sent_by: str
+    expected_state: str | None
+    trace_id: str
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A recorded inbox row, and who owned the execution then. A known dedupe key gives the first row again."""
+
+    execution_id: UUID
+    inbox_seq: int
+    owner: int | None
+    is_duplicate: bool = False
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest version of a workflow."""
+
+    workflow_id: UUID
+    version_id: UUID
+    number: int
+    kind: str
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    digest: str
+    execution_id: UUID
+    status: int | None
+    answer: Any
+
+
+class Lease(Protocol):
+    """A runner's sign of life, on a connection (and thread) of its own. Blocking calls."""
+
+    def open(self) -> None: ...
+
+    def hold(self, runner_id: int) -> None:
+        """Take the session lock that says this process lives."""
+        ...
+
+    def renew(self, runner_id: int) -> datetime | None:
+        """The database's clock, or None if the runner was reaped. Raises OSError-like errors when it is away."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Ledger(Protocol):
+    """All of it runs as the engine's database role. Times are aware UTC of the database's clock."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    def lease(self) -> Lease: ...
+
+    async def register(self, name: str) -> tuple[int, datetime]: ...
+    async def flush(self, runner_id: int, flush: Flush) -> FlushResult: ...
+    async def reopen_journal(self) -> None: ...
+    async def last_flush(self, runner_id: int) -> int | None: ...
+    async def recheck(
+        self, runner_id: int, starts: Sequence[UUID], parks: Sequence[UUID]
+    ) -> tuple[frozenset[UUID], frozenset[UUID]]: ...
+
+    async def claim(self, runner_id: int, slots: int, per_tenant: int, tenant_cap: int) -> list[Claimed]: ...
+    async def next_due(self) -> tuple[datetime | None, datetime]: ...
+    async def poll_owned(self, runner_id: int) -> dict[UUID, int]: ...
+    async def tenant_loads(self) -> dict[str, int]: ...
+    async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[int]: ...
+    async def reap(self, runner_id: int, older_than: float | None) -> list[UUID]: ...
+    async def namesakes(self, name: str, runner_id: int) -> list[int]: ...
+    async def count_runners(self) -> int: ...
+    async def adopt_orphans(self) -> int: ...
+
+    async def load(self, execution_id: UUID) -> Loaded | None: ...
+    async def version(self, version_id: UUID) -> Definition: ...
+    async def head_version(self, tenant_id: str, reference: str, user_id: str) -> Head | None: ...
+    async def standing(self, execution_id: UUID) -> dict[str, Any] | None: ...
+
+    async def send(
+        self,
+        execution_id: UUID,
+        tenant_id: str,
+        kind: str,
+        name: str,
+        payload: Any,
+        dedupe_key: str | None,
+        sent_by: str,
+        expected_state: str | None,
+        trace_id: str,
+        adopter: int | None,
+    ) -> Sent | None: ...
+    async def outcome(self, execution_id: UUID, inbox_seq: int) -> Any: ...
+    async def open_inbox(self, execution_id: UUID, after: int) -> tuple[int, list[InboxRow]] | None: ...
+    async def cancel_tree(
+        self, execution_id: UUID, tenant_id: str, reason: str, by: str, trace_id: str
+    ) -> list[Sent]: ...
+
+    async def approval(self, approval_id: UUID, tenant_id: str) -> Approval | None: ...
+    async def decide_approval(
+        self,
+        approval_id: UUID,
+        tenant_id: str,
+        status: str,
+        decision: str,
+        data: Any,
+        reason: str,
+        by: str | None,
+        trace_id: str,
+        only_if_due: bool,
+    ) -> Sent | None: ...
+    async def escalate_approval(self, approval_id: UUID, tenant_id: str, trace_id: str) -> Sent | None: ...
+
+    async def find_key(self, tenant_id: str, scope: str, key: str) -> StoredKey | None: ...
+    async def purge_keys(self, limit: int) -> int: ...
+    async def ensure_partitions(self, weeks: int) -> int: ...
+    async def queue_age(self) -> tuple[float, int]: ...

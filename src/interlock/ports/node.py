@@ -1,0 +1,113 @@
+"""Node types: what runs a task, and what it is given. Also the registry that executors and doors read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.events import ArtifactRef
+from interlock.core.node_type import NodeType
+from interlock.ports.egress import Egress
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a task, on its way to compute. ``timeout`` is seconds.
+
+    ``effect_key`` is the same on every attempt of the task: send it outward as idempotency key.
+    """
+
+    execution_id: UUID
+    tenant_id: str
+    task_id: str
+    node_id: str
+    attempt: int
+    node_type: str
+    parameters: dict[str, Any]
+    effect_key: str
+    timeout: float
+    trace_id: str
+    isolated: bool = False
+    payload: Any = None
+    blackboard: dict[str, Any] = {}
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's result. ``raised`` are events for its flow, best first; ``needs_input`` asks the flow's user."""
+
+    output: Any = None
+    port: str = "result"
+    blackboard: dict[str, Any] = {}
+    artifacts: tuple[ArtifactRef, ...] = ()
+    raised: tuple[str, ...] = ()
+    ui_schema: Any = None
+    needs_input: bool = False
+
+
+class Suspend(msgspec.Struct, frozen=True, kw_only=True):
+    """An intent instead of a result: the task rests until ``wake_at``, a signal, a callback or an approval.
+
+    What ends the rest becomes the task's output; the node is not called again.
+    """
+
+    waits_for: str  # timer, signal, callback, approval
+    name: str = ""
+    wake_at: datetime | None = None
+    approval: dict[str, Any] | None = None
+
+
+class NodeFailed(Exception):
+    """Raised by a node: the attempt failed with this code. Retried only if ``retryable`` and the policy allows."""
+
+    def __init__(
+        self, code: str, message: str, *, retryable: bool = False, details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retryable = retryable
+        self.details = details or {}
+
+
+class Services(Protocol):
+    """What a running node may use beside its parameters."""
+
+    @property
+    def egress(self) -> Egress: ...
+
+    async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
+        """Store a named output file; it belongs to the execution once the result that lists it is recorded."""
+        ...
+
+    def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
+        """Say how far the attempt is (0 to 1). Also the heartbeat of long work."""
+        ...
+
+
+Outcome = Done | Suspend
+
+
+@runtime_checkable
+class Node(Protocol):
+    """A task node type. ``run`` may be plain (then it must be quick and pure) or async."""
+
+    type: NodeType
+
+    def run(self, attempt: Attempt, services: Services) -> Outcome | Awaitable[Outcome]: ...
+
+
+Resolve = Callable[[str], Node | None]
+
+
+class Registry(Protocol):
+    """The catalogue of node types."""
+
+    @property
+    def types(self) -> Mapping[str, NodeType]: ...
+
+    def node(self, name: str) -> Node:
+        """The code of a task type. Raises KeyError for a kernel type or an unknown name."""
+        ...

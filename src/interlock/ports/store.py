@@ -1,0 +1,142 @@
+"""The store as the services see it: transactions that carry a caller's claims. No principal, no query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.approval import Approval
+from interlock.core.events import Recorded
+from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.principal import Principal
+from interlock.core.workflow import Version, Workflow
+
+
+class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution as its row says; ``last_seq`` is the newest event's number."""
+
+    execution_id: UUID
+    tenant_id: str
+    user_id: str
+    workflow_id: UUID | None
+    version_id: UUID
+    workflow_number: int
+    kind: str
+    status: str
+    waiting_reason: str | None
+    waiting_since: datetime | None
+    input: Any
+    output: Any
+    error: Any
+    mode: str
+    started_by: str
+    parent_id: UUID | None
+    root_id: UUID
+    trace_id: str
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    last_seq: int = 0
+    is_unowned: bool = False
+    wake_at: datetime | None = None
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An event for those who watch: its place, and its data as the JSON text that was stored."""
+
+    seq: int
+    type: str
+    data: str
+    refs: Any
+    at: datetime
+    trace_id: str
+
+
+class ArtifactRow(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    task_id: str
+    sha256: str
+    size: int
+    content_type: str
+    created_at: datetime
+
+
+class WorkflowHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What starting an execution needs to know of a workflow."""
+
+    workflow_id: UUID
+    version_id: UUID
+    number: int
+    visibility: str
+    name: str
+
+
+class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which executions to list. ``before`` is an execution id: only older ones."""
+
+    workflow_id: UUID | None = None
+    statuses: tuple[str, ...] = ()
+    kind: str | None = None
+    before: UUID | None = None
+    limit: int = 50
+    offset: int = 0
+
+
+class Page(msgspec.Struct, frozen=True):
+    items: Sequence[Any]
+    total: int
+
+
+class Transaction(Protocol):
+    """Queries under one caller's claims; the database shows only what that caller may see."""
+
+    async def head(self, workflow_id: UUID) -> WorkflowHead | None: ...
+    async def workflow(self, workflow_id: UUID, number: int | None) -> Workflow | None: ...
+    async def find_workflow(self, reference: str) -> UUID | None: ...
+    async def list_workflows(
+        self, *, search: str | None, tags: Sequence[str], limit: int, offset: int
+    ) -> Page: ...
+    async def latest_executions(self, workflow_ids: Sequence[UUID]) -> dict[UUID, ExecutionRow]: ...
+    async def versions(self, workflow_id: UUID) -> list[Version]: ...
+    async def add_workflow(self, workflow: Workflow) -> None: ...
+    async def change_workflow(self, workflow: Workflow, expected_number: int) -> bool: ...
+    async def delete_workflow(self, workflow_id: UUID) -> bool: ...
+
+    async def execution(self, execution_id: UUID) -> ExecutionRow | None: ...
+    async def list_executions(self, wanted: ExecutionFilter) -> Page: ...
+    async def events(self, execution_id: UUID, after: int, limit: int) -> list[EventRecord]: ...
+    async def recorded(self, execution_id: UUID) -> list[Recorded]: ...
+    async def artifacts(self, execution_id: UUID) -> list[ArtifactRow]: ...
+    async def approval(self, approval_id: UUID) -> Approval | None: ...
+    async def list_approvals(
+        self, *, status: str | None, execution_id: UUID | None, limit: int, offset: int
+    ) -> Page: ...
+
+
+class Store(Protocol):
+    """Opens transactions, and answers the two hot questions in batches."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    def transaction(
+        self, principal: Principal, *, read_only: bool = False
+    ) -> AbstractAsyncContextManager[Transaction]: ...
+
+    async def head(self, principal: Principal, workflow_id: WorkflowId) -> WorkflowHead | None:
+        """The same as in a transaction, but concurrent callers with equal claims share one."""
+        ...
+
+    async def version(self, principal: Principal, version_id: VersionId) -> Version | None:
+        """An immutable version; kept in memory once its workflow was seen to be visible to the caller."""
+        ...
+
+    async def is_writable(self) -> bool:
+        """Whether the database takes writes and has the schema this code knows."""
+        ...

@@ -1,0 +1,1 @@
+"""What keeps it moving: the runner owns executions, decides, and records through the journal."""

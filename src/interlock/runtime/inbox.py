@@ -1,0 +1,78 @@
+"""Reading inboxes: fold what others sent, in order, whoever noticed it first."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from interlock.core.commands import Signal, SignalKind
+from interlock.ports.ledger import InboxRow, Ledger
+from interlock.runtime.owned import Owned
+from interlock.runtime.runner import Runner
+
+log = structlog.get_logger("inbox")
+
+
+class Inboxes:
+    """Folds inbox rows into owned executions; each execution is read by one reader at a time."""
+
+    def __init__(self, ledger: Ledger, runner: Runner) -> None:
+        self._ledger = ledger
+        self._runner = runner
+        self._readers: set[asyncio.Task[None]] = set()
+
+    def read(self, owned: Owned) -> None:
+        """Fold what is new, soon. Called again meanwhile, it looks once more afterwards."""
+        if owned.is_folding or owned.is_parking:
+            owned.hinted = True
+            return
+        owned.is_folding = True
+        task = asyncio.create_task(self._read(owned))
+        self._readers.add(task)
+        task.add_done_callback(self._readers.discard)
+
+    def hint(self, execution_id: UUID) -> bool:
+        """Something may have come for an execution; False if it is not owned here."""
+        owned = self._runner.owned.get(execution_id)
+        if owned is None:
+            return False
+        self.read(owned)
+        return True
+
+    async def _read(self, owned: Owned) -> None:
+        execution_id = owned.execution.execution_id
+        try:
+            while self._runner.owned.get(execution_id) is owned:
+                owned.hinted = False
+                found = await self._ledger.open_inbox(execution_id, owned.folded)
+                if found is None or self._runner.owned.get(execution_id) is not owned:
+                    return
+                self._fold(owned, *found)
+                if not owned.hinted or owned.is_parking:
+                    return
+        except Exception:
+            log.exception("inbox.read_failed", execution_id=str(execution_id))
+        finally:
+            owned.is_folding = False
+
+    def _fold(self, owned: Owned, last_seq: int, rows: list[InboxRow]) -> None:
+        for row in rows:
+            self._runner.fold_signal(owned, signal_of(row))
+        if last_seq > owned.folded:  # a row that was dropped as a duplicate leaves only its number
+            owned.folded = last_seq
+
+
+def signal_of(row: InboxRow) -> Signal:
+    """The command an inbox row stands for."""
+    return Signal(
+        inbox_seq=row.inbox_seq,
+        kind=SignalKind(row.kind),
+        name=row.name,
+        payload=row.payload,
+        by=row.sent_by,
+        signal_id=row.dedupe_key or "",
+        trace_id=row.trace_id,
+        expected_state=row.expected_state,
+    )

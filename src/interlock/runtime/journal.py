@@ -1,0 +1,239 @@
+"""The group-committing writer of events: one statement per flush, one flush open at a time.
+
+While a flush commits, the next batch collects. Nothing leaves the process before the commit that justifies it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import structlog
+
+from interlock.kit import failpoints
+from interlock.kit.clock import Clock
+from interlock.ports.ledger import FlushRejected, FlushResult, Ledger, OutcomeUnknown
+from interlock.ports.telemetry import Telemetry
+from interlock.runtime.batch import lay_out, take
+from interlock.runtime.entry import Committed, Entry, EntryRefused, Fenced, OutcomeLost, Withdrawn
+
+MAX_QUEUED = 20_000
+"""Entries in front of the journal before starts are refused."""
+
+failpoints.declare("journal.before_flush", "journal.after_flush", "journal.after_release")
+log = structlog.get_logger("journal")
+
+
+class Journal:
+    """Writes entries for one runner, in order for each execution, fairly between tenants."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        telemetry: Telemetry,
+        on_fenced: Callable[[], None],
+        on_woken: Callable[[UUID, int | None], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._telemetry = telemetry
+        self._on_fenced = on_fenced
+        self._on_woken = on_woken
+        self._queue: deque[Entry] = deque()
+        self._wake = asyncio.Event()
+        self._runner_id = 0
+        self._flushed = 0
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._open = False
+        self.is_connected = True
+        self.is_fenced = False
+
+    @property
+    def depth(self) -> int:
+        """Entries waiting for a flush."""
+        return len(self._queue)
+
+    def start(self, runner_id: int) -> None:
+        """Begin to write for a newly registered runner."""
+        self._runner_id = runner_id
+        self._flushed = 0
+        self.is_fenced = False
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="journal")
+
+    async def stop(self) -> None:
+        """Write what is queued, at most 5 s long, and end."""
+        try:
+            async with asyncio.timeout(5.0):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("journal.stop_timeout", queued=len(self._queue))
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def submit(self, entry: Entry) -> None:
+        """Queue an entry. It is written at once when nothing else is being written."""
+        if self.is_fenced:
+            entry.refused(entry, Fenced())
+            return
+        self._queue.append(entry)
+        self._idle.clear()
+        self._wake.set()
+
+    def withdraw(self, execution_id: UUID) -> None:
+        """Refuse the queued entries of an execution whose entry before them failed."""
+        gone = [entry for entry in self._queue if entry.execution_id == execution_id]
+        if gone:
+            self._queue = deque(entry for entry in self._queue if entry.execution_id != execution_id)
+            for entry in gone:
+                entry.refused(entry, EntryRefused("an entry before it failed"))
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                entries = self._in_time(take(self._queue))
+                if entries:
+                    await self._write(entries)
+            self._idle.set()
+
+    def _in_time(self, entries: list[Entry]) -> list[Entry]:
+        if all(entry.deadline is None for entry in entries):
+            return entries
+        now = self._clock.monotonic()
+        for entry in entries:
+            if entry.deadline is not None and entry.deadline < now:
+                entry.refused(entry, Withdrawn("the deadline passed while it was queued"))
+        return [entry for entry in entries if entry.deadline is None or entry.deadline >= now]
+
+    async def _write(self, entries: Sequence[Entry]) -> set[UUID]:
+        """Commit these entries; on a guilty value halve until it fails alone. Gives the executions that failed."""
+        begun = self._clock.monotonic()
+        try:
+            result = await self._commit(entries)
+        except FlushRejected as error:
+            if len(entries) == 1:
+                log.error("journal.entry_rejected", execution_id=str(entries[0].execution_id), reason=str(error))
+                self._refuse(entries, EntryRefused(str(error)))
+                return {entries[0].execution_id}
+            return await self._halve(entries)
+        if result is None:
+            return set()
+        self._telemetry.flushed(
+            rows=sum(len(entry.rows) for entry in entries),
+            entries=len(entries),
+            seconds=self._clock.monotonic() - begun,
+        )
+        self._release(entries, result)
+        return set()
+
+    async def _halve(self, entries: Sequence[Entry]) -> set[UUID]:
+        middle = len(entries) // 2
+        failed = await self._write(entries[:middle])
+        rest = [entry for entry in entries[middle:] if entry.execution_id not in failed]
+        self._refuse(
+            [entry for entry in entries[middle:] if entry.execution_id in failed],
+            EntryRefused("an entry before it failed"),
+        )
+        return failed | (await self._write(rest) if rest else set())
+
+    async def _commit(self, entries: Sequence[Entry]) -> FlushResult | None:
+        """One flush, until its outcome is known. None if the runner was fenced; the entries are refused then."""
+        flush = lay_out(entries, self._flushed + 1)
+        failpoints.hit("journal.before_flush")
+        was_unknown = False
+        while True:
+            try:
+                result = await self._ledger.flush(self._runner_id, flush)
+            except OutcomeUnknown as error:
+                log.warning("journal.outcome_unknown", flush=flush.number, entries=len(entries), reason=str(error))
+                self.is_connected = False
+                was_unknown = True
+                await self._reconnect()
+                if self.is_fenced:
+                    break
+                continue
+            failpoints.hit("journal.after_flush")
+            if result.alive:
+                self._flushed = flush.number
+                return result
+            if await self._was_committed(flush.number):
+                self._flushed = flush.number
+                return await self._recheck(entries)
+            break
+        self._fence(entries, was_unknown=was_unknown)
+        return None
+
+    async def _was_committed(self, number: int) -> bool:
+        """After a flush that did nothing: whether that is because it had been done already."""
+        while True:
+            try:
+                last = await self._ledger.last_flush(self._runner_id)
+                return last is not None and last >= number
+            except (OSError, RuntimeError, TimeoutError) as error:
+                log.warning("journal.unreachable", reason=str(error))
+                await self._reconnect()
+                if self.is_fenced:
+                    return False
+
+    async def _reconnect(self) -> None:
+        delay = 0.05
+        while not self.is_fenced:
+            try:
+                await self._ledger.reopen_journal()
+            except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is tried again
+                log.warning("journal.reconnecting", delay=delay, reason=str(error))
+                await asyncio.sleep(delay)
+                delay = min(1.0, delay * 2)
+            else:
+                self.is_connected = True
+                return
+
+    async def _recheck(self, entries: Sequence[Entry]) -> FlushResult:
+        starts = [start["execution_id"] for entry in entries for start in entry.starts]
+        parks = [entry.execution_id for entry in entries if entry.park is not None]
+        losers, parked = await self._ledger.recheck(self._runner_id, starts, parks)
+        parents = tuple((entry.notice["execution_id"], None) for entry in entries if entry.notice is not None)
+        return FlushResult(alive=True, losers=losers, parked=parked, woken=parents)
+
+    def _release(self, entries: Sequence[Entry], result: FlushResult) -> None:
+        for entry in entries:
+            if entry.execution_id in result.foreign:
+                log.error("journal.foreign_execution", execution_id=str(entry.execution_id))
+                entry.refused(entry, EntryRefused("the execution is owned by another runner"))
+                continue
+            entry.released(
+                entry,
+                Committed(
+                    lost_key=entry.execution_id in result.losers,
+                    parked=entry.park is not None and entry.execution_id in result.parked,
+                ),
+            )
+        for execution_id, owner in result.woken:
+            self._on_woken(execution_id, owner)
+        failpoints.hit("journal.after_release")
+
+    def fence(self) -> None:
+        """The runner was reaped: refuse everything that is queued. An open flush finds out by itself."""
+        self.is_fenced = True
+        queued, self._queue = list(self._queue), deque()
+        self._refuse(queued, Fenced())
+
+    def _fence(self, entries: Sequence[Entry], *, was_unknown: bool) -> None:
+        log.error("journal.fenced", runner_id=self._runner_id, entries=len(entries))
+        self._telemetry.fenced()
+        self._refuse(entries, OutcomeLost() if was_unknown else Fenced())
+        self.fence()
+        self._on_fenced()
+
+    def _refuse(self, entries: Sequence[Entry], error: Exception) -> None:
+        for entry in entries:
+            entry.refused(entry, error)

@@ -1,0 +1,77 @@
+"""An execution while a runner owns it: the fold, and what is in flight around it."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from interlock.core.execution import Execution, Status, WaitingReason
+from interlock.runtime.entry import Entry
+
+
+class Owned:
+    """Kept in memory from start or claim until the execution ends, is parked, or an entry of it fails."""
+
+    __slots__ = (
+        "attempts",
+        "backlog",
+        "execution",
+        "folded",
+        "has_approvals",
+        "hinted",
+        "is_folding",
+        "is_parking",
+        "kind",
+        "number",
+        "priority",
+        "recorded_reason",
+        "recorded_status",
+        "rest_waiters",
+        "root_id",
+        "tenant_id",
+        "timer",
+        "trace_id",
+        "user_id",
+        "visibility",
+        "workflow_id",
+    )
+
+    def __init__(
+        self,
+        execution: Execution,
+        *,
+        tenant_id: str,
+        user_id: str,
+        visibility: str,
+        workflow_id: UUID | None,
+        number: int,
+        root_id: UUID,
+        trace_id: str,
+        priority: int,
+    ) -> None:
+        self.execution = execution
+        self.kind = execution.program.kind
+        self.tenant_id = tenant_id
+        self.user_id = user_id
+        self.visibility = visibility
+        self.workflow_id = workflow_id
+        self.number = number
+        self.root_id = root_id
+        self.trace_id = trace_id
+        self.priority = priority
+        self.folded = 0  # inbox_seq folded so far
+        self.recorded_status: Status | None = None
+        self.recorded_reason: WaitingReason | None = None
+        self.is_parking = False
+        self.is_folding = False
+        self.hinted = False  # the inbox grew while it was parking or being read
+        self.has_approvals = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.backlog: list[Entry] | None = None  # entries behind one whose blobs are being stored
+        self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
+        self.rest_waiters: list[asyncio.Future[None]] = []
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,95 @@
+"""Taking over executions: read their log, fold it, and go on where it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from interlock.core.engine.evolve import fold
+from interlock.core.execution import Execution
+from interlock.core.ids import ExecutionId
+from interlock.ports.blobs import Blobs
+from interlock.ports.ledger import Head, Ledger, Loaded
+from interlock.runtime.owned import Owned
+from interlock.runtime.payloads import internalise
+from interlock.runtime.programs import Programs
+from interlock.runtime.runner import Runner
+
+log = structlog.get_logger("reading")
+
+
+class Reading:
+    """Reads executions this runner owns in the database but not yet in memory."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs, programs: Programs, runner: Runner) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._programs = programs
+        self._runner = runner
+        self._open: dict[UUID, asyncio.Task[None]] = {}
+        self.runner_id = 0
+
+    @property
+    def pending(self) -> int:
+        """Executions being read now."""
+        return len(self._open)
+
+    def take_over(self, execution_id: UUID) -> asyncio.Task[None]:
+        """Read an execution and resume it; a second call while it is being read joins the first."""
+        task = self._open.get(execution_id)
+        if task is None:
+            task = asyncio.create_task(self._take_over(execution_id))
+            self._open[execution_id] = task
+            task.add_done_callback(lambda _: self._open.pop(execution_id, None))
+        return task
+
+    async def _take_over(self, execution_id: UUID) -> None:
+        if execution_id in self._runner.owned:
+            return
+        runner_id = self.runner_id
+        try:
+            loaded = await self._ledger.load(execution_id)
+            if loaded is None or loaded.owner != runner_id:
+                return
+            owned = await self._owned(loaded)
+        except Exception:
+            # It stays owned in the database; the poll of owned executions tries again.
+            log.exception("reading.failed", execution_id=str(execution_id))
+            return
+        if execution_id not in self._runner.owned and self.runner_id == runner_id:
+            self._runner.resume(owned)
+
+    async def _owned(self, loaded: Loaded) -> Owned:
+        program = self._programs.find(loaded.version_id)
+        if program is None:
+            program = self._programs.compile(loaded.version_id, await self._ledger.version(loaded.version_id))
+        execution = Execution(ExecutionId(loaded.execution_id), program)
+        fold(execution, await internalise(loaded, self._blobs))
+        owned = Owned(
+            execution,
+            tenant_id=loaded.tenant_id,
+            user_id=loaded.user_id,
+            visibility=loaded.visibility,
+            workflow_id=loaded.workflow_id,
+            number=loaded.number,
+            root_id=loaded.root_id,
+            trace_id=loaded.events[-1].trace_id if loaded.events else loaded.trace_id,
+            priority=loaded.priority,
+        )
+        owned.folded = loaded.folded
+        owned.recorded_status, owned.recorded_reason = execution.status, execution.waiting_reason
+        owned.has_approvals = any(record.event.type == "approval.requested" for record in loaded.events)
+        await self.find_children(owned)
+        return owned
+
+    async def find_children(self, owned: Owned) -> None:
+        """Look up the sub-workflows a program names, so that deciding can start them at once."""
+        heads: dict[str, Head] = {}
+        for reference in owned.execution.program.children():
+            head = await self._ledger.head_version(owned.tenant_id, reference, owned.user_id)
+            if head is not None:
+                heads[reference] = head
+        if heads:
+            self._runner.children[owned.execution.execution_id] = heads

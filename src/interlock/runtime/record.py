@@ -1,0 +1,237 @@
+"""From a turn to an entry: which rows an execution's new events mean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.commands import ChildStart
+from interlock.core.engine.turn import Turn
+from interlock.core.events import (
+    ApprovalRequested,
+    Event,
+    ExecutionStarted,
+    Parent,
+    TaskCompleted,
+    encode_data,
+)
+from interlock.core.execution import Execution, Status
+from interlock.ports.ledger import Head
+from interlock.runtime.entry import Committed, Entry
+from interlock.runtime.owned import Owned
+from interlock.runtime.payloads import MAX_INLINE, Externalised, externalise
+
+Released = Callable[[Entry, Committed], None]
+Refused = Callable[[Entry, Exception], None]
+
+
+class Recording:
+    """An entry together with the blobs that must be durable before it is sent."""
+
+    __slots__ = ("blobs", "entry")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.blobs: list[bytes] = []
+
+
+def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused: Refused) -> Recording:
+    """The entry of a turn: its events, and the change of the execution's row if its standing changed."""
+    execution = owned.execution
+    entry = Entry(execution.execution_id, owned.tenant_id, released, refused)
+    recording = Recording(entry)
+    _add_events(recording, execution.execution_id, execution.seq - len(turn.events), turn.events, now, owned.trace_id)
+    entry.turn_events = turn.events
+    for event in turn.events:
+        if type(event) is ApprovalRequested:
+            owned.has_approvals = True
+            entry.approvals.append(_approval_row(owned, event, now))
+        elif type(event) is TaskCompleted and event.artifacts:
+            entry.artifacts.extend(_artifact_rows(execution.execution_id, event, now))
+    entry.status = execution.status
+    reason = execution.waiting_reason
+    if entry.status is not owned.recorded_status or reason is not owned.recorded_reason:
+        entry.change = _change(execution, entry.status, reason, now, owned.has_approvals)
+        owned.recorded_status, owned.recorded_reason = entry.status, reason
+    if execution.ended is not None and execution.parent is not None:
+        entry.notice = _notice(execution, execution.parent, owned.trace_id)
+    return recording
+
+
+def _add_events(
+    recording: Recording, execution_id: UUID, seq: int, events: list[Event], now: datetime, trace_id: str
+) -> None:
+    entry = recording.entry
+    for event in events:
+        seq += 1
+        data = encode_data(event)
+        refs: str | None = None
+        if len(data) > MAX_INLINE:
+            data, refs = _take_out(recording, externalise(event, data))
+        entry.size += len(data)
+        entry.rows.append((execution_id, seq, event.type, data.decode(), refs, now, trace_id))
+
+
+def _take_out(recording: Recording, large: Externalised) -> tuple[bytes, str | None]:
+    recording.blobs.extend(large.blobs.values())
+    refs = {name: hashlib.sha256(content).hexdigest() for name, content in large.blobs.items()}
+    return large.data, msgspec.json.encode(refs).decode() if refs else None
+
+
+def start_row(
+    owned: Owned,
+    event: ExecutionStarted,
+    now: datetime,
+    *,
+    is_owned: bool,
+    metadata: dict[str, Any],
+    wake_at: datetime | None,
+) -> dict[str, Any]:
+    """The rows of a new execution: its own, and its live row unless it ended at once."""
+    execution = owned.execution
+    status, reason = execution.status, execution.waiting_reason
+    owned.recorded_status, owned.recorded_reason = status, reason
+    return {
+        "execution_id": execution.execution_id,
+        "tenant_id": owned.tenant_id,
+        "user_id": owned.user_id,
+        "visibility": owned.visibility,
+        "private_to": owned.user_id if owned.visibility == "private" else None,
+        "workflow_id": owned.workflow_id,
+        "version_id": event.version_id,
+        "workflow_number": owned.number,
+        "kind": owned.kind,
+        "status": status,
+        "waiting_reason": reason,
+        "input": event.input,
+        "output": execution.output,
+        "error": execution.error,
+        "mode": event.mode,
+        "started_by": event.started_by,
+        "parent_id": event.parent.execution_id if event.parent is not None else None,
+        "root_id": owned.root_id,
+        "trace_id": owned.trace_id,
+        "metadata": metadata,
+        "at": now,
+        "ended_at": execution.ended_at,
+        "is_owned": is_owned,
+        "wake_at": wake_at,
+        "priority": owned.priority,
+    }
+
+
+def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head, now: datetime) -> None:
+    """The first event and the rows of a child, queued, in its parent's entry."""
+    event = ExecutionStarted(
+        workflow_id=head.workflow_id,
+        version_id=head.version_id,
+        kind=head.kind,
+        input=child.input,
+        mode="subworkflow",
+        started_by=owned.user_id,
+        parent=Parent(owned.execution.execution_id, child.parent_task_id),
+    )
+    _add_events(recording, child.execution_id, 0, [event], now, owned.trace_id)
+    recording.entry.starts.append(
+        {
+            "execution_id": child.execution_id,
+            "tenant_id": owned.tenant_id,
+            "user_id": owned.user_id,
+            "visibility": owned.visibility,
+            "private_to": owned.user_id if owned.visibility == "private" else None,
+            "workflow_id": head.workflow_id,
+            "version_id": head.version_id,
+            "workflow_number": head.number,
+            "kind": head.kind,
+            "status": Status.QUEUED,
+            "waiting_reason": "slot",
+            "input": child.input,
+            "mode": "subworkflow",
+            "started_by": owned.user_id,
+            "parent_id": owned.execution.execution_id,
+            "root_id": owned.root_id,
+            "trace_id": owned.trace_id,
+            "metadata": {},
+            "at": now,
+            "is_owned": False,
+            "wake_at": now,
+            "priority": owned.priority,
+        }
+    )
+
+
+def _change(
+    execution: Execution, status: Status, reason: Any, now: datetime, has_approvals: bool
+) -> dict[str, Any]:
+    return {
+        "execution_id": execution.execution_id,
+        "status": status,
+        "waiting_reason": reason,
+        "output": execution.output,
+        "error": execution.error,
+        "at": now,
+        "is_end": execution.ended is not None,
+        "has_approvals": has_approvals and execution.ended is not None,
+    }
+
+
+def _notice(execution: Execution, parent: Parent, trace_id: str) -> dict[str, Any]:
+    error = execution.error
+    return {
+        "child_id": execution.execution_id,
+        "execution_id": parent.execution_id,
+        "trace_id": trace_id,
+        "payload": {
+            "task_id": parent.task_id,
+            "status": execution.status,
+            "output": execution.output,
+            "error": {"code": error.code, "message": error.message} if error is not None else None,
+        },
+    }
+
+
+def _approval_row(owned: Owned, event: ApprovalRequested, now: datetime) -> dict[str, Any]:
+    return {
+        "approval_id": event.approval_id,
+        "execution_id": owned.execution.execution_id,
+        "workflow_id": owned.workflow_id,
+        "task_id": event.task_id,
+        "node_id": event.node_id,
+        "kind": event.kind,
+        "interaction_type": event.interaction_type,
+        "title": event.title,
+        "description": event.description,
+        "request": event.request,
+        "fields": event.fields,
+        "options": event.options,
+        "assignees": event.assignees,
+        "priority": event.priority,
+        "reason_required": event.reason_required,
+        "forbid_requester": event.forbid_requester,
+        "requested_by": owned.execution.started_by,
+        "on_timeout": event.on_timeout,
+        "default_response": event.default_response,
+        "escalate_to": event.escalate_to,
+        "created_at": now,
+        "expires_at": event.expires_at,
+    }
+
+
+def _artifact_rows(execution_id: UUID, event: TaskCompleted, now: datetime) -> list[dict[str, Any]]:
+    return [
+        {
+            "execution_id": execution_id,
+            "name": artifact.name,
+            "task_id": event.task_id,
+            "sha256": artifact.sha256,
+            "size": artifact.size,
+            "content_type": artifact.content_type,
+            "at": now,
+        }
+        for artifact in event.artifacts
+    ]

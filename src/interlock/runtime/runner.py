@@ -1,0 +1,391 @@
+"""The runner: owns executions, decides their commands, and acts only on what was committed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from interlock.core.commands import Advance, AttemptLost, ChildStart, Command, Signal, TaskReported
+from interlock.core.engine.decide import decide
+from interlock.core.engine.turn import Turn
+from interlock.core.events import FlowTransitioned, TaskCompleted, TaskFailed, TaskStarted
+from interlock.core.execution import ENDED, Phase, Status
+from interlock.kit import failpoints
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.blobs import Blobs
+from interlock.ports.bus import Bus
+from interlock.ports.executor import Executor, Result
+from interlock.ports.ledger import Head
+from interlock.ports.node import Attempt
+from interlock.ports.telemetry import Telemetry
+from interlock.runtime.entry import Committed, Entry
+from interlock.runtime.journal import Journal
+from interlock.runtime.owned import Owned
+from interlock.runtime.record import Recording, add_child, record
+
+STAYS_OWNED = timedelta(seconds=5)
+"""An execution whose next timer is nearer than this is not parked."""
+_NO_HEADS: Mapping[str, Head] = {}
+_AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
+
+failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result", "runner.timer")
+log = structlog.get_logger("runner")
+
+
+class Runner:
+    """Everything one process owns. All methods run on its event loop and never block."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        blobs: Blobs,
+        bus: Bus,
+        executors: Mapping[str, Executor],
+        clock: Clock,
+        ids: Ids,
+        telemetry: Telemetry,
+    ) -> None:
+        self._journal = journal
+        self._blobs = blobs
+        self._bus = bus
+        self._executors = executors
+        self._clock = clock
+        self._ids = ids
+        self._telemetry = telemetry
+        self.owned: dict[UUID, Owned] = {}
+        self.tenant_counts: dict[str, int] = {}
+        self.children: dict[UUID, dict[str, Head]] = {}  # version -> sub-workflows by reference
+        self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
+        self.may_release: Callable[[], bool] = lambda: True
+        self.read_inbox: Callable[[Owned], None] = lambda owned: None
+        self.expire: Callable[[Owned, UUID], None] = lambda owned, approval_id: None
+        self._storing: set[asyncio.Task[None]] = set()
+
+    # Owning ------------------------------------------------------------------------------------------------
+
+    def keep(self, owned: Owned) -> None:
+        """Begin to own an execution."""
+        self.owned[owned.execution.execution_id] = owned
+        self.tenant_counts[owned.tenant_id] = self.tenant_counts.get(owned.tenant_id, 0) + 1
+
+    def forget(self, owned: Owned) -> None:
+        """Stop to own an execution: its timer and its attempts end here."""
+        if self.owned.pop(owned.execution.execution_id, None) is None:
+            return
+        left = self.tenant_counts[owned.tenant_id] - 1
+        if left:
+            self.tenant_counts[owned.tenant_id] = left
+        else:
+            del self.tenant_counts[owned.tenant_id]
+        owned.stop_timer()
+        for task_id in list(owned.attempts):
+            self._cancel_attempt(owned, task_id)
+        _wake_waiters(owned)
+
+    def forget_all(self) -> None:
+        """After being fenced: nothing here is ours any more."""
+        for owned in list(self.owned.values()):
+            self.forget(owned)
+
+    def resume(self, owned: Owned) -> None:
+        """Go on with an execution just read back: attempts that were running are lost with their runner."""
+        self.keep(owned)
+        running = [task for task in owned.execution.tasks.values() if task.phase is Phase.RUNNING]
+        for task in running:
+            if task.task_id in owned.execution.tasks:
+                self.apply(owned, AttemptLost(task_id=task.task_id, attempt=task.attempt))
+        self.apply(owned, Advance())
+        self.read_inbox(owned)
+        if owned.execution.execution_id in self.owned and not owned.is_parking:
+            self._park_or_wait(owned)
+
+    # Deciding ----------------------------------------------------------------------------------------------
+
+    def report(self, execution_id: UUID, command: Result) -> None:
+        """A result from an executor; one for an execution that is not here any more is dropped."""
+        owned = self.owned.get(execution_id)
+        if owned is not None:
+            failpoints.hit("runner.before_result")
+            if not isinstance(command, TaskReported):
+                owned.attempts.discard(command.task_id)
+            self.apply(owned, command)
+            failpoints.hit("runner.after_result")
+
+    def apply(self, owned: Owned, command: Command) -> None:
+        """Decide a command and send what it causes to the journal."""
+        turn = decide(owned.execution, command, self._clock.now(), self._ids, self._workflows(owned))
+        if turn.events:
+            self._submit(owned, self._record(owned, turn))
+
+    def fold_signal(self, owned: Owned, signal: Signal) -> None:
+        """Decide one inbox row; its outcome is committed with the events it caused."""
+        if signal.inbox_seq <= owned.folded:
+            return
+        owned.folded = signal.inbox_seq
+        owned.trace_id = signal.trace_id or owned.trace_id
+        first = owned.execution.seq + 1
+        turn = decide(owned.execution, signal, self._clock.now(), self._ids, self._workflows(owned))
+        recording = self._record(owned, turn)
+        recording.entry.outcomes.append(
+            {
+                "execution_id": owned.execution.execution_id,
+                "inbox_seq": signal.inbox_seq,
+                "outcome": _outcome(turn, first, owned),
+            }
+        )
+        self._submit(owned, recording)
+
+    def _workflows(self, owned: Owned) -> Mapping[str, Head]:
+        return self.children.get(owned.execution.execution_id, _NO_HEADS)
+
+    def _record(self, owned: Owned, turn: Turn) -> Recording:
+        recording = record(owned, turn, turn.now, self._released, self._refused)
+        for child in turn.children:
+            self.add_child(recording, owned, child, turn.now)
+        return recording
+
+    def add_child(self, recording: Recording, owned: Owned, child: ChildStart, now: datetime) -> None:
+        """A child's first rows go into its parent's entry."""
+        add_child(recording, owned, child, self.children[owned.execution.execution_id][child.workflow], now)
+
+    def _submit(self, owned: Owned, recording: Recording) -> None:
+        self._plan_park(owned, recording.entry)
+        self.send(owned, recording)
+
+    def _plan_park(self, owned: Owned, entry: Entry) -> None:
+        """Let the execution go with this entry if nothing here will move it soon."""
+        if self.rests_long(owned):
+            entry.park = {
+                "execution_id": owned.execution.execution_id,
+                "wake_at": owned.execution.next_wake(),
+                "folded": owned.folded,
+            }
+            owned.is_parking = True
+
+    def rests_long(self, owned: Owned) -> bool:
+        """Whether nothing here will move the execution within the next seconds."""
+        execution = owned.execution
+        if execution.ended is not None or execution.running or execution.status not in _AT_REST:
+            return False
+        wake_at = execution.next_wake()
+        return wake_at is None or wake_at - self._clock.now() > STAYS_OWNED
+
+    def settle(self, owned: Owned) -> None:
+        """An execution that ended or rests with its very first entry is never owned; whoever waits is told."""
+        if owned.execution.ended is not None:
+            self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
+        self.children.pop(owned.execution.execution_id, None)
+        _wake_waiters(owned)
+
+    def _park_or_wait(self, owned: Owned) -> None:
+        """An execution that was claimed for nothing goes back at once."""
+        entry = Entry(owned.execution.execution_id, owned.tenant_id, self._released, self._refused)
+        entry.status = owned.execution.status
+        self._plan_park(owned, entry)
+        if entry.park is not None:
+            self._journal.submit(entry)
+        else:
+            self._set_timer(owned)
+
+    def send(self, owned: Owned, recording: Recording) -> None:
+        """Hand an entry to the journal, in order, once its blobs are durable."""
+        if recording.blobs:
+            owned.backlog = owned.backlog if owned.backlog is not None else []
+            task = asyncio.create_task(self._store_then_send(owned, recording))
+            self._storing.add(task)
+            task.add_done_callback(self._storing.discard)
+        elif owned.backlog is not None:
+            owned.backlog.append(recording.entry)
+        else:
+            self._journal.submit(recording.entry)
+
+    async def _store_then_send(self, owned: Owned, recording: Recording) -> None:
+        backlog = owned.backlog
+        try:
+            for content in recording.blobs:
+                await self._blobs.put(owned.tenant_id, content)
+        except Exception as error:
+            log.exception("runner.blob_failed", execution_id=str(owned.execution.execution_id))
+            for entry in [recording.entry, *(backlog or [])]:
+                entry.refused(entry, error)
+            return
+        owned.backlog = None
+        for entry in [recording.entry, *(backlog or [])]:
+            self._journal.submit(entry)
+
+    # After the commit --------------------------------------------------------------------------------------
+
+    def _released(self, entry: Entry, committed: Committed) -> None:
+        owned = self.owned.get(entry.execution_id)
+        self._answer(entry)
+        if entry.rows:
+            self._bus.log_grew(entry.execution_id)
+        if owned is None:
+            return
+        if not self.may_release():
+            log.error("runner.lease_doubtful", execution_id=str(entry.execution_id))
+            self.forget(owned)
+            return
+        self.act(owned, entry)
+        if len(owned.attempts) > owned.execution.running:
+            self._cancel_stale(owned)
+        if owned.execution.ended is not None and entry.status in ENDED:
+            self._end(owned)
+        elif entry.park is not None:
+            self._parked(owned, committed.parked)
+        elif entry.status in _AT_REST:
+            _wake_waiters(owned)
+
+    def act(self, owned: Owned, entry: Entry) -> None:
+        """Start the attempts and timers that committed events call for."""
+        for event in entry.turn_events:
+            kind = type(event)
+            if kind is TaskStarted:
+                self._start_attempt(owned, event)  # type: ignore[arg-type]  # kind says so
+            elif kind is TaskCompleted or kind is TaskFailed:
+                self._count_task(owned, event)  # type: ignore[arg-type]
+        if (owned.execution.timers or owned.execution.deadlines or owned.execution.deadline_at) and not entry.park:
+            self._set_timer(owned)
+
+    def _start_attempt(self, owned: Owned, event: TaskStarted) -> None:
+        task = owned.execution.tasks.get(event.task_id)
+        if task is None or task.attempt != event.attempt or task.phase is not Phase.RUNNING:
+            return
+        program = owned.execution.program
+        node_type = program.node_type(event.node_id)
+        if node_type.runs == "kernel":
+            return
+        failpoints.hit("runner.before_attempt")
+        place = "process" if task.isolated else node_type.place
+        attempt = Attempt(
+            execution_id=owned.execution.execution_id,
+            tenant_id=owned.tenant_id,
+            task_id=event.task_id,
+            node_id=event.node_id,
+            attempt=event.attempt,
+            node_type=node_type.name,
+            parameters=task.input if isinstance(task.input, dict) else {},
+            effect_key=effect_key(owned.execution.execution_id, event.task_id),
+            timeout=program.attempt_timeout(event.node_id),
+            trace_id=owned.trace_id,
+            isolated=task.isolated,
+            payload=owned.execution.payload,
+            blackboard=owned.execution.blackboard,
+        )
+        owned.attempts.add(event.task_id)
+        self._executors[place].submit(attempt, self.report)
+
+    def _cancel_stale(self, owned: Owned) -> None:
+        """End attempts of tasks that are over: cancelled, timed out, or left by their flow."""
+        tasks = owned.execution.tasks
+        for task_id in list(owned.attempts):
+            if task_id not in tasks or tasks[task_id].phase is not Phase.RUNNING:
+                self._cancel_attempt(owned, task_id)
+
+    def _cancel_attempt(self, owned: Owned, task_id: str) -> None:
+        owned.attempts.discard(task_id)
+        for executor in self._executors.values():
+            executor.cancel(owned.execution.execution_id, task_id)
+
+    def _count_task(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
+        node_type = owned.execution.program.node_type(event.node_id)
+        if type(event) is TaskCompleted:
+            self._telemetry.task_ended(node_type.name, "completed", event.duration_ms / 1000)
+        else:
+            self._telemetry.task_ended(node_type.name, "failed", 0.0)
+
+    def _end(self, owned: Owned) -> None:
+        self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
+        self.children.pop(owned.execution.execution_id, None)
+        self.forget(owned)
+
+    def _parked(self, owned: Owned, held: bool) -> None:
+        owned.is_parking = False
+        if held:
+            self.forget(owned)
+        else:  # a signal came between: fold it first
+            self.read_inbox(owned)
+            self._set_timer(owned)
+
+    def _refused(self, entry: Entry, error: Exception) -> None:
+        """What memory holds beyond the log is worthless: forget it; the log is read anew."""
+        owned = self.owned.get(entry.execution_id)
+        for outcome in entry.outcomes:
+            waiter = self.answers.pop((entry.execution_id, outcome["inbox_seq"]), None)
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
+        if owned is not None:
+            self.forget(owned)
+            self._journal.withdraw(entry.execution_id)
+
+    def _answer(self, entry: Entry) -> None:
+        for outcome in entry.outcomes:
+            waiter = self.answers.pop((entry.execution_id, outcome["inbox_seq"]), None)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(outcome["outcome"])
+
+    # Timers ------------------------------------------------------------------------------------------------
+
+    def _set_timer(self, owned: Owned) -> None:
+        owned.stop_timer()
+        wake_at = owned.execution.next_wake()
+        if wake_at is None or owned.execution.is_paused:
+            return
+        delay = max(0.0, (wake_at - self._clock.now()).total_seconds())
+        owned.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, owned)
+
+    def _on_timer(self, owned: Owned) -> None:
+        owned.timer = None
+        if owned.execution.execution_id not in self.owned or owned.execution.ended is not None:
+            return
+        failpoints.hit("runner.timer")
+        now = self._clock.now()
+        for task in list(owned.execution.tasks.values()):
+            if task.waits_for == "approval" and task.wake_at is not None and task.wake_at <= now and task.approval_id:
+                self.expire(owned, task.approval_id)
+        before = owned.execution.seq
+        self.apply(owned, Advance())
+        if owned.execution.seq == before and not owned.is_parking:
+            wake_at = owned.execution.next_wake()
+            if wake_at is not None:  # an approval's row decides; look again a little later
+                delay = max(0.2, (wake_at - now).total_seconds())
+                owned.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, owned)
+
+
+def effect_key(execution_id: UUID, task_id: str) -> str:
+    """The same for every attempt of a task: what makes a repeated attempt one effect outside."""
+    return hashlib.blake2b(f"{execution_id}/{task_id}".encode(), digest_size=16).hexdigest()
+
+
+def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
+    if turn.refusal is not None:
+        refusal = turn.refusal
+        return {
+            "refused": {
+                "kind": str(refusal.kind),
+                "code": refusal.code,
+                "message": refusal.message,
+                "details": refusal.details,
+            }
+        }
+    return {
+        "first_seq": first,
+        "last_seq": owned.execution.seq,
+        "status": str(owned.execution.status),
+        "moved": any(type(event) is FlowTransitioned for event in turn.events),
+    }
+
+
+def _wake_waiters(owned: Owned) -> None:
+    waiters, owned.rest_waiters = owned.rest_waiters, []
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)

@@ -1,0 +1,225 @@
+"""Starting executions: owned here from the first event if there is room, else committed as queued."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from interlock.core.engine.decide import start
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
+from interlock.core.events import ExecutionStarted
+from interlock.core.execution import Execution
+from interlock.core.ids import ExecutionId
+from interlock.kit import failpoints
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.bus import Bus
+from interlock.ports.engine import StartExecution
+from interlock.ports.ledger import Ledger, StoredKey
+from interlock.ports.telemetry import Telemetry
+from interlock.runtime.claiming import Claiming
+from interlock.runtime.entry import Committed, Entry, OutcomeLost
+from interlock.runtime.journal import MAX_QUEUED, Journal
+from interlock.runtime.owned import Owned
+from interlock.runtime.programs import Programs
+from interlock.runtime.reading import Reading
+from interlock.runtime.record import Recording, record, start_row
+from interlock.runtime.runner import Runner
+
+COMMIT_DEADLINE = 10.0
+"""Seconds a caller waits for its start to be committed."""
+KEY_LIFETIME = timedelta(hours=24)
+
+failpoints.declare("starting.before_commit", "starting.after_commit")
+
+
+class Starting:
+    """Turns a request into a committed execution."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        journal: Journal,
+        runner: Runner,
+        reading: Reading,
+        claiming: Claiming,
+        programs: Programs,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        telemetry: Telemetry,
+    ) -> None:
+        self._ledger = ledger
+        self._journal = journal
+        self._runner = runner
+        self._reading = reading
+        self._claiming = claiming
+        self._programs = programs
+        self._bus = bus
+        self._clock = clock
+        self._ids = ids
+        self._telemetry = telemetry
+        self.is_draining = False
+
+    async def start(self, request: StartExecution) -> tuple[Owned, StoredKey | None, asyncio.Future[None] | None]:
+        """Commit the start. The key's first request if it was taken; a future of its rest if it is owned here."""
+        self._admit()
+        owned = self._new(request)
+        if owned.execution.program.children():
+            await self._reading.find_children(owned)
+        done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        rest: asyncio.Future[None] | None = None
+        is_owned = self._claiming.has_room(request.tenant_id)
+        recording = self._record(request, owned, is_owned, done)
+        if is_owned and request.wait > 0:
+            rest = asyncio.get_running_loop().create_future()
+            owned.rest_waiters.append(rest)
+        failpoints.hit("starting.before_commit")
+        self._runner.send(owned, recording)
+        committed = await self._committed(done)
+        failpoints.hit("starting.after_commit")
+        if committed.lost_key and request.key is not None:
+            return owned, await self._first(request), None
+        self._telemetry.execution_started(owned.kind)
+        if not is_owned:
+            self._bus.inbox_grew(owned.execution.execution_id, None)
+        return owned, None, rest
+
+    def _admit(self) -> None:
+        if self.is_draining:
+            raise unavailable("The server is stopping; send the request to another one or try again", retry_after=5)
+        if self._journal.depth >= MAX_QUEUED:
+            raise InterlockError(
+                ErrorKind.UNAVAILABLE,
+                "QUEUE_FULL",
+                f"{self._journal.depth} entries wait to be written; try again in a second",
+                retryable=True,
+                retry_after=1.0,
+            )
+
+    def _new(self, request: StartExecution) -> Owned:
+        program = self._programs.compile(request.version_id, request.definition)
+        execution_id = ExecutionId(self._ids.new())
+        return Owned(
+            Execution(execution_id, program),
+            tenant_id=request.tenant_id,
+            user_id=request.user_id,
+            visibility=request.visibility,
+            workflow_id=request.workflow_id,
+            number=request.number,
+            root_id=execution_id,
+            trace_id=request.trace_id,
+            priority=request.priority,
+        )
+
+    def _record(
+        self, request: StartExecution, owned: Owned, is_owned: bool, done: asyncio.Future[Committed]
+    ) -> Recording:
+        now = self._clock.now()
+        event = ExecutionStarted(
+            workflow_id=request.workflow_id,
+            version_id=request.version_id,
+            kind=owned.kind,
+            input=request.input,
+            mode=request.mode,
+            started_by=request.user_id,
+            start_at=request.start_at,
+            deadline_at=now + timedelta(seconds=request.deadline) if request.deadline is not None else None,
+        )
+        heads = self._runner.children.get(owned.execution.execution_id, {})
+        turn = start(owned.execution, event, now, self._ids, advance=is_owned, workflows=heads)
+        recording = record(owned, turn, now, self._on_commit(owned, is_owned, done), _on_refusal(done))
+        recording.entry.deadline = self._clock.monotonic() + COMMIT_DEADLINE
+        recording.entry.change = None
+        row = start_row(
+            owned,
+            event,
+            now,
+            is_owned=is_owned and not self._rests_long(owned),
+            metadata=request.metadata,
+            wake_at=self._wake_at(owned, is_owned),
+        )
+        recording.entry.starts.append(row | _key_columns(request, now))
+        for child in turn.children:
+            self._runner.add_child(recording, owned, child, now)
+        return recording
+
+    def _rests_long(self, owned: Owned) -> bool:
+        return self._runner.rests_long(owned)
+
+    def _wake_at(self, owned: Owned, is_owned: bool) -> Any:
+        if not is_owned:
+            return self._clock.now()
+        return owned.execution.next_wake() if self._rests_long(owned) else None
+
+    def _on_commit(self, owned: Owned, is_owned: bool, done: asyncio.Future[Committed]) -> Any:
+        keeps = is_owned and not self._rests_long(owned) and owned.execution.ended is None
+
+        def released(entry: Entry, committed: Committed) -> None:
+            if not committed.lost_key:
+                self._bus.log_grew(entry.execution_id)
+                if keeps:
+                    self._runner.keep(owned)
+                    self._runner.act(owned, entry)
+                else:
+                    self._runner.settle(owned)
+            if not done.done():
+                done.set_result(committed)
+
+        return released
+
+    async def _committed(self, done: asyncio.Future[Committed]) -> Committed:
+        try:
+            async with asyncio.timeout(COMMIT_DEADLINE):
+                return await done
+        except TimeoutError:
+            raise unavailable(
+                "The outcome of the start is unknown; retry with the same Idempotency-Key", code="OUTCOME_UNKNOWN"
+            ) from None
+
+    async def _first(self, request: StartExecution) -> StoredKey:
+        """The row that won the key; it may belong to a start of another process that is just being committed."""
+        if request.key is None:
+            raise ValueError("the request has no key")
+        stored = await self._ledger.find_key(request.tenant_id, request.key.scope, request.key.key)
+        if stored is None:
+            raise unavailable("The key was taken and is gone; try again", retry_after=0.1)
+        if stored.digest != request.key.digest:
+            raise InterlockError(
+                ErrorKind.MISMATCH,
+                "IDEMPOTENCY_MISMATCH",
+                "This Idempotency-Key was used with another body; use a new key for a new request",
+                details={"execution_id": str(stored.execution_id)},
+            )
+        return stored
+
+
+def _on_refusal(done: asyncio.Future[Committed]) -> Any:
+    def refused(entry: Entry, error: Exception) -> None:
+        if not done.done():
+            done.set_exception(_refusal(error))
+
+    return refused
+
+
+def _refusal(error: Exception) -> InterlockError:
+    if isinstance(error, OutcomeLost):
+        return unavailable(
+            "The outcome of the start is unknown; retry with the same Idempotency-Key", code="OUTCOME_UNKNOWN"
+        )
+    if isinstance(error, InterlockError):
+        return error
+    return unavailable(f"The start was not recorded ({type(error).__name__}); try again")
+
+
+def _key_columns(request: StartExecution, now: Any) -> dict[str, Any]:
+    if request.key is None:
+        return {}
+    return {
+        "key_scope": request.key.scope,
+        "key": request.key.key,
+        "key_digest": request.key.digest,
+        "key_expires_at": now + KEY_LIFETIME,
+    }
