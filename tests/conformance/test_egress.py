@@ -120,10 +120,11 @@ INTERNAL_SPELLINGS = [
     "127.0.0.1", "127.0.0.2", "127.255.255.254", "127.1", "127.0.1", "2130706433", "0x7f000001", "0X7F000001", "0x7f.1",
     "0x7f.0x0.0x0.0x1", "017700000001", "0177.0.0.1", "0177.1", "127.0.0.1.", "127.0.0.01", "0", "0.0.0.0", "0x0", "00",
     "localhost", "LOCALHOST", "LocalHost", "\u2113ocalhost", "\uff4c\uff4f\uff43alhost",
-    "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1", "%31%32%37.0.0.1",
-    "127.0.0.1%00.example.com", "127.0.0.1%2f", "user@127.0.0.1", "user:pass@127.0.0.1", "example.com@127.0.0.1",
-    "example.com\\@127.0.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::]", "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]", "[::FFFF:127.0.0.1]", "[::127.0.0.1]", "[::7f00:1]",
+    "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1",
+    "%31%32%37.0.0.1", "127.0.0.1%00.example.com", "127.0.0.1%2f", "user@127.0.0.1", "user:pass@127.0.0.1",
+    "example.com@127.0.0.1", "example.com\\@127.0.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]", "[::FFFF:127.0.0.1]", "[::127.0.0.1]",
+    "[::7f00:1]",
     "[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]",
     "[2002:7f00:0001::1]", "[2001:0:7f00:1::]", "[::1%lo]", "[::1%25lo]", "[fe80::1%25lo]", "[fe80::1]", "[fec0::1]",
     "[fd00:ec2::254]", "[ff02::1]", "[::ffff:a9fe:a9fe]", "[::ffff:169.254.169.254]", "169.254.169.254", "2852039166",
@@ -213,7 +214,12 @@ async def test_method_headers_and_body_arrive_as_given(make_egress: MakeEgress) 
             make_egress("loopback"),
             site.url("/a%2Fb?x=%2B&y=1+2#part"),
             "post",
-            headers={"Idempotency-Key": "k1", "Content-Type": "text/plain", "accept-encoding": "br"},
+            headers={
+                "Idempotency-Key": "k1",
+                "Content-Type": "text/plain",
+                "accept-encoding": "br",
+                "user-agent": "mine",
+            },
             body="h\u00e9".encode(),
         )
         (request,) = site.requests
@@ -221,6 +227,7 @@ async def test_method_headers_and_body_arrive_as_given(make_egress: MakeEgress) 
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert request.path_qs == "/a%2Fb?x=%2B&y=1+2"
         assert request.headers.getall("Accept-Encoding") == ["identity"]
+        assert request.headers.getall("User-Agent") == ["mine"]
         assert (request.headers["Idempotency-Key"], request.headers["Content-Type"]) == ("k1", "text/plain")
 
 

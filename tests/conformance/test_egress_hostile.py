@@ -190,6 +190,12 @@ def test_a_body_that_cannot_be_inflated_is_an_error_of_the_other_side(meet: Meet
     assert (failure.code, failure.retryable) == ("EXTERNAL_SERVICE_ERROR", False)
 
 
+def test_an_answer_without_a_body_may_name_any_encoding(meet: Meet) -> None:
+    head = OK + b"Content-Encoding: br\r\nContent-Length: 12\r\n\r\n"
+    answer = answered(meet, sending(head), method="HEAD")
+    assert (answer.status, answer.body, answer.truncated) == (200, b"", False)
+
+
 @pytest.mark.parametrize(
     ("parts", "retryable"),
     [

@@ -18,7 +18,9 @@ MEGABYTES = 16
 
 def bounded(work: Callable[[], Any]) -> Any:
     """The value of the work, or its ExpressionError; fails if it took too much time or memory."""
-    seconds, outcome = min((_timed(work) for _ in range(3)), key=lambda timed: timed[0])
+    seconds, outcome = _timed(work)
+    if seconds > SECONDS:  # a busy machine may disturb once, but not twice
+        seconds, outcome = _timed(work)
     assert seconds < SECONDS
     tracemalloc.start()
     try:
@@ -248,7 +250,10 @@ def test_a_result_may_not_be_nested_too_deep_or_contain_itself() -> None:
 
 
 class Endless(Mapping[str, Any]):
-    """A mapping without an end."""
+    """A mapping without an end, whatever it says of its length."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
 
     def __getitem__(self, key: str) -> Any:
         return 1
@@ -260,7 +265,7 @@ class Endless(Mapping[str, Any]):
             yield str(number)
 
     def __len__(self) -> int:
-        return 1 << 40
+        return self.length
 
 
 LARGE: dict[str, Any] = {
@@ -289,7 +294,8 @@ LARGE: dict[str, Any] = {
     "json lists": "[" + ",".join(["[]"] * 60_000) + "]",
     "json deep": "[" * 500_000,
     "json digits": "9" * 5000,
-    "endless": Endless(),
+    "endless": Endless(1 << 40),
+    "lying": Endless(5),
 }
 
 
@@ -339,6 +345,8 @@ WORK = [
     "json(data.gigantic)",
     "data.endless",
     "json(data.endless)",
+    "json(data.lying)",
+    "data.lying",
     "keys(data.endless)",
     "data.endless == data.object",
     "str(data.endless)",
@@ -360,7 +368,9 @@ def test_work_on_large_data_is_bounded(source: str) -> None:
         ("len(join(data.texts, '01234567890123456789'))", "larger than 1 MiB"),
         ("len(data.half + data.half + 'x')", "larger than 1 MiB"),
         ("len(slice(data.gigantic, 1, 1100000))", "larger than 1 MiB"),
-        ("len(str(data.wholes) + str(data.wholes))", "larger than 1 MiB"),
+        ("join([data.half, data.half, 'x'])", "larger than 1 MiB"),
+        ("replace(data.half, 'a', data.half)", "larger than 1 MiB"),
+        ("join(data.texts, data.text)", "larger than 1 MiB"),
         ("len(data.wholes + data.wholes)", "more than 131072 items"),
         ("len(split(replace(data.short, 'a', 'bb'), 'b'))", "more than 131072 items"),
         ("len(slice(data.million, 0))", "more than 131072 items"),
@@ -368,6 +378,7 @@ def test_work_on_large_data_is_bounded(source: str) -> None:
         ("sum(data.million)", "too much work"),
         ("[1] in data.million", "too much work"),
         ("json(data.endless)", "larger than 1 MiB"),
+        ("json(data.lying)", "too much work"),
         ("keys(data.endless)", "more than 131072 items"),
     ],
 )

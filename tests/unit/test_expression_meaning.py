@@ -322,7 +322,7 @@ def outcome(work: Callable[[], Any]) -> str:
         return "refused"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(trees(), SCOPES)
 @example(("binary", "and", ("not", ("literal", 1)), ("!", ("literal", 0))), {})
 @example(("choice", ("choice", *[("literal", 0)] * 3), ("literal", 1), ("-", ("-", ("literal", 1.5)))), {})
@@ -333,7 +333,7 @@ def test_an_expression_means_what_the_second_evaluator_says(tree: Tree, scope: d
     assert outcome(lambda: compile_template("{{" + written(tree) + "}}").render(scope)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(trees(depth=2), st.text(alphabet="ab }\n'\"", max_size=4)), min_size=2, max_size=4), SCOPES)
 def test_a_text_with_placeholders_is_its_parts_as_text(parts: list[Tree | str], scope: dict[str, Any]) -> None:
     text = "|".join(part if isinstance(part, str) else "{{" + written(part) + "}}" for part in parts)

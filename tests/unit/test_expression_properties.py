@@ -74,7 +74,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.one_of(
         st.text(max_size=60), st.lists(WORDS, max_size=25).map(" ".join), st.lists(WORDS, max_size=25).map("".join)
@@ -158,7 +158,7 @@ SOURCES = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from(SOURCES), ODD_SCOPES)
 def test_evaluating_on_any_data_gives_strict_json_or_an_expression_error(source: str, scope: Any) -> None:
     for work in (parse(source).evaluate, compile_template(["{{" + source + "}}!"]).render):
@@ -169,7 +169,7 @@ def test_evaluating_on_any_data_gives_strict_json_or_an_expression_error(source:
         json.dumps(value, allow_nan=False).encode()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(FUNCTIONS)), st.lists(ODD_DATA, min_size=3, max_size=3))
 def test_every_function_on_any_data_gives_strict_json_or_an_expression_error(name: str, data: list[Any]) -> None:
     function = FUNCTIONS[name]

@@ -174,9 +174,9 @@ class Execution:
             return self.ended
         if self.is_paused:
             return Status.PAUSED
-        if self.seq <= 1:
-            return Status.QUEUED
-        return Status.RUNNING if self.running or self.ready else Status.WAITING
+        if self.ready or self.entering:
+            return Status.QUEUED if self.seq <= 1 else Status.RUNNING
+        return Status.RUNNING if self.running else Status.WAITING
 
     @property
     def waiting_reason(self) -> WaitingReason | None:
@@ -185,9 +185,9 @@ class Execution:
             return None
         if self.is_paused:
             return WaitingReason.PAUSED
-        if self.seq <= 1:
-            return WaitingReason.SLOT
-        if self.running or self.ready:
+        if self.ready or self.entering:
+            return WaitingReason.SLOT if self.seq <= 1 else None
+        if self.running:
             return None
         phases = {task.waits_for or task.phase for task in self.tasks.values()}
         for waits_for, reason in _REASONS:

@@ -5,7 +5,7 @@ refusal knows its line. No constructor of PyYAML ever runs. What a plain (unquot
 
 * empty, ``~`` and ``null`` are null; ``true`` and ``false`` are booleans; both also as ``True`` or ``TRUE``;
 * what JSON would read as a number is that number;
-* everything else is text as written: ``on``, ``yes``, ``2026-11-21``, ``0123``, ``0x1F``, ``1_000``, ``12:30``, ``.inf``.
+* everything else is text as written: ``on``, ``yes``, ``2026-11-21``, ``0123``, ``0x1F``, ``1_000``, ``12:30``.
 
 Keys are always text as written: ``1:`` is the key "1", ``on:`` the key "on".
 """

@@ -37,11 +37,11 @@ class Egress(Protocol):
     ) -> EgressResponse:
         """Make one HTTP call; any status is an answer, also 3xx, 4xx and 5xx.
 
-        The host is resolved once, all its addresses are checked, and the connection goes to a checked one. The
-        call, from the look-up to the end of the body, takes at most ``timeout`` seconds; at most ``max_bytes`` of the (inflated) body are kept. With
-        ``follow_redirects`` up to five redirects of GET and HEAD are followed, each checked like a first call;
-        at another origin the caller's headers are left out. Cookies and proxies are never used, and
-        ``Accept-Encoding`` is always ``identity``.
+        The host is resolved once, all its addresses are checked, and the connection goes to a checked one. From
+        the look-up to the end of the body the call takes at most ``timeout`` seconds; at most ``max_bytes`` of the
+        (inflated) body are kept. With ``follow_redirects`` up to five redirects of GET and HEAD are followed, each
+        checked like a first call; another origin is not given the caller's headers and body. Cookies and proxies
+        are never used, and ``Accept-Encoding`` is always ``identity``.
 
         Raises InterlockError: ``EGRESS_BLOCKED`` (denied) before anything is sent when the URL, a header or an
         address is not allowed; ``TIMEOUT``; ``EXTERNAL_SERVICE_ERROR`` when no complete answer came, which is

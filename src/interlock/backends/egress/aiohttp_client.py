@@ -76,7 +76,7 @@ class AiohttpEgress:
                 return answer
             before, target = target, _next_target(target, answer.headers["location"])
             if target.url.origin() != before.url.origin():
-                headers = {}  # secrets are meant for the first origin
+                headers, body = {}, None  # what they hold is meant for the first origin
         answer = await self._call(method, target, headers, body, max_bytes)
         if hops and answer.status in _REDIRECTS:
             raise _failed(target, f"redirected more than {_MAX_REDIRECTS} times")
@@ -88,8 +88,6 @@ class AiohttpEgress:
         if target.is_address and not self._policy.permits(target.host):
             raise blocked_host(target.host)
         sent = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
-        sent["Accept-Encoding"] = "identity"
-        sent.setdefault("User-Agent", _NAME)
         try:
             async with self._open_session().request(
                 method, target.url, headers=sent, data=body, allow_redirects=False, ssl=self._tls
@@ -104,6 +102,7 @@ class AiohttpEgress:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=GuardedConnector(self._policy, self._resolver),
+                headers={"User-Agent": _NAME, "Accept-Encoding": "identity"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=_NO_LIMITS,
                 auto_decompress=False,
@@ -123,8 +122,8 @@ async def _answer(response: aiohttp.ClientResponse, target: Target, max_bytes: i
 
 def _plain_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in response.headers.items():
-        name = name.lower()
+    for written, value in response.headers.items():
+        name = written.lower()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if headers.pop("content-encoding", "identity") != "identity":
         headers.pop("content-length", None)  # it told the length before inflating

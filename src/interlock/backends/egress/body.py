@@ -16,15 +16,18 @@ _INFLATABLE = frozenset(("gzip", "x-gzip", "deflate"))
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[bytes, bool]:
     """Return at most ``max_bytes`` of the body, and whether there was more.
 
-    A compressed body (sent although identity was asked for) is inflated no further than the limit, and no more
-    than ``max_bytes`` of it are received. Raises EXTERNAL_SERVICE_ERROR for other or broken encodings.
+    A compressed body (sent although identity was asked for) is inflated no further than the limit or the end of
+    its first gzip member, and no more than ``max_bytes`` of it are received. Raises EXTERNAL_SERVICE_ERROR for a
+    body in another or a broken encoding.
     """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return await _read_plain(response, max_bytes)
     if encoding in _INFLATABLE:
         return await _read_compressed(response, max_bytes)
-    raise _unreadable(f"in the encoding {encoding[:40]!r}, which was not asked for")
+    if await response.content.read(1):
+        raise _unreadable(f"in the encoding {encoding[:40]!r}, which was not asked for")
+    return b"", False
 
 
 async def _read_plain(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[bytes, bool]:

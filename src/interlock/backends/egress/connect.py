@@ -77,18 +77,21 @@ class BoundedHandler(ResponseHandler):
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """Hand bytes to the parser, no more at a time than a head may have while the head is not complete."""
+        """Hand bytes to the parser, no more at a time than a head may have while the head is not complete.
+
+        Without ``data`` the parser goes on with what it kept while the reader was slower.
+        """
         while data and self._answer is None and self._received < _HEAD_BYTES:
             part, data = data[: _HEAD_BYTES - self._received], data[_HEAD_BYTES - self._received :]
             self._received += len(part)
             super().data_received(part)
-        if self._answer is None and data:
-            self._drop(f"the answer has more than {_HEAD_BYTES} bytes of headers")
-        elif self._answer is not None and data:
+        if self._answer is not None:
             self._received += len(data)
             super().data_received(data)
             if self._received > self._answer.total_bytes * _FRAMING_RATIO + _FRAMING_GRACE:
                 self._drop("the answer has much more framing than content")
+        elif data:
+            self._drop(f"the answer has more than {_HEAD_BYTES} bytes of headers")
 
     def _drop(self, reason: str) -> None:
         error = aiohttp.ClientPayloadError(reason)

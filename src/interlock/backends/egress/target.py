@@ -24,10 +24,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # Headers that say how the message is framed or routed belong to the client.
-_OWN_HEADERS = frozenset(
-    ("host", "content-length", "transfer-encoding", "te", "trailer", "connection", "keep-alive", "upgrade", "expect")
-    + ("proxy-connection", "proxy-authorization")
-)
+_OWN_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "te", "trailer", "expect"))
+_OWN_HEADERS |= {"connection", "keep-alive", "upgrade", "proxy-connection", "proxy-authorization"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ async def _apply(connection: Connection, migration: Migration, server_role: str)
             await connection.execute(migration.text)
             await connection.execute(_SQL["record"], migration.number, migration.name, migration.checksum)
     except asyncpg.LockNotAvailableError as error:
-        message = f"Migration {migration.name} waited {_LOCK} for a lock and was undone; start again when it is quieter."
+        message = f"Migration {migration.name} waited {_LOCK} for a lock and was undone; start again when all is quiet."
         raise unavailable(message) from error
     except (asyncpg.InsufficientPrivilegeError, asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError):
         raise

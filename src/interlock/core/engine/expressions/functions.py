@@ -11,7 +11,15 @@ from interlock.core.engine.expressions import dates, texts
 from interlock.core.engine.expressions.errors import Fault
 from interlock.core.engine.expressions.limits import ITEMS, Frame
 from interlock.core.engine.expressions.operators import Number, member, number, require_items, result, truthy
-from interlock.core.engine.expressions.plain import is_list, json_text, kind_of, parse_json, require_room, text_of
+from interlock.core.engine.expressions.plain import (
+    is_list,
+    json_text,
+    kind_of,
+    make_text,
+    parse_json,
+    require_room,
+    text_of,
+)
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
@@ -42,11 +50,11 @@ def _slice(frame: Frame, value: Any, start: Any, end: Any = None) -> Any:
         raise Fault(f"slice() needs text or a list, not {kind_of(value)}")
     first, last, _ = slice(_position("slice", start), _position("slice", end)).indices(len(value))
     size = max(last - first, 0)
-    frame.charge(size >> 2)
     if type(value) is str:
         require_room(size)
-        return value[first:last]
+        return make_text(frame, value[first:last])
     require_items(size)
+    frame.charge(size >> 2)
     return list(value[first:last])
 
 

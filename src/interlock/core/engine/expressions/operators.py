@@ -215,9 +215,9 @@ def _equal_objects(frame: Frame, left: Mapping[str, Any], right: Mapping[str, An
 
 def _is_item(frame: Frame, value: Any, items: Sequence[Any]) -> bool:
     if type(value) is str and type(items) is list:
-        frame.charge(len(items) >> 4)
+        frame.charge(len(items) >> 3)
         return value in items  # a text equals only texts, so the quick test of Python says the same
-    frame.charge(len(items))
+    frame.charge(len(items) * (1 if type(value) in _SCALARS else 2))
     for item in items:
         if equal(frame, value, item):
             return True

@@ -6,7 +6,7 @@ Data of the scope is trusted to stay still while it is read, not to be small, sh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from math import isfinite
 from typing import Any
 
@@ -198,10 +198,11 @@ def text_bytes(text: str) -> int:
 
 def _copy(frame: Frame, value: Any, depth: int) -> Any:
     """The same JSON value of plain dicts and lists; every value is paid for, so that endless data ends."""
-    frame.charge(1)
+    frame.charge(3)
     if type(value) in (str, int, float, bool, type(None)):
         return value
     _require_depth(depth)
+    require_room(len(value) * VALUE_BYTES if isinstance(value, Sized) else 0)
     if isinstance(value, Mapping):
         return {_copy_key(key): _copy(frame, value[key], depth + 1) for key in value}
     if is_list(value):

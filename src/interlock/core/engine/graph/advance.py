@@ -26,8 +26,9 @@ def advance(graph: CompiledGraph, turn: Turn) -> None:
         moved = bool(execution.mailbox) and _read_mail(graph, turn)
         if execution.ready and execution.ended is None:
             moved = _start_ready(graph, turn) or moved
-        if execution.loops and execution.ended is None:
-            moved = any([_turn(graph, turn, execution.tasks[task_id]) for task_id in list(execution.loops)]) or moved
+        for task_id in list(execution.loops):
+            if task_id in execution.loops:
+                moved = _turn(graph, turn, execution.tasks[task_id]) or moved
     if execution.ended is None and execution.scopes.get("") == 0:
         _end(graph, turn)
 

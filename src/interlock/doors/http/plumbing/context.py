@@ -39,11 +39,11 @@ class StreamSeats:
     def __init__(self, settings: HttpSettings, telemetry: HttpTelemetry) -> None:
         self._limits = (settings.streams_per_principal, settings.streams_per_tenant)
         self._telemetry = telemetry
-        self._taken: Counter[tuple[str, str]] = Counter()
+        self._taken: Counter[tuple[str, str | None]] = Counter()
 
     def take(self, door: str, principal: Principal) -> Callable[[], None]:
         """Take a seat; what comes back gives it up. Raises LIMITED."""
-        keys = ((principal.tenant_id, principal.subject), (principal.tenant_id, ""))
+        keys = ((principal.tenant_id, principal.subject), (principal.tenant_id, None))
         for key, limit, whose in zip(keys, self._limits, ("You have", "Your tenant has"), strict=True):
             if self._taken[key] >= limit:
                 message = f"{whose} {limit} open streams; close one first"

@@ -16,7 +16,13 @@ begin
       execute format('create role %I nologin noinherit', wanted);
     end if;
   end loop;
-  execute format('grant authenticated, interlock_engine to %I', current_setting('interlock.server_role'));
+  -- A login that inherited them would act as the engine without saying so.
+  foreach wanted in array array['authenticated', 'interlock_engine'] loop
+    if not pg_has_role(current_setting('interlock.server_role'), wanted, 'member') then
+      execute format('grant %I to %I', wanted, current_setting('interlock.server_role'))
+        || case when current_setting('server_version_num')::int >= 160000 then ' with inherit false' else '' end;
+    end if;
+  end loop;
 end $$;
 
 grant usage on schema interlock to authenticated, interlock_engine;

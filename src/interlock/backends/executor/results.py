@@ -1,0 +1,158 @@
+"""What became of an attempt, in the words an executor reports. Whatever a node says leaves here as JSON."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import Any
+
+import msgspec
+import structlog
+
+from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
+from interlock.core.errors import InterlockError
+from interlock.core.events import Failure
+from interlock.kit import strict_json
+from interlock.ports.node import Attempt, Done, Node, NodeFailed, Outcome, Registry, Suspend
+
+MAX_RESULT = 32 * 1_048_576
+"""Bytes of JSON that a node may answer."""
+_MAX_KEYS = 2_000_000
+_FOREIGN = 500  # characters of a message that was not written for users
+_TOLD = 4000  # characters of a message that was
+_WAITS = frozenset({"timer", "signal", "callback", "approval"})
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+log = structlog.get_logger("executor")
+
+
+def find_node(registry: Registry, name: str) -> Node:
+    """The code of a task type. Raises NodeFailed NODE_TYPE_UNKNOWN."""
+    try:
+        return registry.node(name)
+    except KeyError:
+        message = f"This server has no code for the node type {name!r}; is its package installed here?"
+        raise NodeFailed("NODE_TYPE_UNKNOWN", message) from None
+
+
+def conclude(attempt: Attempt, outcome: Outcome, seconds: float) -> TaskSucceeded | TaskSuspended:
+    """The report of an outcome as it is. Raises NodeFailed NODE_ERROR for anything that is no outcome."""
+    if outcome.__class__ is Done:
+        return TaskSucceeded(
+            task_id=attempt.task_id,
+            attempt=attempt.attempt,
+            output=outcome.output,
+            port=outcome.port,
+            blackboard=outcome.blackboard,
+            artifacts=outcome.artifacts,
+            raised=outcome.raised,
+            ui_schema=outcome.ui_schema,
+            needs_input=outcome.needs_input,
+            duration_ms=int(seconds * 1000),
+        )
+    if not isinstance(outcome, Suspend):
+        raise NodeFailed("NODE_ERROR", f"The node returned {type(outcome).__name__} instead of Done or Suspend.")
+    _check_rest(outcome)
+    return TaskSuspended(
+        task_id=attempt.task_id,
+        attempt=attempt.attempt,
+        waits_for=outcome.waits_for,
+        name=outcome.name,
+        wake_at=outcome.wake_at,
+        approval=outcome.approval,
+    )
+
+
+def settle(outcome: Outcome) -> Outcome:
+    """A copy of an outcome that holds JSON values and nothing else, as it will be read back from the log.
+
+    Raises NodeFailed: RESULT_NOT_JSON, RESULT_TOO_LARGE (over ``MAX_RESULT``), NODE_ERROR for what is no outcome.
+    """
+    kind = type(outcome)
+    if kind not in (Done, Suspend):
+        raise NodeFailed("NODE_ERROR", f"The node returned {kind.__name__} instead of Done or Suspend.")
+    return msgspec.json.decode(_encode(outcome, "The result"), type=kind)
+
+
+def report_progress(attempt: Attempt, progress: float | None, message: str, data: Any) -> TaskReported:
+    """The report of progress, kept within 0 to 1. Raises NodeFailed RESULT_NOT_JSON for other data than JSON."""
+    return TaskReported(
+        task_id=attempt.task_id,
+        attempt=attempt.attempt,
+        progress=None if progress is None else min(1.0, max(0.0, float(progress))),
+        message=_clean(str(message), _FOREIGN),
+        data=None if data is None else msgspec.json.decode(_encode(data, "The progress data")),
+    )
+
+
+def fail(attempt: Attempt, error: BaseException) -> TaskErred:
+    """The report of an error: as its author put it, or for anything unforeseen NODE_ERROR and what can be said."""
+    if isinstance(error, NodeFailed | InterlockError):
+        failure = Failure(
+            code=_clean(error.code, 128),
+            message=_clean(error.message, _TOLD),
+            retryable=error.retryable,
+            details=_read_details(error.details),
+        )
+    else:
+        text = f"{type(error).__name__}: {error}".removesuffix(": ")
+        failure = Failure(code="NODE_ERROR", message=_clean(text, _FOREIGN))
+    return TaskErred(task_id=attempt.task_id, attempt=attempt.attempt, error=failure)
+
+
+def time_out(attempt: Attempt) -> TaskErred:
+    """The report of an attempt that had all its time."""
+    failure = Failure(
+        code="TIMEOUT", message=f"The attempt took longer than {attempt.timeout:g} seconds", retryable=True
+    )
+    return TaskErred(task_id=attempt.task_id, attempt=attempt.attempt, error=failure)
+
+
+def trace_back(error: BaseException) -> str:
+    """For the log: where an unforeseen error came from; empty for one that a node meant to report."""
+    return "" if isinstance(error, NodeFailed | InterlockError) else "".join(traceback.format_exception(error))
+
+
+def log_node_error(attempt: Attempt, trace: str) -> None:
+    """Write an unforeseen error of a node to the log, with its traceback, which no user is shown."""
+    log.error(
+        "executor.node_error",
+        node_type=attempt.node_type,
+        execution_id=str(attempt.execution_id),
+        task_id=attempt.task_id,
+        attempt=attempt.attempt,
+        trace_id=attempt.trace_id,
+        traceback=trace,
+    )
+
+
+def _check_rest(rest: Suspend) -> None:
+    if rest.waits_for not in _WAITS:
+        raise NodeFailed("NODE_ERROR", f"The node waits for {rest.waits_for!r}; known are {', '.join(sorted(_WAITS))}.")
+    if rest.wake_at is not None and rest.wake_at.tzinfo is None:
+        raise NodeFailed("NODE_ERROR", "The node wants to be woken at a time without a zone.")
+    if rest.waits_for == "timer" and rest.wake_at is None:
+        raise NodeFailed("NODE_ERROR", "The node waits for a timer and does not say until when.")
+
+
+def _encode(value: Any, what: str) -> bytes:
+    try:
+        encoded = strict_json.encode(value)
+        strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
+    except strict_json.StrictJsonError as error:
+        code = "RESULT_TOO_LARGE" if error.too_large else "RESULT_NOT_JSON"
+        raise NodeFailed(code, f"{what} cannot be recorded as JSON: {error}") from error
+    return encoded
+
+
+def _read_details(details: dict[str, Any]) -> dict[str, Any]:
+    """The details as JSON; where they are not, that is said in their place."""
+    try:
+        read: dict[str, Any] = msgspec.json.decode(_encode(details, "The error's details"))
+    except NodeFailed as error:
+        return {"details_lost": error.message[:_FOREIGN]}
+    return read
+
+
+def _clean(text: str, limit: int) -> str:
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return _NOT_TEXT.sub("\ufffd", cut)

@@ -1,0 +1,103 @@
+"""What a running attempt may use, made by the executor that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from interlock.backends.executor.results import report_progress
+from interlock.core.commands import TaskReported
+from interlock.core.events import ArtifactRef
+from interlock.ports.blobs import Blobs
+from interlock.ports.egress import Egress
+from interlock.ports.node import Attempt, NodeFailed
+
+MAX_ARTIFACT = 32 * 1_048_576
+"""Bytes of one artifact."""
+REPORT_INTERVAL = 1.0
+"""Seconds between two reports of an attempt that are passed on; those between are dropped."""
+_NAME = re.compile(r"\w[\w .,()+@=-]{0,127}")
+_MAX_NAME = 255  # bytes, which is what file systems take
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What all attempts of an executor share. Made on the event loop."""
+
+    egress: Egress
+    blobs: Blobs
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    thread: int = field(default_factory=threading.get_ident)
+
+
+class Pace:
+    """Lets one report through per ``REPORT_INTERVAL``."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """True at first, and when the last True is long enough ago."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + REPORT_INTERVAL
+        return True
+
+
+class AttemptServices:
+    """Satisfies ``ports/node.Services`` for one attempt. Once closed, nothing it reports arrives."""
+
+    __slots__ = ("_attempt", "_host", "_pace", "_report", "is_open")
+
+    def __init__(self, host: Host, attempt: Attempt, report: Callable[[TaskReported], None]) -> None:
+        self._host = host
+        self._attempt = attempt
+        self._report = report
+        self._pace: Pace | None = None
+        self.is_open = True
+
+    @property
+    def egress(self) -> Egress:
+        return self._host.egress
+
+    async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
+        """Store a named output file. Raises NodeFailed: ARTIFACT_NAME_INVALID, ARTIFACT_TOO_LARGE."""
+        check_artifact(name, len(content))
+        sha256 = await self._host.blobs.put(self._attempt.tenant_id, content)
+        return ArtifactRef(name, len(content), sha256, content_type)
+
+    def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
+        """Pass progress on, at most once a second; may be called in any thread."""
+        self._pace = self._pace or Pace()
+        if not self._pace.is_due():
+            return
+        report = report_progress(self._attempt, progress, message, data)
+        if threading.get_ident() == self._host.thread:
+            self._deliver(report)
+        else:
+            self._host.loop.call_soon_threadsafe(self._deliver, report)
+
+    def _deliver(self, report: TaskReported) -> None:
+        if self.is_open:
+            self._report(report)
+
+
+def check_artifact(name: str, size: int) -> None:
+    """Refuse names that are not plain file names everywhere, and files over ``MAX_ARTIFACT``."""
+    if not _NAME.fullmatch(name) or name[-1] in " ." or len(name.encode()) > _MAX_NAME:
+        raise NodeFailed(
+            "ARTIFACT_NAME_INVALID",
+            f"An artifact cannot be called {name[:100]!r}; use a plain file name such as report.md: letters, digits, "
+            "spaces and ._()+@=,- with no folder, not beginning with a dot or a dash",
+        )
+    if size > MAX_ARTIFACT:
+        limit = MAX_ARTIFACT // 1_048_576
+        raise NodeFailed("ARTIFACT_TOO_LARGE", f"The artifact {name!r} has {size:,} bytes; at most {limit} MiB are kept")

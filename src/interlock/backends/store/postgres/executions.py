@@ -1,0 +1,68 @@
+"""Executions, events and artifacts under one caller's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from interlock.backends.store.postgres.counting import COUNTED, total
+from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.read_back import event_of
+from interlock.backends.store.postgres.rows import artifact_of, event_record_of, execution_of
+from interlock.backends.store.postgres.session import Session
+from interlock.core.events import Recorded
+from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
+
+_SQL = load("executions")
+_FRAME = load("session")
+_PAGE = 5_000
+
+
+class ExecutionQueries:
+    """The part of a transaction that is about executions. Read only: the engine alone writes them."""
+
+    _session: Session
+
+    async def execution(self, execution_id: UUID) -> ExecutionRow | None:
+        """An execution with its newest event's number and whether a runner has it, or None."""
+        row = await self._session.row(_SQL["execution"], execution_id)
+        return None if row is None else execution_of(row)
+
+    async def list_executions(self, wanted: ExecutionFilter) -> Page:
+        """Executions, newest first. The total leaves ``before`` aside, is exact up to 10,000 and stays there."""
+        conditions = (wanted.workflow_id, list(wanted.statuses), wanted.kind)
+        await self._session.run(_FRAME["plan_by_values"])
+        rows = await self._session.rows(
+            _SQL["list_executions"], *conditions, wanted.before, wanted.limit, wanted.offset
+        )
+
+        async def count() -> int:
+            return int(await self._session.value(_SQL["count_executions"], *conditions, COUNTED))
+
+        items = [execution_of(row) for row in rows]
+        if wanted.before is not None:
+            return Page(items, await count())
+        return Page(items, await total(wanted.offset, wanted.limit, len(items), count))
+
+    async def latest_executions(self, workflow_ids: Sequence[UUID]) -> dict[UUID, ExecutionRow]:
+        """The newest execution of each workflow that has one."""
+        rows = await self._session.rows(_SQL["latest_executions"], workflow_ids)
+        return {row["workflow_id"]: execution_of(row) for row in rows}
+
+    async def events(self, execution_id: UUID, after: int, limit: int) -> list[EventRecord]:
+        """At most ``limit`` events with a higher number than ``after``, in order."""
+        rows = await self._session.rows(_SQL["events"], execution_id, after, limit)
+        return [event_record_of(row) for row in rows]
+
+    async def recorded(self, execution_id: UUID) -> list[Recorded]:
+        """The whole log, decoded; large fields stay references to blobs."""
+        log: list[Recorded] = []
+        while True:
+            rows = await self._session.rows(_SQL["events"], execution_id, len(log), _PAGE)
+            log.extend(event_of(row) for row in rows)
+            if len(rows) < _PAGE:
+                return log
+
+    async def artifacts(self, execution_id: UUID) -> list[ArtifactRow]:
+        """The artifacts of an execution by name."""
+        return [artifact_of(row) for row in await self._session.rows(_SQL["artifacts"], execution_id)]

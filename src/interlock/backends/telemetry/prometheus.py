@@ -1,0 +1,92 @@
+"""The engine's counters and timings as Prometheus metrics. Labels are bounded: kinds, statuses, node types."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SLOW = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0)
+_ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+class PrometheusTelemetry:
+    """Satisfies ``ports/telemetry``; one registry per server, so that several fit into one interpreter."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        Gauge("interlock_build_info", "Version of this server.", ["version"], registry=self.registry).labels(
+            version
+        ).set(1)
+        self._started = self._counter("executions_started_total", "Executions started here.", "kind")
+        self._ended = self._counter("executions_total", "Executions ended here.", "kind", "status")
+        self._tasks = self._counter("tasks_total", "Tasks that ended here.", "node_type", "status")
+        self._steps = self._counter("steps_total", "Task results recorded here.")
+        self._task_seconds = self._histogram("task_duration_seconds", "How long attempts ran.", _SLOW, "node_type")
+        self._flush_seconds = self._histogram("journal_flush_seconds", "Time of one flush with its commit.", _FAST)
+        self._flush_rows = self._histogram("journal_flush_rows", "Event rows of one flush.", _ROWS)
+        self._flush_entries = self._histogram("journal_flush_entries", "Entries of one flush.", _ROWS)
+        self._fences = self._counter("journal_fenced_total", "Flushes refused because this runner had been reaped.")
+        self._claim_seconds = self._histogram("claim_seconds", "Time of one claim that found work.", _FAST)
+        self._claims = self._counter("executions_claimed_total", "Executions claimed here.")
+        self._recovery = self._histogram(
+            "recovery_seconds", "From a dead runner's last heartbeat until its executions were free.", _SLOW
+        )
+        self._recovered = self._counter("executions_recovered_total", "Executions freed from dead runners here.")
+        self._stalls = self._counter("loop_stalls_total", "Plain nodes that held the event loop too long.", "node_type")
+        self._stall_seconds = self._histogram("loop_stall_seconds", "How long they held it.", _FAST)
+        self._gauges: dict[str, Gauge] = {}
+        self._children: dict[tuple[str, ...], Counter] = {}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"interlock_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"interlock_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+    def flushed(self, rows: int, entries: int, seconds: float) -> None:
+        self._flush_seconds.observe(seconds)
+        self._flush_rows.observe(rows)
+        self._flush_entries.observe(entries)
+
+    def fenced(self) -> None:
+        self._fences.inc()
+
+    def execution_started(self, kind: str) -> None:
+        self._started.labels(kind).inc()
+
+    def execution_ended(self, kind: str, status: str) -> None:
+        self._ended.labels(kind, status).inc()
+
+    def task_ended(self, node_type: str, status: str, seconds: float) -> None:
+        key = (node_type, status)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._tasks.labels(node_type, status)
+        child.inc()
+        self._steps.inc()
+        if seconds:
+            self._task_seconds.labels(node_type).observe(seconds)
+
+    def claimed(self, count: int, seconds: float) -> None:
+        self._claims.inc(count)
+        self._claim_seconds.observe(seconds)
+
+    def recovered(self, count: int, seconds: float) -> None:
+        self._recovered.inc(count)
+        self._recovery.observe(seconds)
+
+    def loop_stalled(self, seconds: float, node_type: str) -> None:
+        self._stalls.labels(node_type).inc()
+        self._stall_seconds.observe(seconds)
+
+    def gauge(self, name: str, value: float) -> None:
+        gauge = self._gauges.get(name)
+        if gauge is None:
+            gauge = self._gauges[name] = Gauge(
+                f"interlock_{name}", f"{name.replace('_', ' ')} of this runner.", registry=self.registry
+            )
+        gauge.set(value)
+
+    def expose(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)

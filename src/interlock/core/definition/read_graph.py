@@ -1,0 +1,125 @@
+"""The native form of a graph: nodes, connections and settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.core.definition.fields import Fields
+from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_NODES, MAX_RETRY_CODES
+from interlock.core.definition.report import Place, Report, kind_of
+from interlock.core.workflow import (
+    ConnectionDefinition,
+    GraphDefinition,
+    GraphSettings,
+    NodeDefinition,
+    OnError,
+    RetryPolicy,
+)
+
+_ON_ERROR: tuple[OnError, ...] = ("stop", "continue", "error_output")
+_ARROW = "->"
+
+
+def read_graph(fields: Fields, report: Report) -> GraphDefinition | None:
+    """The graph, as far as it can be read: the n-th node is always the n-th of the source. None if it is too large."""
+    nodes, connections = fields.items("nodes"), fields.items("connections")
+    settings = _read_settings(Fields(report, fields.mapping("settings"), fields.place.at("settings")))
+    fields.close()
+    if _is_too_large(report, fields, nodes, connections):
+        return None
+    return GraphDefinition(
+        nodes=tuple(_read_node(report, item, fields.place.at("nodes", index)) for index, item in enumerate(nodes)),
+        connections=tuple(
+            _read_connection(report, item, fields.place.at("connections", index))
+            for index, item in enumerate(connections)
+        ),
+        settings=settings,
+    )
+
+
+def read_retry(fields: Fields, defaults: RetryPolicy) -> RetryPolicy:
+    """A retry policy; both spellings of its times are known."""
+    policy = RetryPolicy(
+        max_attempts=fields.whole("max_attempts", default=defaults.max_attempts),
+        backoff=fields.number("backoff", "base_seconds", default=defaults.backoff),
+        factor=fields.number("factor", default=defaults.factor),
+        max_backoff=fields.number("max_backoff", "max_seconds", default=defaults.max_backoff),
+        jitter=fields.flag("jitter", default=defaults.jitter),
+        retry_on=fields.texts("retry_on", limit=MAX_RETRY_CODES),
+    )
+    fields.close()
+    return policy
+
+
+def _is_too_large(report: Report, fields: Fields, nodes: list[Any], connections: list[Any]) -> bool:
+    found = False
+    for name, items, limit in (("nodes", nodes, MAX_NODES), ("connections", connections, MAX_CONNECTIONS)):
+        if len(items) > limit:
+            found = True
+            message = f"The graph has {len(items)} {name}, at most {limit} are allowed"
+            report.add("TOO_LARGE", fields.place.at(name), message, value=len(items), hint="use sub-workflows or map")
+    return found
+
+
+def _read_settings(fields: Fields) -> GraphSettings:
+    defaults = GraphSettings()
+    settings = GraphSettings(
+        max_parallel=fields.whole("max_parallel", default=defaults.max_parallel),
+        timeout=fields.seconds("timeout"),
+        on_failure=fields.choice("on_failure", ("stop", "continue"), defaults.on_failure),
+        output=fields.take("output")[1],
+    )
+    fields.close()
+    return settings
+
+
+def _read_node(report: Report, source: Any, place: Place) -> NodeDefinition:
+    if not isinstance(source, dict):
+        message = f"A node must be an object, not {kind_of(source)}"
+        report.add("TYPE_WRONG", place, message, value=source, hint="write {id: …, type: …}")
+        return NodeDefinition(id="", type="")
+    node_id = source.get("id")
+    fields = Fields(report, source, Place(place.path, node_id if isinstance(node_id, str) else None))
+    node = NodeDefinition(
+        id=fields.text("id", required=True),
+        type=fields.text("type", required=True),
+        name=fields.text("name"),
+        parameters=fields.mapping("parameters"),
+        input=fields.mapping("input"),
+        retry=read_retry(Fields(report, fields.mapping("retry"), fields.place.at("retry")), RetryPolicy()),
+        timeout=fields.seconds("timeout"),
+        deadline=fields.seconds("deadline"),
+        on_error=fields.choice("on_error", _ON_ERROR, "stop"),
+        join=fields.choice("join", ("all", "any"), "all"),
+        disabled=fields.flag("disabled"),
+    )
+    fields.close()
+    return node
+
+
+def _read_connection(report: Report, source: Any, place: Place) -> ConnectionDefinition:
+    if isinstance(source, str):
+        return _read_arrow(report, source, place)
+    if not isinstance(source, dict):
+        message = f"A connection must be an object or a text, not {kind_of(source)}"
+        report.add("TYPE_WRONG", place, message, value=source, hint="write {from: a, to: b} or a -> b")
+        return ConnectionDefinition(source="", target="")
+    fields = Fields(report, source, place)
+    connection = ConnectionDefinition(
+        source=fields.text("from", "from_node", required=True),
+        target=fields.text("to", "to_node", required=True),
+        port=fields.text("port", "output_key", default="result"),
+        into=fields.text("into", "input_key", default="main"),
+        when=fields.text("when") or None,
+        mapping=fields.take("mapping")[1],
+    )
+    fields.close()
+    return connection
+
+
+def _read_arrow(report: Report, source: str, place: Place) -> ConnectionDefinition:
+    ends = [end.strip() for end in source.split(_ARROW, 2)]
+    if len(ends) != 2:
+        report.add("TYPE_WRONG", place, "A connection as a text joins two nodes", value=source, hint="write a -> b")
+        return ConnectionDefinition(source="", target="")
+    return ConnectionDefinition(source=ends[0], target=ends[1])

@@ -1,0 +1,162 @@
+"""OpenAPI 3.1, written from the operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from interlock.doors.http.plumbing.operation import Operation, Policy
+
+_REFERENCE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"{(\w+)}")
+_JSON = "application/json"
+_WORDS = {
+    200: "Done",
+    201: "Made",
+    204: "Nothing left",
+    302: "Elsewhere",
+    304: "The caller already has it",
+    400: "The request cannot be read or breaks a rule",
+    401: "No valid credential",
+    403: "The credential does not allow this",
+    404: "Unknown, or not the caller's",
+    409: "The thing is not in a condition that allows this",
+    410: "No longer there",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "The request can be read and cannot be done",
+    429: "Too much; try later",
+    500: "The server failed",
+    503: "Not now; try later",
+}
+
+
+def openapi(operations: Iterable[Operation], title: str, version: str, errors: dict[str, Any]) -> dict[str, Any]:
+    """The document of all operations under all their prefixes. ``errors`` maps a door to its envelope's type."""
+    listed = sorted(operations, key=lambda operation: (operation.route, operation.method))
+    answers = [operation.answer for operation in listed if operation.answer is not None]
+    bodies = [operation.body for operation in listed if operation.body is not None]
+    types = list(dict.fromkeys([*answers, *bodies, *errors.values()]))
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in listed:
+        for number, path in enumerate(operation.paths()):
+            described = _operation(operation, number, schema_of, errors)
+            paths.setdefault(path or "/", {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": version},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _operation(
+    operation: Operation, number: int, schema_of: dict[Any, dict[str, Any]], errors: dict[str, Any]
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": _id(operation) + ("" if number == 0 else f"_{number + 1}"),
+        "summary": operation.summary,
+        "tags": list(operation.tags or (operation.door.name,)),
+        "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_headers(operation)],
+        "responses": _responses(operation, schema_of, errors),
+    }
+    if operation.body is not None:
+        content = {_JSON: {"schema": schema_of[operation.body]}}
+        described["requestBody"] = {"content": content, "required": _needs_body(operation.body)}
+    if operation.aliases:
+        names = ", ".join(f"{alias} = {name}" for alias, name in operation.aliases.items())
+        described["description"] = f"Also accepted in the body: {names}."
+    if operation.policy is Policy.USER:
+        described["security"] = [{"bearer": []}]
+        described["x-required-scope"] = operation.scope
+    elif operation.policy is not Policy.OPEN:
+        described["security"] = [{"bearer": []}, {}]
+    return described
+
+
+def _id(operation: Operation) -> str:
+    words = re.sub(r"[^a-z0-9]+", "_", operation.path.lower()).strip("_")
+    return "_".join(part for part in (operation.door.name, operation.method.lower(), words) if part)
+
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(operation.path)
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    (schema,), components = msgspec.json.schema_components([operation.query], ref_template=_REFERENCE)
+    properties = components[schema["$ref"].rpartition("/")[2]]["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": described}
+        for name, described in properties.items()
+    ]
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    names = (("Idempotency-Key", operation.is_keyed), ("Last-Event-ID", operation.is_stream))
+    return [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+        for name, applies in names
+        if applies
+    ]
+
+
+def _needs_body(body: type[Any]) -> bool:
+    return any(info.required for info in msgspec.structs.fields(body))
+
+
+def _responses(
+    operation: Operation, schema_of: dict[Any, dict[str, Any]], errors: dict[str, Any]
+) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    if operation.answer is not None:
+        schema = schema_of[operation.answer]
+    elif operation.media_type != _JSON:
+        schema = {"type": "string"}
+    done: dict[str, Any] = {"description": _WORDS[operation.status]}
+    if operation.status not in (204, 302):
+        done["content"] = {operation.media_type: {"schema": schema}}
+    responses = {str(operation.status): done}
+    for status in sorted({*operation.failures, *_common(operation)} - {operation.status}):
+        responses[str(status)] = _failure(status, errors.get(operation.door.name), schema_of)
+    return responses
+
+
+def _failure(status: int, envelope: Any, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if status < 400 or envelope is None:
+        return {"description": _WORDS[status]}
+    return {"description": _WORDS[status], "content": {_JSON: {"schema": schema_of[envelope]}}}
+
+
+def _common(operation: Operation) -> set[int]:
+    """Statuses that follow from what the operation declares."""
+    found: set[int] = set()
+    if operation.policy in (Policy.USER, Policy.LOCAL):
+        found |= {401, 403, 503}
+    if operation.policy is Policy.OPTIONAL:
+        found.add(401)
+    if operation.body is not None:
+        found |= {400, 413, 415}
+    if operation.query is not None:
+        found.add(400)
+    if "{" in operation.path:
+        found.add(404)
+    if operation.is_keyed:
+        found |= {409, 422}
+    if operation.is_stream:
+        found |= {204, 410, 429}
+    return found

@@ -1,0 +1,1 @@
+"""Use cases about approvals: the inbox of open questions, and their decision."""

@@ -1,0 +1,1 @@
+"""Use cases about executions: start, read, watch, signal, pause and cancel."""

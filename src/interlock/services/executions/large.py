@@ -1,0 +1,27 @@
+"""Fetch what was too large for the log, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from interlock.ports.blobs import Blobs
+from interlock.ports.store import EventRecord
+
+MAX_SHOWN = 8 << 20
+"""Bytes of large values fetched for one answer; further ones are shown as omitted."""
+
+
+async def large_values(blobs: Blobs, tenant_id: str, records: Iterable[EventRecord]) -> dict[str, Any]:
+    """The large values of these events by SHA-256, decoded, until ``MAX_SHOWN`` bytes are reached."""
+    found: dict[str, Any] = {}
+    size = 0
+    for sha256 in dict.fromkeys(sha256 for record in records if record.refs for sha256 in record.refs.values()):
+        if size >= MAX_SHOWN:
+            break
+        content = await blobs.get(tenant_id, sha256)
+        size += len(content)
+        found[sha256] = msgspec.json.decode(content)
+    return found

@@ -1,0 +1,44 @@
+"""Pause an execution, and let it go on."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from interlock.core.commands import SignalKind
+from interlock.core.ids import ExecutionId
+from interlock.core.principal import Principal, Scope
+from interlock.ports.engine import Engine, SendSignal, SignalOutcome
+from interlock.ports.store import Store
+from interlock.services.executions.access import visible
+
+
+class PauseExecutions:
+    """Pause and resume. A paused execution starts no task; running attempts finish and are recorded."""
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self._store = store
+        self._engine = engine
+
+    async def pause(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> SignalOutcome:
+        """Pause it; one that is paused stays so. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
+        return await self._send(principal, execution_id, SignalKind.PAUSE, reason, trace_id)
+
+    async def resume(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> SignalOutcome:
+        """Let it go on; one that is not paused does so anyway. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
+        return await self._send(principal, execution_id, SignalKind.RESUME, reason, trace_id)
+
+    async def _send(
+        self, principal: Principal, execution_id: UUID, kind: SignalKind, reason: str, trace_id: str
+    ) -> SignalOutcome:
+        principal.require(Scope.EXECUTIONS_SIGNAL)
+        await visible(self._store, principal, execution_id)
+        return await self._engine.signal(
+            SendSignal(
+                execution_id=ExecutionId(execution_id),
+                tenant_id=principal.tenant_id,
+                kind=kind,
+                sent_by=principal.subject,
+                trace_id=trace_id,
+                payload={"reason": reason},
+            )
+        )

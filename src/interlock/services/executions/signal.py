@@ -1,0 +1,52 @@
+"""Send an execution what it waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from interlock.core.commands import SignalKind
+from interlock.core.ids import ExecutionId
+from interlock.core.principal import Principal, Scope
+from interlock.ports.engine import Engine, SendSignal, SignalOutcome
+from interlock.ports.store import Store
+from interlock.services.executions.access import visible
+
+
+class SignalExecutions:
+    """Send signals. The inbox orders them; the engine answers with what they caused."""
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self._store = store
+        self._engine = engine
+
+    async def __call__(
+        self,
+        principal: Principal,
+        execution_id: UUID,
+        *,
+        name: str,
+        payload: Any,
+        expected_state: str | None,
+        signal_id: str | None,
+        trace_id: str,
+    ) -> SignalOutcome:
+        """Send the signal ``name``; the same ``signal_id`` again is the same signal.
+
+        Raises DENIED, NOT_FOUND, CONFLICT (ended, or not in ``expected_state``), RULE when the execution refuses it.
+        """
+        principal.require(Scope.EXECUTIONS_SIGNAL)
+        await visible(self._store, principal, execution_id)
+        return await self._engine.signal(
+            SendSignal(
+                execution_id=ExecutionId(execution_id),
+                tenant_id=principal.tenant_id,
+                kind=SignalKind.EVENT,
+                sent_by=principal.subject,
+                trace_id=trace_id,
+                name=name,
+                payload=payload,
+                dedupe_key=signal_id,
+                expected_state=expected_state,
+            )
+        )

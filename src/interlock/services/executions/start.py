@@ -1,0 +1,85 @@
+"""Start an execution of a workflow's newest version."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.errors import not_found, rule_broken
+from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.principal import Principal, Scope
+from interlock.core.workflow import Definition, GraphDefinition
+from interlock.ports.engine import Engine, Key, Standing, StartExecution
+from interlock.ports.store import Store
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller wants started. ``wait`` and ``deadline`` are seconds, ``start_at`` a node's id or name."""
+
+    workflow_id: UUID
+    trace_id: str
+    input: Any
+    mode: str = "manual"
+    metadata: dict[str, Any] = {}
+    priority: int = 5
+    start_at: str | None = None
+    deadline: float | None = None
+    key: Key | None = None
+    wait: float = 0.0
+
+
+class StartExecutions:
+    """Start executions; the answer leaves after the commit."""
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self._store = store
+        self._engine = engine
+
+    async def __call__(self, principal: Principal, request: StartRequest) -> Standing:
+        """Start, and with ``wait`` stay until the execution rests or that time is over.
+
+        A known key gives the answer to its first request (``is_replay``). Raises DENIED, NOT_FOUND, RULE for an
+        unknown ``start_at``, MISMATCH for a key with another request, UNAVAILABLE.
+        """
+        principal.require(Scope.WORKFLOWS_EXECUTE)
+        head = await self._store.head(principal, WorkflowId(request.workflow_id))
+        version = None if head is None else await self._store.version(principal, VersionId(head.version_id))
+        if head is None or version is None:
+            raise not_found("NOT_FOUND", f"There is no workflow {request.workflow_id}")
+        start_at = None if request.start_at is None else _place(version.definition, request.start_at)
+        return await self._engine.start(
+            StartExecution(
+                tenant_id=principal.tenant_id,
+                user_id=principal.subject,
+                visibility=head.visibility,
+                workflow_id=head.workflow_id,
+                version_id=head.version_id,
+                number=head.number,
+                definition=version.definition,
+                input=request.input,
+                trace_id=request.trace_id,
+                mode=request.mode,
+                metadata=request.metadata,
+                priority=request.priority,
+                start_at=start_at,
+                deadline=request.deadline,
+                key=request.key,
+                wait=request.wait,
+            )
+        )
+
+
+def _place(definition: Definition, wanted: str) -> str:
+    """The id of the node (or flow state) that ``wanted`` names."""
+    if isinstance(definition, GraphDefinition):
+        known = {node.name: node.id for node in definition.nodes if node.name} | {
+            node.id: node.id for node in definition.nodes
+        }
+    else:
+        known = {state: state for state in definition.states}
+    if wanted not in known:
+        message = f"The workflow has no node {wanted[:100]!r} to start from"
+        raise rule_broken("VALIDATION_ERROR", message, field="start_from_node")
+    return known[wanted]

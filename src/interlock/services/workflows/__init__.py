@@ -1,0 +1,1 @@
+"""Use cases about workflows: write, check, read, change and delete definitions."""

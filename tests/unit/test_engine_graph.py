@@ -1,0 +1,456 @@
+"""Graphs: joins, branches, maps, loops, failures, retries, waiting; each behaviour by its events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from unit.engine_driver import Driver
+
+from interlock.core.commands import AttemptLost, SignalKind, TaskSuspended
+from interlock.core.engine.retrying import MAX_CRASHES
+from interlock.core.events import (
+    ExecutionCancelled,
+    ExecutionFailed,
+    TaskCompleted,
+    TaskFailed,
+    TaskSkipped,
+    TaskStarted,
+)
+from interlock.core.execution import Status, WaitingReason
+from interlock.core.workflow import (
+    ConnectionDefinition,
+    GraphDefinition,
+    GraphSettings,
+    NodeDefinition,
+    RetryPolicy,
+)
+
+
+def node(node_id: str, kind: str = "transform", **more: Any) -> NodeDefinition:
+    parameters = more.pop("parameters", {"mapping": "{{ $json }}"} if kind == "transform" else {})
+    return NodeDefinition(id=node_id, type=kind, parameters=parameters, **more)
+
+
+def edge(source: str, target: str, **more: Any) -> ConnectionDefinition:
+    return ConnectionDefinition(source=source, target=target, **more)
+
+
+def graph(*parts: Any, **settings: Any) -> GraphDefinition:
+    return GraphDefinition(
+        nodes=tuple(part for part in parts if isinstance(part, NodeDefinition)),
+        connections=tuple(part for part in parts if isinstance(part, ConnectionDefinition)),
+        settings=GraphSettings(**settings),
+    )
+
+
+def test_chain_passes_each_output_to_the_next_node() -> None:
+    add = {"mapping": {"v": "{{ $json.v + 1 }}"}}
+    driver = Driver(graph(node("a", parameters=add), node("b", parameters=add), edge("a", "b")), {"v": 1})
+    assert driver.run().output == {"v": 3}
+    assert driver.types() == [
+        "execution.started",
+        "task.started",
+        "task.completed",
+        "task.started",
+        "task.completed",
+        "execution.succeeded",
+    ]
+    driver.check_fold()
+
+
+def test_graph_without_nodes_succeeds_at_once() -> None:
+    driver = Driver(graph())
+    assert driver.execution.status is Status.SUCCEEDED
+
+
+def test_independent_nodes_run_in_parallel_and_the_join_waits_for_all() -> None:
+    driver = Driver(graph(node("a"), node("b"), node("c"), edge("a", "c"), edge("b", "c")), {"x": 1})
+    assert driver.running() == ["a", "b"]
+    driver.succeed("b", {"b": 2})
+    assert driver.running() == ["a"]
+    driver.succeed("a", {"a": 1})
+    assert driver.execution.tasks["c"].input == {"mapping": {"a": 1, "b": 2}}
+    assert driver.run().status is Status.SUCCEEDED
+
+
+def test_join_any_runs_with_the_first_arrival_only_once() -> None:
+    driver = Driver(graph(node("a"), node("b"), node("c", join="any"), edge("a", "c"), edge("b", "c")), 0)
+    driver.succeed("b", "first")
+    assert driver.execution.tasks["c"].input == {"mapping": "first"}
+    driver.succeed("c", "done")
+    driver.succeed("a", "late")
+    assert driver.execution.status is Status.SUCCEEDED
+    assert len([event for event in driver.of(TaskStarted) if event.node_id == "c"]) == 1
+
+
+def test_max_parallel_bounds_running_tasks() -> None:
+    driver = Driver(graph(*(node(f"n{i}") for i in range(5)), max_parallel=2))
+    assert len(driver.running()) == 2
+    driver.succeed("n0")
+    assert driver.running() == ["n1", "n2"]
+
+
+def test_condition_takes_one_branch_and_skips_the_other_up_to_the_join() -> None:
+    driver = Driver(
+        graph(
+            node("if", "condition", parameters={"condition_expression": "data.n > 10"}),
+            node("big"),
+            node("small"),
+            node("smaller"),
+            node("end"),
+            edge("if", "big", port="true"),
+            edge("if", "small", port="false"),
+            edge("small", "smaller"),
+            edge("big", "end"),
+            edge("smaller", "end"),
+        ),
+        {"n": 11},
+    )
+    assert driver.run().status is Status.SUCCEEDED
+    assert [event.node_id for event in driver.of(TaskSkipped)] == ["small", "smaller"]
+    assert driver.execution.output["condition_result"] is True
+
+
+def test_connection_condition_and_mapping_are_evaluated_once_and_recorded() -> None:
+    driver = Driver(
+        graph(
+            node("a"),
+            node("yes"),
+            node("no"),
+            edge("a", "yes", when="$json.ok", mapping={"got": "{{ $json.v }}"}),
+            edge("a", "no", when="!$json.ok"),
+        ),
+        {"ok": True, "v": 7},
+    )
+    driver.succeed("a", {"ok": True, "v": 7})
+    assert driver.of(TaskCompleted)[0].dead == (1,)
+    assert driver.execution.tasks["yes"].input == {"mapping": {"got": 7}}
+    driver.check_fold()
+
+
+def test_map_runs_its_body_per_item_within_its_concurrency_and_keeps_the_order() -> None:
+    driver = Driver(
+        graph(
+            node("each", "map", parameters={"items": "{{ $json.items }}", "concurrency": 2}),
+            node("body", parameters={"mapping": "{{ $json * 10 }}"}),
+            node("sum", parameters={"mapping": "{{ sum($json) }}"}),
+            edge("each", "body", port="iteration"),
+            edge("each", "sum"),
+        ),
+        {"items": [1, 2, 3]},
+    )
+    assert driver.running() == ["each[0]/body", "each[1]/body"]
+    driver.succeed("each[1]/body", 20)
+    assert driver.running() == ["each[0]/body", "each[2]/body"]
+    driver.check_fold()
+    assert driver.run().output == 60
+
+
+def test_map_over_batches_gives_lists_to_its_body() -> None:
+    driver = Driver(
+        graph(
+            node("each", "map", parameters={"items": "{{ $json }}", "batch_size": 2}),
+            node("body", parameters={"mapping": "{{ len($json) }}"}),
+            edge("each", "body", port="iteration"),
+        ),
+        [1, 2, 3],
+    )
+    assert driver.run().output == [2, 1]
+
+
+def test_map_of_nothing_completes_with_an_empty_list() -> None:
+    parts = (node("each", "map", parameters={"items": []}), node("body"), edge("each", "body", port="iteration"))
+    assert Driver(graph(*parts)).run().output == []
+
+
+def test_map_of_something_that_is_no_list_fails_with_its_type() -> None:
+    parts = (node("each", "map", parameters={"items": "text"}), node("body"), edge("each", "body", port="iteration"))
+    driver = Driver(graph(*parts))
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "PARAMETER_INVALID"
+    assert "str" in driver.execution.error.message
+
+
+def test_loops_nest_and_see_the_nodes_around_them() -> None:
+    driver = Driver(
+        graph(
+            node("start"),
+            node("outer", "map", parameters={"items": [1, 2]}),
+            node("inner", "map", parameters={"items": "{{ [$json, $json + 10] }}"}),
+            node("leaf", parameters={"mapping": "{{ $json + $node['start'].result }}"}),
+            edge("start", "outer"),
+            edge("outer", "inner", port="iteration"),
+            edge("inner", "leaf", port="iteration"),
+        ),
+        100,
+    )
+    assert driver.run().output == [[101, 111], [102, 112]]
+    driver.check_fold()
+
+
+def test_while_loop_asks_its_condition_before_each_iteration() -> None:
+    driver = Driver(
+        graph(
+            node("again", "loop", parameters={"while": "$json < 3", "max_iterations": 10}),
+            node("add", parameters={"mapping": "{{ $loop.previous == null ? $trigger + 1 : $loop.previous + 1 }}"}),
+            edge("again", "add", port="iteration"),
+        ),
+        0,
+    )
+    assert driver.run().output == [1, 2, 3]
+
+
+def test_counted_loop_runs_in_order() -> None:
+    driver = Driver(
+        graph(
+            node("again", "loop", parameters={"times": 3}),
+            node("body", parameters={"mapping": "{{ $loop.index }}"}),
+            edge("again", "body", port="iteration"),
+            edge("body", "again"),
+        )
+    )
+    assert driver.running() == ["again[0]/body"]
+    assert driver.run().output == [0, 1, 2]
+
+
+def test_failure_stops_the_execution_and_names_the_node() -> None:
+    driver = Driver(graph(node("a"), node("b"), node("c"), edge("a", "c")))
+    driver.err("a")
+    assert driver.execution.status is Status.FAILED
+    failed = driver.of(ExecutionFailed)[0]
+    assert (failed.error.code, failed.error.node_id, failed.failed) == ("BOOM", "a", ("a",))
+    driver.check_fold()
+
+
+def test_failure_lets_independent_nodes_finish_if_the_graph_says_so() -> None:
+    driver = Driver(graph(node("a"), node("b"), node("c"), edge("a", "c"), on_failure="continue"))
+    driver.err("a")
+    assert driver.running() == ["b"]
+    driver.succeed("b", 1)
+    failed = driver.of(ExecutionFailed)[0]
+    assert (failed.failed, failed.skipped) == (("a",), ("c",))
+
+
+def test_on_error_continue_goes_on_with_null() -> None:
+    driver = Driver(graph(node("a", on_error="continue"), node("b"), edge("a", "b")))
+    driver.err("a")
+    assert driver.execution.tasks["b"].input == {"mapping": None}
+    assert driver.run().status is Status.SUCCEEDED
+
+
+def test_on_error_error_output_takes_the_error_port() -> None:
+    driver = Driver(
+        graph(node("a", on_error="error_output"), node("ok"), node("bad"), edge("a", "ok"), edge("a", "bad", port="error"))
+    )
+    driver.err("a")
+    assert driver.execution.tasks["bad"].input["mapping"]["error"]["code"] == "BOOM"
+    assert [event.node_id for event in driver.of(TaskSkipped)] == ["ok"]
+
+
+def test_retry_waits_and_uses_the_same_input() -> None:
+    policy = RetryPolicy(max_attempts=3, backoff=1, jitter=False)
+    driver = Driver(graph(node("a", retry=policy)), {"x": 1})
+    driver.err("a", retryable=True)
+    assert driver.execution.waiting_reason is WaitingReason.RETRY_AT
+    driver.pass_time(0.5)
+    assert driver.running() == []
+    driver.pass_time(0.5)
+    assert driver.running() == ["a"]
+    assert driver.execution.tasks["a"].attempt == 2
+    assert driver.execution.tasks["a"].input == {"mapping": {"x": 1}}
+    driver.err("a", retryable=True)
+    driver.pass_time(2)
+    driver.err("a", retryable=True)
+    assert driver.execution.status is Status.FAILED
+    assert [event.will_retry for event in driver.of(TaskFailed)] == [True, True, False]
+    driver.check_fold()
+
+
+def test_error_that_is_not_retryable_is_not_retried() -> None:
+    driver = Driver(graph(node("a", retry=RetryPolicy(max_attempts=5))))
+    driver.err("a")
+    assert driver.execution.status is Status.FAILED
+
+
+def test_retry_on_lists_the_codes_that_are_retried() -> None:
+    driver = Driver(graph(node("a", retry=RetryPolicy(max_attempts=2, retry_on=("FLAKY",)))))
+    driver.err("a", "FLAKY")
+    assert driver.execution.status is Status.WAITING
+
+
+def test_lost_attempt_is_replaced_without_using_up_a_retry() -> None:
+    driver = Driver(graph(node("a", retry=RetryPolicy(max_attempts=1))))
+    driver.lose("a")
+    assert driver.execution.tasks["a"].attempt == 2
+    assert not driver.execution.tasks["a"].isolated
+    driver.lose("a")
+    assert driver.execution.tasks["a"].isolated, "lost twice inline: the third attempt runs alone"
+    driver.succeed("a", 1)
+    assert driver.execution.status is Status.SUCCEEDED
+
+
+def test_task_whose_own_process_dies_three_times_is_quarantined() -> None:
+    driver = Driver(graph(node("a")))
+    for _ in range(MAX_CRASHES):
+        driver.lose("a", crashed=True)
+    assert driver.of(TaskFailed)[-1].quarantined
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "TASK_QUARANTINED"
+
+
+def test_result_of_an_older_attempt_is_dropped() -> None:
+    driver = Driver(graph(node("a")))
+    driver.lose("a")
+    before = len(driver.log)
+    driver.apply(AttemptLost(task_id="a", attempt=1))
+    assert len(driver.log) == before
+
+
+def test_task_deadline_ends_all_attempts() -> None:
+    policy = RetryPolicy(max_attempts=10, backoff=1, jitter=False)
+    driver = Driver(graph(node("a", retry=policy, deadline=5)))
+    driver.err("a", retryable=True)
+    driver.pass_time(1)
+    driver.pass_time(4)
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "TIMEOUT"
+
+
+def test_wait_rests_until_its_time() -> None:
+    driver = Driver(graph(node("w", "wait", parameters={"seconds": 60}), node("b"), edge("w", "b")))
+    assert (driver.execution.status, driver.execution.waiting_reason) == (Status.WAITING, WaitingReason.TIMER)
+    driver.pass_time(59)
+    assert driver.running() == []
+    driver.pass_time(1)
+    assert driver.running() == ["b"]
+
+
+def test_signal_reaches_the_waiting_node() -> None:
+    driver = Driver(graph(node("w", "wait", parameters={"signal": "go"})))
+    assert driver.execution.waiting_reason is WaitingReason.SIGNAL
+    driver.signal(SignalKind.EVENT, "go", {"x": 1})
+    assert driver.execution.output == {"x": 1}
+
+
+def test_early_signal_is_kept_until_somebody_waits_for_it() -> None:
+    driver = Driver(graph(node("a"), node("w", "wait", parameters={"signal": "go"}), edge("a", "w")))
+    driver.signal(SignalKind.EVENT, "go", "early")
+    driver.check_fold()
+    driver.succeed("a")
+    assert driver.execution.output == "early"
+    driver.check_fold()
+
+
+def test_signal_that_does_not_come_in_time_fails_or_takes_the_timeout_port() -> None:
+    driver = Driver(graph(node("w", "wait", parameters={"signal": "go", "timeout_seconds": 5})))
+    driver.pass_time(5)
+    assert driver.execution.error is not None
+    patient = {"signal": "go", "timeout_seconds": 5, "on_timeout": "continue"}
+    driver = Driver(graph(node("w", "wait", parameters=patient), node("late"), edge("w", "late", port="timeout")))
+    driver.pass_time(5)
+    assert driver.running() == ["late"]
+
+
+@pytest.mark.parametrize(("status", "port"), [("approved", "confirmed"), ("denied", "rejected")])
+def test_approval_chooses_the_port(status: str, port: str) -> None:
+    driver = Driver(
+        graph(
+            node("ask", "approval", parameters={"title": "Pay?"}),
+            node("confirmed"),
+            node("rejected"),
+            edge("ask", "confirmed", port="confirmed"),
+            edge("ask", "rejected", port="rejected"),
+        )
+    )
+    assert driver.execution.waiting_reason is WaitingReason.APPROVAL
+    driver.decide_approval("ask", status, data={"edited": 1}, by="ann", decision="x")
+    assert driver.running() == [port]
+    assert driver.execution.tasks[port].input["mapping"]["data"] == {"edited": 1}
+    driver.check_fold()
+
+
+def test_expired_approval_fails_continues_or_answers_by_itself() -> None:
+    for action, expected in (("fail", Status.FAILED), ("continue", Status.SUCCEEDED), ("default_response", Status.SUCCEEDED)):
+        driver = Driver(graph(node("ask", "approval")))
+        driver.decide_approval("ask", "expired", on_timeout=action, default_response={"approved": True})
+        assert driver.execution.status is expected
+
+
+def test_escalated_approval_keeps_waiting_with_a_new_deadline() -> None:
+    driver = Driver(graph(node("ask", "approval", parameters={"timeout_seconds": 60})))
+    driver.decide_approval("ask", "escalated", assignees=["boss"], expires_at="2026-01-01T02:00:00+00:00")
+    assert driver.execution.status is Status.WAITING
+    assert driver.execution.tasks["ask"].wake_at is not None
+    driver.check_fold()
+
+
+def test_task_may_answer_with_an_intent_to_ask() -> None:
+    driver = Driver(graph(node("a"), node("b"), edge("a", "b", port="confirmed")))
+    driver.apply(TaskSuspended(task_id="a", attempt=1, waits_for="approval", approval={"title": "Sure?"}))
+    assert driver.approval().title == "Sure?"
+    driver.check_fold()
+    driver.decide_approval("a")
+    assert driver.running() == ["b"]
+
+
+def test_cancel_ends_at_once_and_nothing_starts_afterwards() -> None:
+    driver = Driver(graph(node("a"), node("b"), edge("a", "b")))
+    driver.signal(SignalKind.CANCEL, payload={"reason": "enough"})
+    assert driver.of(ExecutionCancelled)[0].reason == "enough"
+    before = len(driver.log)
+    turn = driver.signal(SignalKind.CANCEL)
+    assert turn.refusal is not None
+    assert len(driver.log) == before
+
+
+def test_pause_lets_running_work_finish_and_starts_nothing() -> None:
+    driver = Driver(graph(node("a"), node("b"), edge("a", "b")))
+    driver.signal(SignalKind.PAUSE)
+    driver.succeed("a", 1)
+    assert driver.running() == []
+    assert driver.execution.status is Status.PAUSED
+    driver.check_fold()
+    driver.signal(SignalKind.RESUME)
+    assert driver.running() == ["b"]
+
+
+def test_execution_deadline_fails_it_as_timeout() -> None:
+    driver = Driver(graph(node("a")))
+    driver.execution.deadline_at = driver.now
+    driver.pass_time(0)
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "TIMEOUT"
+
+
+def test_bad_expression_fails_the_node_and_not_the_engine() -> None:
+    driver = Driver(graph(node("a", parameters={"mapping": "{{ 1 / 0 }}"}, on_error="continue"), node("b"), edge("a", "b")))
+    assert driver.of(TaskFailed)[0].error.code == "EXPRESSION_ERROR"
+    assert driver.run().status is Status.SUCCEEDED
+
+
+def test_subworkflow_starts_a_child_with_its_event_and_takes_its_output() -> None:
+    driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"}), node("b"), edge("sub", "b")), 5)
+    child_id = driver.execution.tasks["sub"].child_id
+    assert child_id is not None
+    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "succeeded", "output": 9})
+    assert driver.execution.tasks["b"].input == {"mapping": 9}
+
+
+def test_failed_child_fails_its_parent_with_its_error() -> None:
+    driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"})))
+    error = {"code": "DEEP", "message": "below"}
+    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "failed", "error": error})
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "DEEP"
+
+
+def test_disabled_node_is_skipped_with_what_hangs_on_it() -> None:
+    driver = Driver(graph(node("a", disabled=True), node("b"), node("c"), edge("a", "b")))
+    assert driver.run().status is Status.SUCCEEDED
+    assert [event.node_id for event in driver.of(TaskSkipped)] == ["a", "b"]
+
+
+def test_output_setting_shapes_the_result() -> None:
+    driver = Driver(graph(node("a"), output={"answer": "{{ $node['a'].result.v }}"}), {"v": 42})
+    assert driver.run().output == {"answer": 42}
