@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
 from interlock.backends.store.embedded import EmbeddedPostgres, EmbeddedUrls
 from interlock.backends.store.embedded.roles import DATABASE, OWNER, SERVER
 from interlock.backends.store.postgres.migrate import migrate
 from interlock.backends.store.postgres.store import PostgresStore
+from interlock.core.events import Event, ExecutionStarted, TaskProgressed, encode_data
+from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
+from interlock.core.workflow import Definition, FlowDefinition, GraphDefinition, NodeDefinition, Version, Workflow
 from interlock.kit.ids import RandomIds
 
 ALL_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
@@ -78,6 +85,92 @@ class Tenant:
         return Principal(subject, self.tenant_id, ALL_BUT_ADMIN, email, role)
 
 
+class Planted(msgspec.Struct, frozen=True, kw_only=True):
+    """An execution as the engine would have left it in the tables, with one row of everything that hangs on it."""
+
+    execution_id: UUID
+    tenant_id: str
+    user_id: str = "user-1"
+    is_private: bool = False
+    workflow_id: UUID | None = None
+    version_id: UUID = UUID(int=7)
+    status: str = "running"
+    kind: str = "graph"
+    owner: int | None = None
+    wake_at: datetime | None = None
+    events: int = 3
+    approval_id: UUID = UUID(int=0)
+    approval_status: str = "pending"
+    assignees: tuple[str, ...] = ()
+
+    def log(self) -> list[Event]:
+        """Its events: it started, and then it told how far it is."""
+        started = ExecutionStarted(workflow_id=self.workflow_id, version_id=self.version_id, kind=self.kind, input=[1])
+        rest = [TaskProgressed(task_id="t", node_id="n", message=f"{i} 'é\\") for i in range(1, self.events)]
+        return [started, *rest]
+
+
+AT = datetime(2026, 11, 21, 12, 30, 15, 250_000, UTC)
+PLANTED = """
+with planted as (
+  insert into interlock.executions (execution_id, tenant_id, user_id, visibility, workflow_id, version_id,
+    workflow_number, kind, status, input, mode, started_by, root_id, trace_id, metadata, created_at, updated_at)
+  values ($1, $2, $3, $4, $5, $6, 1, $7, $8, '{"a": [1, "x"]}', 'manual', $3, $1, 'trace-1', '{"m": null}', $9, $9)
+), living as (
+  insert into interlock.live (execution_id, tenant_id, private_to, owner, wake_at, format)
+  select $1, $2, $10, $11, $12, 1 where $8 not in ('succeeded', 'failed', 'cancelled')
+), signalled as (
+  insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, trace_id) values ($1, 1, $2, 'signal', 't')
+), asked as (
+  insert into interlock.approvals (approval_id, execution_id, tenant_id, private_to, workflow_id, task_id, node_id,
+    kind, interaction_type, title, description, request, options, assignees, priority, on_timeout, status)
+  values ($13, $1, $2, $10, $5, 't', 'n', 'node', 'approval', 'May I?', '', '{"q": 1}', '{later}', $14, 'normal',
+    'fail', $15)
+), written as (
+  insert into interlock.artifacts (execution_id, name, tenant_id, private_to, task_id, sha256, size, content_type)
+  values ($1, 'report.md', $2, $10, 't', 'ab12', 1234567890123, 'text/markdown')
+), keyed as (
+  insert into interlock.keys (tenant_id, scope, key, digest, execution_id, expires_at)
+  values ($2, 'start', $1::text, 'd', $1, $9 + interval '1 day')
+)
+insert into interlock.events (execution_id, seq, tenant_id, private_to, type, data, at, trace_id, format)
+select $1, e.seq, $2, $10, e.type, e.data::json, $9, 'trace-1', 1
+from unnest($16::text[], $17::text[]) with ordinality as e(type, data, seq)
+"""
+
+
+async def plant(database: Database, planted: Planted) -> Planted:
+    """Write the rows of an execution, as the engine's role."""
+    private_to = planted.user_id if planted.is_private else None
+    log = planted.log()
+    connection = await asyncpg.connect(database.serve_url)
+    try:
+        await connection.execute("set role interlock_engine")
+        await connection.execute(
+            PLANTED,
+            planted.execution_id,
+            planted.tenant_id,
+            planted.user_id,
+            "private" if planted.is_private else "tenant",
+            planted.workflow_id,
+            planted.version_id,
+            planted.kind,
+            planted.status,
+            AT,
+            private_to,
+            planted.owner,
+            planted.wake_at,
+            planted.approval_id,
+            planted.assignees,
+            planted.approval_status,
+            [event.type for event in log],
+            [encode_data(event).decode() for event in log],
+        )
+    finally:
+        await connection.close()
+    return planted
+
+
 @pytest.fixture(scope="session")
 async def postgres(request: pytest.FixtureRequest) -> AsyncIterator[Postgres]:
     """The server of this session (one per xdist worker); its main database is migrated."""
@@ -122,6 +215,81 @@ async def store(database: Database) -> AsyncIterator[PostgresStore]:
     await store.open()
     yield store
     await store.close()
+
+
+Plant = Callable[..., Awaitable[Planted]]
+
+
+@pytest.fixture(scope="session")
+def planted(database: Database) -> Plant:
+    """Plants an execution in the main database; the fields of ``Planted`` by name, ids are made."""
+
+    async def make(tenant: Tenant, **fields: object) -> Planted:
+        ids = {"execution_id": RandomIds().new(), "approval_id": RandomIds().new()}
+        return await plant(database, msgspec.convert({"tenant_id": tenant.tenant_id, **ids, **fields}, Planted))
+
+    return make
+
+
+GRAPH = GraphDefinition(nodes=(NodeDefinition(id="a", type="echo", parameters={"text": "'quoted' \\ é"}),))
+
+
+def make_workflow(
+    owner: Principal,
+    *,
+    name: str = "Sums",
+    number: int = 1,
+    definition: Definition = GRAPH,
+    visibility: Any = "tenant",
+    tags: tuple[str, ...] = (),
+    description: str = "",
+    updated_at: datetime = AT,
+) -> Workflow:
+    """A workflow that ``owner`` could add."""
+    workflow_id = WorkflowId(RandomIds().new())
+    version = Version(
+        version_id=VersionId(RandomIds().new()),
+        workflow_id=workflow_id,
+        number=number,
+        digest=f"digest-{number}",
+        definition=definition,
+        created_at=AT,
+        created_by=owner.subject,
+    )
+    return Workflow(
+        workflow_id=workflow_id,
+        tenant_id=owner.tenant_id,
+        user_id=owner.subject,
+        visibility=visibility,
+        kind="flow" if isinstance(definition, FlowDefinition) else "graph",
+        name=name,
+        description=description,
+        tags=tags,
+        icon_url=None,
+        version=version,
+        source={"as": ["sent", number]},
+        created_at=AT,
+        updated_at=updated_at,
+    )
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[..., Workflow]:
+    """Makes a workflow that its first argument, a principal, could add; see ``make_workflow``."""
+    return make_workflow
+
+
+@pytest.fixture(scope="session")
+def added(store: PostgresStore) -> Callable[..., Awaitable[Workflow]]:
+    """Adds what ``made`` makes to the main database."""
+
+    async def add(owner: Principal, **wishes: Any) -> Workflow:
+        workflow = make_workflow(owner, **wishes)
+        async with store.transaction(owner) as transaction:
+            await transaction.add_workflow(workflow)
+        return workflow
+
+    return add
 
 
 @pytest.fixture

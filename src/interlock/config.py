@@ -35,7 +35,12 @@ class Settings(BaseSettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     local: bool = Field(False, description="Local mode: one developer on one machine, loopback only.")
@@ -45,7 +50,9 @@ class Settings(BaseSettings):
         description="Name of the profile; `local` in local mode, else `production`.",
     )
     host: str = Field("127.0.0.1", validation_alias=_also("HOST", "HOST"), description="Address of the HTTP port.")
-    port: int = Field(8000, ge=0, le=65535, validation_alias=_also("PORT", "PORT"), description="HTTP port; 0 picks one.")
+    port: int = Field(
+        8000, ge=0, le=65535, validation_alias=_also("PORT", "PORT"), description="HTTP port; 0 picks one."
+    )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="`Host` names served besides loopback ones (comma-separated); in local mode others get 421."
     )
@@ -67,7 +74,9 @@ class Settings(BaseSettings):
     pg_bindir: Path | None = Field(None, description="Folder of the Postgres programs for the embedded database.")
     slots: int = Field(2000, ge=1, le=100_000, description="Executions one process works on at a time.")
     tenant_cap: int = Field(1000, ge=1, description="Executions of one tenant that are worked on at a time.")
-    process_workers: int = Field(0, ge=0, le=256, description="Child processes for functions; 0: one per core, at least 2.")
+    process_workers: int = Field(
+        0, ge=0, le=256, description="Child processes for functions; 0: one per core, at least 2."
+    )
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Private networks (CIDR, or `loopback`) that outgoing calls may reach."
     )

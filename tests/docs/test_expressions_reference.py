@@ -37,8 +37,9 @@ def _rows(*columns: str) -> list[tuple[str, ...]]:
 
 
 def _only_code(cell: str) -> str:
-    assert cell.startswith("`") and cell.endswith("`"), cell
-    return cell[1:-1]
+    code = re.fullmatch(r"`([^`]*)`", cell)
+    assert code, cell
+    return code.group(1)
 
 
 def _column(name: str) -> list[str]:

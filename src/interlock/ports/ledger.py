@@ -46,6 +46,7 @@ class Flush(msgspec.Struct, kw_only=True):
     refs: list[str | None]
     at: list[datetime]
     trace_ids: list[str]
+    only_events: bool = False  # nothing but events: the row sets below are all empty
     starts: str = "[]"
     changes: str = "[]"
     parks: str = "[]"

@@ -99,6 +99,9 @@ def lay_out(entries: Sequence[Entry], number: int) -> Flush:
         at=list(at),
         trace_ids=list(traces),
     )
+    flush.only_events = all(entry.is_only_events for entry in entries)
+    if flush.only_events:
+        return flush
     flush.starts = _rows(start for entry in entries for start in entry.starts)
     flush.changes = _rows({entry.execution_id: entry.change for entry in entries if entry.change is not None}.values())
     flush.parks = _rows(_last_parks(entries))

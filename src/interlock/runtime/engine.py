@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
 
-from interlock.core.approval import Approval, ApprovalStatus, Decision
-from interlock.core.commands import SignalKind
-from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found, unavailable
+from interlock.core.approval import Approval, Decision
+from interlock.core.errors import not_found
 from interlock.core.execution import ENDED
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
@@ -22,10 +20,11 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExecution
 from interlock.ports.executor import Executor
-from interlock.ports.ledger import Ledger, Sent
+from interlock.ports.ledger import Ledger
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.entry import EntryRefused
+from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
@@ -33,14 +32,12 @@ from interlock.runtime.owned import Owned
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.runner import Runner
+from interlock.runtime.signalling import Signalling
 from interlock.runtime.starting import Starting
 from interlock.runtime.upkeep import Upkeep
 
 SLOTS = 2_000
 TENANT_CAP = 1_000
-POLL = 0.25
-"""Seconds between looks at an outcome that another process will write."""
-CANCEL_WAIT = 5.0
 
 log = structlog.get_logger("engine")
 
@@ -72,7 +69,7 @@ class LocalEngine:
         self._telemetry = telemetry
         self._replaces_namesakes = replaces_namesakes
         self._programs = Programs(catalogue)
-        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._woken)
+        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._child_ended)
         self.runner = Runner(
             journal=self._journal,
             blobs=blobs,
@@ -111,14 +108,22 @@ class LocalEngine:
             ids=ids,
             telemetry=telemetry,
         )
+        self._signalling = Signalling(
+            ledger=ledger,
+            runner=self.runner,
+            reading=self._reading,
+            inboxes=self._inboxes,
+            claiming=self._claiming,
+            bus=bus,
+            clock=clock,
+        )
         self._upkeep = Upkeep(ledger)
         self.runner.may_release = self._liveness.is_sure
         self.runner.read_inbox = self._inboxes.read
-        self.runner.expire = self._expire
-        self._background: set[asyncio.Task[Any]] = set()
+        self.runner.expire = self._signalling.expire
         self._runner_id = 0
         self._registering: asyncio.Task[None] | None = None
-        bus.on_inbox(self._hinted)
+        bus.on_inbox(self._signalling.hinted)
 
     # Life --------------------------------------------------------------------------------------------------
 
@@ -129,17 +134,20 @@ class LocalEngine:
         await self._register()
         self._upkeep.start()
 
+    def drain(self) -> None:
+        """From now on new executions are refused and none is claimed; what runs goes on."""
+        self._starting.is_draining = self._claiming.is_draining = True
+
     async def close(self, grace: float = 20.0) -> None:
         """Stop taking work, write what was decided, hand everything over to others, within ``grace`` seconds."""
-        self._starting.is_draining = self._claiming.is_draining = True
+        self.drain()
         await self._claiming.stop()
         await self._upkeep.stop()
         for executor in self._executors.values():
             await executor.stop(grace / 2)
         await self._journal.stop()
         await self._liveness.stop()
-        for task in self._background:
-            task.cancel()
+        self._signalling.stop()
         self.runner.forget_all()
         if self._runner_id and not self._journal.is_fenced:
             try:
@@ -150,7 +158,7 @@ class LocalEngine:
     async def _register(self) -> None:
         runner_id, now = await self._ledger.register(self._name)
         self._clock.align(now)
-        self._runner_id = self._reading.runner_id = runner_id
+        self._runner_id = self._reading.runner_id = self._signalling.runner_id = runner_id
         if self._replaces_namesakes:
             for predecessor in await self._ledger.namesakes(self._name, runner_id):
                 freed = await self._ledger.reap(predecessor, None)
@@ -159,12 +167,15 @@ class LocalEngine:
         self._journal.start(runner_id)
         self._claiming.start(runner_id)
 
+    def _child_ended(self, parent_id: UUID, owner: int | None) -> None:
+        self._signalling.woken(parent_id, owner)
+
     def _fenced(self) -> None:
         """This runner was reaped: forget everything and register anew, without exiting."""
         if self._registering is not None and not self._registering.done():
             return
         log.error("engine.fenced", runner_id=self._runner_id)
-        self._runner_id = self._reading.runner_id = 0
+        self._runner_id = self._reading.runner_id = self._signalling.runner_id = 0
         self._journal.fence()
         self.runner.forget_all()
         self._registering = asyncio.create_task(self._register_again())
@@ -209,7 +220,7 @@ class LocalEngine:
         subscription = self._bus.follow(execution_id) if wait > 0 else None
         try:
             while True:
-                row = await self._ledger.standing(execution_id)
+                row = await guarded(self._ledger.standing(execution_id))
                 if row is None:
                     raise not_found("NOT_FOUND", f"There is no execution {execution_id}")
                 left = until - self._clock.monotonic()
@@ -224,146 +235,15 @@ class LocalEngine:
     # Signals -----------------------------------------------------------------------------------------------
 
     async def signal(self, request: SendSignal) -> SignalOutcome:
-        sent = await self._guard(
-            self._ledger.send(
-                request.execution_id,
-                request.tenant_id,
-                request.kind,
-                request.name,
-                request.payload,
-                request.dedupe_key,
-                request.sent_by,
-                request.expected_state,
-                request.trace_id,
-                self._adopter(request.tenant_id),
-            )
-        )
-        if sent is None:
-            raise await self._not_live(request.execution_id)
-        self._deliver(sent)
-        return _read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        return await self._signalling.signal(request)
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
-        sent = await self._guard(self._ledger.cancel_tree(execution_id, tenant_id, reason, by, trace_id))
-        for row in sent:
-            self._deliver(row)
-        waits = [asyncio.create_task(self._outcome(row, CANCEL_WAIT)) for row in sent]
-        outcomes = await asyncio.gather(*waits)
-        return all(outcome is not None for outcome in outcomes)
+        return await self._signalling.cancel(execution_id, tenant_id, by, reason, trace_id)
 
     async def decide(
         self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
     ) -> Approval:
-        sent = await self._guard(
-            self._ledger.decide_approval(
-                approval_id,
-                tenant_id,
-                decision.status,
-                decision.decision,
-                decision.data,
-                decision.reason,
-                by,
-                trace_id,
-                False,
-            )
-        )
-        if sent is not None:
-            self._deliver(sent)
-            await self._outcome(sent, 2.0)
-        row = await self._guard(self._ledger.approval(approval_id, tenant_id))
-        if row is None:
-            raise not_found("NOT_FOUND", f"There is no approval {approval_id}")
-        if sent is None:
-            _check_repeat(row, decision)
-        return row
-
-    def _adopter(self, tenant_id: str) -> int | None:
-        """This runner, if it may take an unowned execution of the tenant in the inbox statement."""
-        usable = self._runner_id and not self._claiming.is_draining and self._claiming.has_room(tenant_id)
-        return self._runner_id if usable else None
-
-    def _deliver(self, sent: Sent) -> None:
-        """Bring a recorded signal to its owner: here, elsewhere, or whoever claims the execution."""
-        if sent.is_duplicate:
-            return
-        if sent.owner is not None and sent.owner == self._runner_id:
-            if not self._inboxes.hint(sent.execution_id):
-                self._reading.take_over(sent.execution_id)
-        elif sent.owner is None:
-            self._claiming.wake()
-            self._bus.inbox_grew(sent.execution_id, None)
-        else:
-            self._bus.inbox_grew(sent.execution_id, sent.owner)
-
-    def _woken(self, execution_id: UUID, owner: int | None) -> None:
-        """A child ended: its parent has a new inbox row."""
-        self._deliver(Sent(execution_id, 0, owner))
-
-    def _hinted(self, execution_id: UUID, owner: int | None) -> None:
-        if owner is None:
-            self._claiming.wake()
-        elif owner == self._runner_id and not self._inboxes.hint(execution_id):
-            self._reading.take_over(execution_id)
-
-    async def _outcome(self, sent: Sent, wait: float) -> dict[str, Any] | None:
-        """The outcome of an inbox row, from the flush that folded it; None if it was not folded in time."""
-        key = (sent.execution_id, sent.inbox_seq)
-        waiter: asyncio.Future[dict[str, Any]] = self.runner.answers.setdefault(
-            key, asyncio.get_running_loop().create_future()
-        )
-        until = self._clock.monotonic() + wait
-        try:
-            while True:
-                left = until - self._clock.monotonic()
-                if left <= 0:
-                    return None
-                done, _ = await asyncio.wait([waiter], timeout=min(POLL, left))
-                if done and waiter.exception() is None:
-                    return waiter.result()
-                stored: dict[str, Any] | None = await self._guard(self._ledger.outcome(*key))
-                if stored is not None:
-                    return stored
-                if done:  # this process lost the execution; whoever owns it now will write the outcome
-                    waiter = asyncio.get_running_loop().create_future()
-        finally:
-            self.runner.answers.pop(key, None)
-
-    def _expire(self, owned: Owned, approval_id: UUID) -> None:
-        task = asyncio.create_task(self._expire_row(owned.tenant_id, approval_id, owned.trace_id))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _expire_row(self, tenant_id: str, approval_id: UUID, trace_id: str) -> None:
-        """A deadline only triggers the transaction that anybody else would run: the row decides."""
-        try:
-            sent = await self._ledger.escalate_approval(approval_id, tenant_id, trace_id)
-            if sent is None:
-                sent = await self._ledger.decide_approval(
-                    approval_id, tenant_id, ApprovalStatus.EXPIRED, "", None, "nobody answered", None, trace_id, True
-                )
-        except Exception as error:  # noqa: BLE001 - the timer looks again; the database may be away in many ways
-            log.warning("engine.expiry_failed", approval_id=str(approval_id), reason=str(error)[:200])
-            return
-        if sent is not None:
-            self._deliver(sent)
-
-    async def _not_live(self, execution_id: ExecutionId) -> InterlockError:
-        row = await self._guard(self._ledger.standing(execution_id))
-        if row is None:
-            return not_found("NOT_FOUND", f"There is no execution {execution_id}")
-        return conflict(
-            "SESSION_CLOSED", f"The execution has already {row['status']}", status=row["status"], ended=True
-        )
-
-    async def _guard(self, call: Any) -> Any:
-        """A call to the database, its faults as UNAVAILABLE."""
-        try:
-            return await call
-        except InterlockError:
-            raise
-        except Exception as error:
-            log.warning("engine.database_fault", reason=f"{type(error).__name__}: {error}"[:300])
-            raise unavailable("The database does not answer; try again") from error
+        return await self._signalling.decide(approval_id, tenant_id, decision, by, trace_id)
 
 
 def _standing_of(owned: Owned) -> Standing:
@@ -384,34 +264,3 @@ def _standing_of(owned: Owned) -> Standing:
         trace_id=owned.trace_id,
         workflow_id=owned.workflow_id,
     )
-
-
-def _read_outcome(inbox_seq: int, outcome: dict[str, Any] | None) -> SignalOutcome:
-    if outcome is None:
-        return SignalOutcome(inbox_seq=inbox_seq, pending=True)
-    refused = outcome.get("refused")
-    if refused is not None:
-        raise InterlockError(
-            ErrorKind(refused["kind"]), refused["code"], refused["message"], details=refused["details"]
-        )
-    return SignalOutcome(
-        inbox_seq=inbox_seq,
-        first_seq=outcome["first_seq"],
-        last_seq=outcome["last_seq"],
-        status=outcome["status"],
-    )
-
-
-def _check_repeat(row: Approval, decision: Decision) -> None:
-    """A repeat of the winning answer gets the same row; anything later is too late."""
-    if row.status is ApprovalStatus.EXPIRED:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval expired before this answer")
-    if row.status is ApprovalStatus.CANCELLED:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "The execution ended before this answer")
-    if row.status is ApprovalStatus.PENDING:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval's deadline has passed")
-    if row.status != decision.status:
-        raise conflict("CONFLICT", f"The approval was already {row.status} by {row.decided_by}", status=row.status)
-
-
-__all__ = ["LocalEngine", "SignalKind"]

@@ -62,6 +62,13 @@ class Entry:
         self.deadline: float | None = None  # monotonic: withdrawn if still queued then
 
     @property
+    def is_only_events(self) -> bool:
+        """Whether it writes to no other table than the log."""
+        return not (
+            self.change or self.park or self.starts or self.outcomes or self.approvals or self.artifacts or self.notice
+        )
+
+    @property
     def is_start(self) -> bool:
         """Whether it begins its own execution (and not only a child's)."""
         return bool(self.starts) and self.starts[0]["execution_id"] == self.execution_id

@@ -60,8 +60,7 @@ class Inboxes:
     def _fold(self, owned: Owned, last_seq: int, rows: list[InboxRow]) -> None:
         for row in rows:
             self._runner.fold_signal(owned, signal_of(row))
-        if last_seq > owned.folded:  # a row that was dropped as a duplicate leaves only its number
-            owned.folded = last_seq
+        owned.folded = max(owned.folded, last_seq)  # a row dropped as a duplicate leaves only its number
 
 
 def signal_of(row: InboxRow) -> Signal:

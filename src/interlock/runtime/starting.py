@@ -20,6 +20,7 @@ from interlock.ports.ledger import Ledger, StoredKey
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.entry import Committed, Entry, OutcomeLost
+from interlock.runtime.faults import guarded
 from interlock.runtime.journal import MAX_QUEUED, Journal
 from interlock.runtime.owned import Owned
 from interlock.runtime.programs import Programs
@@ -183,7 +184,7 @@ class Starting:
         """The row that won the key; it may belong to a start of another process that is just being committed."""
         if request.key is None:
             raise ValueError("the request has no key")
-        stored = await self._ledger.find_key(request.tenant_id, request.key.scope, request.key.key)
+        stored = await guarded(self._ledger.find_key(request.tenant_id, request.key.scope, request.key.key))
         if stored is None:
             raise unavailable("The key was taken and is gone; try again", retry_after=0.1)
         if stored.digest != request.key.digest:

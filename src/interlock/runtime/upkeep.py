@@ -11,6 +11,7 @@ from interlock.ports.ledger import Ledger
 HOUR = 3600.0
 WEEKS_AHEAD = 4
 PURGE_AT_ONCE = 1_000
+PURGES = 1_000
 
 log = structlog.get_logger("upkeep")
 
@@ -36,8 +37,9 @@ class Upkeep:
         while True:
             try:
                 await self._ledger.ensure_partitions(WEEKS_AHEAD)
-                while await self._ledger.purge_keys(PURGE_AT_ONCE) == PURGE_AT_ONCE:
-                    await asyncio.sleep(0.1)
+                for _ in range(PURGES):
+                    if await self._ledger.purge_keys(PURGE_AT_ONCE) < PURGE_AT_ONCE:
+                        break
             except Exception as error:  # noqa: BLE001 - chores are tried again; the database may be away
                 log.warning("upkeep.failed", reason=f"{type(error).__name__}: {error}"[:300])
             await asyncio.sleep(HOUR)

@@ -9,13 +9,12 @@ from collections.abc import Awaitable, Callable, Collection
 from uuid import UUID
 
 import msgspec
-import structlog
 
+from interlock.backends.executor.logs import log, log_node_error
 from interlock.backends.executor.results import (
     conclude,
     fail,
     find_node,
-    log_node_error,
     settle,
     time_out,
     trace_back,
@@ -33,7 +32,6 @@ Stalled = Callable[[float, str], None]
 """Told the seconds and the node type of a stall."""
 
 _Key = tuple[UUID, str]
-log = structlog.get_logger("executor")
 
 
 class InlineExecutor:
@@ -81,8 +79,7 @@ class InlineExecutor:
             return
         if self._host is None:
             raise RuntimeError("the inline executor was not started")
-        execution_id = attempt.execution_id
-        services = AttemptServices(self._host, attempt, lambda progress: report(execution_id, progress))
+        services = AttemptServices(self._host, attempt, report)
         started = time.perf_counter()
         result: Result
         try:
@@ -94,7 +91,7 @@ class InlineExecutor:
         except (Exception, SystemExit) as error:
             result = _explain(attempt, error)
         services.is_open = False
-        report(execution_id, result)
+        report(attempt.execution_id, result)
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt if it runs here."""
@@ -153,6 +150,8 @@ class InlineExecutor:
         self._running[attempt.execution_id, attempt.task_id] = _Running(task, services, timer)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if inspect.iscoroutine(outcome):  # one that was cancelled before its first step would complain
+            task.add_done_callback(lambda _: outcome.close())
 
 
 class _Running:

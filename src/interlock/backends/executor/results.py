@@ -7,7 +7,6 @@ import traceback
 from typing import Any
 
 import msgspec
-import structlog
 
 from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
 from interlock.core.errors import InterlockError
@@ -20,9 +19,9 @@ MAX_RESULT = 32 * 1_048_576
 _MAX_KEYS = 2_000_000
 _FOREIGN = 500  # characters of a message that was not written for users
 _TOLD = 4000  # characters of a message that was
+_TRACE = 20_000  # characters of a traceback, the last ones
 _WAITS = frozenset({"timer", "signal", "callback", "approval"})
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-log = structlog.get_logger("executor")
 
 
 def find_node(registry: Registry, name: str) -> Node:
@@ -36,7 +35,7 @@ def find_node(registry: Registry, name: str) -> Node:
 
 def conclude(attempt: Attempt, outcome: Outcome, seconds: float) -> TaskSucceeded | TaskSuspended:
     """The report of an outcome as it is. Raises NodeFailed NODE_ERROR for anything that is no outcome."""
-    if outcome.__class__ is Done:
+    if type(outcome) is Done:
         return TaskSucceeded(
             task_id=attempt.task_id,
             attempt=attempt.attempt,
@@ -109,20 +108,9 @@ def time_out(attempt: Attempt) -> TaskErred:
 
 def trace_back(error: BaseException) -> str:
     """For the log: where an unforeseen error came from; empty for one that a node meant to report."""
-    return "" if isinstance(error, NodeFailed | InterlockError) else "".join(traceback.format_exception(error))
-
-
-def log_node_error(attempt: Attempt, trace: str) -> None:
-    """Write an unforeseen error of a node to the log, with its traceback, which no user is shown."""
-    log.error(
-        "executor.node_error",
-        node_type=attempt.node_type,
-        execution_id=str(attempt.execution_id),
-        task_id=attempt.task_id,
-        attempt=attempt.attempt,
-        trace_id=attempt.trace_id,
-        traceback=trace,
-    )
+    if isinstance(error, NodeFailed | InterlockError):
+        return ""
+    return _NOT_TEXT.sub("\ufffd", "".join(traceback.format_exception(error))[-_TRACE:])
 
 
 def _check_rest(rest: Suspend) -> None:

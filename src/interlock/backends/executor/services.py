@@ -6,7 +6,6 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from interlock.core.commands import TaskReported
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
+from interlock.ports.executor import Report
 from interlock.ports.node import Attempt, NodeFailed
 
 MAX_ARTIFACT = 32 * 1_048_576
@@ -57,7 +57,7 @@ class AttemptServices:
 
     __slots__ = ("_attempt", "_host", "_pace", "_report", "is_open")
 
-    def __init__(self, host: Host, attempt: Attempt, report: Callable[[TaskReported], None]) -> None:
+    def __init__(self, host: Host, attempt: Attempt, report: Report) -> None:
         self._host = host
         self._attempt = attempt
         self._report = report
@@ -87,7 +87,7 @@ class AttemptServices:
 
     def _deliver(self, report: TaskReported) -> None:
         if self.is_open:
-            self._report(report)
+            self._report(self._attempt.execution_id, report)
 
 
 def check_artifact(name: str, size: int) -> None:
@@ -100,4 +100,6 @@ def check_artifact(name: str, size: int) -> None:
         )
     if size > MAX_ARTIFACT:
         limit = MAX_ARTIFACT // 1_048_576
-        raise NodeFailed("ARTIFACT_TOO_LARGE", f"The artifact {name!r} has {size:,} bytes; at most {limit} MiB are kept")
+        raise NodeFailed(
+            "ARTIFACT_TOO_LARGE", f"The artifact {name!r} has {size:,} bytes; at most {limit} MiB are kept"
+        )

@@ -11,13 +11,14 @@ from interlock.core.definition.check_names import check_names
 from interlock.core.definition.check_parameters import CheckParameters, ParameterRules
 from interlock.core.definition.check_ranges import check_duration, check_retry, check_whole
 from interlock.core.definition.check_values import Values
+from interlock.core.definition.layout import Indexed, Layout
 from interlock.core.definition.limits import ID, MAX_CONNECTIONS, MAX_LOOPS, MAX_NAME, MAX_NODES, MAX_PARALLEL
 from interlock.core.definition.report import Place, Report, cut
 from interlock.core.engine.graph.regions import COMPLETED, ITERATION, LOOP_TYPES
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
 
-Indexed = list[tuple[int, ConnectionDefinition]]
+_SHOWN = 30  # node types in a hint
 
 
 def check_graph(
@@ -39,9 +40,10 @@ def check_graph(
     for index, connection in sound:
         _check_connection(connection, Place(f"connections[{index}]", connection.source), report, values, expressions)
         _check_port(connection, nodes[connection.source], catalogue, index, report)
-    check_loops(definition, nodes, sound, report)
+    layout = Layout(definition, nodes, sound)
+    check_loops(layout, report)
     _check_settings(definition, report, values, expressions)
-    check_names(nodes, expressions.named, report)
+    check_names(layout, expressions.named, report)
 
 
 def _is_too_large(definition: GraphDefinition, report: Report) -> bool:
@@ -89,7 +91,7 @@ def _find_type(
 ) -> NodeType | None:
     found = catalogue.get(node.type)
     if found is None:
-        hint = report.nearest(node.type, catalogue.keys()) or "interlock shows all node types under /docs"
+        hint = report.nearest(node.type, catalogue.keys(), "types") or f"known: {', '.join(sorted(catalogue)[:_SHOWN])}"
         message = f"Unknown node type '{cut(node.type)}'"
         report.add("NODE_TYPE_UNKNOWN", place.at("type"), message, value=node.type, hint=hint)
     return found
@@ -103,7 +105,7 @@ def _check_ends(definition: GraphDefinition, nodes: Mapping[str, NodeDefinition]
         missing = [(key, end) for key, end in _ends(connection) if end not in nodes]
         for key, end in missing:
             message = f"The connection names a node '{cut(end)}' that does not exist"
-            hint = report.nearest(end, nodes.keys()) or "write the id of a node"
+            hint = report.nearest(end, nodes.keys(), "nodes") or "write the id of a node"
             report.add("CONNECTION_DANGLING", place.at(key), message, value=end, hint=hint)
         if connection.source == connection.target and not missing:
             place = Place(place.path, connection.source)
@@ -144,7 +146,9 @@ def _check_port(
     ports = ports_of(source, node_type)
     if connection.port not in ports:
         place = Place(f"connections[{index}].port", source.id)
-        hint = report.nearest(connection.port, ports) or f"write port: one of {', '.join(ports)}"
+        hint = (
+            report.nearest(connection.port, ports, f"ports of {source.id}") or f"write port: one of {', '.join(ports)}"
+        )
         if connection.port == "error":
             hint = "give the node on_error: error_output"
         message = f"Node '{source.id}' ({node_type.name}) has no port '{cut(connection.port)}'"
@@ -171,9 +175,7 @@ def ports_of(node: NodeDefinition, node_type: NodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _check_settings(
-    definition: GraphDefinition, report: Report, values: Values, expressions: Expressions
-) -> None:
+def _check_settings(definition: GraphDefinition, report: Report, values: Values, expressions: Expressions) -> None:
     settings, place = definition.settings, Place("settings")
     check_whole(settings.max_parallel, 1, MAX_PARALLEL, place.at("max_parallel"), report)
     check_duration(settings.timeout, place.at("timeout"), report)

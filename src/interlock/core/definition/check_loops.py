@@ -3,35 +3,90 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
-from interlock.core.definition.find_bodies import find_bodies, find_cycles
+from interlock.core.definition.find_bodies import find_cycles
+from interlock.core.definition.layout import Layout
 from interlock.core.definition.report import Place, Report
-from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
-from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
+from interlock.core.engine.graph.regions import ITERATION, port_of
+from interlock.core.workflow import ConnectionDefinition
 
-Indexed = Sequence[tuple[int, ConnectionDefinition]]
-_CYCLES = 20  # reported
 _SHOWN = 8  # nodes of one circle
+_HINT = "a body is entered by the port iteration of its loop and left by leading back to it; go on from completed"
 
 
-def check_loops(
-    definition: GraphDefinition, nodes: Mapping[str, NodeDefinition], sound: Indexed, report: Report
-) -> None:
-    """Report circles and crossed loop bodies. ``sound`` are the connections whose ends exist, with their index."""
-    loops = {node_id: None for node_id, node in nodes.items() if node.type in LOOP_TYPES}
-    bodies = find_bodies(list(nodes), loops, [connection for _, connection in sound]) if loops else {}
-    forward = [(index, found) for index, found in sound if found.source not in bodies.get(found.target, ())]
-    _check_cycles(nodes, forward, report)
-    if not loops:
-        _check_results({"": ()}, dict.fromkeys(nodes, ""), forward, nodes, definition, report)
+def check_loops(layout: Layout, report: Report) -> None:
+    """Report circles, crossed loop bodies and loops that cannot begin."""
+    _check_cycles(layout, report)
+    for index, connection in layout.sound:
+        place = Place(f"connections[{index}]", connection.source)
+        _check_boundary(connection, place, layout, report)
+        _check_extras(connection, place, layout, report)
+    if layout.is_whole:  # else the connection that a loop lacks may be a broken one
+        _check_entries(layout, report)
+
+
+def _check_cycles(layout: Layout, report: Report) -> None:
+    following: dict[str, dict[str, int]] = defaultdict(dict)
+    for index, connection in layout.forward:
+        following[connection.source].setdefault(connection.target, index)
+    _, cycles = find_cycles(layout.places, {source: list(targets) for source, targets in following.items()})
+    for cycle in cycles:
+        closing = following[cycle[-1]][cycle[0]]
+        names = [*cycle[:_SHOWN], *([f"… ({len(cycle)} nodes)"] if len(cycle) > _SHOWN else []), cycle[0]]
+        message = f"The nodes {' -> '.join(names)} form a circle"
+        hint = "only a loop or map node closes a circle, with its own body: from its port iteration and back to it"
+        report.add("CYCLE", Place(f"connections[{closing}]", cycle[0]), message, hint=hint)
+
+
+def _check_boundary(connection: ConnectionDefinition, place: Place, layout: Layout, report: Report) -> None:
+    source, target, region = connection.source, connection.target, layout.region
+    if source in layout.bodies.get(target, ()):
+        if region[source] != target:
+            message = f"'{source}' leads out of the body of '{region[source]}' without passing '{region[source]}'"
+            report.add("LOOP_BOUNDARY", place, message, hint=_HINT)
         return
-    places = {node.id: Place(f"nodes[{index}]", node.id) for index, node in reversed([*enumerate(definition.nodes)])}
-    region = regions(definition, bodies)
-    _check_boundaries(sound, bodies, region, report)
-    _check_decorations(sound, bodies, report)
-    if len(sound) == len(definition.connections):  # else a broken connection may be the one that is missing
-        _check_entries(loops, forward, places, report)
-    backs = {loop: [found.source for _, found in sound if found.target == loop and found.source in bodies[loop]]
-             for loop in loops}
-    _check_results(backs, region, forward, nodes, definition, report)
+    is_iteration = port_of(connection, layout.bodies) == ITERATION and source in layout.bodies
+    expected = source if is_iteration else region[source]
+    if region[target] == expected:
+        return
+    if is_iteration:
+        message = f"'{target}' should be in the body of '{source}' and is also reached in another way"
+    elif region[source] and target not in layout.bodies[region[source]]:
+        message = f"'{source}' leads out of the body of '{region[source]}' without passing '{region[source]}'"
+    else:
+        message = f"'{source}' leads into the body of '{region[target]}' without passing '{region[target]}'"
+    report.add("LOOP_BOUNDARY", place, message, hint=_HINT)
+
+
+def _check_extras(connection: ConnectionDefinition, place: Place, layout: Layout, report: Report) -> None:
+    """Conditions and mappings that would not be looked at."""
+    is_back = connection.source in layout.bodies.get(connection.target, ())
+    is_iteration = connection.source in layout.bodies and connection.port == ITERATION
+    if connection.when is not None and (is_back or is_iteration):
+        what = "leads back to its loop" if is_back else "begins an iteration"
+        hint = "put a condition node into the body, or while into a loop"
+        message = f"A connection that {what} cannot have a condition"
+        report.add("CONDITION_NOT_ALLOWED", place.at("when"), message, value=connection.when, hint=hint)
+    if connection.mapping is not None and is_back:
+        message = "A connection that leads back to its loop carries nothing"
+        hint = "the result of the last node is the result of the iteration; map it there"
+        report.add("CONDITION_NOT_ALLOWED", place.at("mapping"), message, hint=hint)
+
+
+def _check_entries(layout: Layout, report: Report) -> None:
+    arriving: dict[str, int] = defaultdict(int)
+    begins: Mapping[str, list[str]] = {loop: [] for loop in layout.bodies}
+    for _, connection in layout.forward:
+        arriving[connection.target] += 1
+        if connection.source in begins and connection.port == ITERATION:
+            begins[connection.source].append(connection.target)
+    for loop, targets in begins.items():
+        if not targets:
+            message = f"Nothing is connected to the port iteration of '{loop}'"
+            hint = f"add {{from: {loop}, port: iteration, to: …}} for the first node of its body"
+            report.add("LOOP_BODY_MISSING", layout.places[loop], message, hint=hint)
+        elif all(arriving[target] > 1 for target in targets):
+            message = f"No node of the body of '{loop}' can begin an iteration: all wait for other nodes too"
+            hint = f"one node must have the connection from the port iteration of '{loop}' as its only one"
+            report.add("LOOP_ENTRY", layout.places[loop], message, hint=hint)

@@ -12,28 +12,18 @@ from interlock.core.definition.report import Place, Report, cut, kind_of
 from interlock.core.node_type import NodeType
 
 _OPEN, _SHUT = "{{", "}}"
-_ABOUT_KEYS = frozenset(
-    {
-        "additionalProperties",
-        "dependentRequired",
-        "maxItems",
-        "maxProperties",
-        "minItems",
-        "minProperties",
-        "propertyNames",
-        "required",
-        "type",
-    }
-)
-"""Keywords about the keys or kind of an object or list, which placeholders inside it cannot change."""
 
 
 class Mismatch(NamedTuple):
-    """A value that its schema does not allow: where, why, and by which keyword. A missing key is in the path."""
+    """A value that its schema does not allow: where, why, and by which keyword. A missing key is in the path.
+
+    Where one of several schemas had to match and none did, ``branches`` say why for each.
+    """
 
     path: tuple[str | int, ...]
     message: str
     keyword: str = ""
+    branches: tuple[tuple[Mismatch, ...], ...] = ()
 
 
 CheckParameters = Callable[[str, dict[str, Any]], Sequence[Mismatch]]
@@ -67,11 +57,12 @@ class ParameterRules:
         if self._values.check(bare, place) is None or texts is None:
             return
         self._expressions.check_template(texts, place, extra_roots=extra_roots)
-        wrong = {key for key, value in bare.items() if not self._check_bare(value, place.at(key), node_type)}
+        wrong = {(key,) for key, value in bare.items() if not self._check_bare(value, place.at(key), node_type)}
         if node_type.name == "subworkflow":
             self._check_child(parameters, place)
         for found in self._check_parameters(node_type.name, parameters)[:MAX_MISMATCHES]:
-            if self._matters(found, node_type, parameters, wrong, is_complete):
+            is_said = found.path[:1] in wrong or node_type.name == "subworkflow" and found.path == ("workflow",)
+            if not is_said and _is_definite(found, node_type, parameters, is_complete):
                 self._add(found, node_type, parameters, place)
 
     def _check_bare(self, value: Any, place: Place, node_type: NodeType) -> bool:
@@ -107,34 +98,20 @@ class ParameterRules:
             message = f"A sub-workflow needs the name or id of a workflow, not {kind_of(workflow)}"
             self._report.add("SUBWORKFLOW_NOT_CONSTANT", place.at("workflow"), message, value=workflow)
 
-    def _matters(
-        self,
-        found: Mismatch,
-        node_type: NodeType,
-        parameters: dict[str, Any],
-        wrong: Collection[str],
-        is_complete: bool,
-    ) -> bool:
-        if found.path and found.path[0] in wrong:
-            return False  # said better already
-        if node_type.name == "subworkflow" and found.path == ("workflow",):
-            return False
-        if found.keyword == "required":
-            return is_complete and found.path != (node_type.data_parameter,)
-        return not _is_open(_value_at(parameters, found.path), found.keyword)
-
     def _add(self, found: Mismatch, node_type: NodeType, parameters: dict[str, Any], place: Place) -> None:
         known = node_type.schema.get("properties")
         known = known if isinstance(known, dict) else {}
         name = str(found.path[0]) if found.path else ""
         hint = ""
         if found.keyword == "additionalProperties":
-            hint = self._report.nearest(name, known) or f"known: {', '.join(known)}"
+            hint = self._report.nearest(name, known, node_type.name) or f"known: {', '.join(known)}"
         elif isinstance(known.get(name), dict):
             hint = str(known[name].get("description", ""))
         about = f"'{cut(name)}' of {node_type.name}" if name else f"The parameters of {node_type.name}"
         value = _value_at(parameters, found.path)
-        self._report.add("PARAMETER_INVALID", place.at(*found.path), f"{about}: {found.message}", value=value, hint=hint)
+        self._report.add(
+            "PARAMETER_INVALID", place.at(*found.path), f"{about}: {found.message}", value=value, hint=hint
+        )
 
 
 def _value_at(parameters: Any, path: Sequence[str | int]) -> Any:
@@ -147,17 +124,17 @@ def _value_at(parameters: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def _is_open(value: Any, keyword: str) -> bool:
-    """Whether a value may be right once its placeholders are filled."""
-    if isinstance(value, str):
-        is_alone = value.startswith(_OPEN) and value.endswith(_SHUT)
-        return _OPEN in value and (is_alone or keyword != "type")
-    return keyword not in _ABOUT_KEYS and _holds_placeholder(value)
-
-
-def _holds_placeholder(value: Any) -> bool:
-    if isinstance(value, str):
-        return _OPEN in value
-    if isinstance(value, dict):
-        return any(map(_holds_placeholder, value.values()))
-    return isinstance(value, list | tuple) and any(map(_holds_placeholder, value))
+def _is_definite(found: Mismatch, node_type: NodeType, parameters: dict[str, Any], is_complete: bool) -> bool:
+    """Whether a value stays wrong whatever is filled in: by placeholders, by the data parameter, by a session."""
+    if found.branches:
+        return all(
+            any(_is_definite(inner, node_type, parameters, is_complete) for inner in branch)
+            for branch in found.branches
+        )
+    if found.keyword == "required":
+        return is_complete and found.path != (node_type.data_parameter,)
+    value = _value_at(parameters, found.path)
+    if not isinstance(value, str) or _OPEN not in value:
+        return True
+    is_alone = value.startswith(_OPEN) and value.endswith(_SHUT)
+    return found.keyword == "type" and not is_alone  # a placeholder among other text makes a text

@@ -130,13 +130,13 @@ class Fields:
 
     def close(self, *, is_lenient: bool = False) -> None:
         """Report the keys that nobody asked for: as a warning if lenient, else as an error."""
+        known = ", ".join(self._asked)
         for key in self._source:
-            if key in self._accepted:
-                continue
-            word = key if isinstance(key, str) else str(type(key).__name__)
-            hint = self.report.nearest(word, self._asked) or f"known: {', '.join(self._asked)}"
-            message = f"Unknown key '{cut(word)}'" + (" is ignored" if is_lenient else "")
-            self.report.add("KEY_IGNORED" if is_lenient else "KEY_UNKNOWN", self.place.at(word), message, hint=hint)
+            if key not in self._accepted:
+                word = key if isinstance(key, str) else type(key).__name__
+                hint = self.report.nearest(word, self._asked, known) or f"known: {known}"
+                message = f"Unknown key '{cut(word)}'" + (" is ignored" if is_lenient else "")
+                self.report.add("KEY_IGNORED" if is_lenient else "KEY_UNKNOWN", self.place.at(word), message, hint=hint)
 
     def _wrong(self, place: Place, name: str, wanted: str, value: Any, hint: str = "") -> None:
         message = f"'{name}' must be {wanted}, not {kind_of(value)}"

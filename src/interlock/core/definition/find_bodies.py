@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from interlock.core.engine.graph.regions import ITERATION, port_of
 from interlock.core.workflow import ConnectionDefinition
 
+MAX_CYCLES = 20
 _COMPLETION, _ITERATION = 0, 1  # the ways out of a loop
 
 Following = Mapping[str, Sequence[str]]
@@ -16,7 +17,8 @@ Following = Mapping[str, Sequence[str]]
 def find_cycles(node_ids: Iterable[str], following: Following) -> tuple[list[str], list[list[str]]]:
     """Nodes in an order in which all but the closing connections lead forward, and one circle per closing connection.
 
-    A circle is the path that its closing connection closes; there are none exactly if the nodes can be ordered.
+    A circle is the path that its closing connection closes. At most MAX_CYCLES are told; there are none exactly if
+    the nodes can be ordered.
     """
     order: list[str] = []
     cycles: list[list[str]] = []
@@ -36,7 +38,7 @@ def find_cycles(node_ids: Iterable[str], following: Following) -> tuple[list[str
                 position[target] = len(path)
                 path.append(target)
                 branches.append(iter(following.get(target, ())))
-            elif position[target] >= 0:
+            elif position[target] >= 0 and len(cycles) < MAX_CYCLES:
                 cycles.append(path[position[target] :])
     order.reverse()
     return order, cycles

@@ -79,7 +79,7 @@ class Report:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._unreadable: frozenset[str] = frozenset()
-        self._guesses: dict[tuple[str, int], str] = {}
+        self._guesses: dict[tuple[str, str], str] = {}
 
     @property
     def is_full(self) -> bool:
@@ -106,9 +106,9 @@ class Report:
         """What is wrong so far could not be read; what the checks say about these places is an echo of it."""
         self._unreadable = frozenset(problem.path for problem in self.problems if not is_warning(problem))
 
-    def nearest(self, word: str, known: Collection[str]) -> str:
-        """``did you mean 'x'?`` or nothing. Looks for a bounded number of words in one report."""
-        key = (word[:_SHOWN_KEY].lower(), id(known))
+    def nearest(self, word: str, known: Collection[str], about: str) -> str:
+        """``did you mean 'x'?`` or nothing; ``about`` names the words. Guesses only a bounded number of times."""
+        key = (word[:_SHOWN_KEY].lower(), about)
         if key not in self._guesses and (len(self._guesses) >= _GUESSES or len(known) > _CANDIDATES):
             return ""
         if key not in self._guesses:

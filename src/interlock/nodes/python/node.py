@@ -27,7 +27,9 @@ class Python:
         schema=parameters(
             {
                 "function": text("The name the function is registered under."),
-                "arguments": anything("What the function gets. Without it: the node's data; in a flow, all parameters."),
+                "arguments": anything(
+                    "What the function gets. Without it: the node's data; in a flow, all parameters."
+                ),
             },
             required=("function",),
         ),

@@ -53,8 +53,7 @@ def test_an_empty_text_is_a_file_too() -> None:
         ({"name": "noending", "content": "a"}, "text/plain; charset=utf-8"),
         ({"name": "noending", "data": 1}, "application/json"),
         ({"name": "noending", "content": "YQ==", "encoding": "base64"}, "application/octet-stream"),
-        ({"name": "a.csv", "content": "", "content_type": "text/x-special; charset=latin-1"},)
-        + ("text/x-special; charset=latin-1",),
+        ({"name": "a.csv", "content": "", "content_type": "text/x-y; charset=latin-1"}, "text/x-y; charset=latin-1"),
     ],
 )
 def test_the_content_type_is_given_or_told_by_the_name(parameters: dict[str, Any], content_type: str) -> None:

@@ -57,6 +57,7 @@ class Feed:
         self._window: list[Fact] = []
         self._readers: dict[Watch, None] = {}
         self._pump: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
         self.is_complete = False
 
     def join(self, reader: Watch) -> None:
@@ -64,17 +65,22 @@ class Feed:
         self._readers[reader] = None
         if self._pump is None:
             self._pump = asyncio.create_task(self._follow())
+            self._pump.add_done_callback(self._ended)
 
     def leave(self, reader: Watch) -> None:
-        """Forget a reader; with the last one the feed ends."""
-        self._readers.pop(reader, None)
+        """Forget a reader; with the last one the feed ends. A reader may leave again."""
+        if reader not in self._readers:
+            return
+        del self._readers[reader]
         if not self._readers:
-            self._feeds.pop(self._execution_id, None)
+            del self._feeds[self._execution_id]
             if self._pump is not None:
                 self._pump.cancel()
 
     def after(self, seq: int) -> list[Fact] | None:
-        """The next facts behind ``seq``; None if the window begins later."""
+        """The next facts behind ``seq``; None if the window begins later. Raises what ended the feed, if it broke."""
+        if self._failure is not None:
+            raise self._failure
         if seq < self._floor:
             return None
         begin = seq - self._floor
@@ -89,6 +95,12 @@ class Feed:
                 await self._read()
         finally:
             subscription.close()
+
+    def _ended(self, pump: asyncio.Task[None]) -> None:
+        """A feed that broke says so to its readers, or they would wait for ever."""
+        self._failure = None if pump.cancelled() else pump.exception()
+        for reader in self._readers:
+            reader.wake()
 
     async def _read(self) -> None:
         try:
@@ -148,6 +160,7 @@ class Watch:
 
         Raises StopAsyncIteration behind the last event of the execution.
         """
+        self._event.clear()
         facts = await self.take()
         if facts:
             return facts
@@ -162,15 +175,12 @@ class Watch:
         """What is there without waiting for more. Raises StopAsyncIteration behind the last event."""
         if self._is_over:
             raise StopAsyncIteration
-        self._event.clear()
         facts = self._feed.after(self.seq)
         if facts is None:
             facts = await self._read_page()
         if facts:
             self.seq = facts[-1].record.seq
             self._is_over = facts[-1].record.type in _LAST
-            if not self._is_over:
-                self._event.set()  # there may be more behind this batch
         return facts
 
     async def _read_page(self) -> list[Fact]:
@@ -217,7 +227,8 @@ class WatchExecutions:
         version = await self._store.version(principal, VersionId(row.version_id))
         feed = self._feeds.get(execution_id)
         if feed is None:
-            feed = self._feeds[execution_id] = Feed(execution_id, self._store, self._bus, self._feeds, after)
+            floor = min(after, row.last_seq)  # a reader may wait for numbers that are still to come
+            feed = self._feeds[execution_id] = Feed(execution_id, self._store, self._bus, self._feeds, floor)
         return Watch(feed, self._store, principal, row, version.definition if version else None, after, event)
 
     async def prove(self, principal: Principal, execution_id: UUID) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from uuid import UUID
 
+import structlog
+
 from interlock.core.errors import InterlockError, not_found
-from interlock.core.execution import ACTIVE, ENDED
+from interlock.core.execution import ENDED
 from interlock.core.ids import WorkflowId
 from interlock.core.principal import Principal, Scope
 from interlock.kit.clock import Clock
-from interlock.kit.ids import first_id_at
 from interlock.ports.store import ExecutionFilter, ExecutionRow, Store
 from interlock.services.executions.watch import Fact, Watch, WatchExecutions
 
@@ -19,7 +19,8 @@ LOOK_SECONDS = 1.0
 """How soon a new execution is noticed."""
 MAX_FOLLOWED = 200
 """Executions followed at once; more than that are not shown until others end."""
-_OVERLAP = timedelta(seconds=5)  # ids of other processes may be a little older than the moment they appear
+
+_log = structlog.get_logger("interlock.watch")
 
 
 class WorkflowWatch:
@@ -36,9 +37,7 @@ class WorkflowWatch:
         self._event = asyncio.Event()
         self._followed: dict[UUID, Watch] = {}
         self._seen: dict[UUID, None] = {}
-        self._opened_at = first_id_at(clock.now() - _OVERLAP)
         self._looked = float("-inf")
-        self._is_first = True
         self._is_woken = False
 
     async def next(self, timeout: float) -> list[tuple[Watch, Fact]]:
@@ -84,29 +83,37 @@ class WorkflowWatch:
                 del self._followed[execution_id]
         return found
 
+    async def open(self) -> None:
+        """Take stock: what runs already is followed from here on, what ended is not shown."""
+        for row in await self._newest():
+            self._seen[row.execution_id] = None
+            if row.status not in ENDED:
+                await self._follow(row, row.last_seq)
+
     async def _look(self) -> None:
-        """Follow what is new: from its first event if it began after we did, else from now on."""
+        """Follow what began since the last look, from its first event."""
         self._looked = self._clock.monotonic()
-        statuses = tuple(ACTIVE) if self._is_first else ()
-        wanted = ExecutionFilter(workflow_id=self._workflow_id, statuses=statuses, limit=100)
-        async with self._store.transaction(self._principal, read_only=True) as transaction:
-            page = await transaction.list_executions(wanted)
-        for row in reversed(page.items):
+        for row in await self._newest():
             if row.execution_id not in self._seen and len(self._followed) < MAX_FOLLOWED:
-                await self._follow(row)
+                self._seen[row.execution_id] = None
+                await self._follow(row, 0)
         while len(self._seen) > 10 * MAX_FOLLOWED:
             del self._seen[next(iter(self._seen))]
-        self._is_first = False
 
-    async def _follow(self, row: ExecutionRow) -> None:
-        self._seen[row.execution_id] = None
-        is_new = not self._is_first and row.execution_id >= self._opened_at
-        if not is_new and row.status in ENDED:
-            return
+    async def _newest(self) -> list[ExecutionRow]:
+        """The newest executions of the workflow, in the order they began."""
+        wanted = ExecutionFilter(workflow_id=self._workflow_id, limit=MAX_FOLLOWED)
+        async with self._store.transaction(self._principal, read_only=True) as transaction:
+            page = await transaction.list_executions(wanted)
+        return list(reversed(page.items))
+
+    async def _follow(self, row: ExecutionRow, after: int) -> None:
         try:
-            watch = await self._watch(self._principal, row.execution_id, 0 if is_new else row.last_seq, self._event)
-        except InterlockError:
-            return  # purged or no longer visible since the page was read
+            watch = await self._watch(self._principal, row.execution_id, after, self._event)
+        except InterlockError as error:
+            # Purged, or no longer visible, since the page was read: it is simply not shown.
+            _log.info("watch.not_followed", execution_id=str(row.execution_id), code=error.code)
+            return
         if watch is not None:
             self._followed[row.execution_id] = watch
 
@@ -122,7 +129,9 @@ class WatchWorkflows:
     async def __call__(self, principal: Principal, workflow_id: UUID) -> WorkflowWatch:
         """Watch everything from now on. Raises DENIED, NOT_FOUND."""
         await self.prove(principal, workflow_id)
-        return WorkflowWatch(self._store, self._watch, self._clock, principal, workflow_id)
+        watch = WorkflowWatch(self._store, self._watch, self._clock, principal, workflow_id)
+        await watch.open()
+        return watch
 
     async def prove(self, principal: Principal, workflow_id: UUID) -> None:
         """Check that the caller may watch. Raises DENIED, NOT_FOUND."""

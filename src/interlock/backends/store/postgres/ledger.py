@@ -50,6 +50,7 @@ class PostgresLedger:
         self._pool = EnginePool(dsn, connections)
         self._journal: asyncpg.Connection[Any] | None = None
         self._flush: Any = None
+        self._flush_events: Any = None
 
     async def open(self) -> None:
         await self._pool.open()
@@ -74,6 +75,7 @@ class PostgresLedger:
         if old is not None:
             old.terminate()
         connection = await connect_as_engine(self._dsn, plan_once=True)
+        self._flush_events = await connection.prepare(_JOURNAL["flush_events"])
         self._flush = await connection.prepare(_JOURNAL["flush"])
         self._journal = connection
 
@@ -82,39 +84,43 @@ class PostgresLedger:
         if self._flush is None:
             raise OutcomeUnknown("the journal has no connection")
         try:
-            row = await self._flush.fetchrow(
-                runner_id,
-                flush.number,
-                flush.starts,
-                flush.touched,
-                flush.execution_ids,
-                flush.seqs,
-                flush.types,
-                flush.data,
-                flush.refs,
-                flush.at,
-                flush.trace_ids,
-                FORMAT,
-                flush.changes,
-                flush.parks,
-                flush.outcomes,
-                flush.approvals,
-                flush.artifacts,
-                flush.notices,
-                timeout=FLUSH_TIMEOUT,
-            )
+            row = await self._send(runner_id, flush)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise FlushRejected(f"{type(error).__name__}: {error}") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         if not row["alive"]:
             return FlushResult(alive=False)
+        if flush.only_events:
+            return FlushResult(alive=True, foreign=frozenset(row["foreign_ids"]))
         return FlushResult(
             alive=True,
             losers=frozenset(row["losers"]),
             foreign=frozenset(row["foreign_ids"]),
             parked=frozenset(row["parked"]),
             woken=tuple((key, owner or None) for key, owner in zip(row["woken"], row["woken_owners"], strict=True)),
+        )
+
+    async def _send(self, runner_id: int, flush: Flush) -> Any:
+        events = (flush.execution_ids, flush.seqs, flush.types, flush.data, flush.refs, flush.at, flush.trace_ids)
+        if flush.only_events:
+            return await self._flush_events.fetchrow(
+                runner_id, flush.number, flush.touched, *events, FORMAT, timeout=FLUSH_TIMEOUT
+            )
+        return await self._flush.fetchrow(
+            runner_id,
+            flush.number,
+            flush.starts,
+            flush.touched,
+            *events,
+            FORMAT,
+            flush.changes,
+            flush.parks,
+            flush.outcomes,
+            flush.approvals,
+            flush.artifacts,
+            flush.notices,
+            timeout=FLUSH_TIMEOUT,
         )
 
     async def last_flush(self, runner_id: int) -> int | None:
@@ -131,8 +137,7 @@ class PostgresLedger:
         return frozenset(row[0] for row in lost), frozenset(row[0] for row in parked)
 
     async def register(self, name: str) -> tuple[int, datetime]:
-        async with self._pool.use() as connection:
-            row = await connection.fetchrow(_OWNERSHIP["register"], name, FORMAT)
+        row = (await self._rows(_OWNERSHIP["register"], name, FORMAT))[0]
         return row["runner_id"], row["now"]
 
     async def claim(self, runner_id: int, slots: int, per_tenant: int, tenant_cap: int) -> list[Claimed]:
@@ -140,8 +145,7 @@ class PostgresLedger:
         return [Claimed(row["execution_id"], row["tenant_id"]) for row in rows]
 
     async def next_due(self) -> tuple[datetime | None, datetime]:
-        async with self._pool.use() as connection:
-            row = await connection.fetchrow(_OWNERSHIP["next_due"])
+        row = (await self._rows(_OWNERSHIP["next_due"]))[0]
         return row["wake_at"], row["now"]
 
     async def poll_owned(self, runner_id: int) -> dict[UUID, int]:
@@ -338,8 +342,7 @@ class PostgresLedger:
         return made
 
     async def queue_age(self) -> tuple[float, int]:
-        async with self._pool.use() as connection:
-            row = await connection.fetchrow(_LOAD["queue_ages"])
+        row = (await self._rows(_LOAD["queue_ages"]))[0]
         return row["oldest"], row["due"]
 
     async def _rows(self, statement: str, *arguments: Any) -> list[Any]:

@@ -12,7 +12,13 @@ from interlock.core.errors import ErrorKind, InterlockError, conflict, invalid, 
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_AWAY = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    OSError,
+)
 _BUSY = (asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from interlock.backends.store.postgres.approvals import ApprovalQueries
@@ -17,7 +18,7 @@ from interlock.backends.store.postgres.migrate import SCHEMA_VERSION
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import Session
 from interlock.backends.store.postgres.workflows import WorkflowQueries
-from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal
 from interlock.core.workflow import Version
@@ -61,8 +62,10 @@ class PostgresStore:
         self._connections.open()
         try:
             await self._check_login()
-        except BaseException:
+        except BaseException as error:
             await self._connections.close()
+            if isinstance(error.__cause__, (asyncpg.PostgresError, OSError)):
+                raise unavailable(f"Cannot open the database to serve from: {error.__cause__}.") from error
             raise
 
     async def close(self) -> None:

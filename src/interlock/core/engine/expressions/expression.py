@@ -42,8 +42,8 @@ class Expression:
         frame = Frame(scope)
         try:
             return self.settled(frame)
-        except Exception as problem:
-            raise self.explain(frame, problem)  # noqa: B904 - the cause is set where there is one
+        except Exception as problem:  # noqa: BLE001 - the edge: data may be any objects, which fail as they like
+            raise self.explain(frame, problem)  # noqa: B904 - explain() sets the cause
 
     def settled(self, frame: Frame, depth: int = 0) -> Any:
         """The value as a result at a depth of a larger one, taken from the room of the frame; raises Fault."""

@@ -45,8 +45,8 @@ class Template:
         rendering = _Rendering(scope)
         try:
             return self._fill(rendering)
-        except Exception as problem:
-            raise rendering.current.explain(rendering, problem)  # noqa: B904 - the cause is set where there is one
+        except Exception as problem:  # noqa: BLE001 - the edge: data may be any objects, which fail as they like
+            raise rendering.current.explain(rendering, problem)  # noqa: B904 - explain() sets the cause
 
 
 def compile_template(value: Any, *, extra_roots: Collection[str] = ()) -> Template:

@@ -39,7 +39,7 @@ def arrive(graph: CompiledGraph, execution: Execution, scope: str, edge: Edge, i
     if decided[0] == expected:
         del execution.arrivals[key]
     if target.definition.join == "any":
-        if is_live and len(decided) == 2 or decided == [expected]:
+        if (is_live and len(decided) == 2) or decided == [expected]:
             make_ready(execution, scope, edge.target, live)
     elif decided[0] == expected:
         make_ready(execution, scope, edge.target, tuple(decided[1:]))

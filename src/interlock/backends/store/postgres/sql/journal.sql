@@ -137,6 +137,26 @@ select
   array(select execution_id from woken) as woken,
   array(select coalesce(owner, 0) from woken) as woken_owners;
 
+-- name: flush_events
+-- The same for a flush of nothing but events, which is most of them: $1 runner, $2 number, $3 executions touched,
+-- $4..$10 events, $11 their format.
+with me as materialized (
+  update interlock.journals set flushed = $2 where runner_id = $1 and flushed = $2 - 1 returning runner_id
+),
+owned as materialized (
+  select l.execution_id, l.tenant_id, l.private_to from me, interlock.live l
+  where l.execution_id = any ($3::uuid[]) and l.owner = $1
+),
+new_events as (
+  insert into interlock.events (execution_id, seq, tenant_id, private_to, type, data, refs, at, trace_id, format)
+  select e.execution_id, e.seq, o.tenant_id, o.private_to, e.type, e.data::json, e.refs::json, e.at, e.trace_id, $11
+  from unnest($4::uuid[], $5::int[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::text[])
+    as e(execution_id, seq, type, data, refs, at, trace_id)
+  join owned o using (execution_id)
+)
+select (select count(*) from me) as alive,
+  array(select unnest($3::uuid[]) except select execution_id from owned) as foreign_ids;
+
 -- name: last_flush
 -- Which flush of this runner was committed last; no row if it was reaped.
 select flushed from interlock.journals where runner_id = $1;

@@ -1,0 +1,57 @@
+# One folder, one virtual environment: every target installs what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format bench crash crash-full docs lock clean
+
+help: ## What can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements.lock pyproject.toml examples/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say PYTHON=/path/to/it"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e examples
+	@touch $@
+
+demo: $(STAMP) ## Run the example workflow on an embedded Postgres, with a live view
+	@$(BIN)/interlock demo
+
+up: $(STAMP) ## Start a server with everything in it, for this machine
+	@$(BIN)/interlock up --local
+
+test: check ## All checks, then all tests
+	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+check: $(STAMP) ## Format, lint, rules of the house, types
+	$(BIN)/ruff format --check --quiet src tests benchmarks examples
+	$(BIN)/ruff check --quiet src tests benchmarks examples
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+
+format: $(STAMP) ## Put code into the form that `check` wants
+	$(BIN)/ruff format --quiet src tests benchmarks examples
+	$(BIN)/ruff check --quiet --fix-only src tests benchmarks examples
+
+bench: $(STAMP) ## Measure side by side with the peers; writes benchmarks/RESULTS.md
+	$(BIN)/python benchmarks/run.py
+
+crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
+	$(BIN)/python tests/crash/run.py --scale make
+
+crash-full: $(STAMP) ## Fault suite with the counts of the acceptance plan
+	$(BIN)/python tests/crash/run.py --scale full
+
+docs: $(STAMP) ## Generate the reference pages from the code
+	$(BIN)/python -m interlock.bootstrap.document
+
+lock: ## Resolve the dependencies anew (hashes, no addresses)
+	$(BIN)/uv lock --quiet
+	$(BIN)/uv export --quiet --no-emit-project --format requirements-txt --all-groups --all-extras > requirements.lock
+
+clean: ## Remove what was installed and made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis interlock-demo

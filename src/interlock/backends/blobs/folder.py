@@ -1,0 +1,92 @@
+"""Blobs as files of one server, named by their content."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from interlock.backends.blobs.content import checked, is_name, missing, sha256_of
+from interlock.core.errors import ErrorKind, InterlockError
+
+
+class FolderBlobs:
+    """Satisfies ``ports.blobs.Blobs`` in ``root``, which one process at a time may use.
+
+    A blob is in its place whole or not at all; what an interrupted ``put`` left is removed at the next start.
+    """
+
+    is_shared = False
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._unfinished = root / "unfinished"
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._unfinished.mkdir(parents=True, mode=0o700)
+        self._making = threading.Lock()
+
+    async def put(self, tenant_id: str, content: bytes) -> str:
+        """Store; on disk when it returns. Raises UNAVAILABLE if the disk refuses."""
+        return await asyncio.to_thread(self._put, tenant_id, content)
+
+    async def get(self, tenant_id: str, sha256: str) -> bytes:
+        """The content. Raises NOT_FOUND; INTERNAL if the file is not what it was."""
+        return await asyncio.to_thread(self._get, tenant_id, sha256)
+
+    def _put(self, tenant_id: str, content: bytes) -> str:
+        sha256 = sha256_of(content)
+        place = self._place(tenant_id, sha256)
+        try:
+            if not place.exists():
+                self._make_folders(place.parent)
+                self._write(place, content)
+            _sync_folder(place.parent)  # also for a file that another put has only just moved there
+        except OSError as error:
+            message = f"The blob folder does not take a blob of {len(content)} bytes: {error.strerror or error}."
+            raise InterlockError(ErrorKind.UNAVAILABLE, "BLOB_NOT_STORED", message, retryable=True) from error
+        return sha256
+
+    def _get(self, tenant_id: str, sha256: str) -> bytes:
+        if not is_name(sha256):
+            raise missing(sha256)
+        try:
+            content = self._place(tenant_id, sha256).read_bytes()
+        except FileNotFoundError as error:
+            raise missing(sha256) from error
+        return checked(sha256, content)
+
+    def _place(self, tenant_id: str, sha256: str) -> Path:
+        # A digest, because a tenant's name may be longer than a file's, and may hold anything.
+        tenant = hashlib.blake2b(tenant_id.encode(), digest_size=16).hexdigest()
+        return self._root / tenant / sha256[:2] / sha256
+
+    def _write(self, place: Path, content: bytes) -> None:
+        descriptor, name = tempfile.mkstemp(dir=self._unfinished)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, place)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _make_folders(self, folder: Path) -> None:
+        with self._making:  # who finds a folder can rely on it to be on disk
+            for path in (folder.parent, folder):
+                if not path.exists():
+                    path.mkdir(mode=0o700)
+                    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,150 @@
+"""Hints between processes by LISTEN and NOTIFY. Losing the connection costs latency and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from interlock.backends.bus.hints import pack, unpack
+from interlock.backends.bus.memory import Follower, MemoryBus, OnInbox
+
+CHANNEL = "interlock_hints"
+GATHER_SECONDS = 0.005
+"""Hints of this long leave together."""
+PING_SECONDS = 30.0
+ANSWER_SECONDS = 5.0
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
+
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # OSError: also a timeout
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect = Callable[[], Awaitable[Connection]]
+
+
+class PostgresBus:
+    """Satisfies ``ports.bus.Bus`` over one connection that ``connect`` makes, as the serving role.
+
+    The connection must not go through a pooler in transaction mode.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._local = MemoryBus()
+        self._has_peers = False
+        self._logs: set[UUID] = set()
+        self._inboxes: set[tuple[UUID, int | None]] = set()
+        self._due = asyncio.Event()
+        self._is_settled = asyncio.Event()  # the first connection listens, or has failed
+        self._keeper: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger(__name__)
+
+    async def start(self) -> None:
+        """Listen, or keep trying to in the background if the database is away."""
+        self._keeper = asyncio.create_task(self._keep_connected())
+        await self._is_settled.wait()
+
+    async def stop(self) -> None:
+        """Close the connection and let everybody go who waits. Hints not sent yet are dropped."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        await self._local.stop()
+
+    def log_grew(self, execution_id: UUID) -> None:
+        """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
+        self._local.log_grew(execution_id)
+        if self._has_peers:
+            self._logs.add(execution_id)
+            self._due.set()
+
+    def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
+        """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
+        self._local.inbox_grew(execution_id, owner)
+        if self._has_peers:
+            self._inboxes.add((execution_id, owner))
+            self._due.set()
+
+    def follow(self, execution_id: UUID) -> Follower:
+        """A subscription from now on; follow first and read then."""
+        return self._local.follow(execution_id)
+
+    def on_inbox(self, callback: OnInbox) -> None:
+        """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
+        self._local.on_inbox(callback)
+
+    def set_peers(self, others: bool) -> None:
+        """Whether other processes live; without any, nothing is sent (listening goes on)."""
+        self._has_peers = others
+        if not others:
+            self._forget_unsent()
+
+    async def _keep_connected(self) -> None:
+        delay = FIRST_DELAY
+        while True:
+            try:
+                connection = await self._connect()
+            except _LOST as error:
+                self._log.warning("bus.unreachable", error=str(error) or type(error).__name__)
+            else:
+                delay = FIRST_DELAY
+                await self._work_on(connection)
+            self._is_settled.set()
+            self._forget_unsent()  # they would be old news
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _work_on(self, connection: Connection) -> None:
+        """Listen and send until the connection is lost."""
+        try:
+            connection.add_termination_listener(self._on_lost)
+            await connection.add_listener(CHANNEL, self._on_notified)
+            self._local.wake_all()  # what was said while nobody listened
+            self._is_settled.set()
+            while not connection.is_closed():
+                await self._send_next(connection)
+            self._log.warning("bus.connection_lost", error="closed by the server")
+        except _LOST as error:
+            self._log.warning("bus.connection_lost", error=str(error) or type(error).__name__)
+        finally:
+            connection.terminate()
+
+    async def _send_next(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self._due.wait()
+        except TimeoutError:  # a silent network is noticed only by asking
+            await connection.execute("select", timeout=ANSWER_SECONDS)
+            return
+        await asyncio.sleep(GATHER_SECONDS)
+        logs, inboxes = self._logs, self._inboxes
+        self._forget_unsent()
+        for text in pack(logs, inboxes):
+            await connection.execute("select pg_notify($1, $2)", CHANNEL, text, timeout=ANSWER_SECONDS)
+
+    def _forget_unsent(self) -> None:
+        self._logs, self._inboxes = set(), set()
+        self._due.clear()
+
+    def _on_lost(self, _: Any) -> None:
+        self._due.set()  # ends the wait for something to send
+
+    def _on_notified(self, connection: Any, sender: int, _: str, text: object) -> None:
+        if sender == connection.get_server_pid():
+            return  # our own: everybody here was told
+        try:
+            hints = unpack(str(text))
+        except ValueError as error:  # of a newer release, or of somebody else in this database
+            self._log.warning("bus.unreadable_hint", error=str(error))
+            return
+        for hint in hints:
+            if isinstance(hint, UUID):
+                self._local.log_grew(hint)
+            else:
+                self._local.inbox_grew(*hint)

@@ -1,0 +1,144 @@
+"""The program of a child: runs attempts one after the other, until its server is gone.
+
+    python -m interlock.backends.executor.pool.child GUARD CHANNEL REGISTRY
+
+A composition root of its own: it imports the node types by the dotted path it is given (``package.module:callable``)
+and reaches everything else through the server. Reading and writing the channel block, which is right here: there is
+only one attempt, and what it reports must leave even while its function keeps the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import importlib
+import inspect
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+from interlock.backends.executor.pool.calls import Calls, ChildServices
+from interlock.backends.executor.pool.messages import (
+    HEADER,
+    Began,
+    Ending,
+    Erred,
+    Message,
+    Ready,
+    Run,
+    Succeeded,
+    Suspended,
+    Unable,
+    frame,
+    read_server,
+)
+from interlock.backends.executor.results import conclude, fail, find_node, settle, trace_back
+from interlock.core.commands import TaskSucceeded
+from interlock.ports.node import Attempt, Registry
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """The child's end of the channel, and the attempt it runs."""
+
+    def __init__(self, channel: socket.socket, registry: Registry) -> None:
+        self._channel = channel
+        self._registry = registry
+        self._writing = threading.Lock()
+        self._calls = Calls(self.say)
+        self._ended = asyncio.Event()
+        self._attempt: asyncio.Task[None] | None = None
+
+    def say(self, message: Message) -> None:
+        """Send a message; may be called in any thread. Raises NodeFailed MESSAGE_TOO_LARGE."""
+        framed = frame(message)
+        with self._writing:
+            self._channel.sendall(framed)
+
+    async def serve(self) -> None:
+        """Run what the server sends until it closes the channel."""
+        asyncio.get_running_loop().add_reader(self._channel, self._receive)
+        self.say(Ready())
+        await self._ended.wait()
+
+    def _receive(self) -> None:
+        length = _read_exactly(self._channel, HEADER)
+        body = _read_exactly(self._channel, int.from_bytes(length, "big"))
+        if not body:
+            self._ended.set()
+            return
+        message = read_server.decode(body)
+        if isinstance(message, Run):
+            self.say(Began())
+            self._attempt = asyncio.get_running_loop().create_task(self._run(message.attempt))
+        else:
+            self._calls.answer(message)
+
+    async def _run(self, attempt: Attempt) -> None:
+        started = time.perf_counter()
+        services = ChildServices(self._calls, attempt)
+        ending: Ending
+        try:
+            outcome = find_node(self._registry, attempt.node_type).run(attempt, services)
+            if inspect.isawaitable(outcome):
+                outcome = await outcome
+            result = conclude(attempt, settle(outcome), time.perf_counter() - started)
+            ending = Succeeded(result=result) if isinstance(result, TaskSucceeded) else Suspended(result=result)
+        except BaseException as error:  # an attempt may raise what it likes, the child goes on
+            ending = Erred(result=fail(attempt, error), trace=trace_back(error))
+        services.close()
+        self.say(ending)
+
+
+def main() -> None:
+    """Serve one server until it is gone; see the charter of the package."""
+    guard, channel, path = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), sys.argv[3]
+    channel.set_inheritable(False)
+    os.register_at_fork(after_in_child=channel.close)  # a copy of this process must not keep the channel open
+    _die_with(guard)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the server, which will end us in its own time
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        registry = _load(path)
+    except Exception as error:
+        channel.sendall(frame(Unable(reason=f"{path} cannot be loaded: {type(error).__name__}: {error}")))
+        sys.exit(1)
+    asyncio.run(_serve(channel, registry))
+
+
+async def _serve(channel: socket.socket, registry: Registry) -> None:
+    await Child(channel, registry).serve()
+
+
+def _die_with(guard: int) -> None:
+    """The guard ends this process; should the guard be killed itself, Linux does it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:
+        os._exit(1)
+
+
+def _load(path: str) -> Registry:
+    module, _, name = path.partition(":")
+    registry: Registry = getattr(importlib.import_module(module), name)()
+    return registry
+
+
+def _read_exactly(channel: socket.socket, count: int) -> bytes:
+    """``count`` bytes; fewer only at the end of the channel."""
+    parts = []
+    while count:
+        part = channel.recv(min(count, 1_048_576))
+        if not part:
+            return b""
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The executor of child processes: who runs where, and what waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Mapping
+from uuid import UUID
+
+from interlock.backends.executor.logs import log
+from interlock.backends.executor.pool.job import Job
+from interlock.backends.executor.pool.seat import Seat
+from interlock.backends.executor.results import fail
+from interlock.backends.executor.services import Host
+from interlock.ports.blobs import Blobs
+from interlock.ports.egress import Egress
+from interlock.ports.executor import Report, Result
+from interlock.ports.node import Attempt, NodeFailed
+
+
+class PoolExecutor:
+    """Satisfies ``ports/executor.Executor``: runs each attempt in a child process, at most ``size`` at a time.
+
+    ``registry`` is the dotted path (``package.module:callable``) by which a child gets its node types. Children
+    start when they are needed, stay, and are replaced after ``recycle_after`` attempts. ``environment`` is all that
+    a child sees of the server's environment; by default it is all of it. Attempts beyond ``size`` wait in order;
+    the line is not bounded here, because runners bound what they own.
+    """
+
+    name = "process"
+
+    def __init__(
+        self,
+        registry: str,
+        egress: Egress,
+        blobs: Blobs,
+        *,
+        size: int | None = None,
+        recycle_after: int = 1000,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._egress = egress
+        self._blobs = blobs
+        self._size = size or max(2, os.cpu_count() or 1)
+        self._recycle_after = recycle_after
+        self._environment = environment
+        self._host: Host | None = None
+        self._is_stopped = False
+        self._jobs: dict[tuple[UUID, str], Job] = {}
+        self._line: deque[Job] = deque()
+        self._seats: dict[Seat, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Must be awaited on the loop that calls the other methods. Starts no child yet."""
+        self._host = Host(self._egress, self._blobs)
+
+    @property
+    def waiting(self) -> int:
+        """How many attempts wait for a child."""
+        return len(self._line)
+
+    @property
+    def running(self) -> int:
+        """How many attempts have a child."""
+        return len(self._jobs) - len(self._line)
+
+    @property
+    def children(self) -> int:
+        """How many children there are, those that start or end included."""
+        return len(self._seats)
+
+    def submit(self, attempt: Attempt, report: Report) -> None:
+        """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports."""
+        self.cancel(attempt.execution_id, attempt.task_id)
+        if self._is_stopped:
+            return
+        if self._host is None:
+            raise RuntimeError("the process executor was not started")
+        job = Job(self._host, attempt, report)
+        self._jobs[attempt.execution_id, attempt.task_id] = job
+        self._line.append(job)
+        self._place()
+
+    def cancel(self, execution_id: UUID, task_id: str) -> None:
+        """End the attempt if it waits or runs here; its child is killed with all it started."""
+        job = self._jobs.pop((execution_id, task_id), None)
+        if job is None:
+            return
+        job.drop()
+        if job.seat is None:
+            self._line.remove(job)
+        else:
+            job.seat.leave()
+
+    async def stop(self, grace: float) -> None:
+        """Cancel everything and kill all children."""
+        self._is_stopped = True
+        for key in list(self._jobs):
+            self.cancel(*key)
+        for seat in self._seats:
+            seat.leave()
+        if self._seats:
+            await asyncio.wait(self._seats.values(), timeout=grace)
+        for seat in self._seats:
+            seat.kill_guard()
+
+    def _place(self) -> None:
+        """Give the line's head to free children while there are any, and see to it that there will be."""
+        while self._line:
+            seat = self._find_seat(self._line[0])
+            if seat is None:
+                self._make_room()
+                return
+            seat.give(self._line.popleft())
+
+    def _find_seat(self, job: Job) -> Seat | None:
+        needs_fresh = job.attempt.isolated
+        return next((seat for seat in self._seats if seat.is_idle and (seat.is_fresh or not needs_fresh)), None)
+
+    def _make_room(self) -> None:
+        """One child is on its way, or on its way out, for everybody in the line, as far as the size allows.
+
+        Idle children are here only if the head of the line is to be isolated and they are not fresh: they give way.
+        """
+        coming = sum(1 for seat in self._seats if seat.is_leaving or not seat.is_ready)
+        idle = [seat for seat in self._seats if seat.is_idle]
+        for _ in range(len(self._line) - coming):
+            if len(self._seats) < self._size:
+                self._open_seat()
+            elif idle:
+                idle.pop().leave()
+
+    def _open_seat(self) -> None:
+        seat = Seat(
+            self._registry,
+            self._environment,
+            recycle_after=self._recycle_after,
+            on_end=self._end,
+            on_idle=self._place,
+        )
+        task = asyncio.get_running_loop().create_task(seat.live(), name="child")
+        self._seats[seat] = task
+        task.add_done_callback(lambda _: self._close_seat(seat))
+
+    def _close_seat(self, seat: Seat) -> None:
+        task = self._seats.pop(seat)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("executor.seat_failed", exc_info=task.exception())
+        if self._is_stopped:
+            return
+        if not seat.is_ready and self._line:
+            self._fail_next(seat.start_error or "it died before it was ready")
+        self._place()
+
+    def _fail_next(self, reason: str) -> None:
+        """Each child that cannot start costs the head of the line its attempt, so that none waits for ever."""
+        log.error("executor.child_cannot_start", reason=reason)
+        job = self._line.popleft()
+        message = f"No process could be started for the task: {reason}"
+        self._end(job, fail(job.attempt, NodeFailed("CHILD_CANNOT_START", message, retryable=True)))
+
+    def _end(self, job: Job, result: Result) -> None:
+        key = (job.attempt.execution_id, job.attempt.task_id)
+        if self._jobs.get(key) is job:
+            del self._jobs[key]
+            job.tell(result)
+            job.drop()

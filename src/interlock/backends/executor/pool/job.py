@@ -1,0 +1,43 @@
+"""An attempt on its way through the pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interlock.backends.executor.services import AttemptServices, Host
+from interlock.ports.executor import Report, Result
+from interlock.ports.node import Attempt
+
+if TYPE_CHECKING:
+    from interlock.backends.executor.pool.seat import Seat
+
+
+class Job:
+    """An attempt and who wants to hear of it. After ``drop`` nothing is heard any more."""
+
+    __slots__ = ("_report", "attempt", "has_begun", "seat", "services")
+
+    def __init__(self, host: Host, attempt: Attempt, report: Report) -> None:
+        self.attempt = attempt
+        self.services = AttemptServices(host, attempt, report)
+        self.seat: Seat | None = None
+        self.has_begun = False
+        self._report: Report | None = report
+
+    @property
+    def is_dropped(self) -> bool:
+        return self._report is None
+
+    def tell(self, result: Result) -> None:
+        """Report, unless the job was dropped."""
+        if self._report is not None:
+            self._report(self.attempt.execution_id, result)
+
+    def drop(self) -> None:
+        """Report nothing from now on."""
+        self._report = None
+        self.services.is_open = False
+
+    def is_meant(self, result: Result) -> bool:
+        """Whether a result is one of this attempt."""
+        return result.task_id == self.attempt.task_id and result.attempt == self.attempt.attempt

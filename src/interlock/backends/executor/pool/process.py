@@ -1,0 +1,109 @@
+"""A child as the server sees it: a channel to talk through, and a lifeline to let go of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from interlock.backends.executor.logs import log
+from interlock.backends.executor.pool.messages import (
+    HEADER,
+    MAX_FRAME,
+    FromChild,
+    Message,
+    frame,
+    read_child,
+)
+
+_GUARD = str(Path(__file__).with_name("guard.py"))
+_PATIENCE = 3.0
+"""Seconds for a guard to end its child before it is killed itself, and the child with it by the kernel."""
+
+
+class ChildProcess:
+    """A guard and its child. ``start`` it, read ``messages`` until they end, then ``end`` it."""
+
+    def __init__(self, registry: str, environment: Mapping[str, str] | None) -> None:
+        self._registry = registry
+        self._environment = environment
+        self._lifeline: int | None = None
+        self._guard: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._is_let_go = False
+
+    async def start(self) -> None:
+        """Start the programs; the child says Ready or Unable once it has loaded its registry. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        held, self._lifeline = os.pipe()
+        try:
+            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._guard = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held), self._registry),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), held),
+                start_new_session=True,
+                env=self._environment,
+            )
+        finally:
+            theirs.close()
+            os.close(held)
+        if self._is_let_go:
+            self.let_go()
+
+    def say(self, message: Message) -> None:
+        """Send a message; one to a dead child is lost. Raises NodeFailed MESSAGE_TOO_LARGE."""
+        if self._writer is not None:
+            self._writer.write(frame(message))
+
+    async def messages(self) -> AsyncIterator[FromChild]:
+        """What the child says, until it is dead or talks nonsense."""
+        if self._reader is None:
+            return
+        try:
+            while True:
+                length = int.from_bytes(await self._reader.readexactly(HEADER), "big")
+                if length > MAX_FRAME:
+                    log.error("executor.child_talks_nonsense", bytes=length)
+                    return
+                yield read_child.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        except msgspec.MsgspecError as error:
+            log.error("executor.child_talks_nonsense", error=str(error))
+
+    def let_go(self) -> None:
+        """Have the child and all it started killed. Returns at once; ``messages`` end when it is dead."""
+        self._is_let_go = True
+        if self._guard is not None and self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    async def end(self) -> int | None:
+        """Let go, and return once the child is dead: its exit code, or 128 and the signal; None if never started."""
+        self.let_go()
+        if self._writer is not None:
+            self._writer.close()
+        if self._guard is None:
+            if self._lifeline is not None:
+                os.close(self._lifeline)
+                self._lifeline = None
+            return None
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._guard.wait()
+        except TimeoutError:
+            self.kill_guard()
+            return await self._guard.wait()
+
+    def kill_guard(self) -> None:
+        """The last resort: the child of a dead guard dies with it (on Linux)."""
+        if self._guard is not None and self._guard.returncode is None:
+            log.error("executor.guard_will_not_end", pid=self._guard.pid)
+            self._guard.kill()

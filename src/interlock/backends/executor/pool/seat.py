@@ -1,0 +1,224 @@
+"""One place in the pool: a child from its start to its death, and the job it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from interlock.backends.executor.logs import log_dead_child, log_node_error
+from interlock.backends.executor.pool.job import Job
+from interlock.backends.executor.pool.messages import (
+    Answered,
+    Began,
+    Call,
+    Ending,
+    Erred,
+    FromChild,
+    Ready,
+    Refused,
+    Reported,
+    Run,
+    Store,
+    Stored,
+    Succeeded,
+    Suspended,
+    Unable,
+)
+from interlock.backends.executor.pool.process import ChildProcess
+from interlock.backends.executor.results import fail, time_out, trace_back
+from interlock.core.commands import AttemptLost
+from interlock.core.errors import InterlockError
+from interlock.core.events import Failure
+from interlock.ports.executor import Result
+from interlock.ports.node import NodeFailed
+
+_START_LIMIT = 60.0
+"""Seconds for a child to load its registry."""
+
+
+class Seat:
+    """A child and its job, if it has one.
+
+    Tells ``on_idle`` when it can take a job, and ``on_end`` what became of one; the end of ``live`` is its own.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        environment: Mapping[str, str] | None,
+        *,
+        recycle_after: int,
+        on_end: Callable[[Job, Result], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        self._process = ChildProcess(registry, environment)
+        self._recycle_after = recycle_after
+        self._on_end = on_end
+        self._on_idle = on_idle
+        self._timer: asyncio.TimerHandle | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._job: Job | None = None
+        self._attempts = 0
+        self._is_timed_out = False
+        self.is_ready = False
+        self.is_leaving = False
+        self.start_error = ""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it can take a job now."""
+        return self.is_ready and not self.is_leaving and self._job is None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether its child has run nothing yet."""
+        return self._attempts == 0
+
+    async def live(self) -> None:
+        """Start the child and serve it until it is dead. Whatever it had then is reported."""
+        self._set_timer(_START_LIMIT, self._give_up_start)
+        try:
+            await self._process.start()
+            async for message in self._process.messages():
+                self._take(message)
+        except OSError as error:
+            self.start_error = f"the process cannot be started: {error}"
+        finally:
+            self.is_leaving = True
+            self._forget_calls()
+            code = await self._process.end()
+            self._bury(code)
+
+    def give(self, job: Job) -> None:
+        """Have an idle child run a job."""
+        self._job = job
+        self._attempts += 1
+        job.seat = self
+        try:
+            self._process.say(Run(attempt=job.attempt))
+        except NodeFailed as error:
+            self._end(fail(job.attempt, error))
+            return
+        self._set_timer(job.attempt.timeout, self._time_out)
+
+    def leave(self) -> None:
+        """Have the child killed, with its job if it has one; ``live`` ends when it is dead."""
+        self.is_leaving = True
+        self._process.let_go()
+
+    def kill_guard(self) -> None:
+        """The last resort, when the child does not die."""
+        self._process.kill_guard()
+
+    def _take(self, message: FromChild) -> None:
+        match message:
+            case Ready():
+                self._stop_timer()
+                self.is_ready = True
+                self._on_idle()
+            case Unable(reason=reason):
+                self.start_error = reason
+            case Began():
+                if self._job is not None:
+                    self._job.has_begun = True
+            case Reported(result=result):
+                if self._job is not None and self._job.is_meant(result):
+                    self._job.tell(result)
+            case Store() | Call():
+                self._answer_later(message)
+            case Succeeded() | Suspended() | Erred():
+                self._take_ending(message)
+
+    def _take_ending(self, message: Ending) -> None:
+        job = self._job
+        if job is None or not job.is_meant(message.result) or self.is_leaving:
+            return
+        if isinstance(message, Erred) and message.trace:
+            log_node_error(job.attempt, message.trace)
+        self._end(message.result)
+
+    def _end(self, result: Result) -> None:
+        """The job is over, and the child is free for another one or has served its time."""
+        job, self._job = self._job, None
+        self._stop_timer()
+        self._forget_calls()
+        if job is None:
+            return
+        if job.attempt.isolated or self._attempts >= self._recycle_after:
+            self.leave()
+        self._on_end(job, result)
+        if self.is_idle:
+            self._on_idle()
+
+    def _bury(self, code: int | None) -> None:
+        """The child is dead: say so, unless it was meant to die."""
+        self._stop_timer()
+        job, self._job = self._job, None
+        if job is None or job.is_dropped:
+            return
+        if self._is_timed_out:
+            self._on_end(job, time_out(job.attempt))
+            return
+        log_dead_child(job.attempt, code)
+        attempt = job.attempt
+        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=job.has_begun)
+        self._on_end(job, lost)
+
+    def _time_out(self) -> None:
+        self._is_timed_out = True
+        self.leave()
+
+    def _give_up_start(self) -> None:
+        self.start_error = f"it was not ready after {_START_LIMIT:g} seconds"
+        self.leave()
+
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # The calls of a child
+
+    def _answer_later(self, question: Store | Call) -> None:
+        if self._job is None:
+            return  # asked by what a former attempt left running; nobody there waits for an answer
+        task = asyncio.get_running_loop().create_task(self._answer(self._job, question))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, job: Job, question: Store | Call) -> None:
+        try:
+            self._process.say(await _carry_out(job, question))
+        except Exception as error:
+            trace = trace_back(error)
+            if trace:
+                log_node_error(job.attempt, trace)
+            self._process.say(_refuse(question, fail(job.attempt, error).error, error))
+
+    def _forget_calls(self) -> None:
+        for task in self._answering:
+            task.cancel()
+
+
+async def _carry_out(job: Job, question: Store | Call) -> Stored | Answered:
+    if isinstance(question, Store):
+        ref = await job.services.write_artifact(question.name, question.content, question.content_type)
+        return Stored(call=question.call, ref=ref)
+    response = await job.services.egress.request(
+        question.method,
+        question.url,
+        headers=question.headers,
+        body=question.body,
+        timeout=question.timeout,
+        max_bytes=question.max_bytes,
+        follow_redirects=question.follow_redirects,
+    )
+    return Answered(call=question.call, response=response)
+
+
+def _refuse(question: Store | Call, failure: Failure, error: Exception) -> Refused:
+    kind = str(error.kind) if isinstance(error, InterlockError) else ""
+    return Refused(call=question.call, kind=kind, error=failure)

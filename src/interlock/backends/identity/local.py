@@ -1,0 +1,141 @@
+"""Identity without an identity provider: tokens that this server has signed itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import msgspec
+
+from interlock.backends.identity.signing_keys import SigningKey, SigningKeys
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT, Principal, Scope
+from interlock.kit.clock import Clock
+
+ALGORITHM = "HS256"
+ISSUER = "interlock-local"
+AUDIENCE = "interlock"
+LOCAL_SUBJECT = "local"
+LOCAL_SCOPES = frozenset(Scope) - {Scope.ADMIN}
+"""What the local user may do: everything but administer."""
+
+_REMEMBERED = timedelta(seconds=60)
+_MAX_REMEMBERED = 10_000
+_MAX_CHARACTERS = 8_192
+_REQUIRED = ["iss", "aud", "exp", "sub", "tenant_id", "scope"]
+# Times are checked here, by the clock that is passed in.
+_OPTIONS: Any = {"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+
+
+class _Claims(msgspec.Struct):
+    sub: str
+    tenant_id: str
+    scope: str
+    exp: int
+    nbf: int = 0
+    email: str | None = None
+    role: str = "member"
+
+
+class LocalIdentity:
+    """Satisfies ``ports.identity.Identity`` with HS256 tokens; the keys are in ``data_dir/signing-keys.json``."""
+
+    def __init__(self, data_dir: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._keys = SigningKeys(data_dir / "signing-keys.json", clock)
+        self._verified: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
+
+    def open(self) -> None:
+        """Read the signing keys, or make the first one. Raises UNAVAILABLE."""
+        self._keys.open()
+
+    def rotate(self) -> str:
+        """Sign with a new key from now on; tokens of the one before stay valid for 24 h. The new key's name."""
+        return self._keys.rotate().kid
+
+    def mint(
+        self,
+        subject: str = LOCAL_SUBJECT,
+        tenant: str = LOCAL_TENANT,
+        scopes: Collection[str] = LOCAL_SCOPES,
+        ttl: timedelta = timedelta(hours=24),
+    ) -> str:
+        """A token that ``authenticate`` takes for ``ttl``, unless its key is rotated out before."""
+        key = self._keys.newest()
+        now = self._clock.now()
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": subject,
+            "tenant_id": tenant,
+            "scope": " ".join(sorted(scopes)),
+            "iat": int(now.timestamp()),
+            "exp": int((now + ttl).timestamp()),
+        }
+        return jwt.encode(claims, key.secret, algorithm=ALGORITHM, headers={"kid": key.kid})
+
+    async def authenticate(self, bearer: str) -> Principal:
+        """The principal of a token. Raises UNAUTHENTICATED with reason ``missing_token|invalid_token|expired``.
+
+        A token that was verified is believed for a minute at most, and never beyond its end.
+        """
+        if not bearer:
+            raise _refused("missing_token", "This call needs a token: Authorization: Bearer …")
+        if len(bearer) > _MAX_CHARACTERS:
+            raise _refused("invalid_token", "The token is too long to be one of ours")
+        digest = hashlib.sha256(bearer.encode(errors="surrogatepass")).digest()
+        now = self._clock.now()
+        remembered = self._verified.get(digest)
+        if remembered is not None and now < remembered[1]:
+            return remembered[0]
+        self._verified.pop(digest, None)
+        principal, ends_at = self._verify(bearer, now)
+        self._remember(digest, principal, min(ends_at, now + _REMEMBERED))
+        return principal
+
+    def _verify(self, bearer: str, now: datetime) -> tuple[Principal, datetime]:
+        try:
+            key = self._key_of(jwt.get_unverified_header(bearer))
+            content = jwt.decode(
+                bearer, key.secret, algorithms=[ALGORITHM], issuer=ISSUER, audience=AUDIENCE, options=_OPTIONS
+            )
+            claims = msgspec.convert(content, _Claims)
+        except (jwt.PyJWTError, msgspec.ValidationError, UnicodeError) as error:
+            raise _refused(
+                "invalid_token", "The token is not valid here; get a new one with `interlock token`"
+            ) from error
+        if claims.exp <= now.timestamp():
+            raise _refused("expired", "The token has expired; get a new one with `interlock token`")
+        if claims.nbf > now.timestamp():
+            raise _refused("invalid_token", "The token is not valid yet")
+        principal = Principal(
+            subject=claims.sub,
+            tenant_id=claims.tenant_id,
+            scopes=frozenset(claims.scope.split()),
+            email=claims.email,
+            role=claims.role,
+        )
+        return principal, now + timedelta(seconds=claims.exp - now.timestamp())
+
+    def _key_of(self, header: dict[str, Any]) -> SigningKey:
+        kid = header.get("kid")
+        if "crit" in header:
+            raise jwt.InvalidTokenError("critical extensions are not known here")
+        key = self._keys.find(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise jwt.InvalidKeyError("the key is not known here")
+        return key
+
+    def _remember(self, digest: bytes, principal: Principal, until: datetime) -> None:
+        self._verified[digest] = (principal, until)
+        if len(self._verified) > _MAX_REMEMBERED:
+            self._verified.popitem(last=False)
+
+
+def _refused(reason: str, message: str) -> InterlockError:
+    return InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", message, details={"reason": reason})

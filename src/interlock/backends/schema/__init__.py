@@ -1,0 +1,1 @@
+"""JSON Schema: whether the parameters of nodes are what their types want."""

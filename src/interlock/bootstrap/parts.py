@@ -1,0 +1,158 @@
+"""Who plugs what into what: all parts of one server process, started in order and stopped in reverse."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import structlog
+from interlock.backends.identity.local import LocalIdentity
+
+from interlock.backends.blobs.postgres import PostgresBlobs
+from interlock.backends.bus.postgres import PostgresBus
+from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.executor.pool.executor import ProcessPool
+from interlock.backends.schema.jsonschema_rs import JsonSchemas
+from interlock.backends.store.embedded import EmbeddedPostgres
+from interlock.backends.store.postgres.connection import connect_as_engine
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.store.postgres.migrate import migrate, status
+from interlock.backends.store.postgres.store import PostgresStore
+from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.bootstrap.checks import refuse_unsafe
+from interlock.config import Settings
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.kit import failpoints
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from interlock.nodes import load as load_nodes
+from interlock.runtime.engine import LocalEngine
+from interlock.services.bundle import Services, build_services
+
+VERSION = installed_version("interlock")
+SERVER_ROLE = "interlock_server"
+NODES = "interlock.nodes:load"
+log = structlog.get_logger("bootstrap")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A running server without its HTTP port."""
+
+    settings: Settings
+    services: Services
+    engine: LocalEngine
+    identity: LocalIdentity
+    telemetry: PrometheusTelemetry
+    clock: SystemClock
+    ids: RandomIds
+
+
+async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
+    """Start everything; ``stack`` stops it. Raises InterlockError with what to do if something is missing or unsafe."""
+    failpoints.arm(settings.failpoints)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    serve_url = await open_database(settings, stack, embedded=embedded)
+    clock, ids = SystemClock(), RandomIds()
+    telemetry = PrometheusTelemetry(VERSION)
+    registry = load_nodes()
+    schemas = JsonSchemas(registry.types)
+
+    store = PostgresStore(serve_url, connections=settings.database_pool_size)
+    await store.open()
+    stack.push_async_callback(store.close)
+    ledger = PostgresLedger(serve_url)
+    await ledger.open()
+    stack.push_async_callback(ledger.close)
+    refuse_unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
+
+    blobs = PostgresBlobs(lambda: connect_as_engine(serve_url))
+    stack.push_async_callback(blobs.close)
+    bus = PostgresBus(serve_url)
+    await bus.start()
+    stack.push_async_callback(bus.stop)
+    allow = settings.egress_allow or (("loopback",) if settings.local else ())
+    egress = AiohttpEgress(allow)
+    stack.push_async_callback(egress.close)
+
+    inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled)
+    pool = ProcessPool(NODES, egress, blobs, size=settings.process_workers or max(2, os.cpu_count() or 2))
+    engine = LocalEngine(
+        name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
+        ledger=ledger,
+        blobs=blobs,
+        bus=bus,
+        executors={"inline": inline, "process": pool},
+        catalogue=registry.types,
+        clock=clock,
+        ids=ids,
+        telemetry=telemetry,
+        slots=settings.slots,
+        tenant_cap=settings.tenant_cap,
+        replaces_namesakes=embedded,
+    )
+    await engine.open()
+    stack.push_async_callback(engine.close, settings.shutdown_grace_seconds)
+    identity = LocalIdentity(settings.data_dir, clock)
+    services = build_services(
+        store=store,
+        engine=engine,
+        bus=bus,
+        blobs=blobs,
+        identity=identity,
+        registry=registry,
+        clock=clock,
+        ids=ids,
+        check_parameters=schemas.check_parameters,
+        check_value=schemas.check_value,
+    )
+    return Parts(settings, services, engine, identity, telemetry, clock, ids)
+
+
+async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> str:
+    """The address to serve from: the configured database, or the embedded one, migrated."""
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        if settings.migrate_database_url is not None and settings.local:
+            await migrate(settings.migrate_database_url.get_secret_value(), SERVER_ROLE)
+        await refuse_old_schema(url)
+        return url
+    if not embedded:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_DATABASE_MISSING",
+            "There is no database to serve from. Set INTERLOCK_DATABASE_URL, or use `interlock up`, "
+            "which brings a Postgres of its own",
+        )
+    database = embedded_postgres(settings)
+    urls = await database.start()
+    stack.push_async_callback(database.stop)
+    for name in await migrate(urls.migrate_url, SERVER_ROLE):
+        log.info("database.migrated", migration=name)
+    return urls.serve_url
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """The Postgres of the data directory."""
+    return EmbeddedPostgres(settings.data_dir / "postgres", bindir=settings.pg_bindir)
+
+
+async def refuse_old_schema(url: str) -> None:
+    """Raise if the database's schema is older than this program."""
+    found = await status(url)
+    if found.pending:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SCHEMA_BEHIND",
+            f"The database is {len(found.pending)} migrations behind ({', '.join(found.pending)}). "
+            "Run `interlock migrate up` with INTERLOCK_MIGRATE_DATABASE_URL set to its owner",
+        )
+
+
+def identity_of(data_dir: Path) -> LocalIdentity:
+    """The signing keys of a data directory."""
+    return LocalIdentity(data_dir, SystemClock())

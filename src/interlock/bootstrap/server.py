@@ -1,0 +1,147 @@
+"""One server process: the parts, the HTTP port in front of them, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import uvicorn
+from interlock.doors.http.app_factory import build_app
+from starlette.applications import Starlette
+
+from interlock.bootstrap.parts import VERSION, Parts, start_parts
+from interlock.config import Settings
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.settings import HttpSettings
+
+
+def http_settings(settings: Settings) -> HttpSettings:
+    """The doors' branch of the settings."""
+    return HttpSettings(
+        version=VERSION,
+        environment=settings.profile,
+        debug=settings.profile in ("local", "development"),
+        is_local=settings.local,
+        allowed_hosts=frozenset(settings.trusted_hosts),
+        allowed_origins=frozenset(settings.cors_origins),
+        access_log=settings.access_log,
+        metrics_enabled=settings.metrics_enabled,
+    )
+
+
+def context_of(parts: Parts) -> Context:
+    """What the HTTP doors share."""
+    settings = http_settings(parts.settings)
+    return Context(
+        services=parts.services,
+        settings=settings,
+        telemetry=parts.telemetry,
+        clock=parts.clock,
+        ids=parts.ids,
+        drain=Drain(),
+        seats=StreamSeats(settings, parts.telemetry),
+        started=parts.clock.monotonic(),
+    )
+
+
+@asynccontextmanager
+async def running_app(settings: Settings, *, embedded: bool) -> AsyncIterator[tuple[Starlette, Parts, Context]]:
+    """Start the parts and build their app; everything is stopped on leaving."""
+    async with AsyncExitStack() as stack:
+        parts = await start_parts(settings, stack, embedded=embedded)
+        context = context_of(parts)
+        stack.callback(context.drain.begin)
+        yield build_app(context, parts.telemetry.expose), parts, context
+
+
+class Port(uvicorn.Server):
+    """Uvicorn without signal handlers of its own; ``listening`` is set once it takes connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    settings: Settings, *, embedded: bool, on_ready: Callable[[str, Parts], None], stop: asyncio.Event | None = None
+) -> None:
+    """Serve until SIGTERM, SIGINT or ``stop``; a second signal ends at once. ``on_ready`` gets the URL."""
+    listener = open_port(settings.host, settings.port)
+    stopping = stop or asyncio.Event()
+    _on_signals(stopping)
+    try:
+        async with running_app(settings, embedded=embedded) as (app, parts, context):
+            port = Port(
+                uvicorn.Config(
+                    app,
+                    log_config=None,
+                    access_log=False,
+                    lifespan="off",
+                    loop="uvloop",
+                    http="httptools",
+                    ws="none",
+                    server_header=False,
+                    timeout_keep_alive=75,
+                    timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds / 2)),
+                )
+            )
+            serving = asyncio.create_task(port.serve(sockets=[listener]))
+            await asyncio.wait(
+                {serving, asyncio.create_task(port.listening.wait())}, return_when=asyncio.FIRST_COMPLETED
+            )
+            host, number = listener.getsockname()[:2]
+            on_ready(f"http://{host}:{number}", parts)
+            waiting = asyncio.create_task(stopping.wait())
+            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            parts.engine.drain()
+            context.drain.begin()
+            port.should_exit = True
+            await serving
+            waiting.cancel()
+    finally:
+        listener.close()
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A listening address. Raises UNAVAILABLE with the reason if it is taken or not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InterlockError(
+            ErrorKind.UNAVAILABLE,
+            "PORT_UNAVAILABLE",
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another one with --port, or stop what uses it",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def ask(number: int) -> None:
+        stopping.set()
+        for again in (signal.SIGINT, signal.SIGTERM):  # a second signal ends at once
+            loop.remove_signal_handler(again)
+            signal.signal(again, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: whoever runs us stops us
+            loop.add_signal_handler(number, ask, number)

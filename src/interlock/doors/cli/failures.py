@@ -1,0 +1,109 @@
+"""Errors as sentences with a next step, and the exit code they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.core.errors import ErrorKind, InterlockError
+
+DONE, FAILED, WRONG_USE = 0, 1, 2
+"""The exit codes of every command."""
+
+_KINDS: dict[int, ErrorKind] = {
+    400: ErrorKind.RULE,
+    401: ErrorKind.UNAUTHENTICATED,
+    403: ErrorKind.DENIED,
+    404: ErrorKind.NOT_FOUND,
+    409: ErrorKind.CONFLICT,
+    410: ErrorKind.GONE,
+    413: ErrorKind.TOO_LARGE,
+    421: ErrorKind.DENIED,
+    422: ErrorKind.RULE,
+    429: ErrorKind.LIMITED,
+    502: ErrorKind.EXTERNAL,
+    503: ErrorKind.UNAVAILABLE,
+    504: ErrorKind.TIMEOUT,
+}
+
+_NEXT_BY_KIND: dict[ErrorKind, str] = {
+    ErrorKind.UNAUTHENTICATED: "Put a valid token into INTERLOCK_TOKEN; on the server's own machine `interlock token` makes one.",
+    ErrorKind.DENIED: "Ask an operator for the missing permission, or use another token in INTERLOCK_TOKEN.",
+    ErrorKind.NOT_FOUND: "See what there is with `interlock list` and `interlock approvals`.",
+    ErrorKind.TOO_LARGE: "Send less: bodies of more than 1 MiB are refused.",
+    ErrorKind.UNAVAILABLE: "Try again in a moment; `interlock health --ready` says what the server waits for.",
+    ErrorKind.TIMEOUT: "Try again in a moment; `interlock health --ready` says what the server waits for.",
+    ErrorKind.EXTERNAL: "Try again in a moment; `interlock health --ready` says what the server waits for.",
+    ErrorKind.INTERNAL: "Look for the trace id in the server's log.",
+}
+_NEXT_BY_CODE: dict[str, str] = {
+    "WORKFLOW_INVALID": "Mend the definition; `interlock validate FILE` shows every problem.",
+    "STATE_CONFLICT": "See where it stands with `interlock show ID`.",
+    "INVALID_TRANSITION": "See which events it waits for with `interlock show ID`.",
+    "CONFLICT": "See where it stands with `interlock show ID`.",
+}
+
+
+class WrongUseError(InterlockError):
+    """The command was called in a way that cannot work (exit code 2)."""
+
+    def __init__(self, message: str, *, step: str = "") -> None:
+        super().__init__(ErrorKind.INVALID, "WRONG_USE", message, details={"next": step} if step else None)
+
+
+def failure(kind: ErrorKind, code: str, message: str, step: str = "") -> InterlockError:
+    """A failure on this side of the wire, with its own next step."""
+    return InterlockError(kind, code, message, details={"next": step} if step else None)
+
+
+def not_running(url: str) -> InterlockError:
+    """Nothing listens where the server should be."""
+    return failure(
+        ErrorKind.UNAVAILABLE,
+        "NO_SERVER",
+        f"No server answers at {url}",
+        "Start one with `interlock up`, or name another with --url or INTERLOCK_URL.",
+    )
+
+
+def from_answer(status: int, body: Any, retry_after: str | None) -> InterlockError:
+    """What a server's refusal says, whichever door worded it."""
+    told = body if isinstance(body, dict) else {}
+    kind = _KINDS.get(status, ErrorKind.INTERNAL if status >= 500 else ErrorKind.RULE)
+    code = str(told.get("error_code") or told.get("code") or f"HTTP_{status}")
+    message = str(told.get("message") or told.get("detail") or f"The server answered with status {status}")
+    details = dict(told["details"]) if isinstance(told.get("details"), dict) else {}
+    details |= {name: told[name] for name in ("trace_id", "reason") if told.get(name)}
+    wait = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+    return InterlockError(
+        kind, code, message, details={**details, "status": status}, retryable=status in (429, 502, 503, 504), retry_after=wait
+    )
+
+
+def next_step(error: InterlockError) -> str:
+    """What its reader can do about an error; empty if nothing sensible can be said."""
+    own = error.details.get("next")
+    if own:
+        return str(own)
+    if error.retry_after is not None:
+        return f"Try again in {error.retry_after:.0f} s."
+    return _NEXT_BY_CODE.get(error.code) or _NEXT_BY_KIND.get(error.kind, "")
+
+
+def exit_code(error: InterlockError) -> int:
+    """2 for wrong use and wrong settings, 1 for every other failure."""
+    is_wrong_use = isinstance(error, WrongUseError) or error.code.startswith("SETTINGS")
+    return WRONG_USE if is_wrong_use else FAILED
+
+
+def as_document(error: InterlockError) -> dict[str, Any]:
+    """The error for machines."""
+    details = {key: value for key, value in error.details.items() if key != "next"}
+    return {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "next": next_step(error),
+            "details": details,
+            "exit_code": exit_code(error),
+        }
+    }

@@ -1,0 +1,115 @@
+"""What the command line needs of the rest of the house and may not import: handed in by ``bootstrap``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from interlock.core.workflow import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class CliEnvironment:
+    """What the settings say to a client: the server's address, a token if one was given, the data directory."""
+
+    url: str
+    token: str | None
+    data_dir: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """Options of ``up``; None means: as the settings say."""
+
+    host: str | None = None
+    port: int | None = None
+    data_dir: Path | None = None
+    is_local: bool | None = None
+    log_level: str | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """Options of ``serve``; None means: as the settings say."""
+
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+    data_dir: Path | None = None
+    is_local: bool | None = None
+    log_level: str | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """Options of ``demo``; without a data directory it uses one of its own."""
+
+    data_dir: Path | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaReport:
+    """The database's schema: its version, the newest this program knows, what was applied now, what is missing."""
+
+    current: int
+    newest: int
+    applied: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One start-up check: what was looked at, whether it holds, what was found, and what to do if it does not."""
+
+    name: str
+    is_ok: bool
+    found: str
+    remedy: str = ""
+
+
+class Programs(Protocol):
+    """Everything the command line starts or asks for without HTTP.
+
+    Each raises ``InterlockError`` for what its user can mend; a code that begins with ``SETTINGS`` is wrong use
+    (exit code 2), every other one a failure (exit code 1). What returns an ``int`` returns the exit code.
+    """
+
+    def environment(self) -> CliEnvironment:
+        """What the settings say. Never raises because of a setting that only a server needs."""
+        ...
+
+    def up(self, options: UpOptions) -> int:
+        """Serve in the foreground, with an embedded Postgres if none is configured, until a signal."""
+        ...
+
+    def serve(self, options: ServeOptions) -> int:
+        """Serve in the foreground, over a configured Postgres, until a signal."""
+        ...
+
+    def demo(self, options: DemoOptions) -> int:
+        """Start a server and let ``demo.demonstrate`` talk to it."""
+        ...
+
+    def migrate(self) -> SchemaReport:
+        """Bring the schema forward; ``applied`` says which migrations ran."""
+        ...
+
+    def schema(self) -> SchemaReport:
+        """Look at the schema and change nothing."""
+        ...
+
+    def doctor(self) -> list[Check]:
+        """The start-up checks, one by one, on this machine and its settings."""
+        ...
+
+    def mint_token(self, data_dir: Path) -> str:
+        """A token for the local user, signed by the key of a data directory."""
+        ...
+
+    def check_file(self, source: dict[str, Any]) -> list[Problem]:
+        """Everything wrong with a definition as its author wrote it; nothing if it may be stored."""
+        ...

@@ -1,0 +1,183 @@
+"""A running server as the command line sees it: calls of the app door, answered with plain JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.cli.failures import WrongUseError, failure, from_answer, not_running
+from interlock.kit import strict_json
+from interlock.kit.ids import Ids
+
+APP = "/api/app"
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 60.0
+SILENCE_SECONDS = 30.0
+"""A stream that says nothing for so long is lost: servers show that they live every 10 s."""
+
+_MAX_FRAME_BYTES = 16 * 1_048_576
+_RESENDS = 2
+_COUNT_ONCE = frozenset({"GET", "POST"})  # posts carry an idempotency key
+_BROKEN = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
+
+
+def read_url(url: str) -> str:
+    """The server's address without a slash at its end. Raises WrongUseError for anything but plain HTTP(S)."""
+    text = url if "://" in url else f"http://{url}"
+    step = "Write it like http://127.0.0.1:8000."
+    try:
+        parsed = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise WrongUseError(f"{url!r} is not an address of a server.", step=step) from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+        raise WrongUseError(f"{url!r} is not an address of a server.", step=step)
+    if parsed.userinfo:
+        raise WrongUseError("An address holds no password.", step="Put a token into INTERLOCK_TOKEN.")
+    return text.rstrip("/")
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether the address can only lead back to this machine."""
+    host = httpx2.URL(url).host
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Server:
+    """Calls one server. ``credential`` is asked before each call, so that a fresh token takes the place of an old one."""
+
+    def __init__(self, url: str, credential: Callable[[], str], ids: Ids) -> None:
+        self.url = url
+        self._credential = credential
+        self._ids = ids
+        self._client = httpx2.AsyncClient(
+            base_url=url,
+            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=not is_this_machine(url),  # no proxy stands between a machine and itself
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The answer to a GET below the app door; None values are left out. Raises the refusal as InterlockError."""
+        wanted = {name: value for name, value in query.items() if value is not None}
+        return _object(await self._send("GET", APP + path, params=wanted))
+
+    async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a POST below the app door. It counts once, even if the connection breaks and it is sent again."""
+        return _object(await self._change("POST", path, body or {}))
+
+    async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a PUT below the app door."""
+        return _object(await self._change("PUT", path, body))
+
+    async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Status and answer of a path that needs no token."""
+        try:
+            answer = await self._client.get(path)
+        except httpx2.TransportError as error:
+            raise self._explain(error) from error
+        return answer.status_code, _object(answer) if _is_json(answer) else {}
+
+    @asynccontextmanager
+    async def events(self, execution_id: str, after: int) -> AsyncIterator[AsyncIterator[httpx2.ServerSentEvent] | None]:
+        """The stream of an execution after an event's number; None if there is nothing left to come.
+
+        Raises the refusal as InterlockError, and httpx2.TransportError when the connection breaks.
+        """
+        headers = {**self._headers(), "accept": "text/event-stream", "last-event-id": str(after)}
+        timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        path = f"{APP}/executions/{segment(execution_id)}/stream"
+        async with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            if answer.status_code == 204:
+                yield None
+                return
+            if answer.status_code != 200:
+                await answer.aread()
+                raise _refusal(answer)
+            yield aiter(httpx2.EventSource(answer, max_event_size=_MAX_FRAME_BYTES))
+
+    @asynccontextmanager
+    async def download(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a file below the app door."""
+        try:
+            async with self._client.stream("GET", APP + path, headers=self._headers()) as answer:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    raise _refusal(answer)
+                yield answer.aiter_bytes()
+        except httpx2.TransportError as error:
+            raise self._explain(error) from error
+
+    async def _change(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
+        headers = {"idempotency-key": str(self._ids.new()), "content-type": "application/json"}
+        return await self._send(method, APP + path, content=strict_json.encode(body), headers=headers)
+
+    async def _send(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **parts: Any
+    ) -> httpx2.Response:
+        """Send; what a broken connection left open is sent again if it counts only once."""
+        resends = _RESENDS if method in _COUNT_ONCE else 0
+        while True:
+            try:
+                all_headers = {**self._headers(), **(headers or {})}
+                answer = await self._client.request(method, path, headers=all_headers, **parts)
+            except httpx2.TransportError as error:
+                if resends == 0 or not isinstance(error, _BROKEN):
+                    raise self._explain(error) from error
+                resends -= 1
+                continue
+            if answer.status_code >= 300:
+                raise _refusal(answer)
+            return answer
+
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._credential()}"}
+
+    def _explain(self, error: httpx2.TransportError) -> InterlockError:
+        if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            return not_running(self.url)
+        if isinstance(error, httpx2.TimeoutException):
+            message = f"The server at {self.url} did not answer within {ANSWER_SECONDS:.0f} s"
+            return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "Ask `interlock health --ready` what it is busy with.")
+        message = f"The connection to {self.url} broke: {str(error) or type(error).__name__}"
+        return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "Check with `interlock health` that it runs.")
+
+
+def segment(value: str) -> str:
+    """``value`` as one segment of a path, whatever it holds."""
+    return quote(value, safe="")
+
+
+def _is_json(answer: httpx2.Response) -> bool:
+    return "json" in answer.headers.get("content-type", "")
+
+
+def _refusal(answer: httpx2.Response) -> InterlockError:
+    body = answer.json() if _is_json(answer) else None
+    return from_answer(answer.status_code, body, answer.headers.get("retry-after"))
+
+
+def _object(answer: httpx2.Response) -> dict[str, Any]:
+    body = answer.json() if _is_json(answer) else None
+    if not isinstance(body, dict):
+        message = f"{answer.request.url} does not answer as an Interlock server does"
+        raise failure(ErrorKind.EXTERNAL, "NOT_INTERLOCK", message, "Check the address with --url.")
+    return body

@@ -1,0 +1,219 @@
+"""Signals on their way: into the inbox, to the owner, and the outcome back to whoever waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from interlock.core.approval import Approval, ApprovalStatus, Decision
+from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
+from interlock.core.ids import ApprovalId, ExecutionId
+from interlock.kit.clock import Clock
+from interlock.ports.bus import Bus
+from interlock.ports.engine import SendSignal, SignalOutcome
+from interlock.ports.ledger import Ledger, Sent
+from interlock.runtime.claiming import Claiming
+from interlock.runtime.faults import guarded
+from interlock.runtime.inbox import Inboxes
+from interlock.runtime.owned import Owned
+from interlock.runtime.reading import Reading
+from interlock.runtime.runner import Runner
+
+POLL = 0.25
+"""Seconds between looks at an outcome that another process will write."""
+CANCEL_WAIT = 5.0
+
+log = structlog.get_logger("signalling")
+
+
+class Signalling:
+    """Records signals and follows them until they are folded."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        runner: Runner,
+        reading: Reading,
+        inboxes: Inboxes,
+        claiming: Claiming,
+        bus: Bus,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._runner = runner
+        self._reading = reading
+        self._inboxes = inboxes
+        self._claiming = claiming
+        self._bus = bus
+        self._clock = clock
+        self._background: set[asyncio.Task[Any]] = set()
+        self.runner_id = 0
+
+    def stop(self) -> None:
+        """End what still runs in the background."""
+        for task in self._background:
+            task.cancel()
+
+    async def signal(self, request: SendSignal) -> SignalOutcome:
+        sent = await guarded(
+            self._ledger.send(
+                request.execution_id,
+                request.tenant_id,
+                request.kind,
+                request.name,
+                request.payload,
+                request.dedupe_key,
+                request.sent_by,
+                request.expected_state,
+                request.trace_id,
+                self._adopter(request.tenant_id),
+            )
+        )
+        if sent is None:
+            raise await self._not_live(request.execution_id)
+        self.deliver(sent)
+        return _read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+
+    async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
+        sent = await guarded(self._ledger.cancel_tree(execution_id, tenant_id, reason, by, trace_id))
+        for row in sent:
+            self.deliver(row)
+        waits = [asyncio.create_task(self._outcome(row, CANCEL_WAIT)) for row in sent]
+        outcomes = await asyncio.gather(*waits)
+        return all(outcome is not None for outcome in outcomes)
+
+    async def decide(
+        self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
+    ) -> Approval:
+        sent = await guarded(
+            self._ledger.decide_approval(
+                approval_id,
+                tenant_id,
+                decision.status,
+                decision.decision,
+                decision.data,
+                decision.reason,
+                by,
+                trace_id,
+                False,
+            )
+        )
+        if sent is not None:
+            self.deliver(sent)
+            await self._outcome(sent, 2.0)
+        row = await guarded(self._ledger.approval(approval_id, tenant_id))
+        if row is None:
+            raise not_found("NOT_FOUND", f"There is no approval {approval_id}")
+        if sent is None:
+            _check_repeat(row, decision)
+        return row
+
+    def _adopter(self, tenant_id: str) -> int | None:
+        """This runner, if it may take an unowned execution of the tenant in the inbox statement."""
+        usable = self.runner_id and not self._claiming.is_draining and self._claiming.has_room(tenant_id)
+        return self.runner_id if usable else None
+
+    def deliver(self, sent: Sent) -> None:
+        """Bring a recorded signal to its owner: here, elsewhere, or whoever claims the execution."""
+        if sent.is_duplicate:
+            return
+        if sent.owner is not None and sent.owner == self.runner_id:
+            if not self._inboxes.hint(sent.execution_id):
+                self._reading.take_over(sent.execution_id)
+        elif sent.owner is None:
+            self._claiming.wake()
+            self._bus.inbox_grew(sent.execution_id, None)
+        else:
+            self._bus.inbox_grew(sent.execution_id, sent.owner)
+
+    def woken(self, execution_id: UUID, owner: int | None) -> None:
+        """A child ended: its parent has a new inbox row."""
+        self.deliver(Sent(execution_id, 0, owner))
+
+    def hinted(self, execution_id: UUID, owner: int | None) -> None:
+        if owner is None:
+            self._claiming.wake()
+        elif owner == self.runner_id and not self._inboxes.hint(execution_id):
+            self._reading.take_over(execution_id)
+
+    async def _outcome(self, sent: Sent, wait: float) -> dict[str, Any] | None:
+        """The outcome of an inbox row, from the flush that folded it; None if it was not folded in time."""
+        key = (sent.execution_id, sent.inbox_seq)
+        waiter: asyncio.Future[dict[str, Any]] = self._runner.answers.setdefault(
+            key, asyncio.get_running_loop().create_future()
+        )
+        until = self._clock.monotonic() + wait
+        try:
+            while True:
+                left = until - self._clock.monotonic()
+                if left <= 0:
+                    return None
+                done, _ = await asyncio.wait([waiter], timeout=min(POLL, left))
+                if done and waiter.exception() is None:
+                    return waiter.result()
+                stored: dict[str, Any] | None = await guarded(self._ledger.outcome(*key))
+                if stored is not None:
+                    return stored
+                if done:  # this process lost the execution; whoever owns it now will write the outcome
+                    waiter = asyncio.get_running_loop().create_future()
+        finally:
+            self._runner.answers.pop(key, None)
+
+    def expire(self, owned: Owned, approval_id: UUID) -> None:
+        task = asyncio.create_task(self._expire_row(owned.tenant_id, approval_id, owned.trace_id))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _expire_row(self, tenant_id: str, approval_id: UUID, trace_id: str) -> None:
+        """A deadline only triggers the transaction that anybody else would run: the row decides."""
+        try:
+            sent = await self._ledger.escalate_approval(approval_id, tenant_id, trace_id)
+            if sent is None:
+                sent = await self._ledger.decide_approval(
+                    approval_id, tenant_id, ApprovalStatus.EXPIRED, "", None, "nobody answered", None, trace_id, True
+                )
+        except Exception as error:  # noqa: BLE001 - the timer looks again; the database may be away in many ways
+            log.warning("engine.expiry_failed", approval_id=str(approval_id), reason=str(error)[:200])
+            return
+        if sent is not None:
+            self.deliver(sent)
+
+    async def _not_live(self, execution_id: ExecutionId) -> InterlockError:
+        row = await guarded(self._ledger.standing(execution_id))
+        if row is None:
+            return not_found("NOT_FOUND", f"There is no execution {execution_id}")
+        return conflict(
+            "SESSION_CLOSED", f"The execution has already {row['status']}", status=row["status"], ended=True
+        )
+
+
+def _read_outcome(inbox_seq: int, outcome: dict[str, Any] | None) -> SignalOutcome:
+    if outcome is None:
+        return SignalOutcome(inbox_seq=inbox_seq, pending=True)
+    refused = outcome.get("refused")
+    if refused is not None:
+        raise InterlockError(
+            ErrorKind(refused["kind"]), refused["code"], refused["message"], details=refused["details"]
+        )
+    return SignalOutcome(
+        inbox_seq=inbox_seq,
+        first_seq=outcome["first_seq"],
+        last_seq=outcome["last_seq"],
+        status=outcome["status"],
+    )
+
+
+def _check_repeat(row: Approval, decision: Decision) -> None:
+    """A repeat of the winning answer gets the same row; anything later is too late."""
+    if row.status is ApprovalStatus.EXPIRED:
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval expired before this answer")
+    if row.status is ApprovalStatus.CANCELLED:
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "The execution ended before this answer")
+    if row.status is ApprovalStatus.PENDING:
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval's deadline has passed")
+    if row.status != decision.status:
+        raise conflict("CONFLICT", f"The approval was already {row.status} by {row.decided_by}", status=row.status)

@@ -1,0 +1,92 @@
+"""All use cases of one server, as the doors get them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interlock.core.definition import CheckParameters
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.blobs import Blobs
+from interlock.ports.bus import Bus
+from interlock.ports.engine import Engine
+from interlock.ports.identity import Identity
+from interlock.ports.node import Registry
+from interlock.ports.store import Store
+from interlock.services.approvals.decide import DecideApprovals
+from interlock.services.approvals.fields import CheckValue
+from interlock.services.approvals.list import ListApprovals
+from interlock.services.catalogue import ListNodeTypes
+from interlock.services.executions.cancel import CancelExecutions
+from interlock.services.executions.pause import PauseExecutions
+from interlock.services.executions.read import ReadExecutions
+from interlock.services.executions.signal import SignalExecutions
+from interlock.services.executions.start import StartExecutions
+from interlock.services.executions.watch import WatchExecutions
+from interlock.services.executions.watch_workflow import WatchWorkflows
+from interlock.services.health import CheckHealth
+from interlock.services.workflows.create import CreateWorkflows
+from interlock.services.workflows.delete import DeleteWorkflows
+from interlock.services.workflows.read import ReadWorkflows
+from interlock.services.workflows.update import UpdateWorkflows
+from interlock.services.workflows.validate import ValidateDefinitions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What can be asked. Each use case takes the principal first; ``identity`` says who that is."""
+
+    identity: Identity
+    health: CheckHealth
+    node_types: ListNodeTypes
+    validate_definition: ValidateDefinitions
+    create_workflow: CreateWorkflows
+    read_workflows: ReadWorkflows
+    update_workflow: UpdateWorkflows
+    delete_workflow: DeleteWorkflows
+    start_execution: StartExecutions
+    read_executions: ReadExecutions
+    watch_execution: WatchExecutions
+    watch_workflow: WatchWorkflows
+    signal_execution: SignalExecutions
+    cancel_execution: CancelExecutions
+    pause_execution: PauseExecutions
+    list_approvals: ListApprovals
+    decide_approval: DecideApprovals
+
+
+def build_services(
+    *,
+    store: Store,
+    engine: Engine,
+    bus: Bus,
+    blobs: Blobs,
+    identity: Identity,
+    registry: Registry,
+    clock: Clock,
+    ids: Ids,
+    check_parameters: CheckParameters,
+    check_value: CheckValue,
+) -> Services:
+    """The use cases over these parts."""
+    validate = ValidateDefinitions(registry, check_parameters)
+    watch = WatchExecutions(store, bus)
+    return Services(
+        identity=identity,
+        health=CheckHealth(store, engine, clock),
+        node_types=ListNodeTypes(registry),
+        validate_definition=validate,
+        create_workflow=CreateWorkflows(store, validate, clock, ids),
+        read_workflows=ReadWorkflows(store),
+        update_workflow=UpdateWorkflows(store, validate, clock, ids),
+        delete_workflow=DeleteWorkflows(store),
+        start_execution=StartExecutions(store, engine),
+        read_executions=ReadExecutions(store, engine, blobs),
+        watch_execution=watch,
+        watch_workflow=WatchWorkflows(store, watch, clock),
+        signal_execution=SignalExecutions(store, engine),
+        cancel_execution=CancelExecutions(store, engine),
+        pause_execution=PauseExecutions(store, engine),
+        list_approvals=ListApprovals(store),
+        decide_approval=DecideApprovals(store, engine, check_value),
+    )

@@ -1,0 +1,26 @@
+"""What a caller wants stored as a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from interlock.core.workflow import Problem
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """``native`` is the definition in the house's form, ``source`` what the door answers it with again.
+
+    ``found`` are problems of the translation from one to the other.
+    """
+
+    name: str
+    native: Any
+    source: dict[str, Any]
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    icon_url: str | None = None
+    visibility: Literal["private", "tenant"] = "private"
+    found: Sequence[Problem] = ()
