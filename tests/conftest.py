@@ -221,12 +221,22 @@ Plant = Callable[..., Awaitable[Planted]]
 
 
 @pytest.fixture(scope="session")
-def planted(database: Database) -> Plant:
-    """Plants an execution in the main database; the fields of ``Planted`` by name, ids are made."""
+def plant_in() -> Plant:
+    """Plants an execution in the database given; the fields of ``Planted`` by name, ids are made."""
+
+    async def make(database: Database, **fields: object) -> Planted:
+        ids = {"execution_id": RandomIds().new(), "approval_id": RandomIds().new()}
+        return await plant(database, msgspec.convert({**ids, **fields}, Planted))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def planted(database: Database, plant_in: Plant) -> Plant:
+    """Plants an execution of a tenant in the main database."""
 
     async def make(tenant: Tenant, **fields: object) -> Planted:
-        ids = {"execution_id": RandomIds().new(), "approval_id": RandomIds().new()}
-        return await plant(database, msgspec.convert({"tenant_id": tenant.tenant_id, **ids, **fields}, Planted))
+        return await plant_in(database, tenant_id=tenant.tenant_id, **fields)
 
     return make
 

@@ -128,6 +128,12 @@ def load(**given: Any) -> Settings:
     return settings
 
 
+def child_environment() -> dict[str, str]:
+    """What a child process that runs functions may see of the environment: no setting of ours, no address of a store."""
+    hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+
+
 def known_names() -> dict[str, str]:
     """Every environment name with the field it sets."""
     names: dict[str, str] = {}

@@ -55,7 +55,8 @@ class Sink:
             self._note("left_at", number)
             raise
         self._note("answered_at", number)
-        answer = {"step": where[1], "times_seen": self._times_seen[key]}
+        receipt = f"{row[4]}:{where[1]}:done"
+        answer = {"step": where[1], "times_seen": self._times_seen[key], "receipt": receipt}
         return web.json_response(answer, status=int(request.query.get("status", "200")))
 
     def _note(self, column: str, number: int) -> None:

@@ -15,16 +15,16 @@ from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
-from interlock.backends.executor.pool.executor import ProcessPool
-from interlock.backends.schema.jsonschema_rs import JsonSchemas
+from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.schema.jsonschema_rs import SchemaValidators
 from interlock.backends.store.embedded import EmbeddedPostgres
-from interlock.backends.store.postgres.connection import connect_as_engine
+from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.checks import refuse_unsafe
-from interlock.config import Settings
+from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
 from interlock.kit.clock import SystemClock
@@ -60,7 +60,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     clock, ids = SystemClock(), RandomIds()
     telemetry = PrometheusTelemetry(VERSION)
     registry = load_nodes()
-    schemas = JsonSchemas(registry.types)
+    schemas = SchemaValidators()
 
     store = PostgresStore(serve_url, connections=settings.database_pool_size)
     await store.open()
@@ -70,9 +70,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     stack.push_async_callback(ledger.close)
     refuse_unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
 
-    blobs = PostgresBlobs(lambda: connect_as_engine(serve_url))
-    stack.push_async_callback(blobs.close)
-    bus = PostgresBus(serve_url)
+    blobs = PostgresBlobs(ledger.connection)
+    bus = PostgresBus(lambda: connect_as_server(serve_url))
     await bus.start()
     stack.push_async_callback(bus.stop)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
@@ -80,7 +79,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     stack.push_async_callback(egress.close)
 
     inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled)
-    pool = ProcessPool(NODES, egress, blobs, size=settings.process_workers or max(2, os.cpu_count() or 2))
+    pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
@@ -98,6 +97,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     await engine.open()
     stack.push_async_callback(engine.close, settings.shutdown_grace_seconds)
     identity = LocalIdentity(settings.data_dir, clock)
+    identity.open()
     services = build_services(
         store=store,
         engine=engine,
@@ -107,8 +107,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         registry=registry,
         clock=clock,
         ids=ids,
-        check_parameters=schemas.check_parameters,
-        check_value=schemas.check_value,
+        check_parameters=schemas.checker(registry.types),
+        check_value=lambda schema, value: [found.message for found in schemas.check(schema, value)],
     )
     return Parts(settings, services, engine, identity, telemetry, clock, ids)
 
@@ -155,4 +155,6 @@ async def refuse_old_schema(url: str) -> None:
 
 def identity_of(data_dir: Path) -> LocalIdentity:
     """The signing keys of a data directory."""
-    return LocalIdentity(data_dir, SystemClock())
+    identity = LocalIdentity(data_dir, SystemClock())
+    identity.open()
+    return identity

@@ -125,6 +125,11 @@ class LocalEngine:
         self._registering: asyncio.Task[None] | None = None
         bus.on_inbox(self._signalling.hinted)
 
+    @property
+    def runner_id(self) -> int:
+        """The id this process is registered under; 0 while it is not."""
+        return self._runner_id
+
     # Life --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:

@@ -26,7 +26,8 @@ class FolderBlobs:
         self._root = root
         self._unfinished = root / "unfinished"
         shutil.rmtree(self._unfinished, ignore_errors=True)
-        self._unfinished.mkdir(parents=True, mode=0o700)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._unfinished.mkdir(mode=0o700, exist_ok=True)
         self._making = threading.Lock()
 
     async def put(self, tenant_id: str, content: bytes) -> str:

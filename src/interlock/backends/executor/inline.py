@@ -88,7 +88,7 @@ class InlineExecutor:
                 self._follow(attempt, report, services, outcome, started)
                 return
             result = self._conclude(attempt, outcome, started)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a node may raise anything; it is reported
             result = _explain(attempt, error)
         services.is_open = False
         report(attempt.execution_id, result)
@@ -137,7 +137,7 @@ class InlineExecutor:
         async def run() -> None:
             try:
                 result = self._conclude(attempt, await outcome, started)
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
                 if not services.is_open:
                     return  # ended from here, and answered for
                 result = _explain(attempt, error)

@@ -40,8 +40,12 @@ class SigningKeys:
 
     def open(self) -> None:
         """Read the keys, or make the first one. Raises UNAVAILABLE for a file that others may read, or a broken one."""
-        if not self._path.exists():
-            self._create([self._new()])
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._path.exists():
+                self._create([self._new()])
+        except OSError as error:
+            raise self._unusable(f"cannot be made: {error.strerror or error}") from error
         self._refresh()
 
     def newest(self) -> SigningKey:
@@ -52,20 +56,20 @@ class SigningKeys:
     def find(self, kid: str) -> SigningKey | None:
         """The key ``kid`` if it is still valid, also if another process has made it just now."""
         self._refresh()
-        now = self._clock.now()
-        successors = [*self._keys[1:], None]
-        for key, successor in zip(self._keys, successors, strict=True):
-            if key.kid == kid and (successor is None or now < successor.created_at + GRACE):
-                return key
-        return None
+        return next((key for key in self._valid() if key.kid == kid), None)
 
     def rotate(self) -> SigningKey:
-        """A new key signs from now on. The one before stays valid for 24 h; older ones go."""
+        """A new key signs from now on. Those before stay valid for 24 h after they were replaced, and then go."""
         self._refresh()
         new = self._new()
-        self._replace([self._keys[-1], new])
+        self._replace([*self._valid(), new])
         self._refresh()
         return new
+
+    def _valid(self) -> list[SigningKey]:
+        now = self._clock.now()
+        replaced_at = [*(key.created_at for key in self._keys[1:]), now]
+        return [key for key, at in zip(self._keys, replaced_at, strict=True) if now < at + GRACE]
 
     def _new(self) -> SigningKey:
         return SigningKey(secrets.token_hex(8), secrets.token_urlsafe(_SECRET_BYTES), self._clock.now())

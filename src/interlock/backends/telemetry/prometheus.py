@@ -34,6 +34,10 @@ class PrometheusTelemetry:
         self._recovered = self._counter("executions_recovered_total", "Executions freed from dead runners here.")
         self._stalls = self._counter("loop_stalls_total", "Plain nodes that held the event loop too long.", "node_type")
         self._stall_seconds = self._histogram("loop_stall_seconds", "How long they held it.", _FAST)
+        self._requests = self._counter("http_requests_total", "Requests answered.", "route", "method", "status")
+        self._request_seconds = self._histogram("http_request_seconds", "Time of requests.", _FAST, "route")
+        self._auth_failures = self._counter("auth_failures_total", "Credentials refused.", "door", "reason")
+        self._streams = Gauge("interlock_streams_open", "Streams open now.", ["door"], registry=self.registry)
         self._gauges: dict[str, Gauge] = {}
         self._children: dict[tuple[str, ...], Counter] = {}
 
@@ -86,6 +90,23 @@ class PrometheusTelemetry:
                 f"interlock_{name}", f"{name.replace('_', ' ')} of this runner.", registry=self.registry
             )
         gauge.set(value)
+
+    def request_ended(self, route: str, method: str, status: int, seconds: float) -> None:
+        key = (route, method, str(status))
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self._requests.labels(*key)
+        child.inc()
+        self._request_seconds.labels(route).observe(seconds)
+
+    def auth_failed(self, door: str, reason: str) -> None:
+        self._auth_failures.labels(door, reason).inc()
+
+    def stream_opened(self, door: str) -> None:
+        self._streams.labels(door).inc()
+
+    def stream_closed(self, door: str) -> None:
+        self._streams.labels(door).dec()
 
     def expose(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -28,7 +28,7 @@ class Expressions:
         """A field that is an expression."""
         key = (text, None)
         if key not in self._errors:
-            if not self._spend(len(text), place):
+            if not self._spend(min(len(text), SOURCE_BYTES), place):
                 return
             self._errors[key] = _parse_errors(text)
         self._note(text, self._errors[key], place)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from interlock.core.definition.find_bodies import find_cycles
 from interlock.core.definition.layout import Layout
 from interlock.core.definition.report import Place, Report
-from interlock.core.engine.graph.regions import ITERATION, port_of
+from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.workflow import ConnectionDefinition
 
 _SHOWN = 8  # nodes of one circle
@@ -18,19 +18,20 @@ _HINT = "a body is entered by the port iteration of its loop and left by leading
 def check_loops(layout: Layout, report: Report) -> None:
     """Report circles, crossed loop bodies and loops that cannot begin."""
     _check_cycles(layout, report)
+    crossed: set[str] = set()
     for index, connection in layout.sound:
         place = Place(f"connections[{index}]", connection.source)
-        _check_boundary(connection, place, layout, report)
+        crossed.update(_check_boundary(connection, place, layout, report))
         _check_extras(connection, place, layout, report)
     if layout.is_whole:  # else the connection that a loop lacks may be a broken one
-        _check_entries(layout, report)
+        _check_entries(layout, crossed, report)
 
 
 def _check_cycles(layout: Layout, report: Report) -> None:
     following: dict[str, dict[str, int]] = defaultdict(dict)
     for index, connection in layout.forward:
         following[connection.source].setdefault(connection.target, index)
-    _, cycles = find_cycles(layout.places, {source: list(targets) for source, targets in following.items()})
+    _, cycles = find_cycles(layout.nodes, {source: list(targets) for source, targets in following.items()})
     for cycle in cycles:
         closing = following[cycle[-1]][cycle[0]]
         names = [*cycle[:_SHOWN], *([f"… ({len(cycle)} nodes)"] if len(cycle) > _SHOWN else []), cycle[0]]
@@ -39,24 +40,23 @@ def _check_cycles(layout: Layout, report: Report) -> None:
         report.add("CYCLE", Place(f"connections[{closing}]", cycle[0]), message, hint=hint)
 
 
-def _check_boundary(connection: ConnectionDefinition, place: Place, layout: Layout, report: Report) -> None:
+def _check_boundary(connection: ConnectionDefinition, place: Place, layout: Layout, report: Report) -> Iterable[str]:
+    """The loops whose bodies the connection crosses, having reported it."""
     source, target, region = connection.source, connection.target, layout.region
-    if source in layout.bodies.get(target, ()):
-        if region[source] != target:
-            message = f"'{source}' leads out of the body of '{region[source]}' without passing '{region[source]}'"
-            report.add("LOOP_BOUNDARY", place, message, hint=_HINT)
-        return
-    is_iteration = port_of(connection, layout.bodies) == ITERATION and source in layout.bodies
+    is_back = source in layout.bodies.get(target, ())
+    is_iteration = source in layout.bodies and connection.port == ITERATION and not is_back
+    inside = target if is_back else region[target]
     expected = source if is_iteration else region[source]
-    if region[target] == expected:
-        return
+    if inside == expected:
+        return ()
     if is_iteration:
         message = f"'{target}' should be in the body of '{source}' and is also reached in another way"
-    elif region[source] and target not in layout.bodies[region[source]]:
+    elif is_back or (region[source] and target not in layout.bodies[region[source]]):
         message = f"'{source}' leads out of the body of '{region[source]}' without passing '{region[source]}'"
     else:
         message = f"'{source}' leads into the body of '{region[target]}' without passing '{region[target]}'"
     report.add("LOOP_BOUNDARY", place, message, hint=_HINT)
+    return inside, expected
 
 
 def _check_extras(connection: ConnectionDefinition, place: Place, layout: Layout, report: Report) -> None:
@@ -74,9 +74,9 @@ def _check_extras(connection: ConnectionDefinition, place: Place, layout: Layout
         report.add("CONDITION_NOT_ALLOWED", place.at("mapping"), message, hint=hint)
 
 
-def _check_entries(layout: Layout, report: Report) -> None:
+def _check_entries(layout: Layout, crossed: Collection[str], report: Report) -> None:
     arriving: dict[str, int] = defaultdict(int)
-    begins: Mapping[str, list[str]] = {loop: [] for loop in layout.bodies}
+    begins: Mapping[str, list[str]] = {loop: [] for loop in layout.bodies if loop not in crossed}
     for _, connection in layout.forward:
         arriving[connection.target] += 1
         if connection.source in begins and connection.port == ITERATION:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from interlock.core.definition.check_expressions import Expressions
@@ -12,6 +12,8 @@ from interlock.core.definition.report import Place, Report, cut, kind_of
 from interlock.core.node_type import NodeType
 
 _OPEN, _SHUT = "{{", "}}"
+_ABOUT_CONTENT = frozenset({"const", "contains", "enum"})
+"""Keywords about what is inside a list or object; others look at its keys, its length or its kind."""
 
 
 class Mismatch(NamedTuple):
@@ -61,14 +63,15 @@ class ParameterRules:
         if node_type.name == "subworkflow":
             self._check_child(parameters, place)
         for found in self._check_parameters(node_type.name, parameters)[:MAX_MISMATCHES]:
-            is_said = found.path[:1] in wrong or node_type.name == "subworkflow" and found.path == ("workflow",)
+            is_said = found.path[:1] in wrong or (node_type.name == "subworkflow" and found.path == ("workflow",))
             if not is_said and _is_definite(found, node_type, parameters, is_complete):
                 self._add(found, node_type, parameters, place)
 
     def _check_bare(self, value: Any, place: Place, node_type: NodeType) -> bool:
         """A text is an expression, a list has one per case. False if it is neither."""
         if isinstance(value, list):
-            return all([self._check_case(case, place.at(index), node_type) for index, case in enumerate(value)])
+            checked = [self._check_case(case, place.at(index), node_type) for index, case in enumerate(value)]
+            return all(checked)
         if isinstance(value, str):
             self._expressions.check_bare(value, place)
         elif value is not None:
@@ -134,7 +137,17 @@ def _is_definite(found: Mismatch, node_type: NodeType, parameters: dict[str, Any
     if found.keyword == "required":
         return is_complete and found.path != (node_type.data_parameter,)
     value = _value_at(parameters, found.path)
-    if not isinstance(value, str) or _OPEN not in value:
+    if found.keyword == "additionalProperties" or not _holds_placeholder(value):
         return True
+    if not isinstance(value, str):
+        return found.keyword not in _ABOUT_CONTENT
     is_alone = value.startswith(_OPEN) and value.endswith(_SHUT)
     return found.keyword == "type" and not is_alone  # a placeholder among other text makes a text
+
+
+def _holds_placeholder(value: Any) -> bool:
+    if isinstance(value, str):
+        return _OPEN in value
+    if isinstance(value, dict):
+        return any(map(_holds_placeholder, value.values()))
+    return isinstance(value, list | tuple) and any(map(_holds_placeholder, value))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from interlock.core.definition.layout import Layout
 from interlock.core.engine.flow.compile import terminal_states
-from interlock.core.engine.graph.regions import COMPLETED, ITERATION, loop_bodies
+from interlock.core.engine.graph.regions import COMPLETED, ITERATION
 from interlock.core.workflow import ConnectionDefinition, Definition, FlowDefinition, GraphDefinition
 
 _USER_TYPES = frozenset({"approval"})
@@ -44,11 +45,15 @@ def draw(definition: Definition) -> Picture:
 
 
 def _draw_graph(definition: GraphDefinition) -> Picture:
-    ids = {node.id for node in definition.nodes}
-    edges = [found for found in definition.connections if {found.source, found.target} <= ids]
-    bodies = loop_bodies(msgspec.structs.replace(definition, connections=tuple(edges)))
-    reached = {found.target for found in edges if found.source not in bodies.get(found.target, ())}
-    left = {found.source for found in edges if found.port != ITERATION}
+    nodes = {node.id: node for node in definition.nodes}
+    sound = [
+        (index, found)
+        for index, found in enumerate(definition.connections)
+        if found.source in nodes and found.target in nodes
+    ]
+    layout = Layout(definition, nodes, sound)
+    reached = {found.target for _, found in layout.forward}
+    left = {found.source for _, found in sound if found.port != ITERATION}
     boxes = tuple(
         Box(
             id=node.id,
@@ -58,9 +63,9 @@ def _draw_graph(definition: GraphDefinition) -> Picture:
             user_input=node.type in _USER_TYPES,
             terminal=node.id not in left,
         )
-        for node in definition.nodes
+        for node in nodes.values()
     )
-    return Picture(nodes=boxes, edges=tuple(_arrow(found) for found in edges))
+    return Picture(nodes=boxes, edges=tuple(_arrow(found) for _, found in sound))
 
 
 def _arrow(connection: ConnectionDefinition) -> Arrow:

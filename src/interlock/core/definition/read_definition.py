@@ -58,7 +58,7 @@ def read_source(
 
 
 def _kind(fields: Fields, report: Report, kind: Literal["graph", "flow"] | None) -> str | None:
-    place, written = fields.take("kind")
+    written = fields.take("kind")
     if written is None:
         written = kind or _guess(fields.keys)
     if written in _KINDS and kind in (None, written):
@@ -67,7 +67,9 @@ def _kind(fields: Fields, report: Report, kind: Literal["graph", "flow"] | None)
         hint = f"only a {kind} is expected here"
     else:
         hint = "a graph has nodes, a flow has states; if both are there, write kind: graph or kind: flow"
-    report.add("KIND_UNKNOWN", place, "The kind of the definition is not known", value=written, hint=hint)
+    report.add(
+        "KIND_UNKNOWN", fields.place.at("kind"), "The kind of the definition is not known", value=written, hint=hint
+    )
     return None
 
 

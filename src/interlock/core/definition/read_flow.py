@@ -23,12 +23,12 @@ def read_flow(fields: Fields, report: Report) -> FlowDefinition | None:
         states=states,
         initial_state=fields.text("initial_state", default=states[0] if states else ""),
         nodes={state: node_reference(text) for state, text in nodes.items()},
-        parameters=_read_parameters(fields, report),
+        parameters=_read_parameters(fields),
         user_input_states=fields.texts("user_input_states", limit=MAX_STATES),
         terminal_states=fields.texts("terminal_states", limit=MAX_STATES),
-        retry=_read_retries(fields, report),
+        retry=_read_retries(fields),
         timeouts=_read_timeouts(fields),
-        timers=_read_timers(fields, report),
+        timers=_read_timers(fields),
         transitions=_read_transitions(fields, report),
     )
     fields.close(is_lenient=True)
@@ -45,38 +45,36 @@ def node_reference(text: str) -> str:
 
 
 def _texts_of(fields: Fields, name: str) -> dict[str, str]:
-    inner = Fields(fields.report, fields.mapping(name), fields.place.at(name))
+    inner = fields.inner(name)
     return {key: inner.text(key) for key in inner.keys}
 
 
-def _read_parameters(fields: Fields, report: Report) -> dict[str, dict[str, Any]]:
-    inner = Fields(report, fields.mapping("state_params"), fields.place.at("state_params"))
+def _read_parameters(fields: Fields) -> dict[str, dict[str, Any]]:
+    inner = fields.inner("state_params")
     return {state: inner.mapping(state) for state in inner.keys}
 
 
-def _read_retries(fields: Fields, report: Report) -> dict[str, RetryPolicy]:
-    inner = Fields(report, fields.mapping("retry"), fields.place.at("retry"))
+def _read_retries(fields: Fields) -> dict[str, RetryPolicy]:
+    inner = fields.inner("retry")
     return {
-        state: read_retry(Fields(report, inner.mapping(state), Place(inner.place.at(state).path, state)), DEFAULT_RETRY)
-        for state in inner.keys
+        state: read_retry(inner.inner(state, node_id=state), DEFAULT_RETRY, is_lenient=True) for state in inner.keys
     }
 
 
 def _read_timeouts(fields: Fields) -> dict[str, float]:
-    inner = Fields(fields.report, fields.mapping("timeouts"), fields.place.at("timeouts"))
+    inner = fields.inner("timeouts")
     found = {state: inner.seconds(state) for state in inner.keys}
     return {state: seconds for state, seconds in found.items() if seconds is not None}
 
 
-def _read_timers(fields: Fields, report: Report) -> dict[str, StateTimer]:
-    outer = Fields(report, fields.mapping("timers"), fields.place.at("timers"))
+def _read_timers(fields: Fields) -> dict[str, StateTimer]:
+    outer = fields.inner("timers")
     timers: dict[str, StateTimer] = {}
     for state in outer.keys:
-        inner = Fields(report, outer.mapping(state), Place(outer.place.at(state).path, state))
-        after = inner.seconds("after")
-        event = inner.text("event", required=True).upper()
-        if after is None and inner.take("after")[1] is None:
-            report.add("KEY_MISSING", inner.place.at("after"), "'after' is missing", hint="add after: seconds")
+        inner = outer.inner(state, node_id=state)
+        after, event = inner.seconds("after"), inner.text("event", required=True).upper()
+        if inner.take("after") is None:
+            inner.missing("after", "seconds")
         inner.close(is_lenient=True)
         if after is not None:
             timers[state] = StateTimer(after=after, event=event)
@@ -92,7 +90,7 @@ def _read_transitions(fields: Fields, report: Report) -> tuple[TransitionDefinit
     found: list[TransitionDefinition] = []
     ends = 0
     for index, item in enumerate(items):
-        found.append(_read_transition(report, item, place.at(index)))
+        found.append(_read_transition(report, item, Place(f"transitions[{index}]")))
         ends += len(found[-1].source) + len(found[-1].target)
         if ends > MAX_ENDS:
             message = f"The transitions have more than {MAX_ENDS} sources and targets together"
@@ -109,8 +107,8 @@ def _read_transition(report: Report, source: Any, place: Place) -> TransitionDef
     fields = Fields(report, source, place)
     fan_in = fields.flag("fan_in")
     for name in ("from", "to"):
-        if fields.take(name)[1] is None:
-            report.add("KEY_MISSING", place.at(name), f"'{name}' is missing", hint=f"add {name}: a state")
+        if fields.take(name) is None:
+            fields.missing(name, "a state")
     transition = TransitionDefinition(
         source=fields.texts("from", limit=MAX_STATES, is_single_allowed=True),
         event=fields.text("event", default=_JOINED if fan_in else "", required=not fan_in).upper(),

@@ -23,21 +23,20 @@ _ARROW = "->"
 def read_graph(fields: Fields, report: Report) -> GraphDefinition | None:
     """The graph, as far as it can be read: the n-th node is always the n-th of the source. None if it is too large."""
     nodes, connections = fields.items("nodes"), fields.items("connections")
-    settings = _read_settings(Fields(report, fields.mapping("settings"), fields.place.at("settings")))
+    settings = _read_settings(fields.inner("settings"))
     fields.close()
     if _is_too_large(report, fields, nodes, connections):
         return None
     return GraphDefinition(
-        nodes=tuple(_read_node(report, item, fields.place.at("nodes", index)) for index, item in enumerate(nodes)),
+        nodes=tuple(_read_node(report, item, Place(f"nodes[{index}]")) for index, item in enumerate(nodes)),
         connections=tuple(
-            _read_connection(report, item, fields.place.at("connections", index))
-            for index, item in enumerate(connections)
+            _read_connection(report, item, Place(f"connections[{index}]")) for index, item in enumerate(connections)
         ),
         settings=settings,
     )
 
 
-def read_retry(fields: Fields, defaults: RetryPolicy) -> RetryPolicy:
+def read_retry(fields: Fields, defaults: RetryPolicy, *, is_lenient: bool = False) -> RetryPolicy:
     """A retry policy; both spellings of its times are known."""
     policy = RetryPolicy(
         max_attempts=fields.whole("max_attempts", default=defaults.max_attempts),
@@ -47,7 +46,7 @@ def read_retry(fields: Fields, defaults: RetryPolicy) -> RetryPolicy:
         jitter=fields.flag("jitter", default=defaults.jitter),
         retry_on=fields.texts("retry_on", limit=MAX_RETRY_CODES),
     )
-    fields.close()
+    fields.close(is_lenient=is_lenient)
     return policy
 
 
@@ -67,7 +66,7 @@ def _read_settings(fields: Fields) -> GraphSettings:
         max_parallel=fields.whole("max_parallel", default=defaults.max_parallel),
         timeout=fields.seconds("timeout"),
         on_failure=fields.choice("on_failure", ("stop", "continue"), defaults.on_failure),
-        output=fields.take("output")[1],
+        output=fields.take("output"),
     )
     fields.close()
     return settings
@@ -80,13 +79,14 @@ def _read_node(report: Report, source: Any, place: Place) -> NodeDefinition:
         return NodeDefinition(id="", type="")
     node_id = source.get("id")
     fields = Fields(report, source, Place(place.path, node_id if isinstance(node_id, str) else None))
+    retry = fields.mapping("retry")
     node = NodeDefinition(
         id=fields.text("id", required=True),
         type=fields.text("type", required=True),
         name=fields.text("name"),
         parameters=fields.mapping("parameters"),
         input=fields.mapping("input"),
-        retry=read_retry(Fields(report, fields.mapping("retry"), fields.place.at("retry")), RetryPolicy()),
+        retry=read_retry(fields.inner("retry", retry), RetryPolicy()) if retry else RetryPolicy(),
         timeout=fields.seconds("timeout"),
         deadline=fields.seconds("deadline"),
         on_error=fields.choice("on_error", _ON_ERROR, "stop"),
@@ -111,7 +111,7 @@ def _read_connection(report: Report, source: Any, place: Place) -> ConnectionDef
         port=fields.text("port", "output_key", default="result"),
         into=fields.text("into", "input_key", default="main"),
         when=fields.text("when") or None,
-        mapping=fields.take("mapping")[1],
+        mapping=fields.take("mapping"),
     )
     fields.close()
     return connection

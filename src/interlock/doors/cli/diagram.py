@@ -44,6 +44,7 @@ class Diagram:
     vertices: tuple[Vertex, ...]
     arrows: tuple[Arrow, ...]
     roots: tuple[str, ...]
+    is_flow: bool = False
 
 
 def read_diagram(workflow: Mapping[str, Any]) -> Diagram:
@@ -82,7 +83,7 @@ def _read_flow(workflow: Mapping[str, Any]) -> Diagram:
     ]
     first = str(workflow.get("initial_state") or (states[0] if states else ""))
     vertices = tuple(Vertex(state, state, str(nodes.get(state, "")).removeprefix("builtin://")) for state in states)
-    return Diagram(vertices, tuple(arrows), (first,) if first else ())
+    return Diagram(vertices, tuple(arrows), (first,) if first else (), is_flow=True)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

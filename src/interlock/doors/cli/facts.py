@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.errors import ErrorKind
 from interlock.doors.cli.failures import failure
 from interlock.doors.cli.texts import epoch, one_line
-from interlock.core.errors import ErrorKind
 
 STATUS_OF = {
     "execution_completed": "SUCCESS",

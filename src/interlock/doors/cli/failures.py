@@ -26,7 +26,9 @@ _KINDS: dict[int, ErrorKind] = {
 }
 
 _NEXT_BY_KIND: dict[ErrorKind, str] = {
-    ErrorKind.UNAUTHENTICATED: "Put a valid token into INTERLOCK_TOKEN; on the server's own machine `interlock token` makes one.",
+    ErrorKind.UNAUTHENTICATED: (
+        "Put a valid token into INTERLOCK_TOKEN; on the server's own machine `interlock token` makes one."
+    ),
     ErrorKind.DENIED: "Ask an operator for the missing permission, or use another token in INTERLOCK_TOKEN.",
     ErrorKind.NOT_FOUND: "See what there is with `interlock list` and `interlock approvals`.",
     ErrorKind.TOO_LARGE: "Send less: bodies of more than 1 MiB are refused.",
@@ -75,7 +77,12 @@ def from_answer(status: int, body: Any, retry_after: str | None) -> InterlockErr
     details |= {name: told[name] for name in ("trace_id", "reason") if told.get(name)}
     wait = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
     return InterlockError(
-        kind, code, message, details={**details, "status": status}, retryable=status in (429, 502, 503, 504), retry_after=wait
+        kind,
+        code,
+        message,
+        details={**details, "status": status},
+        retryable=status in (429, 502, 503, 504),
+        retry_after=wait,
     )
 
 

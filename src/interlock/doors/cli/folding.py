@@ -1,147 +1,37 @@
-"""The picture of a watched execution: a pure fold of its facts, with the tasks of one node taken together.
+"""The fold of a stream's facts into the picture of an execution: pure, and total over every kind of fact.
 
-A node inside a map or loop has one task per iteration; the picture counts them and never lists them.
+A node inside a map or loop has one task per iteration; the picture counts them and never lists them. A state of a
+flow that runs nothing has no tasks; it rests from the transition into it to the one out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from interlock.doors.cli.facts import ENDED, STATUS_OF, Fact, error_text
+from interlock.doors.cli.picture import RETRYING, RUNNING, WAITING, NodePicture, Picture, TaskPicture
 from interlock.doors.cli.texts import epoch
 
-PENDING, RUNNING, WAITING, RETRYING = "pending", "running", "waiting", "retrying"
-COMPLETED, FAILED, SKIPPED, STOPPED = "completed", "failed", "skipped", "stopped"
+ITERATIONS = "iterations"
+"""What a map or loop waits for."""
 
-
-@dataclass(slots=True)
-class TaskPicture:
-    """One live task: where it stands, and what it waits for until when (seconds since 1970)."""
-
-    status: str = RUNNING
-    attempt: int = 1
-    waits_for: str = ""
-    wake_at: float | None = None
-
-
-@dataclass(slots=True)
-class NodePicture:
-    """A node with all its tasks. ``total`` is how many there will be, where that is known; times are seconds since 1970."""
-
-    node_id: str
-    name: str
-    kind: str = ""
-    live: dict[str, TaskPicture] = field(default_factory=dict)
-    begun: int = 0
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    total: int | None = None
-    is_inner: bool = False  # inside a map or loop
-    started_at: float | None = None
-    ended_at: float | None = None
-    attempt: int = 1
-    progress: float | None = None
-    message: str = ""
-    error: str = ""
-    is_stopped: bool = False
-
-    @property
-    def over(self) -> int:
-        """Tasks that have ended one way or another."""
-        return self.done + self.failed + self.skipped
-
-    @property
-    def status(self) -> str:
-        """Where the node stands, all its tasks taken together."""
-        if self.live:
-            return _status_of_live([task.status for task in self.live.values()])
-        if self.is_stopped:
-            return STOPPED
-        if self.over == 0:
-            return PENDING
-        if self.is_inner and self.total is not None and self.over < self.total:
-            return RUNNING
-        if self.failed:
-            return FAILED
-        return COMPLETED if self.done else SKIPPED
-
-    @property
-    def share(self) -> float:
-        """How much of it is over, from 0 to 1."""
-        if self.status in (COMPLETED, FAILED, SKIPPED, STOPPED):
-            return 1.0
-        if self.is_inner and self.total:
-            return min(self.over / self.total, 1.0)
-        return self.progress if self.progress is not None and self.live else 0.0
-
-    def waits(self) -> TaskPicture | None:
-        """The task whose waiting stands for the node's: the one that wakes first."""
-        waiting = [task for task in self.live.values() if task.waits_for]
-        return min(waiting, key=lambda task: task.wake_at or float("inf"), default=None)
-
-
-def _status_of_live(statuses: list[str]) -> str:
-    for status in (RUNNING, RETRYING):
-        if status in statuses:
-            return status
-    return statuses[0]
-
-
-@dataclass(slots=True)
-class Picture:
-    """Everything the live view shows of one execution."""
-
-    execution_id: str
-    workflow: str = ""
-    status: str = "NEW"
-    nodes: dict[str, NodePicture] = field(default_factory=dict)
-    asking: dict[str, str] = field(default_factory=dict)  # task id -> node id, where a person is asked
-    started_at: float | None = None
-    ended_at: float | None = None
-    output: Any = None
-    error: str = ""
-    seq: int = 0
-    limits: dict[str, int] = field(default_factory=dict)  # task id of a map or loop -> iterations
-    owners: set[tuple[str, str]] = field(default_factory=set)  # (node id, loop task) already counted in its total
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in ENDED
-
-    @property
-    def share(self) -> float:
-        """How much of the known nodes is over, from 0 to 1."""
-        if self.status == "SUCCESS":
-            return 1.0
-        if not self.nodes:
-            return 0.0
-        return sum(node.share for node in self.nodes.values()) / len(self.nodes)
-
-    def node(self, node_id: str, name: str = "") -> NodePicture:
-        """The node's picture, made when it is first heard of."""
-        found = self.nodes.get(node_id)
-        if found is None:
-            found = self.nodes[node_id] = NodePicture(node_id, name or node_id)
-        return found
-
-
-def begin(execution_id: str, workflow: str, nodes: Iterable[tuple[str, str, str]]) -> Picture:
-    """An empty picture with the nodes of the definition in their order: (id, name, type)."""
-    picture = Picture(execution_id, workflow)
-    for node_id, name, kind in nodes:
-        picture.nodes[node_id] = NodePicture(node_id, name or node_id, kind)
-    return picture
+_REST = "state:"  # in front of a flow state that runs nothing, where a task id would stand
 
 
 def fold(picture: Picture, fact: Fact) -> None:
-    """Add one fact. A type that is not known here changes nothing."""
-    picture.seq = max(picture.seq, fact.seq)
-    change = _FOLD.get(fact.type)
+    """Add one fact. One of a kind that is not known here changes nothing."""
+    change = _BY_EVENT.get(fact.text("event")) or _BY_TYPE.get(fact.type)
     if change is not None:
         change(picture, fact)
+
+
+def learn_limits(picture: Picture, execution: Mapping[str, Any]) -> None:
+    """Take from an execution object how often its maps and loops turn, where no frame said it."""
+    for node in execution.get("node_executions") or []:
+        limit = (node.get("input_data") or {}).get("limit") if isinstance(node.get("input_data"), dict) else None
+        if picture.limits.get(str(node.get("task_id")), 0) is None and isinstance(limit, int):
+            picture.limits[str(node["task_id"])] = limit
 
 
 def _task(picture: Picture, fact: Fact) -> tuple[NodePicture, TaskPicture | None]:
@@ -152,6 +42,9 @@ def _task(picture: Picture, fact: Fact) -> tuple[NodePicture, TaskPicture | None
 def _execution_started(picture: Picture, fact: Fact) -> None:
     picture.status = "RUNNING"
     picture.started_at = fact.at
+    start = fact.text("start_at") or picture.initial
+    if start and picture.initial:
+        _enter(picture, start, "event", fact.at)
 
 
 def _paused(picture: Picture, fact: Fact) -> None:
@@ -163,79 +56,107 @@ def _resumed(picture: Picture, fact: Fact) -> None:
 
 
 def _ended(picture: Picture, fact: Fact) -> None:
-    picture.status = STATUS_OF[fact.type]
-    if fact.text("status") in ENDED:
-        picture.status = fact.text("status")
+    told = fact.text("status")
+    picture.status = told if told in ENDED else STATUS_OF[fact.type]
     picture.ended_at = fact.at
-    picture.output = fact.data.get("output", fact.data.get("result"))
+    picture.result = fact.data.get("result")
     picture.error = error_text(fact.data.get("error"))
     picture.asking.clear()
     for node in picture.nodes.values():
-        if node.live:
-            node.live.clear()
-            node.is_stopped = True
-            node.ended_at = fact.at
+        _end(node, fact.at, is_good=picture.status == "SUCCESS")
+
+
+def _end(node: NodePicture, at: float, *, is_good: bool) -> None:
+    """Whatever is still under way ends with its execution; a state of a flow that succeeded has done its part."""
+    if not node.live:
+        return
+    if is_good and all(task_id.startswith(_REST) for task_id in node.live):
+        node.done += 1
+    else:
+        node.is_stopped = True
+    node.live.clear()
+    node.ended_at = at
 
 
 def _node_started(picture: Picture, fact: Fact) -> None:
     node, task = _task(picture, fact)
+    node.live.pop(_REST + node.node_id, None)
     if task is None:
         task = node.live[fact.task_id] = TaskPicture()
         node.begun += 1
-        _count_iterations(picture, node, fact)
+        _note_loops(picture, node, fact)
     task.attempt = node.attempt = int(fact.data.get("attempt") or 1)
     node.started_at = node.started_at or fact.at
     node.is_stopped = False
     _rest(picture, node, task, fact)
 
 
-def _count_iterations(picture: Picture, node: NodePicture, fact: Fact) -> None:
-    """Remember how often a map or loop turns, and add it once to the total of each node inside."""
-    given = fact.data.get("input", fact.data.get("input_data"))
-    if fact.text("waits_for") == "iterations" and isinstance(given, dict) and isinstance(given.get("limit"), int):
-        picture.limits[fact.task_id] = given["limit"]
-    owner = _owner(fact.task_id)
-    if owner is None:
-        return
-    node.is_inner = True
-    if owner in picture.limits and (node.node_id, owner) not in picture.owners:
-        picture.owners.add((node.node_id, owner))
-        node.total = (node.total or 0) + picture.limits[owner]
+def _note_loops(picture: Picture, node: NodePicture, fact: Fact) -> None:
+    """Remember how often a map or loop turns, and in which one a task runs."""
+    if fact.text("waits_for") == ITERATIONS:
+        limit = _input(fact).get("limit")
+        picture.limits[fact.task_id] = limit if isinstance(limit, int) else None
+    loop = _loop_of(fact.task_id)
+    if loop:
+        node.loops.add(loop)
 
 
-def _owner(task_id: str) -> str | None:
-    """The map or loop task whose iteration a task belongs to: ``each`` for ``each[3]/validate``."""
-    scope, slash, _ = task_id.rpartition("/")
-    return scope.rpartition("[")[0] if slash else None
+def _loop_of(task_id: str) -> str:
+    """The map or loop task whose iteration a task belongs to: ``each`` for ``each[3]/validate``; else empty."""
+    scope, _, _ = task_id.rpartition("/")
+    return scope.rpartition("[")[0]
+
+
+def _input(fact: Fact) -> dict[str, Any]:
+    given = fact.data.get("input_data")
+    return given if isinstance(given, dict) else {}
 
 
 def _rest(picture: Picture, node: NodePicture, task: TaskPicture, fact: Fact) -> None:
     waits_for = fact.text("waits_for")
-    task.waits_for = "" if waits_for == "iterations" else waits_for
+    task.waits_for = "" if waits_for == ITERATIONS else waits_for
     task.wake_at = epoch(fact.data.get("wake_at"))
+    task.name = fact.text("name") or str(_input(fact).get("signal") or "")
     task.status = WAITING if task.waits_for else RUNNING
     if waits_for == "approval":
         picture.asking[fact.task_id] = node.node_id
 
 
-def _updated(picture: Picture, fact: Fact) -> None:
+def _waiting(picture: Picture, fact: Fact) -> None:
     node, task = _task(picture, fact)
-    if isinstance(fact.data.get("progress"), int | float):
-        node.progress = float(fact.data["progress"])
-    node.message = fact.text("message") or node.message
-    if task is not None and fact.text("waits_for"):
+    if task is not None:
         _rest(picture, node, task, fact)
+
+
+def _progressed(picture: Picture, fact: Fact) -> None:
+    node, _ = _task(picture, fact)
+    progress = fact.data.get("progress")
+    node.progress = float(progress) if isinstance(progress, int | float) else node.progress
+    node.message = fact.text("message") or node.message
 
 
 def _asked(picture: Picture, fact: Fact) -> None:
     node, task = _task(picture, fact)
-    if task is None:
-        task = node.live[fact.task_id] = TaskPicture()
+    task = task or node.live.setdefault(fact.task_id, TaskPicture())
     task.status = WAITING
     task.waits_for = "approval" if fact.data.get("approval_id") else "input"
     task.wake_at = epoch(fact.data.get("expires_at"))
     if task.waits_for == "approval":
         picture.asking[fact.task_id] = node.node_id
+
+
+def _decided(picture: Picture, fact: Fact) -> None:
+    node, task = _task(picture, fact)
+    picture.asking.pop(fact.task_id, None)
+    if task is not None:
+        task.status, task.waits_for, task.wake_at = RUNNING, "", None
+    node.message = fact.text("status")
+
+
+def _escalated(picture: Picture, fact: Fact) -> None:
+    _, task = _task(picture, fact)
+    if task is not None:
+        task.wake_at = epoch(fact.data.get("expires_at"))
 
 
 def _over(picture: Picture, fact: Fact) -> NodePicture:
@@ -244,20 +165,19 @@ def _over(picture: Picture, fact: Fact) -> NodePicture:
         del node.live[fact.task_id]
     else:
         node.begun += 1
-        _count_iterations(picture, node, fact)
+        _note_loops(picture, node, fact)
     picture.asking.pop(fact.task_id, None)
     node.ended_at = fact.at
     return node
 
 
 def _completed(picture: Picture, fact: Fact) -> None:
-    _over(picture, fact).done += 1
+    node = _over(picture, fact)
+    node.done += 1
+    node.error = ""
 
 
 def _failed(picture: Picture, fact: Fact) -> None:
-    if fact.data.get("will_retry"):
-        _retrying(picture, fact)
-        return
     node = _over(picture, fact)
     node.failed += 1
     node.error = error_text(fact.data.get("error"))
@@ -269,15 +189,41 @@ def _skipped(picture: Picture, fact: Fact) -> None:
 
 def _retrying(picture: Picture, fact: Fact) -> None:
     node, task = _task(picture, fact)
-    if task is None:
-        task = node.live[fact.task_id] = TaskPicture()
+    task = task or node.live.setdefault(fact.task_id, TaskPicture())
     task.status = RETRYING
     task.waits_for = "retry"
     task.wake_at = epoch(fact.data.get("retry_at"))
     node.error = error_text(fact.data.get("error"))
 
 
-_FOLD: dict[str, Callable[[Picture, Fact], None]] = {
+def _transitioned(picture: Picture, fact: Fact) -> None:
+    active = _names(fact, "active")
+    for state in _names(fact, "source"):
+        node = picture.node(state)
+        if state not in active and node.live:
+            node.done += 1
+            node.live.clear()
+            node.ended_at = fact.at
+    for state in _names(fact, "target"):
+        _enter(picture, state, fact.text("rests") or "event", fact.at)
+
+
+def _enter(picture: Picture, state: str, rests: str, at: float) -> None:
+    """A state is active; if it runs a node, that node's first task takes this place at once."""
+    node = picture.node(state)
+    node.live[_REST + state] = TaskPicture(status=WAITING, waits_for=rests)
+    node.started_at = node.started_at or at
+    node.is_stopped = False
+
+
+def _names(fact: Fact, name: str) -> list[str]:
+    value = fact.data.get(name)
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+Change = Callable[[Picture, Fact], None]
+
+_BY_TYPE: dict[str, Change] = {
     "execution_started": _execution_started,
     "execution_paused": _paused,
     "execution_resumed": _resumed,
@@ -285,10 +231,17 @@ _FOLD: dict[str, Callable[[Picture, Fact], None]] = {
     "execution_failed": _ended,
     "execution_cancelled": _ended,
     "node_started": _node_started,
-    "node_output_update": _updated,
     "user_input_required": _asked,
     "node_completed": _completed,
     "node_failed": _failed,
     "node_skipped": _skipped,
     "node_retrying": _retrying,
 }
+_BY_EVENT: dict[str, Change] = {
+    "task.progressed": _progressed,
+    "task.waiting": _waiting,
+    "approval.decided": _decided,
+    "approval.escalated": _escalated,
+    "flow.transitioned": _transitioned,
+}
+"""Events that the app door shows as one and the same type of frame, by their own name."""

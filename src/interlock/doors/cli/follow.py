@@ -18,7 +18,11 @@ PATIENCE_SECONDS = 60.0
 """How long a server may be away before following it is given up."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 2.0
-_PASSING = frozenset({ErrorKind.UNAVAILABLE, ErrorKind.EXTERNAL, ErrorKind.TIMEOUT, ErrorKind.LIMITED, ErrorKind.INTERNAL})
+PASSING = frozenset(
+    {ErrorKind.UNAVAILABLE, ErrorKind.EXTERNAL, ErrorKind.TIMEOUT, ErrorKind.LIMITED, ErrorKind.INTERNAL}
+)
+"""Refusals that say nothing about the request: the same one may be answered later."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Note:
 
 
 class Follower:
-    """One reader of one execution. ``seq`` is the number of the last fact it got; a new connection goes on behind it."""
+    """One reader of one execution. ``seq`` is the number of the last fact it got; new connections go on behind it."""
 
     def __init__(self, server: Server, execution_id: str, clock: Clock, *, after: int = 0) -> None:
         self._server = server
@@ -61,7 +65,7 @@ class Follower:
             except httpx2.TransportError as error:
                 reason = str(error) or type(error).__name__
             except InterlockError as error:
-                if error.kind not in _PASSING:
+                if error.kind not in PASSING:
                     raise
                 reason = error.message
             if not self._is_over:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from interlock.doors.cli.folding import NodePicture, Picture
+from interlock.doors.cli.picture import NodePicture, Picture
 from interlock.doors.cli.sentences import count_text, wait_text
 from interlock.doors.cli.signs import share_bar, span_bar, status_text, style_of
 from interlock.doors.cli.texts import duration, one_line

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from interlock.doors.cli.facts import ENDED
-from interlock.doors.cli.texts import duration, epoch, instant, one_line
+from interlock.doors.cli.picture import NodePicture, Picture
+from interlock.doors.cli.sentences import wait_text
+from interlock.doors.cli.texts import epoch, instant, one_line, shown
 
 _WHY: dict[str, str] = {
     "slot": "It waits for a free slot of the server; nothing of it has run yet.",
@@ -28,51 +30,47 @@ _WHY: dict[str, str] = {
 }
 
 
-def why_it_rests(
-    execution: Mapping[str, Any], approvals: Sequence[Mapping[str, Any]], now: float
-) -> list[tuple[str, str]]:
+def why_it_rests(execution: Mapping[str, Any], picture: Picture, now: float) -> list[tuple[str, str]]:
     """Each reason with the command that helps (empty if time alone does); nothing while it moves or after its end."""
     status = str(execution.get("status") or "")
     if status in ENDED or status == "RUNNING":
         return []
-    execution_id = str(execution.get("execution_id") or execution.get("id") or "")
-    reason = "paused" if status == "PAUSED" else str(execution.get("waiting_reason") or "")
-    if not reason and status == "NEW":
-        reason = "slot"
+    execution_id = str(execution.get("execution_id"))
+    reason = _reason(status, str(execution.get("waiting_detail") or execution.get("waiting_reason") or ""))
     since = epoch(execution.get("waiting_since"))
     why = _WHY.get(reason, f"It waits ({one_line(reason, 40)})." if reason else "It rests.")
-    lines = [(why + (f" Since {instant(since)} UTC." if since is not None else ""), _help(reason, execution_id))]
-    lines.extend(_asked(approval) for approval in approvals)
-    lines.extend(_task(node, execution_id, now) for node in _waiting_nodes(execution))
+    help_line = f"interlock resume {execution_id}" if reason == "paused" else ""
+    lines = [(why + (f" Since {instant(since)} UTC." if since is not None else ""), help_line)]
+    lines.extend(_asked(approval) for approval in execution.get("pending_approvals") or [])
+    lines.extend(_node(node, execution_id, now) for node in picture.nodes.values() if _rests(node))
+    accepted = [shown(event) for event in execution.get("valid_events") or []]
+    if accepted:
+        lines.append((f"It accepts {', '.join(accepted)}.", f"interlock signal {execution_id} {accepted[0]}"))
     return lines
 
 
-def _help(reason: str, execution_id: str) -> str:
-    if reason == "paused":
-        return f"interlock resume {execution_id}"
-    if reason in ("signal", "event", "callback"):
-        return f"interlock signal {execution_id} NAME"
-    return ""
+def _reason(status: str, told: str) -> str:
+    if status == "PAUSED":
+        return "paused"
+    return "slot" if status == "NEW" and not told else told
 
 
 def _asked(approval: Mapping[str, Any]) -> tuple[str, str]:
     title = one_line(approval.get("title") or approval.get("node_id") or "a question", 80)
     people = ", ".join(one_line(name, 40) for name in approval.get("assignees") or [])
     until = epoch(approval.get("expires_at"))
-    text = f"Asked: {title}" + (f" (for {people})" if people else "") + (f", until {instant(until)} UTC" if until else "")
-    return f"{text}.", f"interlock approve {approval.get('approval_id')}"
+    text = f"Asked: {title}" + (f", for {people}" if people else "")
+    return f"{text}{f', until {instant(until)} UTC' if until else ''}.", f"interlock approve {approval['approval_id']}"
 
 
-def _waiting_nodes(execution: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    nodes = execution.get("node_executions")
-    found = [node for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
-    return [node for node in found if node.get("waits_for") in ("timer", "signal", "callback", "child") or node.get("status") == "retrying"]
+def _rests(node: NodePicture) -> bool:
+    """Whether the node waits for something that no approval and no event of the list says already."""
+    waiting = node.waits()
+    return waiting is not None and waiting.waits_for not in ("approval", "event", "user")
 
 
-def _task(node: Mapping[str, Any], execution_id: str, now: float) -> tuple[str, str]:
-    name = one_line(node.get("node_name") or node.get("node_id") or "a node", 40)
-    waits_for = "its next attempt" if node.get("status") == "retrying" else f"a {node.get('waits_for')}"
-    wake_at = epoch(node.get("wake_at"))
-    left = "" if wake_at is None else f", {duration(wake_at - now)} left" if wake_at > now else ", due now"
-    help_line = f"interlock signal {execution_id} NAME" if node.get("waits_for") == "signal" else ""
-    return f"{name} waits for {one_line(waits_for, 40)}{left}.", help_line
+def _node(node: NodePicture, execution_id: str, now: float) -> tuple[str, str]:
+    waiting = node.waits()
+    needs_signal = waiting is not None and waiting.waits_for in ("signal", "callback", "input")
+    help_line = f"interlock signal {execution_id} {shown(waiting.name) or 'NAME'}" if waiting and needs_signal else ""
+    return f"{one_line(node.name, 40)} waits for {wait_text(waiting, now)}.", help_line

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from interlock.doors.cli.facts import Fact, error_text
-from interlock.doors.cli.folding import NodePicture, Picture, TaskPicture
+from interlock.doors.cli.folding import ITERATIONS
+from interlock.doors.cli.picture import NodePicture, Picture, TaskPicture
 from interlock.doors.cli.texts import as_json, duration, one_line, plural
 
 _WAITS = {
     "approval": "a person's decision",
     "input": "a person's input",
+    "user": "a person's input",
     "timer": "a timer",
     "signal": "a signal",
+    "event": "an event",
     "callback": "a callback",
     "child": "its sub-workflow",
     "retry": "its next attempt",
 }
-_STEPS = 10
-"""A node inside a map reports so often at most while it goes on."""
+_PARTS = 10
+"""How often a node inside a map reports while it goes on, at most."""
+
+_COUNTED = frozenset({"node_started", "node_completed", "node_skipped", "node_output_update"})
 
 
 def wait_text(task: TaskPicture | None, now: float) -> str:
     """What a task waits for, and how long that can take at most."""
-    if task is None:
+    if task is None or task.waits_for == "end":
         return ""
     text = _WAITS.get(task.waits_for, one_line(task.waits_for, 40))
+    if task.name:
+        text += f" {one_line(task.name, 40)}"
     if task.wake_at is None:
         return text
     left = task.wake_at - now
-    if left <= 0:
-        return f"{text}, due now"
-    return f"{text}, {duration(left)} left"
+    return f"{text}, {duration(left)} left" if left > 0 else f"{text}, due now"
 
 
 def count_text(node: NodePicture) -> str:
     """``12/33`` for a node inside a map or loop, ``12`` while nobody knows how many there will be, else nothing."""
     if not node.is_inner:
         return ""
-    return f"{node.over}/{node.total}" if node.total is not None else str(node.over)
+    total = node.total
+    return f"{node.over}/{total}" if total is not None else str(node.over)
 
 
 def sentence_of(fact: Fact, picture: Picture) -> str | None:
@@ -46,77 +54,33 @@ def sentence_of(fact: Fact, picture: Picture) -> str | None:
     """
     if fact.type.startswith("execution_"):
         return _of_execution(fact)
-    if not fact.node_id:
-        return one_line(f"{fact.type.replace('_', ' ')} {fact.text('name')}".strip(), 160)
-    node = picture.nodes.get(fact.node_id)
+    node = picture.nodes.get(fact.node_id) if fact.node_id else None
     name = one_line(fact.text("node_name") or (node.name if node is not None else fact.node_id), 40)
     if node is not None and node.is_inner and fact.type in _COUNTED:
         return _of_many(fact, node, name)
-    return _of_node(fact, node, name)
-
-
-_COUNTED = frozenset({"node_started", "node_completed", "node_skipped", "node_output_update"})
+    say = _BY_EVENT.get(fact.text("event")) or _BY_TYPE.get(fact.type)
+    return say(fact, node, name) if say is not None else one_line(f"{name} {fact.type.replace('_', ' ')}".strip(), 160)
 
 
 def _of_execution(fact: Fact) -> str:
     what = fact.type.removeprefix("execution_")
     detail = error_text(fact.data.get("error")) or one_line(fact.text("reason"), 120)
-    by = fact.text("by")
-    by = f" by {one_line(by, 40)}" if by and what in ("paused", "resumed", "cancelled") else ""
-    return f"execution {what}{by}" + (f": {detail}" if detail else "")
+    return f"execution {what}{_by(fact)}" + (f": {detail}" if detail else "")
 
 
-def _of_node(fact: Fact, node: NodePicture | None, name: str) -> str | None:
-    if fact.type == "node_started":
-        return _started(fact, name)
-    if fact.type == "node_completed":
-        took = _took(fact, node)
-        return f"{name} completed" + (f" in {took}" if took else "")
-    if fact.type == "node_failed":
-        return f"{name} failed: {error_text(fact.data.get('error')) or 'no reason was given'}"
-    if fact.type == "node_retrying":
-        attempt = f" (attempt {fact.text('attempt')} failed)" if fact.text("attempt") else ""
-        reason = error_text(fact.data.get("error"))
-        return f"{name} will be tried again{attempt}" + (f": {reason}" if reason else "")
-    if fact.type == "node_skipped":
-        reason = one_line(fact.text("reason"), 80)
-        return f"{name} skipped" + (f": {reason}" if reason else "")
-    if fact.type == "user_input_required":
-        title = one_line(fact.text("title"), 100)
-        return f"{name} asks a person" + (f": {title}" if title else "")
-    return _updated(fact, name)
-
-
-def _started(fact: Fact, name: str) -> str:
-    waits_for = fact.text("waits_for")
-    attempt = int(fact.data.get("attempt") or 1)
-    text = f"{name} started" + (f" (attempt {attempt})" if attempt > 1 else "")
-    if not waits_for or waits_for == "iterations":
-        return text
-    return f"{text}, waits for {_WAITS.get(waits_for, one_line(waits_for, 40))}"
-
-
-def _updated(fact: Fact, name: str) -> str:
-    progress = fact.data.get("progress")
-    parts = [f"{progress:.0%}" if isinstance(progress, int | float) else "", one_line(fact.text("message"), 120)]
-    said = " ".join(part for part in parts if part)
-    if said:
-        return f"{name}: {said}"
-    if fact.text("status"):
-        return f"{name}: {one_line(fact.text('status'), 40)}"
-    output = fact.data.get("output")
-    return f"{name} went on" + (f": {as_json(output, 80)}" if output is not None else "")
+def _by(fact: Fact) -> str:
+    return f" by {one_line(fact.text('by'), 40)}" if fact.text("by") else ""
 
 
 def _of_many(fact: Fact, node: NodePicture, name: str) -> str | None:
-    """Only round figures of a node inside a map: the first, every tenth part, the last."""
+    """Only round figures of a node inside a map: every tenth part and the last."""
     if fact.type not in ("node_completed", "node_skipped"):
         return None
-    if node.total is None:
-        return f"{name} {plural(node.over, 'time')} over" if _is_round(node.over) else None
-    step = max(node.total // _STEPS, 1)
-    if node.over == node.total or node.over % step == 0:
-        return f"{name} {node.over}/{node.total}"
+    total = node.total
+    if total is None:
+        return f"{name} {plural(node.over, 'time')}" if _is_round(node.over) else None
+    if node.over == total or node.over % max(total // _PARTS, 1) == 0:
+        return f"{name} {node.over}/{total}"
     return None
 
 
@@ -126,10 +90,104 @@ def _is_round(count: int) -> bool:
     return digits[0] in "125" and not digits[1:].strip("0")
 
 
-def _took(fact: Fact, node: NodePicture | None) -> str:
-    given = fact.data.get("duration_ms")
-    if isinstance(given, int | float) and given > 0:
-        return duration(given / 1000)
-    if node is not None and node.started_at is not None and not node.is_inner:
-        return duration(fact.at - node.started_at)
-    return ""
+def _started(fact: Fact, node: NodePicture | None, name: str) -> str:
+    waits_for = fact.text("waits_for")
+    attempt = int(fact.data.get("attempt") or 1)
+    text = f"{name} started" + (f" (attempt {attempt})" if attempt > 1 else "")
+    if not waits_for or waits_for == ITERATIONS:
+        return text
+    return f"{text}, waits for {_WAITS.get(waits_for, one_line(waits_for, 40))}"
+
+
+def _completed(fact: Fact, node: NodePicture | None, name: str) -> str:
+    took = fact.data.get("duration_ms")
+    seconds = took / 1000 if isinstance(took, int | float) and took > 0 else None
+    if seconds is None and node is not None and node.started_at is not None:
+        seconds = fact.at - node.started_at
+    return f"{name} completed" + (f" in {duration(seconds)}" if seconds is not None else "")
+
+
+def _failed(fact: Fact, node: NodePicture | None, name: str) -> str:
+    return f"{name} failed: {error_text(fact.data.get('error')) or 'no reason was given'}"
+
+
+def _retrying(fact: Fact, node: NodePicture | None, name: str) -> str:
+    attempt = f" (attempt {fact.text('attempt')} failed)" if fact.text("attempt") else ""
+    reason = error_text(fact.data.get("error"))
+    return f"{name} will be tried again{attempt}" + (f": {reason}" if reason else "")
+
+
+def _skipped(fact: Fact, node: NodePicture | None, name: str) -> str:
+    reason = one_line(fact.text("reason"), 80)
+    return f"{name} skipped" + (f": {reason}" if reason else "")
+
+
+def _asked(fact: Fact, node: NodePicture | None, name: str) -> str:
+    title = one_line(fact.text("title"), 100)
+    return f"{name} asks a person" + (f": {title}" if title else "")
+
+
+def _progressed(fact: Fact, node: NodePicture | None, name: str) -> str:
+    progress = fact.data.get("progress")
+    parts = [f"{progress:.0%}" if isinstance(progress, int | float) else "", one_line(fact.text("message"), 120)]
+    return f"{name}: {' '.join(part for part in parts if part) or 'goes on'}"
+
+
+def _waiting(fact: Fact, node: NodePicture | None, name: str) -> str:
+    waits_for = fact.text("waits_for")
+    return f"{name} waits for {_WAITS.get(waits_for, one_line(waits_for, 40))}"
+
+
+def _decided(fact: Fact, node: NodePicture | None, name: str) -> str:
+    reason = one_line(fact.text("reason"), 80)
+    return f"{name} {one_line(fact.text('status'), 20)}{_by(fact)}" + (f": {reason}" if reason else "")
+
+
+def _escalated(fact: Fact, node: NodePicture | None, name: str) -> str:
+    people = fact.data.get("assignees")
+    return f"{name} now asks {one_line(', '.join(map(str, people)), 80) if isinstance(people, list) else 'others'}"
+
+
+def _signal(fact: Fact, node: NodePicture | None, name: str) -> str:
+    payload = fact.data.get("payload")
+    carried = f": {as_json(payload, 80)}" if payload is not None else ""
+    return f"signal {one_line(fact.text('name'), 60)}{_by(fact)}{carried}"
+
+
+def _written(fact: Fact, node: NodePicture | None, name: str) -> str:
+    return f"blackboard {one_line(fact.text('key'), 60)} = {as_json(fact.data.get('value'), 80)}{_by(fact)}"
+
+
+def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
+    return f"{one_line(fact.text('flow_state'), 40)} raised {one_line(fact.text('flow_event'), 40)}"
+
+
+def _transitioned(fact: Fact, node: NodePicture | None, name: str) -> str:
+    source, target = (_listed(fact.data.get(name)) for name in ("source", "target"))
+    return f"{source} → {target} on {one_line(fact.text('flow_event'), 40)}"
+
+
+def _listed(names: object) -> str:
+    return one_line(" and ".join(map(str, names)) if isinstance(names, list) else names, 60)
+
+
+Say = Callable[[Fact, NodePicture | None, str], str]
+
+_BY_TYPE: dict[str, Say] = {
+    "node_started": _started,
+    "node_completed": _completed,
+    "node_failed": _failed,
+    "node_retrying": _retrying,
+    "node_skipped": _skipped,
+    "user_input_required": _asked,
+}
+_BY_EVENT: dict[str, Say] = {
+    "task.progressed": _progressed,
+    "task.waiting": _waiting,
+    "approval.decided": _decided,
+    "approval.escalated": _escalated,
+    "signal.received": _signal,
+    "blackboard.written": _written,
+    "flow.event_raised": _raised,
+    "flow.transitioned": _transitioned,
+}

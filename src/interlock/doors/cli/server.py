@@ -22,6 +22,8 @@ ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 30.0
 """A stream that says nothing for so long is lost: servers show that they live every 10 s."""
 
+Frames = AsyncIterator[httpx2.ServerSentEvent]
+
 _MAX_FRAME_BYTES = 16 * 1_048_576
 _RESENDS = 2
 _COUNT_ONCE = frozenset({"GET", "POST"})  # posts carry an idempotency key
@@ -55,7 +57,7 @@ def is_this_machine(url: str) -> bool:
 
 
 class Server:
-    """Calls one server. ``credential`` is asked before each call, so that a fresh token takes the place of an old one."""
+    """Calls one server. ``credential`` is asked before each call, so that a fresh token takes an old one's place."""
 
     def __init__(self, url: str, credential: Callable[[], str], ids: Ids) -> None:
         self.url = url
@@ -81,7 +83,7 @@ class Server:
         return _object(await self._send("GET", APP + path, params=wanted))
 
     async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The answer to a POST below the app door. It counts once, even if the connection breaks and it is sent again."""
+        """The answer to a POST below the app door. It counts once, even if a broken connection makes it go out twice."""
         return _object(await self._change("POST", path, body or {}))
 
     async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class Server:
         return answer.status_code, _object(answer) if _is_json(answer) else {}
 
     @asynccontextmanager
-    async def events(self, execution_id: str, after: int) -> AsyncIterator[AsyncIterator[httpx2.ServerSentEvent] | None]:
+    async def events(self, execution_id: str, after: int) -> AsyncIterator[Frames | None]:
         """The stream of an execution after an event's number; None if there is nothing left to come.
 
         Raises the refusal as InterlockError, and httpx2.TransportError when the connection breaks.
@@ -156,9 +158,9 @@ class Server:
             return not_running(self.url)
         if isinstance(error, httpx2.TimeoutException):
             message = f"The server at {self.url} did not answer within {ANSWER_SECONDS:.0f} s"
-            return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "Ask `interlock health --ready` what it is busy with.")
+            return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "`interlock health --ready` says what it waits for.")
         message = f"The connection to {self.url} broke: {str(error) or type(error).__name__}"
-        return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "Check with `interlock health` that it runs.")
+        return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "`interlock health` says whether it runs.")
 
 
 def segment(value: str) -> str:

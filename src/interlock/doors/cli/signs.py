@@ -42,7 +42,7 @@ def style_of(status: str) -> str:
 
 
 def span_bar(begin: float, end: float, whole: float, width: int) -> str:
-    """A bar from ``begin`` to ``end`` on a line of ``width`` characters that stands for ``whole``, at least one long."""
+    """A bar from ``begin`` to ``end`` on a line of ``width`` characters for ``whole``; at least one character."""
     if whole <= 0:
         return "━"
     first = min(int(begin / whole * width), width - 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from rich.text import Text
 
-from interlock.doors.cli.folding import Picture
+from interlock.doors.cli.picture import Picture
 from interlock.doors.cli.sentences import count_text
 from interlock.doors.cli.signs import span_bar, status_text, style_of
 from interlock.doors.cli.texts import duration, one_line

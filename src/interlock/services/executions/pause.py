@@ -7,9 +7,10 @@ from uuid import UUID
 from interlock.core.commands import SignalKind
 from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
-from interlock.ports.engine import Engine, SendSignal, SignalOutcome
+from interlock.ports.engine import Engine, SendSignal
 from interlock.ports.store import Store
 from interlock.services.executions.access import visible
+from interlock.services.executions.signal import Changed
 
 
 class PauseExecutions:
@@ -19,20 +20,20 @@ class PauseExecutions:
         self._store = store
         self._engine = engine
 
-    async def pause(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> SignalOutcome:
+    async def pause(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> Changed:
         """Pause it; one that is paused stays so. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
         return await self._send(principal, execution_id, SignalKind.PAUSE, reason, trace_id)
 
-    async def resume(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> SignalOutcome:
+    async def resume(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> Changed:
         """Let it go on; one that is not paused does so anyway. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
         return await self._send(principal, execution_id, SignalKind.RESUME, reason, trace_id)
 
     async def _send(
         self, principal: Principal, execution_id: UUID, kind: SignalKind, reason: str, trace_id: str
-    ) -> SignalOutcome:
+    ) -> Changed:
         principal.require(Scope.EXECUTIONS_SIGNAL)
-        await visible(self._store, principal, execution_id)
-        return await self._engine.signal(
+        row = await visible(self._store, principal, execution_id)
+        outcome = await self._engine.signal(
             SendSignal(
                 execution_id=ExecutionId(execution_id),
                 tenant_id=principal.tenant_id,
@@ -42,3 +43,4 @@ class PauseExecutions:
                 payload={"reason": reason},
             )
         )
+        return Changed(outcome, outcome.status or row.status)

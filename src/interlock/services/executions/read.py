@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.core.approval import Approval, ApprovalStatus
 from interlock.core.errors import not_found
-from interlock.core.ids import ExecutionId, VersionId
+from interlock.core.ids import ExecutionId, VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition
 from interlock.ports.blobs import Blobs
@@ -50,11 +50,18 @@ class ReadExecutions:
         await self.get(principal, execution_id)
         await self._engine.standing(ExecutionId(execution_id), wait)
 
-    async def list(self, principal: Principal, wanted: ExecutionFilter) -> Page:
+    async def page(self, principal: Principal, wanted: ExecutionFilter) -> Page:
         """A page of rows, newest first. Raises DENIED."""
         principal.require(Scope.EXECUTIONS_READ)
         async with self._store.transaction(principal, read_only=True) as transaction:
             return await transaction.list_executions(wanted)
+
+    async def history(self, principal: Principal, workflow_id: UUID, wanted: ExecutionFilter) -> Page:
+        """The same for one workflow; a deleted one keeps its history. Raises DENIED, NOT_FOUND for an unknown one."""
+        page = await self.page(principal, wanted)
+        if page.total == 0 and await self._store.head(principal, WorkflowId(workflow_id)) is None:
+            raise not_found("NOT_FOUND", f"There is no workflow {workflow_id}")
+        return page
 
     async def detail(self, principal: Principal, execution_id: UUID) -> ExecutionDetail:
         """The row, the folded log and the open approvals, as of one moment. Raises DENIED, NOT_FOUND."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from interlock.core.commands import SignalKind
 from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
 from interlock.ports.engine import Engine, SendSignal, SignalOutcome
 from interlock.ports.store import Store
 from interlock.services.executions.access import visible
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What a signal caused, and where the execution stands after it (before it, if it is not folded yet)."""
+
+    outcome: SignalOutcome
+    status: str
 
 
 class SignalExecutions:
@@ -30,14 +39,14 @@ class SignalExecutions:
         expected_state: str | None,
         signal_id: str | None,
         trace_id: str,
-    ) -> SignalOutcome:
+    ) -> Changed:
         """Send the signal ``name``; the same ``signal_id`` again is the same signal.
 
         Raises DENIED, NOT_FOUND, CONFLICT (ended, or not in ``expected_state``), RULE when the execution refuses it.
         """
         principal.require(Scope.EXECUTIONS_SIGNAL)
-        await visible(self._store, principal, execution_id)
-        return await self._engine.signal(
+        row = await visible(self._store, principal, execution_id)
+        outcome = await self._engine.signal(
             SendSignal(
                 execution_id=ExecutionId(execution_id),
                 tenant_id=principal.tenant_id,
@@ -50,3 +59,4 @@ class SignalExecutions:
                 expected_state=expected_state,
             )
         )
+        return Changed(outcome, outcome.status or row.status)

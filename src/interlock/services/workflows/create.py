@@ -25,7 +25,7 @@ class CreateWorkflows:
     async def __call__(self, principal: Principal, draft: Draft) -> Workflow:
         """Check and store. Raises DENIED, and RULE ``WORKFLOW_INVALID`` with all errors and nothing stored."""
         principal.require(Scope.WORKFLOWS_WRITE)
-        definition, _ = self._validate.require(draft.native, draft.found)
+        definition = self._validate.require(draft.native, draft.found)
         now = self._clock.now()
         workflow_id = WorkflowId(self._ids.new())
         kind: Kind = "graph" if isinstance(definition, GraphDefinition) else "flow"

@@ -39,7 +39,7 @@ class ReadWorkflows:
             latest = await transaction.latest_executions([workflow_id])
         return workflow, latest.get(workflow_id)
 
-    async def list(
+    async def page(
         self, principal: Principal, *, search: str | None, tags: Sequence[str], limit: int, offset: int
     ) -> WorkflowPage:
         """Those whose name or description holds ``search`` and that have all ``tags``. Raises DENIED."""

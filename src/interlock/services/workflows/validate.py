@@ -7,19 +7,11 @@ from typing import Any
 
 import msgspec
 
-from interlock.core.definition import CheckParameters, check_definition, is_warning, read_definition
+from interlock.core.definition import CheckParameters, Verdict, validate_definition
 from interlock.core.errors import InterlockError, rule_broken
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, Problem
 from interlock.ports.node import Registry
-
-
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """A definition and everything wrong with it; ``definition`` is None if there are errors."""
-
-    definition: Definition | None
-    errors: Sequence[Problem]
-    warnings: Sequence[Problem]
 
 
 class ValidateDefinitions:
@@ -29,32 +21,27 @@ class ValidateDefinitions:
         self._registry = registry
         self._check_parameters = check_parameters
 
-    def __call__(self, principal: Principal, source: Any, found: Sequence[Problem] = ()) -> Checked:
+    def __call__(self, principal: Principal, source: Any, found: Sequence[Problem] = ()) -> Verdict:
         """All problems at once, after those that a door ``found`` when it translated the source. Raises DENIED."""
         principal.require(Scope.WORKFLOWS_READ)
-        return self.check(source, found)
+        return self._check(source, found)
 
-    def check(self, source: Any, found: Sequence[Problem] = ()) -> Checked:
-        """The same for a caller whose scope was checked already."""
-        definition, problems = read_definition(source)
-        problems = [*found, *problems]
-        if definition is not None:
-            known = {problem.path for problem in found}
-            checked = check_definition(definition, self._registry.types, check_parameters=self._check_parameters)
-            problems += [problem for problem in checked if problem.path not in known]
-        errors = [problem for problem in problems if not is_warning(problem)]
-        return Checked(
-            definition=None if errors else definition,
-            errors=errors,
-            warnings=[problem for problem in problems if is_warning(problem)],
-        )
+    def require(self, source: Any, found: Sequence[Problem] = ()) -> Definition:
+        """The definition. Raises RULE ``WORKFLOW_INVALID`` with all errors."""
+        verdict = self._check(source, found)
+        if verdict.definition is None:
+            raise invalid_definition(verdict.errors)
+        return verdict.definition
 
-    def require(self, source: Any, found: Sequence[Problem] = ()) -> tuple[Definition, Sequence[Problem]]:
-        """The definition with its warnings. Raises RULE ``WORKFLOW_INVALID`` with all errors."""
-        checked = self.check(source, found)
-        if checked.definition is None:
-            raise invalid_definition(checked.errors)
-        return checked.definition, checked.warnings
+    def _check(self, source: Any, found: Sequence[Problem]) -> Verdict:
+        verdict = validate_definition(source, self._registry.types, check_parameters=self._check_parameters)
+        if not found:
+            return verdict
+        # What the checks say of a node that could not be translated is an echo of that.
+        nodes = {problem.node_id for problem in found} - {None}
+        places = {problem.path for problem in found}
+        own = [error for error in verdict.errors if error.node_id not in nodes and error.path not in places]
+        return msgspec.structs.replace(verdict, definition=None, errors=(*found, *own))
 
 
 def invalid_definition(errors: Sequence[Problem]) -> InterlockError:

@@ -88,7 +88,7 @@ class Child:
                 outcome = await outcome
             result = conclude(attempt, settle(outcome), time.perf_counter() - started)
             ending = Succeeded(result=result) if isinstance(result, TaskSucceeded) else Suspended(result=result)
-        except BaseException as error:  # an attempt may raise what it likes, the child goes on
+        except BaseException as error:  # noqa: BLE001 - an attempt may raise anything; the child goes on
             ending = Erred(result=fail(attempt, error), trace=trace_back(error))
         services.close()
         self.say(ending)
@@ -104,7 +104,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
         registry = _load(path)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - packages of others are imported here; the server is told
         channel.sendall(frame(Unable(reason=f"{path} cannot be loaded: {type(error).__name__}: {error}")))
         sys.exit(1)
     asyncio.run(_serve(channel, registry))

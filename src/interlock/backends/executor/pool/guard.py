@@ -25,7 +25,7 @@ def main() -> None:
     if child == 0:
         os.close(lifeline)
         os.setpgid(0, 0)
-        os.execv(sys.executable, [sys.executable, "-P", "-m", CHILD, str(guard), str(channel), registry])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", CHILD, str(guard), str(channel), registry])  # noqa: S606
     os.close(channel)
     os.read(lifeline, 1)
     _kill(child)

@@ -192,7 +192,7 @@ class Seat:
     async def _answer(self, job: Job, question: Store | Call) -> None:
         try:
             self._process.say(await _carry_out(job, question))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the child waits for an answer
             trace = trace_back(error)
             if trace:
                 log_node_error(job.attempt, trace)

@@ -33,6 +33,19 @@ async def connect_as_engine(dsn: str, *, plan_once: bool = False) -> asyncpg.Con
     return connection
 
 
+async def connect_as_server(dsn: str) -> asyncpg.Connection[Any]:
+    """A dedicated connection as the login role, which may read and write nothing: for LISTEN and NOTIFY."""
+    return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "interlock-bus"})
+
+
+async def close_quietly(connection: asyncpg.Connection[Any]) -> None:
+    """Close, by force after a second."""
+    try:
+        await connection.close(timeout=1.0)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+
+
 class EnginePool:
     """A few dedicated connections, handed out one at a time; no reset query, a broken one is replaced."""
 
@@ -52,7 +65,7 @@ class EnginePool:
         while not self._idle.empty():
             connection = self._idle.get_nowait()
             if connection is not None:
-                await connection.close(timeout=1.0)
+                await close_quietly(connection)
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection[Any]]:

@@ -43,12 +43,14 @@ class PostgresLease:
 
     def close(self) -> None:
         """Give up the connection and with it the lock."""
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-        if self._loop is not None:
-            self._loop.close()
-            self._loop = None
+        connection, self._connection = self._connection, None
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        if connection is not None:
+            connection.terminate()
+            loop.run_until_complete(asyncio.sleep(0.01))  # the loop itself closes the socket, a turn later
+        loop.close()
 
     def _open_connection(self) -> asyncpg.Connection[Any]:
         if self._connection is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from interlock.backends.store.postgres.connection import EnginePool, connect_as_engine
+from interlock.backends.store.postgres.connection import EnginePool, close_quietly, connect_as_engine
 from interlock.backends.store.postgres.lease import PostgresLease
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of, event_of
@@ -57,12 +58,17 @@ class PostgresLedger:
         await self.reopen_journal()
 
     async def close(self) -> None:
-        if self._journal is not None:
-            self._journal.terminate()
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            await close_quietly(journal)
         await self._pool.close()
 
     def lease(self) -> Lease:
         return PostgresLease(self._dsn)
+
+    def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection[Any]]:
+        """Lend a connection of the engine's role, for what else belongs to the engine (blobs)."""
+        return self._pool.use()
 
     async def settings(self) -> dict[str, Any]:
         """What the start-up self-check wants to know of the server and the login role."""

@@ -42,7 +42,8 @@ class Connections:
     def __init__(self, ends: Sequence[End]) -> None:
         counted = Counter(end.name for end in ends if end.name)
         self._doubled = {name for name, count in counted.items() if count > 1}
-        self._ends = {end.name: end for end in reversed(ends) if end.name} | {end.node_id: end for end in reversed(ends)}
+        by_name = {end.name: end for end in reversed(ends) if end.name}
+        self._ends = by_name | {end.node_id: end for end in reversed(ends)}
         self._ids = {end.node_id for end in ends}
         self.problems: list[Problem] = []
 
@@ -93,10 +94,9 @@ class Connections:
         return wires
 
     def _from_ports(self, end: End, ports: dict[str, Any], path: str) -> Iterator[Wire]:
-        for key, value in ports.items():
+        for key, told in ports.items():
             where = f"{path}.{key[:64]}"
-            if isinstance(value, dict):
-                value = value.get("connections")
+            value = told.get("connections") if isinstance(told, dict) else told
             if not isinstance(value, list):
                 self._problem(where, "The connections of a port must be a list")
                 continue
@@ -155,9 +155,7 @@ class Connections:
 
     def _problem(self, path: str, message: str, value: Any = None, hint: str = "") -> None:
         shown = value[:100] if isinstance(value, str) else value
-        self.problems.append(
-            Problem(code="CONNECTION_INVALID", message=message, path=path, value=shown, hint=hint)
-        )
+        self.problems.append(Problem(code="CONNECTION_INVALID", message=message, path=path, value=shown, hint=hint))
 
 
 def flat(wires: Sequence[Wire]) -> list[dict[str, Any]]:

@@ -29,7 +29,19 @@ FLOW_KEYS = (
     "timers",
     "transitions",
 )
-_NODE_KEYS = ("id", "name", "type", "parameters", "input", "retry", "timeout", "deadline", "on_error", "join", "disabled")
+_NODE_KEYS = (
+    "id",
+    "name",
+    "type",
+    "parameters",
+    "input",
+    "retry",
+    "timeout",
+    "deadline",
+    "on_error",
+    "join",
+    "disabled",
+)
 _ALIASES = {"configurations": "parameters", "input_params": "input", "timeout_seconds": "timeout"}
 _ON_ERROR = {
     "stop_workflow": "stop",
@@ -150,7 +162,8 @@ class _Translation:
         native = {key: node[key] for key in _NODE_KEYS if node.get(key) is not None}
         for alias, key in _ALIASES.items():
             if node.get(alias) is not None and native.setdefault(key, node[alias]) != node[alias]:
-                self._problem("KEY_CONFLICT", f"{path}.{alias}", f"'{key}' and '{alias}' mean the same and differ", node)
+                message = f"'{key}' and '{alias}' mean the same and differ"
+                self._problem("KEY_CONFLICT", f"{path}.{alias}", message, node)
         self._type(node, native, path)
         on_error = native.get("on_error")
         if isinstance(on_error, str):
@@ -219,9 +232,7 @@ class _Translation:
         for key in settings.keys() - _SETTINGS:
             message = f"Unknown setting '{key[:64]}'"
             hint = f"known: {', '.join(sorted(_SETTINGS))}"
-            self._problems.append(
-                Problem(code="KEY_UNKNOWN", message=message, path=f"settings.{key[:64]}", hint=hint)
-            )
+            self._problems.append(Problem(code="KEY_UNKNOWN", message=message, path=f"settings.{key[:64]}", hint=hint))
         if settings.get("budget") is not None:
             message = "A budget needs model calls, which are not available here yet"
             self._problems.append(Problem(code="SETTING_UNAVAILABLE", message=message, path="settings.budget"))

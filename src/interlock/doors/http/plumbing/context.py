@@ -48,7 +48,12 @@ class StreamSeats:
             if self._taken[key] >= limit:
                 message = f"{whose} {limit} open streams; close one first"
                 raise InterlockError(
-                    ErrorKind.LIMITED, "RATE_LIMIT_EXCEEDED", message, retryable=True, retry_after=5, details={"limit": limit}
+                    ErrorKind.LIMITED,
+                    "RATE_LIMIT_EXCEEDED",
+                    message,
+                    details={"limit": limit},
+                    retryable=True,
+                    retry_after=5,
                 )
         self._taken.update(keys)
         self._telemetry.stream_opened(door)

@@ -101,8 +101,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     (schema,), components = msgspec.json.schema_components([operation.query], ref_template=_REFERENCE)
     properties = components[schema["$ref"].rpartition("/")[2]]["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "schema": described}
-        for name, described in properties.items()
+        {"name": name, "in": "query", "required": False, "schema": described} for name, described in properties.items()
     ]
 
 
@@ -119,9 +118,7 @@ def _needs_body(body: type[Any]) -> bool:
     return any(info.required for info in msgspec.structs.fields(body))
 
 
-def _responses(
-    operation: Operation, schema_of: dict[Any, dict[str, Any]], errors: dict[str, Any]
-) -> dict[str, Any]:
+def _responses(operation: Operation, schema_of: dict[Any, dict[str, Any]], errors: dict[str, Any]) -> dict[str, Any]:
     schema: dict[str, Any] = {}
     if operation.answer is not None:
         schema = schema_of[operation.answer]

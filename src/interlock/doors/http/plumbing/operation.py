@@ -83,6 +83,11 @@ class Call(Generic[Body, Query]):
         """The prefix this request came by; links in the answer use it."""
         return self.operation.door.prefix_of(self.exchange.path)
 
+    @property
+    def credential(self) -> str:
+        """The token that was accepted, for streams that must check it again; empty for an open operation."""
+        return self.exchange.credential
+
     def header(self, name: str) -> str | None:
         """A header of the request by its lower-case name."""
         value = self.exchange.headers.get(name.encode())

@@ -17,11 +17,11 @@ from interlock.doors.http.plumbing.credentials import (
     token_in_url,
 )
 from interlock.doors.http.plumbing.errors import problem, refuse, status_of, unexpected
+from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import ANONYMOUS, Call, Door, Operation, Policy, Refusal, Reply
 from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
 from interlock.doors.http.plumbing.replies import Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
-from interlock.doors.http.plumbing.instants import rfc3339
 
 NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
 """Answers for paths that no door owns."""
@@ -35,9 +35,7 @@ class Pipeline:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def run(
-        self, operation: Operation, path: dict[str, str], scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def run(self, operation: Operation, path: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of ``operation``."""
         exchange: Exchange = scope[EXCHANGE]
         exchange.route = operation.route
@@ -48,7 +46,7 @@ class Pipeline:
             return
         except InterlockError as error:
             reply = self._refused(error, operation.door, exchange)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
             _log.exception("error", route=exchange.route, method=exchange.method)
             reply = self._refused(unexpected(), operation.door, exchange)
         await self._send(reply, exchange, scope, receive, send)
@@ -63,7 +61,7 @@ class Pipeline:
     async def _send(self, reply: Reply, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await reply(scope, receive, send)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback
             # The answer has begun, so its status can no longer say it; the connection is cut instead.
             _log.exception("error", route=exchange.route, method=exchange.method)
 
@@ -106,8 +104,10 @@ class Pipeline:
         identity = self._context.services.identity
         token = bearer_of(exchange.headers)
         if token is not None:
+            exchange.credential = token
             return await identity.authenticate(token)
         if operation.is_stream and (token := token_in_url(scope["query_string"])) is not None:
+            exchange.credential = token
             principal = await identity.authenticate(token)
             require_short_life(token, self._context.clock)
             return principal

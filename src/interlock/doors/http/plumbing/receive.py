@@ -28,12 +28,15 @@ class CallerLeft(Exception):
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole body, at most ``limit`` bytes, whatever ``Content-Length`` says. Raises TOO_LARGE, UNSUPPORTED_MEDIA."""
+    """The whole body, at most ``limit`` bytes, whatever ``Content-Length`` says.
+
+    Raises TOO_LARGE, UNSUPPORTED_MEDIA, INVALID when it stalls, CallerLeft.
+    """
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise InterlockError(ErrorKind.UNSUPPORTED_MEDIA, "UNSUPPORTED_MEDIA_TYPE", "Send the body without encoding")
+        raise _unsupported("Send the body without encoding")
     message = await receive()
     if message["type"] == "http.disconnect":
         raise CallerLeft
@@ -43,8 +46,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     if len(body) > limit:
         raise _too_large(limit)
     if body and (kind := headers.get(b"content-type")) is not None and not _JSON_TYPE.fullmatch(kind):
-        message = "Send the body as application/json in UTF-8"
-        raise InterlockError(ErrorKind.UNSUPPORTED_MEDIA, "UNSUPPORTED_MEDIA_TYPE", message)
+        raise _unsupported("Send the body as application/json in UTF-8")
     return body
 
 
@@ -62,6 +64,10 @@ async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:
     except TimeoutError as error:
         raise invalid("INVALID_REQUEST", f"The body did not arrive within {RECEIVE_SECONDS:.0f} s") from error
     return bytes(parts)
+
+
+def _unsupported(message: str) -> InterlockError:
+    return InterlockError(ErrorKind.UNSUPPORTED_MEDIA, "UNSUPPORTED_MEDIA_TYPE", message)
 
 
 def _too_large(limit: int) -> InterlockError:
@@ -104,8 +110,8 @@ def decode_query(query_string: bytes, operation: Operation) -> Any:
         return _convert({}, operation.query, strict=False)
     values: dict[str, Any] = {}
     lists = _list_fields(operation.query)
-    for name, text in _pairs(query_string):
-        name = operation.query_aliases.get(name, name)
+    for written, text in _pairs(query_string):
+        name = operation.query_aliases.get(written, written)
         if name in lists:
             values.setdefault(name, []).extend(part for part in text.split(",") if part)
         elif values.setdefault(name, text) != text:

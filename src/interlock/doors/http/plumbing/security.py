@@ -79,9 +79,7 @@ class Guarded:
         origin = value.decode("latin-1").lower()
         return origin in self._origins or (self._is_local and _LOOPBACK_ORIGIN.fullmatch(origin) is not None)
 
-    async def _answer_page(
-        self, origin: bytes, exchange: Exchange, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _answer_page(self, origin: bytes, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         asked = exchange.headers.get(b"access-control-request-method")
         grants = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
         if asked is not None and scope["method"] == "OPTIONS":

@@ -1,4 +1,4 @@
-"""What the HTTP doors need to know of the installation. Made once by ``bootstrap``; nothing here reads the environment."""
+"""What the HTTP doors need to know of the installation: made once by ``bootstrap``, never read from the environment."""
 
 from __future__ import annotations
 

@@ -30,7 +30,10 @@ class Source(Protocol):
     """Where a stream's frames come from."""
 
     async def next(self, timeout: float) -> Sequence[bytes]:
-        """What is new, framed; nothing after ``timeout`` seconds or a ``wake``. Raises StopAsyncIteration at the end."""
+        """What is new, framed; nothing after ``timeout`` seconds or a ``wake``.
+
+        Raises StopAsyncIteration at the end.
+        """
         ...
 
     def wake(self) -> None:
@@ -108,8 +111,6 @@ class EventStream:
         try:
             while not self._is_over and not self._drain.has_begun:
                 frames = await self._source.next(KEEP_ALIVE_SECONDS)
-                if self._is_over:
-                    break
                 await self._write(send, b"".join(frames) or _KEEP_ALIVE)
                 if self._clock.monotonic() - proven >= PROOF_SECONDS:
                     await self._prove()

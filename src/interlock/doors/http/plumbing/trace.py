@@ -28,6 +28,7 @@ class Exchange:
     __slots__ = (
         "bytes_out",
         "client",
+        "credential",
         "door",
         "headers",
         "method",
@@ -52,6 +53,7 @@ class Exchange:
         self.route = ""
         self.door = ""
         self.principal: Principal | None = None
+        self.credential = ""  # the token it came with; never logged
         self.status = 0
         self.bytes_out = 0
 

@@ -287,6 +287,8 @@ begin
           child, parent, interlock.first_id(first), interlock.first_id(first + interval '1 week'));
         execute pg_catalog.format('alter table interlock.%I enable row level security', child);
         execute pg_catalog.format('alter table interlock.%I force row level security', child);
+        execute pg_catalog.format(
+          'revoke all on interlock.%I from public, anon, authenticated, interlock_engine', child);
         made := made + 1;
       end if;
     end loop;
@@ -312,7 +314,7 @@ begin
   for walled in select tablename from pg_tables where schemaname = 'interlock' loop
     execute format('alter table interlock.%I enable row level security', walled);
     execute format('alter table interlock.%I force row level security', walled);
-    execute format('revoke all on interlock.%I from public', walled);
+    execute format('revoke all on interlock.%I from public, anon, authenticated, interlock_engine', walled);
   end loop;
 end $$;
 

@@ -1,0 +1,92 @@
+"""``interlock doctor``: the start-up checks one by one, each with its remedy."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import AsyncExitStack
+
+from interlock.backends.store.embedded.binaries import find_binaries
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.store.postgres.migrate import status
+from interlock.bootstrap.checks import unsafe
+from interlock.bootstrap.parts import embedded_postgres
+from interlock.config import Settings
+from interlock.core.errors import InterlockError
+from interlock.doors.cli.programs import Check
+from interlock.nodes import load as load_nodes
+
+LEAST_FREE = 512 * 1024 * 1024
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Look at this machine and its settings; starts the embedded database if that is what would be used."""
+    checks = [_python(), _data_dir(settings), _nodes()]
+    async with AsyncExitStack() as stack:
+        url = await _database(settings, stack, checks)
+        if url is not None:
+            await _schema(url, checks)
+            await _safety(url, settings, checks)
+    return checks
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Check("python", sys.version_info >= (3, 11), found, "Use Python 3.11 or newer")
+
+
+def _data_dir(settings: Settings) -> Check:
+    place = settings.data_dir
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        return Check("data directory", False, f"{place}: {error.strerror}", "Choose another with INTERLOCK_DATA_DIR")
+    enough = free >= LEAST_FREE
+    return Check("data directory", enough, f"{place}, {free // 2**20} MiB free", "Free at least 512 MiB")
+
+
+def _nodes() -> Check:
+    types = load_nodes().types
+    return Check("node types", bool(types), ", ".join(sorted(types)))
+
+
+async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Check]) -> str | None:
+    if settings.database_url is not None:
+        checks.append(Check("database", True, "configured by INTERLOCK_DATABASE_URL"))
+        return settings.database_url.get_secret_value()
+    try:
+        found = find_binaries(settings.pg_bindir)
+        database = embedded_postgres(settings)
+        urls = await database.start()
+    except InterlockError as error:
+        checks.append(Check("database", False, "embedded Postgres", error.message))
+        return None
+    if urls.reattached:
+        stack.callback(database.detach)
+    else:
+        stack.push_async_callback(database.stop)
+    checks.append(Check("database", True, f"embedded Postgres from {found.bindir}"))
+    return urls.serve_url
+
+
+async def _schema(url: str, checks: list[Check]) -> None:
+    try:
+        found = await status(url)
+    except (InterlockError, OSError) as error:
+        checks.append(Check("schema", False, str(error)[:200], "Is the database reachable with this URL?"))
+        return
+    behind = ", ".join(found.pending)
+    checks.append(Check("schema", not found.pending, behind or "current", "Run `interlock migrate up`"))
+
+
+async def _safety(url: str, settings: Settings, checks: list[Check]) -> None:
+    if not checks[-1].is_ok:
+        return
+    ledger = PostgresLedger(url, connections=1)
+    await ledger.open()
+    try:
+        reasons = unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
+    finally:
+        await ledger.close()
+    checks.append(Check("safety", not reasons, "; ".join(reasons) or "durable commits, separated roles"))

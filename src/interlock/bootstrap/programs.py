@@ -1,0 +1,182 @@
+"""What the command line starts or asks for without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from interlock import config
+from interlock.backends.schema.jsonschema_rs import SchemaValidators
+from interlock.backends.store.postgres.migrate import migrate, status
+from interlock.backends.telemetry.logs import configure
+from interlock.bootstrap.doctor import examine
+from interlock.bootstrap.parts import SERVER_ROLE, Parts, embedded_postgres, identity_of
+from interlock.bootstrap.server import serve
+from interlock.config import Settings, SettingsRefused
+from interlock.core.definition import check_definition, read_definition
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.workflow import Problem
+from interlock.doors.cli.demo import demonstrate
+from interlock.doors.cli.programs import (
+    Check,
+    CliEnvironment,
+    DemoOptions,
+    SchemaReport,
+    ServeOptions,
+    UpOptions,
+)
+from interlock.nodes import load as load_nodes
+
+
+class Programs:
+    """Satisfies ``doors/cli/programs.Programs``."""
+
+    def environment(self) -> CliEnvironment:
+        settings = _settings()
+        token = settings.token.get_secret_value() if settings.token is not None else None
+        return CliEnvironment(settings.url, token, settings.data_dir)
+
+    def up(self, options: UpOptions) -> int:
+        settings = _settings(
+            host=options.host,
+            port=options.port,
+            data_dir=options.data_dir,
+            local=options.is_local,
+            log_level=options.log_level,
+        )
+        return _serve(settings, embedded=settings.database_url is None, as_json=options.as_json)
+
+    def serve(self, options: ServeOptions) -> int:
+        settings = _settings(
+            host=options.host,
+            port=options.port,
+            data_dir=options.data_dir,
+            local=options.is_local,
+            log_level=options.log_level,
+        )
+        embedded = settings.database_url is None and settings.local
+        return _serve(settings, embedded=embedded, as_json=options.as_json)
+
+    def demo(self, options: DemoOptions) -> int:
+        data_dir = options.data_dir
+        temporary = Path(tempfile.mkdtemp(prefix="interlock-demo-")) if data_dir is None else None
+        settings = _settings(host="127.0.0.1", port=0, data_dir=data_dir or temporary, local=True, log_level="ERROR")
+        configure(settings.log_level, settings.log_format, file=settings.log_file)
+        try:
+            return uvloop.run(_demonstrate(settings, as_json=options.as_json))
+        finally:
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def migrate(self) -> SchemaReport:
+        return asyncio.run(_migrate(_settings(), change=True))
+
+    def schema(self) -> SchemaReport:
+        return asyncio.run(_migrate(_settings(), change=False))
+
+    def doctor(self) -> list[Check]:
+        return asyncio.run(examine(_settings()))
+
+    def mint_token(self, data_dir: Path) -> str:
+        return identity_of(data_dir).mint()
+
+    def check_file(self, source: dict[str, Any]) -> list[Problem]:
+        definition, problems = read_definition(source)
+        if definition is None:
+            return problems
+        types = load_nodes().types
+        return problems + check_definition(definition, types, check_parameters=SchemaValidators().checker(types))
+
+
+def _settings(**given: Any) -> Settings:
+    try:
+        return config.load(**given)
+    except SettingsRefused as refused:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_REFUSED",
+            "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in refused.problems),
+        ) from refused
+
+
+def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
+    configure(settings.log_level, settings.log_format, file=settings.log_file)
+    uvloop.run(serve(settings, embedded=embedded, on_ready=_announcer(as_json)))
+    return 0
+
+
+def _announcer(as_json: bool) -> Any:
+    def announce(url: str, parts: Parts) -> None:
+        token = parts.identity.mint()
+        if as_json:
+            print(json.dumps({"ready": url, "token": token}), flush=True)  # noqa: T201 - the answer of the command
+            return
+        lines = [
+            f"ready {url}",
+            f"token {token}",
+            "",
+            "Try:",
+            f"  interlock run examples/features/map.yaml --watch --url {url}",
+            f"  interlock list --url {url}",
+            f"  open {url}/docs",
+        ]
+        print("\n".join(lines), flush=True)  # noqa: T201 - the answer of the command
+        sys.stdout.flush()
+
+    return announce
+
+
+async def _demonstrate(settings: Settings, *, as_json: bool) -> int:
+    stop = asyncio.Event()
+    ready: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+
+    def on_ready(url: str, parts: Parts) -> None:
+        ready.set_result((url, parts.identity.mint()))
+
+    serving = asyncio.create_task(serve(settings, embedded=True, on_ready=on_ready, stop=stop))
+    try:
+        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            await serving  # raises what went wrong
+            return 1
+        url, token = ready.result()
+        return await demonstrate(url, token, as_json=as_json)
+    finally:
+        stop.set()
+        await serving
+
+
+async def _migrate(settings: Settings, *, change: bool) -> SchemaReport:
+    """Of the configured database as its owner, or of the embedded one."""
+    async with AsyncExitStack() as stack:
+        if settings.migrate_database_url is not None:
+            url = settings.migrate_database_url.get_secret_value()
+        elif settings.database_url is not None and not change:
+            url = settings.database_url.get_secret_value()
+        elif settings.database_url is not None:
+            raise InterlockError(
+                ErrorKind.RULE,
+                "SETTINGS_MIGRATE_URL_MISSING",
+                "Migrating needs the database's owner: set INTERLOCK_MIGRATE_DATABASE_URL",
+            )
+        else:
+            database = embedded_postgres(settings)
+            urls = await database.start()
+            stack.push_async_callback(database.stop)
+            url = urls.migrate_url
+        applied = await migrate(url, SERVER_ROLE) if change else []
+        found = await status(url)
+        return SchemaReport(
+            current=len(found.applied),
+            newest=len(found.applied) + len(found.pending),
+            applied=tuple(applied),
+            pending=tuple(found.pending),
+        )

@@ -1,0 +1,85 @@
+"""What every command gets, and how its work becomes an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.cli.failures import FAILED, exit_code, failure
+from interlock.doors.cli.output import Output
+from interlock.doors.cli.programs import Programs
+from interlock.doors.cli.server import Server, is_this_machine, read_url
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells expect it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The parts that commands are made of; ``typer`` hands it around as the context's object."""
+
+    programs: Programs
+    clock: Clock
+    ids: Ids
+
+    def server(self, url: str | None) -> Server:
+        """A client of the server at ``url``, by default of the settings' one.
+
+        A token from the settings goes wherever the caller points; the local user's never leaves this machine.
+        Raises UNAUTHENTICATED without a token for another machine.
+        """
+        environment = self.programs.environment()
+        address = read_url(url or environment.url)
+        if environment.token:
+            token = environment.token
+            return Server(address, lambda: token, self.ids)
+        if not is_this_machine(address):
+            step = "Put one into INTERLOCK_TOKEN; the local user's token is for this machine only."
+            raise failure(ErrorKind.UNAUTHENTICATED, "NO_TOKEN", f"There is no token for {address}", step)
+        return Server(address, lambda: self.local_token(environment.data_dir), self.ids)
+
+    def local_token(self, data_dir: Path) -> str:
+        """A fresh token of the local user of a data directory."""
+        return self.programs.mint_token(data_dir)
+
+    def open_server(self, url: str | None) -> Server:
+        """A client for paths that need no token."""
+        return Server(read_url(url or self.programs.environment().url), lambda: "", self.ids)
+
+
+def caller_of(context: typer.Context) -> Caller:
+    """The caller of a command."""
+    caller = context.obj
+    if not isinstance(caller, Caller):
+        raise TypeError("the command line was not made by build()")
+    return caller
+
+
+def carry_out(output: Output, work: Callable[[], int]) -> None:
+    """Do a command's work and leave with its exit code; failures are said as sentences."""
+    try:
+        code = work()
+    except InterlockError as error:
+        output.error(error)
+        code = exit_code(error)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    raise typer.Exit(code)
+
+
+def carry_out_async(output: Output, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """The same for work that talks to a server."""
+    carry_out(output, lambda: asyncio.run(work()))
+
+
+def code_of(is_good: bool) -> int:
+    """0 or 1."""
+    return 0 if is_good else FAILED

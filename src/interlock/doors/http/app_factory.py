@@ -1,0 +1,33 @@
+"""The HTTP server of the house as one ASGI application."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.routing import Router
+from starlette.types import ASGIApp
+
+from interlock.doors.http.app.operations import OPERATIONS as APP_OPERATIONS
+from interlock.doors.http.plumbing.access_log import RequestLog
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.operation import Operation
+from interlock.doors.http.plumbing.pipeline import Pipeline
+from interlock.doors.http.plumbing.routing import RouteTable
+from interlock.doors.http.plumbing.security import ALWAYS, Guarded
+from interlock.doors.http.plumbing.trace import Traced
+from interlock.doors.http.shared import ExposeMetrics, shared_operations
+
+
+def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
+    """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
+    pipeline = Pipeline(context)
+    table = RouteTable(all_operations(expose_metrics), pipeline)
+    router = Router([table], redirect_slashes=False)
+    guarded = Guarded(router, context.settings, pipeline)
+    lines = structlog.get_logger("interlock.access")
+    log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
+    return Traced(guarded, context.clock, context.ids, log, ALWAYS)
+
+
+def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:
+    """Every operation of every door, and the shared paths."""
+    return (*APP_OPERATIONS, *shared_operations(APP_OPERATIONS, expose_metrics))

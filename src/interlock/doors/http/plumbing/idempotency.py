@@ -1,0 +1,40 @@
+"""``Idempotency-Key``: the same request again has the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from interlock.core.errors import invalid
+from interlock.doors.http.plumbing.operation import Call
+from interlock.doors.http.plumbing.replies import Headers
+from interlock.services.nouns import Key
+
+REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
+
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+def read_key(call: Call[Any, Any]) -> str | None:
+    """The key, bare or in quotes; None without the header. Raises INVALID for one that is empty or too long."""
+    value = call.header("idempotency-key")
+    if value is None:
+        return None
+    key = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+    if not _KEY.fullmatch(key):
+        message = "Idempotency-Key must be 1 to 255 printable characters"
+        raise invalid("INVALID_REQUEST", message, field="Idempotency-Key")
+    return key
+
+
+def key_of(call: Call[Any, Any]) -> Key | None:
+    """The key with its caller, its operation, and a digest of what was asked: path and body, not headers."""
+    key = read_key(call)
+    if key is None:
+        return None
+    digest = hashlib.sha256(call.exchange.path.rpartition(call.prefix)[2].rstrip("/").encode())
+    digest.update(b"\0")
+    digest.update(call.raw_body)
+    scope = f"{call.principal.subject} {call.operation.method} {call.operation.route}"
+    return Key(scope, key, digest.hexdigest())

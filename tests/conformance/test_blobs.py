@@ -1,0 +1,166 @@
+"""Every blob store keeps content by its digest: whole, per tenant, once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interlock.backends.blobs.folder import FolderBlobs
+from interlock.backends.blobs.postgres import PostgresBlobs
+from interlock.core.errors import ErrorKind, InterlockError
+
+ABSENT = hashlib.sha256(b"never stored").hexdigest()
+CONTENTS = [b"", b"\0", b"x", os.urandom(1000), b"a" * 3_000_000, "é\n".encode()]
+TENANTS = ["../../etc", "/", ".", "..", "", "a" * 5_000, "tenant\nß", "a/b"]
+
+
+@pytest.fixture(scope="session")
+async def engine(database) -> AsyncIterator[asyncpg.Pool[Any]]:
+    async def become_engine(connection: Any) -> None:
+        await connection.execute("set role interlock_engine")
+
+    async with asyncpg.create_pool(database.serve_url, min_size=1, max_size=4, setup=become_engine) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session", params=["folder", "postgres"])
+def blobs(request, engine, tmp_path_factory) -> FolderBlobs | PostgresBlobs:
+    if request.param == "folder":
+        return FolderBlobs(tmp_path_factory.mktemp("blobs") / "deep" / "down")
+    return PostgresBlobs(engine.acquire)
+
+
+async def refusal(blobs: Any, tenant_id: str, sha256: str) -> ErrorKind:
+    with pytest.raises(InterlockError) as refused:
+        await blobs.get(tenant_id, sha256)
+    return refused.value.kind
+
+
+async def test_content_comes_back_under_its_digest(blobs, tenant):
+    for content in CONTENTS:
+        sha256 = await blobs.put(tenant.tenant_id, content)
+        assert sha256 == hashlib.sha256(content).hexdigest()
+        assert await blobs.get(tenant.tenant_id, sha256) == content
+
+
+@settings(max_examples=40, deadline=None)
+@given(content=st.binary(max_size=2_000))
+async def test_any_bytes_come_back(blobs, content):
+    assert await blobs.get("any", await blobs.put("any", content)) == content
+
+
+async def test_the_same_content_twice_is_one_blob_even_at_once(blobs, tenant):
+    digests = await asyncio.gather(*(blobs.put(tenant.tenant_id, b"same") for _ in range(20)))
+    assert len(set(digests)) == 1
+    assert await blobs.get(tenant.tenant_id, digests[0]) == b"same"
+
+
+async def test_another_tenants_blob_is_not_there(blobs, tenant, new_tenant):
+    sha256 = await blobs.put(tenant.tenant_id, b"secret")
+    assert await refusal(blobs, new_tenant().tenant_id, sha256) is ErrorKind.NOT_FOUND
+
+
+async def test_what_was_not_stored_is_not_found(blobs, tenant):
+    await blobs.put(tenant.tenant_id, b"something")
+    for sha256 in (ABSENT, ABSENT.upper(), "", "../" * 5 + "etc/passwd", ABSENT + "\0", ABSENT[:-1], "é" * 64):
+        assert await refusal(blobs, tenant.tenant_id, sha256) is ErrorKind.NOT_FOUND
+
+
+@pytest.mark.parametrize("name", TENANTS)
+async def test_odd_tenants_are_tenants_like_others(blobs, name):
+    sha256 = await blobs.put(name, name.encode())
+    assert await blobs.get(name, sha256) == name.encode()
+    assert await refusal(blobs, name + "x", sha256) is ErrorKind.NOT_FOUND
+
+
+def test_each_store_says_whether_servers_share_it(engine, tmp_path):
+    assert FolderBlobs(tmp_path).is_shared is False
+    assert PostgresBlobs(engine.acquire).is_shared is True
+
+
+# Folder only ----------------------------------------------------------------------------------------------------
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
+
+
+async def test_a_folder_keeps_its_blobs_private_and_inside(tmp_path):
+    blobs = FolderBlobs(tmp_path / "blobs")
+    for name in TENANTS:
+        await blobs.put(name, b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
+    assert len(files(tmp_path)) == len(TENANTS)
+    for path in tmp_path.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+async def test_a_new_start_finds_old_blobs_and_clears_what_was_interrupted(tmp_path):
+    sha256 = await FolderBlobs(tmp_path).put("t", b"kept")
+    half = tmp_path / "unfinished" / "half"
+    half.write_bytes(b"ke")
+    again = FolderBlobs(tmp_path)
+    assert not half.exists()
+    assert await again.get("t", sha256) == b"kept"
+
+
+async def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    blobs = FolderBlobs(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InterlockError, match="No space left") as refused:
+        await blobs.put("t", b"content")
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert str(tmp_path) not in str(refused.value)
+    assert files(tmp_path) == []
+
+
+async def test_a_damaged_file_is_said_and_not_served(tmp_path):
+    blobs = FolderBlobs(tmp_path)
+    sha256 = await blobs.put("t", b"content")
+    files(tmp_path)[0].write_bytes(b"contenT")
+    assert await refusal(blobs, "t", sha256) is ErrorKind.INTERNAL
+
+
+# Postgres only --------------------------------------------------------------------------------------------------
+
+
+async def test_a_database_that_is_away_is_unavailable(tenant):
+    @asynccontextmanager
+    async def nobody() -> AsyncIterator[Any]:
+        raise ConnectionRefusedError
+        yield
+
+    with pytest.raises(InterlockError) as refused:
+        await PostgresBlobs(nobody).put(tenant.tenant_id, b"x")
+    assert (refused.value.kind, refused.value.retryable) == (ErrorKind.UNAVAILABLE, True)
+
+
+async def test_a_lost_connection_is_unavailable_and_the_next_one_works(database, engine, tenant):
+    superuser = await asyncpg.connect(database.superuser_url)
+
+    @asynccontextmanager
+    async def shot() -> AsyncIterator[Any]:
+        async with engine.acquire() as connection:
+            await superuser.execute("select pg_terminate_backend($1, 5000)", connection.get_server_pid())
+            yield connection
+
+    with pytest.raises(InterlockError) as refused:
+        await PostgresBlobs(shot).put(tenant.tenant_id, b"x")
+    await superuser.close()
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    assert await PostgresBlobs(engine.acquire).put(tenant.tenant_id, b"x")

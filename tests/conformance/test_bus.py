@@ -1,0 +1,364 @@
+"""Every bus wakes who follows; that of Postgres also across processes, and it survives the loss of its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.backends.bus import postgres as postgres_module
+from interlock.backends.bus.hints import MAX_BYTES, pack, unpack
+from interlock.backends.bus.memory import MemoryBus
+from interlock.backends.bus.postgres import CHANNEL, PostgresBus
+from interlock.kit.ids import RandomIds
+
+SOON = 5.0  # a deadline, reached only when something is wrong
+NEVER = 0.05  # long enough for a hint that should not come
+
+Bus = MemoryBus | PostgresBus
+
+
+def new_id() -> UUID:
+    return RandomIds().new()
+
+
+@pytest.fixture
+async def running(database) -> AsyncIterator[Callable[[], Awaitable[PostgresBus]]]:
+    """Starts buses of several processes over one database."""
+    async with AsyncExitStack() as stack:
+
+        async def start() -> PostgresBus:
+            bus = PostgresBus(lambda: asyncpg.connect(database.serve_url))
+            await bus.start()
+            stack.push_async_callback(bus.stop)
+            bus.set_peers(True)
+            return bus
+
+        yield start
+
+
+@pytest.fixture(params=["memory", "postgres", "postgres alone"])
+async def bus(request, running) -> AsyncIterator[Bus]:
+    if request.param == "memory":
+        bus: Bus = MemoryBus()
+        await bus.start()
+        yield bus
+        await bus.stop()
+    else:
+        bus = await running()
+        bus.set_peers(request.param == "postgres")
+        yield bus
+
+
+class Listener:
+    """Another session that hears what is sent."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.texts: list[str] = []
+        self.heard = asyncio.Event()
+
+    def hear(self, connection: Any, sender: int, channel: str, text: str) -> None:
+        self.texts.append(text)
+        self.heard.set()
+
+    async def say(self, text: str) -> None:
+        await self.connection.execute("select pg_notify($1, $2)", CHANNEL, text)
+
+
+@pytest.fixture
+async def listener(database) -> AsyncIterator[Listener]:
+    connection = await asyncpg.connect(database.serve_url)
+    listener = Listener(connection)
+    await connection.add_listener(CHANNEL, listener.hear)
+    yield listener
+    await connection.close()
+
+
+# Every bus ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_follower_is_woken_by_its_execution_only(bus):
+    mine, other = new_id(), new_id()
+    follower = bus.follow(mine)
+    bus.log_grew(other)
+    assert not await follower.wait(NEVER)
+    waiting = asyncio.create_task(follower.wait(SOON))
+    await asyncio.sleep(0)
+    bus.log_grew(mine)
+    assert await waiting
+    assert not await follower.wait(0)
+    follower.close()
+
+
+async def test_a_local_hint_needs_no_turn_of_the_loop(bus):
+    execution_id = new_id()
+    follower = bus.follow(execution_id)
+    bus.log_grew(execution_id)
+    assert await follower.wait(0)
+
+
+async def test_hints_between_two_waits_are_one(bus):
+    execution_id = new_id()
+    follower = bus.follow(execution_id)
+    for _ in range(5):
+        bus.log_grew(execution_id)
+    assert await follower.wait(SOON)
+    assert not await follower.wait(NEVER)
+
+
+async def test_every_follower_is_woken(bus):
+    execution_id = new_id()
+    followers = [bus.follow(execution_id) for _ in range(20)]
+    waiting = [asyncio.create_task(follower.wait(SOON)) for follower in followers]
+    await asyncio.sleep(0)
+    bus.log_grew(execution_id)
+    assert all(await asyncio.gather(*waiting))
+
+
+async def test_a_closed_follower_is_let_go_and_forgotten(bus):
+    execution_id = new_id()
+    stays, goes = bus.follow(execution_id), bus.follow(execution_id)
+    waiting = asyncio.create_task(goes.wait(SOON))
+    await asyncio.sleep(0)
+    goes.close()
+    goes.close()
+    assert not await waiting
+    bus.log_grew(execution_id)
+    assert not await goes.wait(0)
+    assert await stays.wait(0)
+    stays.close()
+    local = bus if isinstance(bus, MemoryBus) else bus._local
+    assert execution_id not in local._followers
+
+
+async def test_a_cancelled_wait_loses_no_hint(bus):
+    execution_id = new_id()
+    follower = bus.follow(execution_id)
+    waiting = asyncio.create_task(follower.wait(SOON))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    bus.log_grew(execution_id)
+    assert await follower.wait(0)
+
+
+async def test_everybody_who_asked_hears_of_inboxes(bus):
+    heard: list[tuple[str, UUID, int | None]] = []
+    bus.on_inbox(lambda execution_id, owner: heard.append(("a", execution_id, owner)))
+    bus.on_inbox(lambda execution_id, owner: heard.append(("b", execution_id, owner)))
+    one, two = new_id(), new_id()
+    bus.inbox_grew(one, 7)
+    bus.inbox_grew(two, None)
+    assert heard == [("a", one, 7), ("b", one, 7), ("a", two, None), ("b", two, None)]
+
+
+async def test_stopping_lets_everybody_go():
+    bus = MemoryBus()
+    waiting = asyncio.create_task(bus.follow(new_id()).wait(SOON))
+    await asyncio.sleep(0)
+    await bus.stop()
+    assert not await waiting
+
+
+# Between processes ----------------------------------------------------------------------------------------------
+
+
+async def test_another_process_is_woken(running):
+    here, there = await running(), await running()
+    execution_id = new_id()
+    follower = there.follow(execution_id)
+    here.log_grew(execution_id)
+    assert await follower.wait(SOON)
+
+
+async def test_another_process_hears_of_inboxes_with_their_owner(running):
+    here, there = await running(), await running()
+    heard: asyncio.Queue[tuple[UUID, int | None]] = asyncio.Queue()
+    there.on_inbox(lambda execution_id, owner: heard.put_nowait((execution_id, owner)))
+    said = {(new_id(), 7), (new_id(), None), (new_id(), 2**62)}
+    for execution_id, owner in said:
+        here.inbox_grew(execution_id, owner)
+    async with asyncio.timeout(SOON):
+        assert {await heard.get() for _ in range(3)} == said
+
+
+async def test_a_process_does_not_hear_itself_from_outside(running, listener):
+    here = await running()
+    heard: list[UUID] = []
+    here.on_inbox(lambda execution_id, owner: heard.append(execution_id))
+    here.inbox_grew(new_id(), 1)
+    async with asyncio.timeout(SOON):
+        await listener.heard.wait()
+    there = await running()
+    follower = here.follow(execution_id := new_id())
+    there.log_grew(execution_id)  # comes after whatever else came
+    assert await follower.wait(SOON)
+    assert len(heard) == 1
+
+
+async def test_many_hints_leave_together(running, listener):
+    here, there = await running(), await running()
+    executions = [new_id() for _ in range(1_000)]
+    follower = there.follow(executions[-1])
+    tasks = len(asyncio.all_tasks())
+    for _ in range(20):
+        for execution_id in executions:
+            here.log_grew(execution_id)
+    assert len(asyncio.all_tasks()) == tasks, "a hint costs no task"
+    assert await follower.wait(SOON)
+    async with asyncio.timeout(SOON):
+        while sum(len(unpack(text)) for text in listener.texts) < len(executions):
+            listener.heard.clear()
+            await listener.heard.wait()
+    assert sorted(hint for text in listener.texts for hint in unpack(text)) == sorted(executions)
+    assert len(listener.texts) == 3
+    assert all(len(text.encode()) <= MAX_BYTES for text in listener.texts)
+
+
+async def test_nothing_is_sent_while_there_are_no_peers(running, listener):
+    here, there = await running(), await running()
+    here.log_grew(new_id())
+    here.set_peers(False)
+    here.log_grew(new_id())
+    here.inbox_grew(new_id(), 1)
+    follower = there.follow(execution_id := new_id())
+    assert not await follower.wait(NEVER)
+    assert listener.texts == []
+    here.set_peers(True)
+    here.log_grew(execution_id)
+    assert await follower.wait(SOON)
+    assert [unpack(text) for text in listener.texts] == [[execution_id]]
+
+
+async def test_hints_that_cannot_be_read_hurt_nobody(running, listener):
+    here = await running()
+    follower = here.follow(execution_id := new_id())
+    for text in ("", "1", "2;x", "1;short", "1;" + "!" * 22, "1;é", "1;" + "A" * 22 + ":x", "[]", "1;;", "x" * 7_000):
+        await listener.say(text)
+    (text,) = pack([execution_id], [])
+    await listener.say(text)
+    assert await follower.wait(SOON)
+
+
+# A lost connection ----------------------------------------------------------------------------------------------
+
+
+async def cut(database: Any, bus: PostgresBus, made: list[Any]) -> None:
+    """End the connection of a bus as the database's administrator would."""
+    superuser = await asyncpg.connect(database.superuser_url)
+    await superuser.execute("select pg_terminate_backend($1, 5000)", made[-1].get_server_pid())
+    await superuser.close()
+
+
+async def test_a_lost_connection_is_made_again(database, running, monkeypatch):
+    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
+    made: list[Any] = []
+
+    async def connect() -> Any:
+        made.append(await asyncpg.connect(database.serve_url))
+        return made[-1]
+
+    there = await running()
+    bus = PostgresBus(connect)
+    await bus.start()
+    bus.set_peers(True)
+    for attempt in (1, 2, 3):
+        execution_id = new_id()
+        near, far = bus.follow(execution_id), there.follow(execution_id)
+        await cut(database, bus, made)
+        assert await near.wait(SOON), "after the pause everybody looks for itself"
+        assert len(made) == attempt + 1
+        bus.log_grew(execution_id)
+        assert await far.wait(SOON)
+        there.log_grew(execution_id)
+        assert await near.wait(SOON)
+    await bus.stop()
+
+
+async def test_a_database_that_is_away_at_the_start_is_found_later(database, running, monkeypatch):
+    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
+    there = await running()
+    tries = 0
+
+    async def connect() -> Any:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise ConnectionRefusedError("not yet")
+        return await asyncpg.connect(database.serve_url)
+
+    bus = PostgresBus(connect)
+    async with asyncio.timeout(SOON):
+        await bus.start()
+    follower = bus.follow(execution_id := new_id())
+    assert await follower.wait(SOON), "it listens now"
+    there.log_grew(execution_id)
+    assert await follower.wait(SOON)
+    await bus.stop()
+
+
+async def test_a_silent_connection_is_given_up(database, monkeypatch):
+    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(postgres_module, "PING_SECONDS", 0.02)
+    monkeypatch.setattr(postgres_module, "ANSWER_SECONDS", 0.02)
+    made: list[Any] = []
+    again = asyncio.Event()
+
+    async def connect() -> Any:
+        if made:
+            again.set()
+        made.append(await asyncpg.connect(database.serve_url))
+        return made[-1]
+
+    bus = PostgresBus(connect)
+    await bus.start()
+    transport = made[0]._transport
+    transport.pause_reading()  # answers stop coming, as behind a dead link
+    async with asyncio.timeout(SOON):
+        await again.wait()
+    await bus.stop()
+
+
+async def test_a_bus_stops_whatever_it_is_doing(database):
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    busy = PostgresBus(never)
+    starting = asyncio.create_task(busy.start())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(SOON):
+        await busy.stop()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+    unstarted = PostgresBus(never)
+    await unstarted.stop()
+
+
+# The form of hints ----------------------------------------------------------------------------------------------
+
+IDS = st.uuids()
+
+
+@given(st.lists(IDS, max_size=800), st.lists(st.tuples(IDS, st.none() | st.integers(0, 2**63 - 1)), max_size=600))
+def test_packed_hints_come_back_in_order_and_fit(logs, inboxes):
+    texts = list(pack(logs, inboxes))
+    assert all(len(text.encode()) <= MAX_BYTES for text in texts)
+    assert [hint for text in texts for hint in unpack(text)] == [*logs, *inboxes]
+    assert len(texts) <= 1 + (23 * len(logs) + 43 * len(inboxes)) // (MAX_BYTES - 44)
+
+
+@given(st.text(max_size=100) | st.text("1;:AZaz09-_=", max_size=60))
+def test_any_text_is_read_or_refused(text):
+    try:
+        hints = unpack(text)
+    except ValueError:
+        return
+    assert all(isinstance(hint, UUID | tuple) for hint in hints)

@@ -1,0 +1,65 @@
+"""Comparing the three accounts: promises to clients, the log, and what happened outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from crash.load import Load, Promise
+from crash.logs import check_log
+from crash.ownership import check_ownership
+from crash.stage import Stage
+
+OUTCOMES = "select execution_id, status, input ->> 'ref' as ref from interlock.executions"
+RECORDED = """
+select execution_id::text, data ->> 'node_id' as node, count(*) from interlock.events
+where type = 'task.completed' group by 1, 2"""
+
+
+async def check_promises(stage: Stage, promises: Sequence[Promise], wanted: str = "succeeded") -> None:
+    """Every acknowledged start is an execution of its own that ended as it should."""
+    rows = await stage.observer.fetch(OUTCOMES)
+    by_id = {str(row["execution_id"]): row for row in rows}
+    lost = [p.execution_id for p in promises if p.execution_id not in by_id]
+    mixed = [p.ref for p in promises if p.execution_id in by_id and by_id[p.execution_id]["ref"] != p.ref]
+    unended = [p.execution_id for p in promises if p.execution_id in by_id and by_id[p.execution_id]["status"] != wanted]
+    ids = [promise.execution_id for promise in promises]
+    verdict = stage.verdict
+    verdict.counts |= {"acked": len(promises), "lost": len(lost), "duplicated": len(ids) - len(set(ids))}
+    verdict.expect_none("no promised execution is missing", lost)
+    verdict.expect_none("each answer names the execution of its own request", mixed)
+    verdict.expect_none(f"every promised execution {wanted}", unended)
+    verdict.expect("no two promises are one execution", len(ids) == len(set(ids)), len(ids) - len(set(ids)))
+
+
+async def check_steps(stage: Stage, promises: Sequence[Promise], steps: Sequence[str]) -> None:
+    """Each step of each promised execution: one recorded result, one effect key, and really done outside."""
+    effects, verdict = stage.effects(), stage.verdict
+    rows = await stage.observer.fetch(RECORDED)
+    recorded = {(row[0], row[1]): row[2] for row in rows}
+    wanted = [(promise.execution_id, step) for promise in promises for step in steps]
+    verdict.expect_none("each step was recorded exactly once", (w for w in wanted if recorded.get(w) != 1))
+    verdict.expect_none("each step happened outside", (w for w in wanted if w not in effects.by_step))
+    verdict.expect_none("all attempts of a step carry one effect key", effects.with_several_keys())
+    verdict.expect_none("no two steps share an effect key", effects.shared_keys())
+    verdict.counts |= {"steps": len(wanted), "repeated_calls": effects.repeats()}
+
+
+async def check_all(stage: Stage, load: Load, steps: Sequence[str]) -> None:
+    """Everything that must be true after a load of chains."""
+    stage.verdict.expect_none("every start was promised in the end", load.given_up)
+    await check_promises(stage, load.promises)
+    await check_steps(stage, load.promises, steps)
+    await check_common(stage)
+
+
+async def check_common(stage: Stage) -> None:
+    """What must be true after any scenario."""
+    await check_log(stage.observer, stage.verdict)
+    await check_ownership(stage.observer, stage.verdict)
+    stage.verdict.expect_none("no answer was an internal error", stage.client.surprises)
+
+
+def ids_of(promises: Sequence[Promise]) -> list[UUID]:
+    """The promised executions."""
+    return [UUID(promise.execution_id) for promise in promises]

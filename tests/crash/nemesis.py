@@ -1,0 +1,79 @@
+"""Kills servers by a seeded schedule and remembers what each of them was doing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from crash.clock import steady
+from crash.database import Observer
+from crash.server import Server
+from crash.stage import Stage
+
+FIRST_EVENTS = """
+select execution_id, min(at) from interlock.events
+where execution_id = any ($1::uuid[]) and at > $2 group by execution_id"""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A process that is gone. ``at`` is wall seconds; ``owned`` what it held, by the last event's number."""
+
+    server: str
+    at: float
+    owned: dict[UUID, int]
+
+
+class Nemesis:
+    """``kill -9`` of a random running server every 5 to 9 s; it starts again after 0 to 3 s."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._restarts: set[asyncio.Task[None]] = set()
+        self.kills: list[Kill] = []
+
+    async def rage(self, seconds: float) -> None:
+        """Kill for so long, then wait until all servers serve again."""
+        random, until = self._stage.random, steady() + seconds
+        while True:
+            pause = random.uniform(5.0, 9.0)
+            if steady() + pause > until:
+                await asyncio.sleep(max(0.0, until - steady()))
+                break
+            await asyncio.sleep(pause)
+            victims = [server for server in self._stage.servers if server.process.is_running]
+            if victims:
+                await self.kill(random.choice(victims), random.uniform(0.0, 3.0))
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until every killed server serves again."""
+        await asyncio.gather(*self._restarts)
+
+    async def kill(self, server: Server, restart_after: float) -> Kill:
+        """Kill one server now."""
+        at = await server.kill()
+        owned = await self._stage.observer.owned_by(await server.runner_ids(self._stage.observer))
+        kill = Kill(server.name, at, owned)
+        self.kills.append(kill)
+        task = asyncio.create_task(self._restart(server, restart_after))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+        return kill
+
+    async def _restart(self, server: Server, after: float) -> None:
+        await asyncio.sleep(after)
+        await server.launch()
+
+
+async def recovery_times(observer: Observer, kills: list[Kill]) -> list[float]:
+    """For each kill that left work behind: seconds until the last of it had a new event."""
+    times = []
+    for kill in kills:
+        at = datetime.fromtimestamp(kill.at, UTC)
+        rows = await observer.fetch(FIRST_EVENTS, list(kill.owned), at)
+        if rows:
+            times.append(max(row[1].timestamp() for row in rows) - kill.at)
+    return times

@@ -1,0 +1,72 @@
+"""How much of everything: one minute for the ordinary tests, about ten for ``make crash``, and the promised counts."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of each scenario. Times are seconds, rates are starts a second."""
+
+    name: str
+    scenarios: tuple[str, ...]
+    a1_seconds: float
+    a1_rate: float
+    a1_least_kills: int
+    a2_sleep: float
+    a4_every: int
+    a6_trials: int
+    a9_cancels: int
+    b1_losses: int
+    b7_freezes: int
+    c3_signals: int
+    c5_rounds: int
+    c6_races: int
+
+
+MAKE = Scale(
+    name="make",
+    scenarios=("A1", "A2", "A4", "A6", "A9", "B1", "B7", "C3", "C5", "C6"),
+    a1_seconds=90.0,
+    a1_rate=8.0,
+    a1_least_kills=10,
+    a2_sleep=9.0,
+    a4_every=12,
+    a6_trials=12,
+    a9_cancels=60,
+    b1_losses=40,
+    b7_freezes=3,
+    c3_signals=2_000,
+    c5_rounds=200,
+    c6_races=100,
+)
+
+SHORT = msgspec.structs.replace(
+    MAKE,
+    name="short",
+    scenarios=("A1", "A6", "C6"),
+    a1_seconds=16.0,
+    a1_rate=5.0,
+    a1_least_kills=2,
+    a6_trials=3,
+    c6_races=20,
+)
+
+FULL = msgspec.structs.replace(
+    MAKE,
+    name="full",
+    a1_seconds=600.0,
+    a1_rate=12.0,
+    a1_least_kills=70,
+    a2_sleep=20.0,
+    a4_every=1,
+    a6_trials=200,
+    a9_cancels=400,
+    b1_losses=300,
+    b7_freezes=100,
+    c3_signals=20_000,
+    c5_rounds=500,
+    c6_races=1_000,
+)
+
+SCALES = {scale.name: scale for scale in (SHORT, MAKE, FULL)}

@@ -1,0 +1,188 @@
+"""A whole server in this process: the real engine over the real Postgres, reached through ASGI."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.types import ASGIApp
+
+from interlock.backends.blobs.postgres import PostgresBlobs
+from interlock.backends.bus.postgres import PostgresBus
+from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
+from interlock.backends.schema.jsonschema_rs import JsonSchemas
+from interlock.backends.store.postgres.connection import connect_as_server
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.store.postgres.store import PostgresStore
+from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.doors.http.app_factory import build_app
+from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.settings import HttpSettings
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from interlock.nodes import load as load_nodes
+from interlock.runtime.engine import LocalEngine
+from interlock.services.bundle import Services, build_services
+
+BASE = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class House:
+    """The parts of the server that tests talk to."""
+
+    services: Services
+    identity: LocalIdentity
+    telemetry: PrometheusTelemetry
+    clock: SystemClock
+    ids: RandomIds
+
+    def context(self, **settings: Any) -> Context:
+        """A context with its own settings over the same services."""
+        told = HttpSettings(**{"version": "0.0.test", "environment": "local", "is_local": True, **settings})
+        return Context(
+            services=self.services,
+            settings=told,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            ids=self.ids,
+            drain=Drain(),
+            seats=StreamSeats(told, self.telemetry),
+        )
+
+    def app(self, **settings: Any) -> ASGIApp:
+        return build_app(self.context(**settings), self.telemetry.expose)
+
+
+@pytest.fixture(scope="session")
+async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """One server for all door tests of a session; each test has its own tenant."""
+    async with AsyncExitStack() as stack:
+        clock, ids = SystemClock(), RandomIds()
+        telemetry = PrometheusTelemetry("0.0.test")
+        registry = load_nodes()
+        schemas = JsonSchemas(registry.types)
+        ledger = PostgresLedger(database.serve_url)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        blobs = PostgresBlobs(ledger.connection)
+        bus = PostgresBus(lambda: connect_as_server(database.serve_url))
+        await bus.start()
+        stack.push_async_callback(bus.stop)
+        egress = AiohttpEgress(("loopback",))
+        stack.push_async_callback(egress.close)
+        inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled)
+        engine = LocalEngine(
+            name="test:doors",
+            ledger=ledger,
+            blobs=blobs,
+            bus=bus,
+            executors={"inline": inline},
+            catalogue=registry.types,
+            clock=clock,
+            ids=ids,
+            telemetry=telemetry,
+        )
+        await engine.open()
+        stack.push_async_callback(engine.close, 5.0)
+        identity = LocalIdentity(tmp_path_factory.mktemp("keys"), clock)
+        identity.open()
+        services = build_services(
+            store=store,
+            engine=engine,
+            bus=bus,
+            blobs=blobs,
+            identity=identity,
+            registry=registry,
+            clock=clock,
+            ids=ids,
+            check_parameters=schemas.check_parameters,
+            check_value=schemas.check_value,
+        )
+        yield House(services, identity, telemetry, clock, ids)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a token, calling the app door."""
+
+    http: httpx2.AsyncClient
+    tenant_id: str
+    subject: str
+    token: str
+    prefix: str = "/api/app"
+
+    async def get(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.http.get(self.prefix + path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        return await self.http.post(self.prefix + path, json={} if body is None else body, **options)
+
+    async def put(self, path: str, body: Any, **options: Any) -> httpx2.Response:
+        return await self.http.put(self.prefix + path, json=body, **options)
+
+    async def stored(self, definition: dict[str, Any]) -> str:
+        """Store a workflow; its id."""
+        answer = await self.post("/workflows", {"name": "Test", **definition})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["workflow_id"])
+
+    async def started(self, definition: dict[str, Any], inputs: Any = None, wait_ms: int = 0) -> str:
+        """Store and execute a workflow; the id of the execution."""
+        workflow_id = await self.stored(definition)
+        told = {"inputs": {} if inputs is None else inputs, "wait_ms": wait_ms}
+        answer = await self.post(f"/workflows/{workflow_id}/execute", told)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["execution_id"])
+
+
+MakeCaller = Callable[..., Awaitable[Caller]]
+
+
+@pytest.fixture
+async def make_caller(house: House) -> AsyncIterator[MakeCaller]:
+    """Makes callers: each of a tenant of its own unless one is named."""
+    async with AsyncExitStack() as stack:
+        numbers = itertools.count(1)
+
+        async def make(
+            tenant_id: str | None = None,
+            *,
+            subject: str | None = None,
+            scopes: Collection[str] = LOCAL_SCOPES,
+            app: ASGIApp | None = None,
+            prefix: str = "/api/app",
+        ) -> Caller:
+            subject = subject or f"user-{next(numbers)}"
+            tenant_id = tenant_id or f"tenant-{house.ids.new()}"
+            token = house.identity.mint(subject, tenant_id, scopes)
+            client = httpx2.AsyncClient(
+                transport=httpx2.ASGITransport(app=app or house.app()),
+                base_url=BASE,
+                headers={"authorization": f"Bearer {token}"},
+            )
+            await stack.enter_async_context(client)
+            return Caller(client, tenant_id, subject, token, prefix)
+
+        yield make
+
+
+@pytest.fixture
+async def caller(make_caller: MakeCaller) -> Caller:
+    """A member of a fresh tenant with all scopes but admin."""
+    return await make_caller()
+
+
+@pytest.fixture
+async def nobody(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client without a credential."""
+    transport = httpx2.ASGITransport(app=house.app())
+    async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
+        yield client

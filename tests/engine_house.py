@@ -1,0 +1,187 @@
+"""Real engines on a database of their own, with nodes whose end the test decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from conftest import Database, Tenant, make_workflow
+
+from interlock.backends.blobs.postgres import PostgresBlobs
+from interlock.backends.bus.postgres import PostgresBus
+from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.store.postgres.connection import connect_as_server
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.store.postgres.store import PostgresStore
+from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.core.node_type import NodeType
+from interlock.core.workflow import ConnectionDefinition, Definition, GraphDefinition, NodeDefinition, Workflow
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from interlock.nodes import load
+from interlock.ports.engine import Key, Standing, StartExecution
+from interlock.ports.node import Attempt, Done, Services
+from interlock.runtime.engine import LocalEngine
+
+DEADLINE = 10.0
+
+
+class Gate:
+    """A node that waits until the test opens it; it counts its attempts."""
+
+    type = NodeType(name="gate", title="Gate", description="Waits for the test.", schema={"type": "object"})
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.attempts: list[Attempt] = []
+        self.cancelled = 0
+
+    async def run(self, attempt: Attempt, services: Services) -> Done:
+        self.attempts.append(attempt)
+        self.entered.set()
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return Done(output={"by": attempt.attempt})
+
+
+class House:
+    """A database with workflows of one tenant, and engines that work on it."""
+
+    def __init__(self, database: Database, tenant: Tenant) -> None:
+        self.database = database
+        self.tenant = tenant
+        self.stack = AsyncExitStack()
+        self.store = PostgresStore(database.serve_url)
+        self.ids = RandomIds()
+        self.engines: list[LocalEngine] = []
+
+    async def open(self) -> None:
+        await self.store.open()
+        self.stack.push_async_callback(self.store.close)
+
+    async def close(self) -> None:
+        for engine in self.engines:
+            await engine.close(1.0)
+        await self.stack.aclose()
+
+    async def engine(
+        self, name: str = "test", *, ledger: PostgresLedger | None = None, nodes: tuple[Any, ...] = (), **options: Any
+    ) -> LocalEngine:
+        """Another engine, as another process would have it."""
+        registry = load()
+        for node in nodes:
+            registry.add(node)
+        ledger = ledger or PostgresLedger(self.database.serve_url)
+        await ledger.open()
+        self.stack.push_async_callback(ledger.close)
+        blobs = PostgresBlobs(ledger.connection)
+        bus = PostgresBus(lambda: connect_as_server(self.database.serve_url))
+        await bus.start()
+        self.stack.push_async_callback(bus.stop)
+        egress = AiohttpEgress(("loopback",))
+        self.stack.push_async_callback(egress.close)
+        inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped)
+        engine = LocalEngine(
+            name=name,
+            ledger=ledger,
+            blobs=blobs,
+            bus=bus,
+            executors={"inline": inline, "process": inline},
+            catalogue=registry.types,
+            clock=SystemClock(),
+            ids=self.ids,
+            telemetry=PrometheusTelemetry("test"),
+            **options,
+        )
+        await engine.open()
+        self.engines.append(engine)
+        return engine
+
+    async def workflow(self, definition: Definition, name: str = "w") -> Workflow:
+        workflow = make_workflow(self.tenant.principal, definition=definition, name=name)
+        async with self.store.transaction(self.tenant.principal) as transaction:
+            await transaction.add_workflow(workflow)
+        return workflow
+
+    def request(self, workflow: Workflow, **more: Any) -> StartExecution:
+        key = more.pop("key", None)
+        fields: dict[str, Any] = {
+            "tenant_id": workflow.tenant_id,
+            "user_id": workflow.user_id,
+            "visibility": workflow.visibility,
+            "workflow_id": workflow.workflow_id,
+            "version_id": workflow.version.version_id,
+            "number": 1,
+            "definition": workflow.version.definition,
+            "input": None,
+            "trace_id": "0" * 32,
+            "wait": DEADLINE,
+            "key": Key("test", key, "digest") if isinstance(key, str) else key,
+        }
+        return StartExecution(**fields | more)
+
+    async def start(self, engine: LocalEngine, definition: Definition, **more: Any) -> Standing:
+        return await engine.start(self.request(await self.workflow(definition), **more))
+
+    async def rows(self, statement: str, *arguments: Any) -> list[Any]:
+        """As the superuser: what is really in the tables."""
+        connection = await asyncpg.connect(self.database.superuser_url)
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    async def log(self, execution_id: UUID) -> list[tuple[int, str]]:
+        rows = await self.rows("select seq, type from interlock.events where execution_id = $1 order by seq", execution_id)
+        return [(row[0], row[1]) for row in rows]
+
+    async def kill(self, engine: LocalEngine) -> None:
+        """What others see of a process that died: its row is gone; its executions are free. It takes no new ones."""
+        engine.drain()
+        await self.rows("delete from interlock.runners where runner_id = $1 returning 1", engine.runner_id)
+        await self.rows(
+            "update interlock.live set owner = null, epoch = epoch + 1, wake_at = now() where owner = $1 returning 1",
+            engine.runner_id,
+        )
+
+    async def until(self, condition: Callable[[], Any], what: str = "the condition") -> None:
+        """Wait for something only the database or another task can tell; fails after DEADLINE seconds."""
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    found = condition()
+                    if asyncio.iscoroutine(found):
+                        found = await found
+                    if found:
+                        return
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"{what} did not come true") from None
+
+
+def node(node_id: str, kind: str = "transform", **parameters: Any) -> NodeDefinition:
+    if kind == "transform" and not parameters:
+        parameters = {"mapping": "{{ $json }}"}
+    return NodeDefinition(id=node_id, type=kind, parameters=parameters)
+
+
+def chain(*nodes: NodeDefinition) -> GraphDefinition:
+    pairs = zip(nodes, nodes[1:], strict=False)
+    return GraphDefinition(
+        nodes=nodes, connections=tuple(ConnectionDefinition(source=a.id, target=b.id) for a, b in pairs)
+    )
+
+
+ASK = GraphDefinition(
+    nodes=(node("ask", "approval", title="?"), node("after")),
+    connections=(ConnectionDefinition(source="ask", target="after", port="confirmed"),),
+)
