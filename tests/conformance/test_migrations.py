@@ -213,12 +213,24 @@ async def test_an_unfit_serving_role_is_refused_before_anything_is_done(postgres
     await postgres.order(f"drop role {locked}")
 
 
-async def test_only_the_owner_migrates(own_database):
-    for doing in (
-        migrate(own_database.serve_url, own_database.server_role),
-        status(own_database.serve_url),
-    ):
-        assert (await refusal(doing)).code in {"MIGRATION_DENIED", "SERVER_ROLE_UNFIT"}
+async def test_only_the_owner_migrates(postgres, own_database):
+    other = own_database.name + "_other"
+    await postgres.order(f"create role {other} login password 'o'")
+    url = re.sub(r"//[^@]*@", f"//{other}:o@", own_database.migrate_url)
+    for doing in (migrate(url, own_database.server_role), status(url)):
+        error = await refusal(doing)
+        assert (error.kind, error.code) == (ErrorKind.DENIED, "MIGRATION_DENIED")
+    await postgres.order(f"drop role {other}")
+
+
+async def test_the_serving_login_is_told_how_far_the_schema_is(empty_database):
+    url, role = empty_database.migrate_url, empty_database.server_role
+    more = following("create table interlock.one (x int)")
+    assert await status(empty_database.serve_url, more) == MigrationStatus([], [*NAMES, more[-1].name])
+    await migrate(url, role)
+    assert await status(empty_database.serve_url, more) == MigrationStatus(NAMES, [more[-1].name])
+    await migrate(url, role, more)
+    assert await status(empty_database.serve_url) == MigrationStatus(NAMES, []), "a newer one is fine"
 
 
 async def test_an_unreachable_database_is_unavailable(own_database):

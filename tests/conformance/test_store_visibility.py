@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -62,6 +63,22 @@ async def test_another_tenant_learns_nothing_even_with_the_same_subject(
     assert stranger.principal.subject == tenant.principal.subject, "only the tenant tells them apart"
     assert len(await seen(store, tenant.principal, workflow, execution)) == 17
     assert await seen(store, stranger.principal, workflow, execution) == {}
+
+
+async def test_columns_that_a_newer_release_adds_disturb_nobody(own_database, plant_in, made, tenant):
+    store = PostgresStore(own_database.serve_url, connections=1)
+    await store.open()
+    workflow = made(tenant.principal)
+    async with store.transaction(tenant.principal) as transaction:
+        await transaction.add_workflow(workflow)
+    execution = await plant_in(own_database, tenant_id=tenant.tenant_id, workflow_id=workflow.workflow_id)
+    before = await seen(store, tenant.principal, workflow, execution)
+    owner = await asyncpg.connect(own_database.migrate_url)
+    for table in ("workflows", "versions", "executions", "events", "artifacts", "approvals", "inbox", "live"):
+        await owner.execute(f"alter table interlock.{table} add column newer int")
+    await owner.close()
+    assert await seen(store, tenant.principal, workflow, execution) == before
+    await store.close()
 
 
 async def test_a_private_execution_and_workflow_are_their_owners_alone(store, tenant, planted, added):

@@ -20,12 +20,14 @@ async def check_promises(stage: Stage, promises: Sequence[Promise], wanted: str 
     """Every acknowledged start is an execution of its own that ended as it should."""
     rows = await stage.observer.fetch(OUTCOMES)
     by_id = {str(row["execution_id"]): row for row in rows}
-    lost = [p.execution_id for p in promises if p.execution_id not in by_id]
-    mixed = [p.ref for p in promises if p.execution_id in by_id and by_id[p.execution_id]["ref"] != p.ref]
-    unended = [p.execution_id for p in promises if p.execution_id in by_id and by_id[p.execution_id]["status"] != wanted]
+    lost = [promise.execution_id for promise in promises if promise.execution_id not in by_id]
+    found = [(promise, by_id[promise.execution_id]) for promise in promises if promise.execution_id in by_id]
+    mixed = [promise.ref for promise, row in found if row["ref"] != promise.ref]
+    unended = [f"{promise.execution_id} {row['status']}" for promise, row in found if row["status"] != wanted]
     ids = [promise.execution_id for promise in promises]
     verdict = stage.verdict
-    verdict.counts |= {"acked": len(promises), "lost": len(lost), "duplicated": len(ids) - len(set(ids))}
+    for name, count in (("acked", len(promises)), ("lost", len(lost)), ("duplicated", len(ids) - len(set(ids)))):
+        verdict.counts[name] = verdict.counts.get(name, 0) + count
     verdict.expect_none("no promised execution is missing", lost)
     verdict.expect_none("each answer names the execution of its own request", mixed)
     verdict.expect_none(f"every promised execution {wanted}", unended)
@@ -42,7 +44,8 @@ async def check_steps(stage: Stage, promises: Sequence[Promise], steps: Sequence
     verdict.expect_none("each step happened outside", (w for w in wanted if w not in effects.by_step))
     verdict.expect_none("all attempts of a step carry one effect key", effects.with_several_keys())
     verdict.expect_none("no two steps share an effect key", effects.shared_keys())
-    verdict.counts |= {"steps": len(wanted), "repeated_calls": effects.repeats()}
+    verdict.counts["steps"] = verdict.counts.get("steps", 0) + len(wanted)
+    verdict.counts["repeated_calls"] = effects.repeats()
 
 
 async def check_all(stage: Stage, load: Load, steps: Sequence[str]) -> None:

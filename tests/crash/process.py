@@ -30,6 +30,7 @@ class Process:
         self.name = name
         self.log = log
         self.lines: list[str] = []
+        self.logged_before = 0  # characters in the log when it was launched
         self._news = asyncio.Condition()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -37,7 +38,7 @@ class Process:
 
     async def launch(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. Its environment is exactly this, so that nothing of the caller's leaks in."""
-        self.lines, self._is_at_end = [], False
+        self.lines, self._is_at_end, self.logged_before = [], False, len(self.logged())
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,

@@ -16,7 +16,6 @@ from pathlib import Path
 from crash.clock import stamp, steady
 from crash.database import PostgresServer
 from crash.figures import write_figures
-from crash.ownership import watch_ownership
 from crash.scale import SCALES, Scale
 from crash.scenarios import SCENARIOS
 from crash.stage import Stage, Stuck
@@ -96,7 +95,6 @@ async def _run_one(name: str, postgres: PostgresServer, place: Path, scale: Scal
     begun = steady()
     try:
         async with Stage(postgres, place / name, scale, verdict) as stage:
-            await watch_ownership(stage.observer)
             async with asyncio.timeout(LONGEST[scale.name]):
                 await run(stage)
             verdict.versions["postgres"] = str(await stage.observer.value("show server_version"))

@@ -16,6 +16,7 @@ from crash.database import Database, Observer, PostgresServer
 from crash.dump import write_dump
 from crash.effects import Effects
 from crash.faultproxy import FaultProxy, unix
+from crash.ownership import watch_ownership
 from crash.process import Process, python
 from crash.scale import Scale
 from crash.server import Server
@@ -50,6 +51,7 @@ class Stage:
             self._database = await self._postgres.fresh(self._database_name())
             self._observer = await self._database.observe()
             self._exits.push_async_callback(self._observer.close)
+            await watch_ownership(self._observer)
             self.sink = await self._start_sink()
             history = self.directory / "history.jsonl"
             self._client = await self._exits.enter_async_context(Client(history, self.verdict.seed))

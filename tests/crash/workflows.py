@@ -64,6 +64,13 @@ def resting(sink: str, kind: str) -> dict[str, Any]:
     return _joined(f"rests on a {kind}", nodes, connections)
 
 
+def paused(sink: str, seconds: float) -> dict[str, Any]:
+    """An effect, a short rest on a timer, another effect."""
+    nodes = [effect(sink, "before"), {"id": "rest", "name": "rest", "type": "wait", "parameters": {"seconds": seconds}}]
+    nodes.append(effect(sink, "after"))
+    return _joined(f"rests for {seconds:g} s", nodes, _line(nodes))
+
+
 def race(sink: str, timeout: int) -> dict[str, Any]:
     """An approval with a deadline; each way out has an effect of its own."""
     question = {

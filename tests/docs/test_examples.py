@@ -82,7 +82,7 @@ class Client:
         path = f"/api/app/executions/{execution_id}/stream"
         async with asyncio.timeout(DEADLINE), self._http.stream("GET", path) as answer:
             async for event in httpx2.EventSource(answer, max_event_size=MAX_FRAME):
-                if json.loads(event.data)["is_final"]:
+                if event.data and json.loads(event.data)["is_final"]:  # the first ones only say how to reconnect
                     break
         return await self._call("GET", f"/executions/{execution_id}")
 
@@ -118,6 +118,15 @@ def _artifacts(standing: Json) -> dict[str, str]:
 
 def test_every_example_has_an_expectation() -> None:
     assert sorted(EXPECTED) == sorted([*FILES, MAIN])
+
+
+def test_the_readme_lists_every_feature_with_an_input_that_is_tested() -> None:
+    readme = (EXAMPLES / "README.md").read_text()
+    listed = dict(re.findall(r"^\| \[.+?\]\((features/.+?)\) .* `(\{.*?\})` \|$", readme, re.MULTILINE))
+    helping = {other for cases in EXPECTED.values() for case in cases for other in case.get("needs", [])}
+    assert sorted(listed) == sorted({path for path in FILES if path.startswith("features/")} - helping)
+    for path, given in listed.items():
+        assert json.loads(given) in [case["input"] for case in EXPECTED[path]]
 
 
 @pytest.mark.parametrize("path", [MAIN, *FILES])

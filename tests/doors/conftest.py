@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
@@ -178,6 +179,82 @@ async def make_caller(house: House) -> AsyncIterator[MakeCaller]:
 async def caller(make_caller: MakeCaller) -> Caller:
     """A member of a fresh tenant with all scopes but admin."""
     return await make_caller()
+
+
+class Stream:
+    """One request whose answer is read piece by piece, as a slow or leaving client does."""
+
+    def __init__(self, app: ASGIApp, path: str, headers: dict[str, str], query: str = "") -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.text = ""
+        self._left = asyncio.Event()
+        self._grew = asyncio.Event()
+        self._may_take = asyncio.Event()
+        self._may_take.set()
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(b"host", b"127.0.0.1"), *((k.encode(), v.encode()) for k, v in headers.items())],
+            "client": ("127.0.0.1", 1),
+            "extensions": {},
+        }
+        self.task = asyncio.create_task(app(scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        await self._may_take.wait()
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {k.decode(): v.decode() for k, v in message["headers"]}
+        else:
+            self.text += message.get("body", b"").decode()
+        self._grew.set()
+
+    def leave(self) -> None:
+        """Close the connection."""
+        self._left.set()
+
+    def stall(self) -> None:
+        """Take nothing more."""
+        self._may_take.clear()
+
+    async def until(self, found: Callable[[Stream], bool], seconds: float = 5.0) -> None:
+        """Read on until ``found`` holds."""
+        async with asyncio.timeout(seconds):
+            while not found(self):
+                self._grew.clear()
+                await self._grew.wait()
+
+    async def end(self, seconds: float = 5.0) -> str:
+        """Read to the end."""
+        async with asyncio.timeout(seconds):
+            await self.task
+        return self.text
+
+
+@pytest.fixture
+async def open_stream() -> AsyncIterator[Callable[..., Stream]]:
+    """Opens streams; whatever is left open is closed at the end."""
+    opened: list[Stream] = []
+
+    def make(app: ASGIApp, path: str, caller: Caller | None = None, query: str = "", **headers: str) -> Stream:
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        if caller is not None:
+            told["authorization"] = f"Bearer {caller.token}"
+        opened.append(Stream(app, path, told, query))
+        return opened[-1]
+
+    yield make
+    for stream in opened:
+        stream.leave()
+        stream.task.cancel()
+    await asyncio.gather(*(stream.task for stream in opened), return_exceptions=True)
 
 
 @pytest.fixture

@@ -59,6 +59,8 @@ FLOW: dict[str, Any] = {
     ],
 }
 
+A, B, C = {"id": "a"}, {"id": "b"}, {"id": "c"}
+
 
 def graph(**changes: Any) -> dict[str, Any]:
     """A copy of GRAPH with other values for some of its keys."""
@@ -73,6 +75,26 @@ def flow(**changes: Any) -> dict[str, Any]:
 def nodes(*found: dict[str, Any], connections: Any = (), **more: Any) -> dict[str, Any]:
     """A graph of some nodes; those without a type are echoes."""
     return {"nodes": [{"type": "echo", **node} for node in found], "connections": list(connections), **more}
+
+
+def step(parameters: Any, **more: Any) -> dict[str, Any]:
+    """A graph of one transform."""
+    return nodes({"id": "a", "type": "transform", "parameters": parameters, **more})
+
+
+def call(**parameters: Any) -> dict[str, Any]:
+    """A graph of one HTTP request."""
+    return nodes({"id": "a", "type": "http_request", "parameters": {"url": "https://x.example", **parameters}})
+
+
+def choose(**parameters: Any) -> dict[str, Any]:
+    """A graph of one condition."""
+    return nodes({"id": "a", "type": "condition", "parameters": parameters})
+
+
+def joined(*connections: Any, first: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Three echoes with connections; ``first`` has more keys of the first."""
+    return nodes({**A, **(first or {})}, B, C, connections=connections)
 
 
 def validate(source: Any, **options: Any) -> Verdict:

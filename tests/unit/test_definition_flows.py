@@ -262,6 +262,18 @@ def test_problems_of_a_flow_come_in_the_order_of_the_document() -> None:
     ]
 
 
+def test_parameters_of_states_without_a_node_are_checked_too() -> None:
+    source = states("a", "b", state_params={"a": {"x": "{{ $jsn }}", "y": [float("nan")]}})
+    assert places(source) == [("NOT_JSON", "state_params.a.y[0]")]
+    source["state_params"]["a"].pop("y")
+    assert places(source) == [("EXPRESSION_ERROR", "state_params.a.x")]
+
+
+def test_a_sub_workflow_must_be_named_in_the_flow() -> None:
+    source = states("a", "b", state_node_map={"a": "subworkflow"})
+    assert places(source) == [("SUBWORKFLOW_NOT_CONSTANT", "state_params.a.workflow")]
+
+
 GOOD: list[tuple[str, Any]] = [
     ("the whole example", FLOW),
     ("no transitions", states("a", "b")),

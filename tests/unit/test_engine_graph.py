@@ -193,7 +193,7 @@ def test_while_loop_asks_its_condition_before_each_iteration() -> None:
     driver = Driver(
         graph(
             node("again", "loop", parameters={"while": "$json < 3", "max_iterations": 10}),
-            node("add", parameters={"mapping": "{{ $loop.previous == null ? $trigger + 1 : $loop.previous + 1 }}"}),
+            node("add", parameters={"mapping": "{{ $json + 1 }}"}),
             edge("again", "add", port="iteration"),
         ),
         0,

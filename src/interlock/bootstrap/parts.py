@@ -16,7 +16,7 @@ from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
-from interlock.backends.schema.jsonschema_rs import SchemaValidators
+from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.embedded import EmbeddedPostgres
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
@@ -60,7 +60,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     clock, ids = SystemClock(), RandomIds()
     telemetry = PrometheusTelemetry(VERSION)
     registry = load_nodes()
-    schemas = SchemaValidators()
+    schemas = JsonSchemas(registry.types)
 
     store = PostgresStore(serve_url, connections=settings.database_pool_size)
     await store.open()
@@ -107,8 +107,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         registry=registry,
         clock=clock,
         ids=ids,
-        check_parameters=schemas.checker(registry.types),
-        check_value=lambda schema, value: [found.message for found in schemas.check(schema, value)],
+        check_parameters=schemas.check_parameters,
+        check_value=schemas.check_value,
     )
     return Parts(settings, services, engine, identity, telemetry, clock, ids)
 

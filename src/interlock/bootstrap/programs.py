@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 from interlock import config
-from interlock.backends.schema.jsonschema_rs import SchemaValidators
+from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.doctor import examine
@@ -93,7 +93,7 @@ class Programs:
         if definition is None:
             return problems
         types = load_nodes().types
-        return problems + check_definition(definition, types, check_parameters=SchemaValidators().checker(types))
+        return problems + check_definition(definition, types, check_parameters=JsonSchemas(types).check_parameters)
 
 
 def _settings(**given: Any) -> Settings:

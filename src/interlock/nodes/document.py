@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from interlock.core.node_type import NodeType
@@ -22,6 +23,16 @@ for it; [expressions.md](expressions.md) is their language. Parameters marked *b
 This page is made by `python -m interlock.nodes.document`.
 """
 _PLACES = {"inline": "on the event loop", "process": "in a child process"}
+_KINDS = {
+    "": "any JSON",
+    "array": "list",
+    "boolean": "true or false",
+    "integer": "whole number",
+    "number": "number",
+    "object": "object",
+    "string": "text",
+}
+_BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "maxItems": "at most", "maxLength": "length ≤"}
 _LOST = {
     "rerun": "it is run again with the same effect key",
     "unknown": "it fails with `OUTCOME_UNKNOWN`",
@@ -62,14 +73,21 @@ def _facts(node_type: NodeType) -> str:
 
 
 def _parameters(node_type: NodeType) -> str:
-    required = node_type.schema.get("required", [])
     rows = ["| parameter | kind | default | what it is |", "|---|---|---|---|"]
-    for name, schema in node_type.schema["properties"].items():
-        kind = _kind(schema) + (", bare" if name in node_type.expressions else "")
-        default = f"`{json.dumps(schema['default'])}`" if "default" in schema else ""
-        needed = "**required**" if name in required else default
-        rows.append(f"| `{name}` | {_cell(kind)} | {needed} | {_cell(schema['description'])} |")
+    rows.extend(_rows(node_type.schema, "", node_type.expressions))
     return "\n".join(rows) + "\n"
+
+
+def _rows(schema: dict[str, Any], within: str, bare: frozenset[str] = frozenset()) -> Iterator[str]:
+    """One row per property, and below a list of objects one per property of these."""
+    for name, described in schema["properties"].items():
+        kind = _kind(described) + (", bare" if name in bare else "")
+        default = f"`{json.dumps(described['default'])}`" if "default" in described else ""
+        needed = "**required**" if name in schema.get("required", ()) else default
+        yield f"| `{within}{name}` | {_cell(kind)} | {needed} | {_cell(described['description'])} |"
+        items = _plain(described).get("items", {})
+        if "properties" in items:
+            yield from _rows(items, f"{within}{name}[].")
 
 
 def _example(example: dict[str, Any]) -> str:
@@ -81,20 +99,24 @@ def _runs(node_type: NodeType) -> str:
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """The kind of a value and its bounds, without the template that everything but plain text also takes."""
-    schema = schema["anyOf"][0] if "anyOf" in schema else schema
-    if "enum" in schema:
-        return " | ".join(f"`{value}`" for value in schema["enum"])
-    kind = {"array": "list", "string": "text"}.get(schema.get("type", ""), schema.get("type", "any JSON"))
-    items = schema.get("items")
-    if isinstance(items, dict) and items.get("properties"):
-        kind += f" of {{{', '.join(items['properties'])}}}"
-    return kind + _bounds(schema)
+    """The kind of a value and its bounds."""
+    plain = _plain(schema)
+    if "enum" in plain:
+        return " | ".join(f"`{value}`" for value in plain["enum"])
+    kind = _KINDS[plain.get("type", "")]
+    if "items" in plain:
+        kind += " of " + _KINDS[plain["items"]["type"]] + "s"
+    return kind + "".join(f", {sign} {_number(plain[word])}" for word, sign in _BOUNDS.items() if word in plain)
 
 
-def _bounds(schema: dict[str, Any]) -> str:
-    words = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"))
-    return "".join(f", {sign} {schema[word]:,g}" for word, sign in words if word in schema)
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without the template that everything but plain text also takes."""
+    plain: dict[str, Any] = schema["anyOf"][0] if "anyOf" in schema else schema
+    return plain
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def _codes(names: tuple[str, ...]) -> str:

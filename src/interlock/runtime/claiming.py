@@ -124,8 +124,8 @@ class Claiming:
         failpoints.hit("claiming.before_claim")
         begun = self._clock.monotonic()
         claimed = await self._ledger.claim(self.runner_id, free, CLAIM_BATCH, self._tenant_cap)
-        failpoints.hit("claiming.after_claim")
         if claimed:
+            failpoints.hit("claiming.after_claim")
             self._telemetry.claimed(len(claimed), self._clock.monotonic() - begun)
         for found in claimed:
             self._reading.take_over(found.execution_id)

@@ -22,6 +22,9 @@ from interlock.runtime.entry import Committed, Entry, EntryRefused, Fenced, Outc
 MAX_QUEUED = 20_000
 """Entries in front of the journal before starts are refused."""
 
+OVERLAP_FROM = 16
+"""Committed entries from which on half of them is released while the next flush is under way."""
+
 failpoints.declare("journal.before_flush", "journal.after_flush", "journal.after_release")
 log = structlog.get_logger("journal")
 
@@ -43,6 +46,7 @@ class Journal:
         self._on_fenced = on_fenced
         self._on_woken = on_woken
         self._queue: deque[Entry] = deque()
+        self._unreleased: deque[tuple[Entry, Committed]] = deque()
         self._wake = asyncio.Event()
         self._runner_id = 0
         self._flushed = 0
@@ -99,11 +103,26 @@ class Journal:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
-                entries = self._in_time(take(self._queue))
-                if entries:
-                    await self._write(entries)
+            while self._queue or self._unreleased:
+                await self._round()
             self._idle.set()
+
+    async def _round(self) -> None:
+        """One flush. While the database works on it, the second half of the batch before is released.
+
+        Otherwise all executions would move in lock step: everybody waits for the commit, then the database for
+        everybody.
+        """
+        entries = self._in_time(take(self._queue)) if self._queue else []
+        if not entries:
+            self._release(len(self._unreleased))
+            return
+        writing = asyncio.create_task(self._write(entries))
+        await asyncio.sleep(0)  # it sends the flush now
+        self._release(len(self._unreleased))
+        await writing
+        waiting = len(self._unreleased)
+        self._release(waiting if waiting < OVERLAP_FROM else waiting // 2)
 
     def _in_time(self, entries: list[Entry]) -> list[Entry]:
         if all(entry.deadline is None for entry in entries):
@@ -132,7 +151,7 @@ class Journal:
             entries=len(entries),
             seconds=self._clock.monotonic() - begun,
         )
-        self._release(entries, result)
+        self._committed(entries, result)
         return set()
 
     async def _halve(self, entries: Sequence[Entry]) -> set[UUID]:
@@ -204,22 +223,25 @@ class Journal:
         parents = tuple((entry.notice["execution_id"], None) for entry in entries if entry.notice is not None)
         return FlushResult(alive=True, losers=losers, parked=parked, woken=parents)
 
-    def _release(self, entries: Sequence[Entry], result: FlushResult) -> None:
+    def _committed(self, entries: Sequence[Entry], result: FlushResult) -> None:
         for entry in entries:
             if entry.execution_id in result.foreign:
                 log.error("journal.foreign_execution", execution_id=str(entry.execution_id))
                 entry.refused(entry, EntryRefused("the execution is owned by another runner"))
                 continue
-            entry.released(
-                entry,
-                Committed(
-                    lost_key=entry.execution_id in result.losers,
-                    parked=entry.park is not None and entry.execution_id in result.parked,
-                ),
-            )
+            lost_key = entry.execution_id in result.losers
+            parked = entry.park is not None and entry.execution_id in result.parked
+            self._unreleased.append((entry, Committed(lost_key=lost_key, parked=parked)))
         for execution_id, owner in result.woken:
             self._on_woken(execution_id, owner)
-        failpoints.hit("journal.after_release")
+
+    def _release(self, count: int) -> None:
+        """Let the oldest committed entries take effect."""
+        for _ in range(count):
+            entry, committed = self._unreleased.popleft()
+            entry.released(entry, committed)
+        if count:
+            failpoints.hit("journal.after_release")
 
     def fence(self) -> None:
         """The runner was reaped: refuse everything that is queued. An open flush finds out by itself."""

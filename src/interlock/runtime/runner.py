@@ -178,6 +178,17 @@ class Runner:
         wake_at = execution.next_wake()
         return wake_at is None or wake_at - self._clock.now() > STAYS_OWNED
 
+    def tell_if_at_rest(self, owned: Owned) -> None:
+        """Wake whoever waits for the execution to rest, if it does."""
+        if owned.execution.status in _AT_REST:
+            _wake_waiters(owned)
+
+    def announce_children(self, entry: Entry) -> None:
+        """Children that were committed with this entry can be claimed at once."""
+        for start in entry.starts:
+            if start["execution_id"] != entry.execution_id:
+                self._bus.inbox_grew(start["execution_id"], None)
+
     def settle(self, owned: Owned) -> None:
         """An execution that ended or rests with its very first entry is never owned; whoever waits is told."""
         if owned.execution.ended is not None:
@@ -228,6 +239,8 @@ class Runner:
         self._answer(entry)
         if entry.rows:
             self._bus.log_grew(entry.execution_id)
+        if entry.starts:
+            self.announce_children(entry)
         if owned is None:
             return
         if not self.may_release():

@@ -161,9 +161,11 @@ class Starting:
         def released(entry: Entry, committed: Committed) -> None:
             if not committed.lost_key:
                 self._bus.log_grew(entry.execution_id)
+                self._runner.announce_children(entry)
                 if keeps:
                     self._runner.keep(owned)
                     self._runner.act(owned, entry)
+                    self._runner.tell_if_at_rest(owned)
                 else:
                     self._runner.settle(owned)
             if not done.done():

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from crash.scenarios import c5_two_reapers
+from crash.scenarios import (
+    a1_kill_servers,
+    a2_failpoints,
+    a4_kill_in_a_loop,
+    a6_between_effect_and_result,
+    a9_cancel,
+    b1_lost_answers,
+    b7_zombie,
+    c3_hot_execution,
+    c5_two_reapers,
+    c6_race_for_an_approval,
+)
 from crash.stage import Stage
 
 
@@ -17,5 +28,14 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS = {
+    "A1": Scenario(a1_kill_servers.TITLE, a1_kill_servers.run),
+    "A2": Scenario(a2_failpoints.TITLE, a2_failpoints.run),
+    "A4": Scenario(a4_kill_in_a_loop.TITLE, a4_kill_in_a_loop.run),
+    "A6": Scenario(a6_between_effect_and_result.TITLE, a6_between_effect_and_result.run),
+    "A9": Scenario(a9_cancel.TITLE, a9_cancel.run),
+    "B1": Scenario(b1_lost_answers.TITLE, b1_lost_answers.run),
+    "B7": Scenario(b7_zombie.TITLE, b7_zombie.run),
+    "C3": Scenario(c3_hot_execution.TITLE, c3_hot_execution.run),
     "C5": Scenario(c5_two_reapers.TITLE, c5_two_reapers.run),
+    "C6": Scenario(c6_race_for_an_approval.TITLE, c6_race_for_an_approval.run),
 }

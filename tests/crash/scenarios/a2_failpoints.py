@@ -3,67 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass, field
 
 import interlock.runtime.engine  # noqa: F401  (importing the runtime declares its failpoints)
-from crash.client import APP, GaveUp
-from crash.clock import wall
+from crash.cell import Cell, Stimulus
 from crash.judge import check_common, check_promises
-from crash.load import Promise
-from crash.server import FAILPOINT_EXIT, Server
+from crash.server import Server
 from crash.stage import Stage
-from crash.workflows import chain, resting
 from interlock.kit import failpoints
 
 TITLE = "every failpoint as a crash, a pause and an error"
+ACTIONS = ("exit", "sleep", "raise")
 AT_ONCE = 3
 SLOTS = "2"
 """So few that starts queue up and the victim has something to claim."""
-CHAINS = 5
-LATER_HIT = {"claiming.before_claim": 3}
-"""Hits that happen before there is work are let pass."""
-REAPS = frozenset({"claiming.before_reap", "claiming.after_reap"})
-HIT_SECONDS = 25.0
-
-
-@dataclass
-class Cell:
-    """A failpoint and what it does."""
-
-    name: str
-    action: str
-    was_hit: bool = False
-    note: str = ""
-    promises: list[Promise] = field(default_factory=list)
-    cancelled: list[Promise] = field(default_factory=list)
-
-    def plan(self, sleep: float) -> str:
-        """The plan of the server that meets it once."""
-        action = f"sleep:{sleep:g}" if self.action == "sleep" else self.action
-        return f"{self.name}={action}@{LATER_HIT.get(self.name, 1)}"
-
-    def __str__(self) -> str:
-        return f"{self.name}={self.action}"
+ALONE = ("claiming.",)
+"""Points that are only reached for certain while nobody else is there to do the work."""
 
 
 async def run(stage: Stage) -> None:
-    """All cells but those of reaping in batches beside one healthy server; those of reaping each on a stage of its own."""
-    cells = [Cell(name, action) for name in sorted(failpoints.KNOWN) for action in ("exit", "sleep", "raise")]
-    await asyncio.gather(*(_prepare_nothing() for _ in ()))
-    await _run_batches(stage, [cell for cell in cells if cell.name not in REAPS])
-    reaps = [cell for cell in cells if cell.name in REAPS]
-    for first in range(0, len(reaps), AT_ONCE):
-        await asyncio.gather(*(_run_reap(stage, cell) for cell in reaps[first : first + AT_ONCE]))
+    """Most cells in batches beside one healthy server; those of claiming and reaping each on a stage of its own."""
+    cells = [Cell(name, action, stage.scale.a2_sleep) for name in sorted(failpoints.KNOWN) for action in ACTIONS]
+    alone = [cell for cell in cells if cell.name.startswith(ALONE)]
+    async with stage.beside("batches") as beside:
+        await _run_batches(beside, [cell for cell in cells if cell not in alone])
+    for first in range(0, len(alone), AT_ONCE):
+        await asyncio.gather(*(_run_alone(stage, cell) for cell in alone[first : first + AT_ONCE]))
     verdict = stage.verdict
-    for action in ("exit", "sleep", "raise"):
+    for action in ACTIONS:
         verdict.injections[f"{action}_cells_hit"] = sum(cell.was_hit for cell in cells if cell.action == action)
     verdict.counts |= {"failpoints": len(failpoints.KNOWN), "cells": len(cells)}
-    covered = sum(cell.was_hit for cell in cells)
-    verdict.figures["coverage_percent"] = round(100 * covered / len(cells), 1)
-    missed = [f"{cell} {cell.note}".strip() for cell in cells if not cell.was_hit]
-    verdict.prove("every cell was hit", not missed, missed or covered)
+    missed = [f"{cell}: {cell.note}" for cell in cells if not cell.was_hit]
+    verdict.figures["coverage_percent"] = round(100 * (1 - len(missed) / len(cells)), 1)
+    verdict.expect_none("every server goes on after a pause or an error", (f"{c}: {c.sick}" for c in cells if c.sick))
+    verdict.prove("every cell was hit", not missed, missed or len(cells))
 
 
-async def _prepare_nothing() -> None:
-    return
+async def _run_batches(stage: Stage, cells: list[Cell]) -> None:
+    rescuer = await stage.add_server("rescuer")
+    stimulus = Stimulus(stage)
+    await stimulus.prepare()
+    victims = [stage.new_server(f"victim-{number}", slots=SLOTS) for number in range(1, AT_ONCE + 1)]
+    for first in range(0, len(cells), AT_ONCE):
+        batch = list(zip(cells[first : first + AT_ONCE], victims, strict=False))
+        await asyncio.gather(*(victim.launch(cell.plan) for cell, victim in batch))
+        await asyncio.gather(*(_hurt(stimulus, cell, victim) for cell, victim in batch))
+        await stage.drain(90)
+        await asyncio.gather(*(_leave(stimulus, cell, victim) for cell, victim in batch))
+    stage.servers[:] = [rescuer]
+    await _judge(stage, cells)
+
+
+async def _hurt(stimulus: Stimulus, cell: Cell, victim: Server) -> None:
+    async with asyncio.TaskGroup() as both:
+        both.create_task(stimulus.apply(cell, victim))
+        both.create_task(cell.watch(victim))
+
+
+async def _leave(stimulus: Stimulus, cell: Cell, victim: Server) -> None:
+    """A victim that survived must still work; then it is stopped."""
+    if victim.process.is_running:
+        await stimulus.prove_alive(cell, victim)
+        await victim.process.stop()
+
+
+async def _run_alone(above: Stage, cell: Cell) -> None:
+    """The victim is the only server until it was hit; one that was killed before leaves it something to reap."""
+    async with above.beside(str(cell).replace(".", "-").replace("=", "-")) as stage:
+        stimulus = Stimulus(stage)
+        if cell.name.endswith("_reap"):
+            seeder = await stage.add_server("seeder")
+            await stimulus.prepare()
+            await stimulus.seed(cell, seeder)
+            victim = stage.new_server("victim", slots=SLOTS)
+            await asyncio.gather(victim.launch(cell.plan), seeder.kill())
+        else:
+            victim = stage.new_server("victim", slots=SLOTS)
+            await victim.launch(cell.plan)
+            stage.client.token = victim.token
+            await stimulus.prepare()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(stimulus.apply(cell, victim))
+            await cell.watch(victim)
+            rescuer = stage.new_server("rescuer")
+            await rescuer.launch()
+        await stage.drain(90)
+        await _leave(stimulus, cell, victim)
+        stage.servers[:] = [rescuer]
+        await _judge(stage, [cell])
+
+
+async def _judge(stage: Stage, cells: list[Cell]) -> None:
+    await check_promises(stage, [promise for cell in cells for promise in cell.promises])
+    await check_promises(stage, [promise for cell in cells for promise in cell.cancelled], "cancelled")
+    stage.verdict.expect_none("all attempts of a step carry one effect key", stage.effects().with_several_keys())
+    await check_common(stage)

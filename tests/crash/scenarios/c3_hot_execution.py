@@ -31,6 +31,7 @@ FLOW = {
         {"from": "open", "event": "CLOSE", "to": "closed"},
     ],
 }
+COUNT = "select count(*) from interlock.events where execution_id = $1"
 SIGNALS = """
 select data ->> 'signal_id', count(*) from interlock.events
 where execution_id = $1 and type = 'signal.received' group by 1"""
@@ -127,7 +128,7 @@ async def _judge(
     stage: Stage, execution_id: str, readers: list[Reader], reading: list[asyncio.Task[None]], refused: list[str]
 ) -> None:
     verdict = stage.verdict
-    count = await stage.observer.value("select count(*) from interlock.events where execution_id = $1", UUID(execution_id))
+    count = await stage.observer.value(COUNT, UUID(execution_id))
     signals = await stage.observer.fetch(SIGNALS, UUID(execution_id))
     everything = list(range(1, count + 1))
     failed = [str(task.exception()) for task in reading if task.done() and task.exception() is not None]

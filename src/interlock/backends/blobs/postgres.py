@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from importlib import resources
 from typing import Any
 
 import asyncpg
@@ -11,8 +12,9 @@ import asyncpg
 from interlock.backends.blobs.content import checked, is_name, missing, sha256_of
 from interlock.core.errors import unavailable
 
-_PUT = "insert into interlock.blobs (tenant_id, sha256, size, content) values ($1, $2, $3, $4) on conflict do nothing"
-_GET = "select content from interlock.blobs where tenant_id = $1 and sha256 = $2"
+_SQL = resources.files(__package__).joinpath("sql")
+_PUT = _SQL.joinpath("put.sql").read_text(encoding="utf-8")
+_GET = _SQL.joinpath("get.sql").read_text(encoding="utf-8")
 
 Use = Callable[[], AbstractAsyncContextManager["asyncpg.Connection[Any]"]]
 """Lends a connection that acts as ``interlock_engine``, outside any transaction."""

@@ -115,11 +115,13 @@ def _check_nodes(
 def _check_parameters(
     definition: FlowDefinition, catalogue: Mapping[str, NodeType], rules: ParameterRules, report: Report
 ) -> None:
-    for name, parameters in definition.parameters.items():
+    for name in {**definition.parameters, **definition.nodes}:
         node_type = catalogue.get(definition.nodes.get(name, ""))
-        if node_type is not None and not report.is_full:
-            place = Place("state_params", name).at(name)
-            roots = blackboard_names(parameters)
+        parameters = definition.parameters.get(name, {})
+        place, roots = Place("state_params", name).at(name), blackboard_names(parameters)
+        if node_type is None:
+            rules.check_untyped(parameters, place, extra_roots=roots)
+        elif not report.is_full:
             rules.check(node_type, parameters, place, extra_roots=roots, is_complete=False)
 
 

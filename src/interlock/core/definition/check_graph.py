@@ -34,7 +34,9 @@ def check_graph(
         place = Place(f"nodes[{index}]", node.id)
         _check_node(node, place, report, values)
         node_type = _find_type(node, catalogue, place, report)
-        if node_type is not None and not report.is_full:
+        if node_type is None:
+            rules.check_untyped(node.parameters, place.at("parameters"))
+        elif not report.is_full:
             rules.check(node_type, node.parameters, place.at("parameters"))
     sound = _check_ends(definition, nodes, report)
     for index, connection in sound:

@@ -67,6 +67,13 @@ class ParameterRules:
             if not is_said and _is_definite(found, node_type, parameters, is_complete):
                 self._add(found, node_type, parameters, place)
 
+    def check_untyped(
+        self, parameters: dict[str, Any], place: Place, *, extra_roots: frozenset[str] = frozenset()
+    ) -> None:
+        """Parameters whose node type is not there or not known: plain, and their placeholders in order."""
+        texts = self._values.check(parameters, place)
+        self._expressions.check_template(texts or (), place, extra_roots=extra_roots)
+
     def _check_bare(self, value: Any, place: Place, node_type: NodeType) -> bool:
         """A text is an expression, a list has one per case. False if it is neither."""
         if isinstance(value, list):

@@ -16,8 +16,6 @@ from interlock.doors.cli.texts import one_line
 MAX_BRANCHES = 300
 """Nodes that are drawn; a picture with more helps nobody."""
 
-_PLAIN_PORTS = frozenset({"", "result", "main"})
-
 
 @dataclass(frozen=True, slots=True)
 class Vertex:
@@ -48,60 +46,15 @@ class Diagram:
 
 
 def read_diagram(workflow: Mapping[str, Any]) -> Diagram:
-    """The diagram of a workflow object as the app door answers it."""
-    is_flow = isinstance(workflow.get("states"), list)
-    return _read_flow(workflow) if is_flow else _read_graph(workflow)
-
-
-def _read_graph(workflow: Mapping[str, Any]) -> Diagram:
-    vertices = tuple(
-        Vertex(str(node.get("id") or node.get("name")), str(node.get("name") or node.get("id")), _kind_of(node))
-        for node in _objects(workflow.get("nodes"))
+    """The diagram of a workflow object as the app door answers it; an empty one of an empty object."""
+    picture = workflow.get("picture") or {}
+    boxes, edges = picture.get("nodes") or [], picture.get("edges") or []
+    return Diagram(
+        vertices=tuple(Vertex(str(box["id"]), str(box["label"]), str(box["type"])) for box in boxes),
+        arrows=tuple(Arrow(str(edge["from"]), str(edge["to"]), str(edge.get("label") or "")) for edge in edges),
+        roots=tuple(str(box["id"]) for box in boxes if box.get("initial")),
+        is_flow=workflow.get("kind") == "flow",
     )
-    listed = workflow.get("connections_list") or workflow.get("connections")
-    arrows = tuple(
-        Arrow(
-            str(found.get("from_node", found.get("source", ""))),
-            str(found.get("to_node", found.get("target", ""))),
-            _label(found.get("output_key", found.get("port"))),
-        )
-        for found in _objects(listed)
-    )
-    reached = {arrow.target for arrow in arrows}
-    return Diagram(vertices, arrows, tuple(v.node_id for v in vertices if v.node_id not in reached))
-
-
-def _read_flow(workflow: Mapping[str, Any]) -> Diagram:
-    states = [str(state) for state in workflow["states"]]
-    given = workflow.get("state_node_map") or workflow.get("nodes")
-    nodes = given if isinstance(given, dict) else {}
-    arrows = [
-        Arrow(source, target, str(found.get("event") or ""))
-        for found in _objects(workflow.get("transitions"))
-        for source in _texts(found.get("from", found.get("source")))
-        for target in _texts(found.get("to", found.get("target")))
-    ]
-    first = str(workflow.get("initial_state") or (states[0] if states else ""))
-    vertices = tuple(Vertex(state, state, str(nodes.get(state, "")).removeprefix("builtin://")) for state in states)
-    return Diagram(vertices, tuple(arrows), (first,) if first else (), is_flow=True)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _texts(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else [] if value is None else [str(value)]
-
-
-def _kind_of(node: Mapping[str, Any]) -> str:
-    kind, subtype = str(node.get("type") or ""), str(node.get("subtype") or "")
-    return f"{kind}/{subtype}" if subtype else kind
-
-
-def _label(port: Any) -> str:
-    text = str(port or "")
-    return "" if text in _PLAIN_PORTS else text
 
 
 def draw(diagram: Diagram, title: str, statuses: Mapping[str, str], notes: Mapping[str, str]) -> Tree:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-
-import httpx2
+from typing import TYPE_CHECKING
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.facts import Fact, read_frame
 from interlock.doors.cli.failures import failure
+from interlock.doors.cli.late import late
 from interlock.doors.cli.server import Server
 from interlock.kit.clock import Clock
+
+if TYPE_CHECKING:
+    import httpx2
+else:
+    httpx2 = late("httpx2")
 
 PATIENCE_SECONDS = 60.0
 """How long a server may be away before following it is given up."""
@@ -22,7 +27,6 @@ PASSING = frozenset(
     {ErrorKind.UNAVAILABLE, ErrorKind.EXTERNAL, ErrorKind.TIMEOUT, ErrorKind.LIMITED, ErrorKind.INTERNAL}
 )
 """Refusals that say nothing about the request: the same one may be answered later."""
-
 
 
 @dataclass(frozen=True, slots=True)

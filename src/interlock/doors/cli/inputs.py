@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlock.core.workflow import Problem
 from interlock.doors.cli.failures import WrongUseError
-from interlock.kit import strict_json, strict_yaml
+from interlock.doors.cli.late import late
+from interlock.kit import strict_json
+
+if TYPE_CHECKING:
+    from interlock.kit import strict_yaml
+else:
+    strict_yaml = late("interlock.kit.strict_yaml")
 
 MAX_DEFINITION_BYTES = 1_048_576
 _JSON_STEP = "Write JSON such as '{\"n\": 3}', or @FILE for the content of a file, or @- for standard input."

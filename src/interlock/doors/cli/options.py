@@ -38,4 +38,4 @@ DataDir = Annotated[
 
 def examples(*lines: str) -> str:
     """The end of a command's help: examples, one a line."""
-    return "\n\n".join(("Examples:", *(f"$ interlock {line}" for line in lines)))
+    return "\n".join(("\b", "Examples:", *(f"  interlock {line}" for line in lines)))

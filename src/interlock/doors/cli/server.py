@@ -6,15 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
-
-import httpx2
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.failures import WrongUseError, failure, from_answer, not_running
+from interlock.doors.cli.late import late
 from interlock.kit import strict_json
 from interlock.kit.ids import Ids
+
+if TYPE_CHECKING:
+    import httpx2
+
+    Frames = AsyncIterator[httpx2.ServerSentEvent]
+else:
+    httpx2 = late("httpx2")
 
 APP = "/api/app"
 CONNECT_SECONDS = 5.0
@@ -22,12 +28,9 @@ ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 30.0
 """A stream that says nothing for so long is lost: servers show that they live every 10 s."""
 
-Frames = AsyncIterator[httpx2.ServerSentEvent]
-
 _MAX_FRAME_BYTES = 16 * 1_048_576
 _RESENDS = 2
 _COUNT_ONCE = frozenset({"GET", "POST"})  # posts carry an idempotency key
-_BROKEN = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 
 
 def read_url(url: str) -> str:
@@ -83,7 +86,7 @@ class Server:
         return _object(await self._send("GET", APP + path, params=wanted))
 
     async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The answer to a POST below the app door. It counts once, even if a broken connection makes it go out twice."""
+        """The answer to a POST below the app door. Sent twice over a broken connection, it counts once."""
         return _object(await self._change("POST", path, body or {}))
 
     async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +145,9 @@ class Server:
                 all_headers = {**self._headers(), **(headers or {})}
                 answer = await self._client.request(method, path, headers=all_headers, **parts)
             except httpx2.TransportError as error:
-                if resends == 0 or not isinstance(error, _BROKEN):
+                if resends == 0 or not isinstance(
+                    error, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError
+                ):
                     raise self._explain(error) from error
                 resends -= 1
                 continue
@@ -158,9 +163,9 @@ class Server:
             return not_running(self.url)
         if isinstance(error, httpx2.TimeoutException):
             message = f"The server at {self.url} did not answer within {ANSWER_SECONDS:.0f} s"
-            return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "`interlock health --ready` says what it waits for.")
+            return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "See `interlock health --ready`.")
         message = f"The connection to {self.url} broke: {str(error) or type(error).__name__}"
-        return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "`interlock health` says whether it runs.")
+        return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "See `interlock health`.")
 
 
 def segment(value: str) -> str:

@@ -111,8 +111,7 @@ class Watching:
         """Ask how often maps turn whose items were too large for their frame; not more than once in two seconds."""
         while True:
             await self._uncounted.wait()
-            path = f"/executions/{segment(self._picture.execution_id)}"
-            learn_limits(self._picture, await self._patiently(lambda: self._server.get(path)))
+            learn_limits(self._picture, await self._patiently(self._execution))
             await asyncio.sleep(COUNT_SECONDS)
             self._uncounted.clear()
 
@@ -120,8 +119,7 @@ class Watching:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            execution_id = self._picture.execution_id
-            for approval in await self._patiently(lambda: pending_approvals(self._server, execution_id)):
+            for approval in await self._patiently(self._pending):
                 approval_id = str(approval.get("approval_id"))
                 if approval_id not in self._put:
                     self._put.add(approval_id)
@@ -156,6 +154,12 @@ class Watching:
             asking.cancel()
             settled.cancel()
             await asyncio.gather(asking, settled, return_exceptions=True)
+
+    async def _execution(self) -> dict[str, Any]:
+        return await self._server.get(f"/executions/{segment(self._picture.execution_id)}")
+
+    async def _pending(self) -> list[dict[str, Any]]:
+        return await pending_approvals(self._server, self._picture.execution_id)
 
     async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the server answers once it can; the follower knows when it has been away for too long."""

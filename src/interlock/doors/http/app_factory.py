@@ -23,7 +23,7 @@ def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     table = RouteTable(all_operations(expose_metrics), pipeline)
     router = Router([table], redirect_slashes=False)
     guarded = Guarded(router, context.settings, pipeline)
-    lines = structlog.get_logger("interlock.access")
+    lines = structlog.get_logger("interlock.access").bind()
     log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
 

@@ -53,11 +53,11 @@ class WriteArtifact:
         ),
         examples=(
             {
-                "parameters": {"name": "report.md", "content": "# Sales\n\n{{ $json.summary }}\n"},
+                "parameters": {"name": "report.md", "content": "# Sales\n"},
                 "output": {
                     "name": "report.md",
-                    "size": 25,
-                    "sha256": "c3f1…",
+                    "size": 8,
+                    "sha256": "69b84b263fc8da0628de6f27e6de27948042e3347e5fa53799e5930749575a50",
                     "content_type": "text/markdown; charset=utf-8",
                 },
             },

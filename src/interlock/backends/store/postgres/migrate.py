@@ -77,7 +77,7 @@ async def migrate(migrate_url: str, server_role: str, known: Sequence[Migration]
     async with _connected(migrate_url) as connection:
         await _take_turn(connection)
         await _check_server_role(connection, server_role)
-        if not await connection.fetchval(_SQL["has_record"]):
+        if await connection.fetchval(_SQL["may_read_record"]) is None:
             async with connection.transaction():
                 await connection.execute(_SQL["make_record"])
         applied = await _applied(connection, known)
@@ -88,11 +88,26 @@ async def migrate(migrate_url: str, server_role: str, known: Sequence[Migration]
 
 
 async def status(url: str, known: Sequence[Migration] = MIGRATIONS) -> MigrationStatus:
-    """What a database has and lacks, asked as its owner. Changes nothing; raises like ``migrate``."""
+    """What a database has and lacks. Changes nothing.
+
+    The owner's login compares all checksums and raises like ``migrate``. The serving login is only told how far the
+    schema is; a newer one than this code knows is fine for it.
+    """
     async with _connected(url) as connection:
-        has_record = await connection.fetchval(_SQL["has_record"])
-        applied = await _applied(connection, known) if has_record else []
+        may_read_record = await connection.fetchval(_SQL["may_read_record"])
+        if may_read_record is None:
+            applied = []
+        elif may_read_record:
+            applied = await _applied(connection, known)
+        else:
+            applied = [migration.name for migration in known[: await _version(connection)]]
     return MigrationStatus(applied, [migration.name for migration in known[len(applied) :]])
+
+
+async def _version(connection: Connection) -> int:
+    async with connection.transaction(readonly=True):
+        await connection.execute(_SQL["become_caller"])
+        return int(await connection.fetchval(_SQL["schema_version"]))
 
 
 @asynccontextmanager
@@ -105,7 +120,7 @@ async def _connected(url: str) -> AsyncIterator[Connection]:
         yield connection
     except asyncpg.InsufficientPrivilegeError as error:
         raise InterlockError(
-            ErrorKind.DENIED, "MIGRATION_DENIED", f"The database refuses this role: {error}. Migrate as the owner."
+            ErrorKind.DENIED, "MIGRATION_DENIED", f"The database refuses this login: {error}. Migrate as its owner."
         ) from error
     except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.AdminShutdownError, OSError) as error:
         raise unavailable(f"The connection was lost while migrating; start again: {error}.") from error

@@ -19,7 +19,12 @@ _AWAY = (
     asyncpg.InvalidCatalogNameError,
     OSError,
 )
-_BUSY = (asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+_BUSY = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,  # the schema was migrated a moment ago; the driver has forgotten its plans
+)
 
 
 class Session:

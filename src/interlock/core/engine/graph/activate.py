@@ -71,17 +71,22 @@ def dead_edges(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, por
 
 
 def loop_of(execution: Execution, scope: str) -> dict[str, Any] | None:
-    """``$loop`` of an iteration: its index, its item and the output of the iteration before."""
+    """``$loop`` of an iteration: its index, its item and the output of the iteration before.
+
+    The item of a *while* loop is what it carries: the output before, at first the loop's own data.
+    """
     if not scope:
         return None
     owner, index = owner_of(scope)
     loop = execution.tasks[owner]
-    items = loop.input.get("items")
-    return {
-        "index": index,
-        "item": items[index] if items is not None else index,
-        "previous": loop.results.get(index - 1),
-    }
+    previous = loop.results.get(index - 1)
+    if "items" in loop.input:
+        item = loop.input["items"][index]
+    elif "data" in loop.input:
+        item = previous if index else loop.input["data"]
+    else:
+        item = index
+    return {"index": index, "item": item, "previous": previous}
 
 
 def _activation(

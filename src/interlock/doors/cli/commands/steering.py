@@ -141,7 +141,10 @@ def pause(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Pause an execution: no new node starts, what runs may finish."""
+    """Pause an execution.
+
+    No new node starts; what runs may finish.
+    """
     _change(context, "pause", execution_id, reason, url, as_json)
 
 
@@ -156,9 +159,7 @@ def resume(
     _change(context, "resume", execution_id, reason, url, as_json)
 
 
-def _change(
-    context: typer.Context, verb: str, execution_id: str, reason: str, url: str | None, as_json: bool
-) -> None:
+def _change(context: typer.Context, verb: str, execution_id: str, reason: str, url: str | None, as_json: bool) -> None:
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:

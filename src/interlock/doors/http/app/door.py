@@ -54,7 +54,8 @@ class AppError(msgspec.Struct, kw_only=True, omit_defaults=True):
 def envelope(refusal: Refusal) -> dict[str, Any]:
     """The body of a refused request."""
     error = refusal.error
-    details = {key: value for key, value in error.details.items() if key not in _ON_TOP}
+    on_top = _ON_TOP if error.kind in (ErrorKind.UNAUTHENTICATED, ErrorKind.DENIED) else ()
+    details = {key: value for key, value in error.details.items() if key not in on_top}
     return {
         "success": False,
         "error": _WORDS[error.kind],
@@ -67,7 +68,7 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
         "trace_id": refusal.trace_id,
         "retryable": error.retryable,
         **({"details": details} if details else {}),
-        **{key: error.details[key] for key in _ON_TOP if key in error.details},
+        **{key: error.details[key] for key in on_top if key in error.details},
     }
 
 

@@ -4,8 +4,18 @@
 -- Held by the session: of two migrators one waits.
 select pg_advisory_lock(7305, 0);
 
--- name: has_record
-select to_regclass('interlock.migrations') is not null;
+-- name: may_read_record
+-- No row if there is no record yet.
+select has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'interlock' and c.relname = 'migrations';
+
+-- name: become_caller
+-- For the serving role, inside a transaction.
+select set_config('role', 'authenticated', true);
+
+-- name: schema_version
+select interlock.schema_version();
 
 -- name: make_record
 -- Only the owner sees the record; everybody who may enter the schema may ask for the version alone.

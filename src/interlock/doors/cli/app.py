@@ -1,0 +1,109 @@
+"""The tree of commands, as ``bootstrap`` gets it."""
+
+from __future__ import annotations
+
+import typer
+
+from interlock.doors.cli.calling import Caller
+from interlock.doors.cli.commands import reading, serving, starting, steering
+from interlock.doors.cli.grouped import GroupedCommands
+from interlock.doors.cli.options import PROGRAM_PANEL, SERVER_PANEL, STEERING_PANEL, WORKFLOW_PANEL, examples
+from interlock.doors.cli.programs import Programs
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+
+_EXECUTION = "01990000-0000-7000-8000-000000000001"
+
+
+def build(programs: Programs) -> typer.Typer:
+    """The command line over these programs. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
+    app = typer.Typer(
+        name=serving.PROGRAM,
+        help="Interlock: durable workflows, watched live, with people asked before it matters.",
+        cls=GroupedCommands,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"obj": Caller(programs, SystemClock(), RandomIds()), "help_option_names": ["-h", "--help"]},
+    )
+    _add_server_commands(app)
+    _add_looking_commands(app)
+    _add_steering_commands(app)
+    _add_program_commands(app)
+    return app
+
+
+def _add_server_commands(app: typer.Typer) -> None:
+    add = app.command
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("up", "up --local --port 8080 --data ./data"))(serving.up)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("serve", "serve --host 0.0.0.0 --port 80"))(serving.serve)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("demo", "demo --data ./demo-data"))(serving.demo)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("migrate", "migrate status --json"))(serving.migrate)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("doctor", "doctor --json"))(serving.doctor)
+    add(
+        rich_help_panel=SERVER_PANEL,
+        epilog=examples("health", "health https://interlock.example --ready"),
+    )(reading.health)
+
+
+def _add_looking_commands(app: typer.Typer) -> None:
+    add = app.command
+    add(
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples(
+            "run flow.yaml", "run graph.yaml --input '{\"n\": 3}' --watch", "run graph.yaml --input @input.json"
+        ),
+    )(starting.run)
+    add(
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples("validate graph.yaml", "validate graph.yaml --json", "validate graph.yaml --server"),
+    )(starting.validate)
+    add(
+        "list",
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples("list", "list --status active", "list --limit 100 --json"),
+    )(reading.list_executions)
+    add(
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples(f"show {_EXECUTION}", f"show {_EXECUTION} --events 0", f"show {_EXECUTION} --json"),
+    )(reading.show)
+    add(
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples(f"watch {_EXECUTION}", f"watch {_EXECUTION} --json | jq .type"),
+    )(reading.watch)
+    add(
+        rich_help_panel=WORKFLOW_PANEL,
+        epilog=examples(f"artifacts {_EXECUTION}", f"artifacts {_EXECUTION} --save ./out"),
+    )(reading.artifacts)
+
+
+def _add_steering_commands(app: typer.Typer) -> None:
+    add = app.command
+    add(rich_help_panel=STEERING_PANEL, epilog=examples("approvals", "approvals --status all"))(reading.approvals)
+    add(
+        rich_help_panel=STEERING_PANEL,
+        epilog=examples(f"approve {_EXECUTION}", f"approve {_EXECUTION} --edit '{{\"amount\": 90}}' --reason 'less'"),
+    )(steering.approve)
+    add(rich_help_panel=STEERING_PANEL, epilog=examples(f"deny {_EXECUTION} --reason 'too much'"))(steering.deny)
+    add(
+        rich_help_panel=STEERING_PANEL,
+        epilog=examples(
+            f"signal {_EXECUTION} PAID",
+            f'signal {_EXECUTION} PAID --payload \'{{"receipt": "r-1"}}\' --expect payment',
+        ),
+    )(steering.signal)
+    add(rich_help_panel=STEERING_PANEL, epilog=examples(f"cancel {_EXECUTION} --reason 'not needed'"))(steering.cancel)
+    add(rich_help_panel=STEERING_PANEL, epilog=examples(f"pause {_EXECUTION}"))(steering.pause)
+    add(rich_help_panel=STEERING_PANEL, epilog=examples(f"resume {_EXECUTION}"))(steering.resume)
+
+
+def _add_program_commands(app: typer.Typer) -> None:
+    add = app.command
+    add(rich_help_panel=PROGRAM_PANEL, epilog=examples("token", "token --data ./data"))(serving.token)
+    add(rich_help_panel=PROGRAM_PANEL, epilog=examples("version", "version --json"))(serving.version)
+    completion = typer.Typer(
+        help="Completion of commands and options in a shell.", rich_markup_mode=None, no_args_is_help=True
+    )
+    completion.command("show", epilog=examples("completion show bash"))(serving.completion_show)
+    completion.command("install", epilog=examples("completion install"))(serving.completion_install)
+    app.add_typer(completion, name="completion", rich_help_panel=PROGRAM_PANEL)

@@ -1,0 +1,133 @@
+"""Everything ``show`` says of one execution, gathered once and laid out in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from interlock.doors.cli.asking import pretty
+from interlock.doors.cli.diagram import draw, read_diagram
+from interlock.doors.cli.facts import Fact
+from interlock.doors.cli.folding import fold, learn_limits
+from interlock.doors.cli.follow import Follower, Note
+from interlock.doors.cli.picture import PENDING, Picture
+from interlock.doors.cli.reasons import why_it_rests
+from interlock.doors.cli.sentences import count_text, sentence_of
+from interlock.doors.cli.server import Server, segment
+from interlock.doors.cli.signs import status_text
+from interlock.doors.cli.tables import fields_table
+from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_line, time_of_day
+from interlock.doors.cli.timeline import timeline
+from interlock.doors.cli.watching import picture_for, workflow_of
+from interlock.kit.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One execution: the server's objects, its facts so far, a sentence for each that is worth one, the fold."""
+
+    execution: dict[str, Any]
+    workflow: dict[str, Any]
+    facts: Sequence[Fact]
+    sentences: Sequence[tuple[Fact, str]]
+    picture: Picture
+
+
+async def look(server: Server, execution_id: str, clock: Clock) -> Shown:
+    """Gather everything about an execution as it is now. Raises NOT_FOUND."""
+    execution = await server.get(f"/executions/{segment(execution_id)}")
+    workflow = await workflow_of(server, execution)
+    picture = picture_for(execution, workflow)
+    facts: list[Fact] = []
+    sentences: list[tuple[Fact, str]] = []
+    async for happening in Follower(server, picture.execution_id, clock):
+        if isinstance(happening, Note):
+            continue
+        facts.append(happening)
+        fold(picture, happening)
+        if None in picture.limits.values():
+            learn_limits(picture, execution)
+        said = sentence_of(happening, picture)
+        if said is not None:
+            sentences.append((happening, said))
+        if happening.seq >= int(execution["last_seq"]):
+            break
+    return Shown(execution, workflow, facts, sentences, picture)
+
+
+def sections(seen: Shown, now: float, events: int) -> list[RenderableType]:
+    """The sections in reading order; ``events`` is how many of the last ones are shown, 0 for all."""
+    reasons = why_it_rests(seen.execution, seen.picture, now)
+    return [
+        head(seen, now),
+        *_section("Why it is not moving", _why(reasons) if reasons else []),
+        *_section("Graph", [_graph(seen)] if seen.workflow else []),
+        *_section("Timeline", [timeline(seen.picture, now)] if seen.picture.started_at is not None else []),
+        *_section("Events", _events(seen, events)),
+        *_section("Result", _result(seen)),
+    ]
+
+
+def _section(title: str, parts: Sequence[RenderableType]) -> list[RenderableType]:
+    return [Text(""), Text(title, style="bold"), *parts] if parts else []
+
+
+def head(seen: Shown, now: float) -> RenderableType:
+    """What it is: ids, status, times, who started it with what."""
+    execution = seen.execution
+    began, ended = epoch(execution.get("start_time")), epoch(execution.get("end_time"))
+    took = duration((ended if ended is not None else now) - began) if began is not None else ""
+    workflow = one_line(seen.workflow.get("name") or execution.get("workflow_id") or "", 60)
+    rows: list[tuple[str, Any]] = [
+        ("execution", execution["execution_id"]),
+        ("workflow", f"{workflow}, version {execution.get('workflow_version')}"),
+        ("status", status_text(str(execution.get("status")))),
+        ("started", f"{instant(began)} UTC by {one_line(execution.get('triggered_by'), 40)}, {took}"),
+        ("input", as_json(execution.get("inputs"), 200)),
+        ("trace", execution.get("trace_id")),
+    ]
+    if execution.get("parent_execution_id"):
+        rows.insert(1, ("part of", execution["parent_execution_id"]))
+    return fields_table(rows)
+
+
+def _why(reasons: Sequence[tuple[str, str]]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for sentence, command in reasons:
+        lines.append(Text(sentence))
+        if command:
+            lines.append(Text(f"  → {command}", style="cyan"))
+    return lines
+
+
+def _graph(seen: Shown) -> RenderableType:
+    diagram = read_diagram(seen.workflow)
+    nodes = seen.picture.nodes
+    statuses = {vertex.node_id: nodes[vertex.node_id].status for vertex in diagram.vertices if vertex.node_id in nodes}
+    if seen.picture.is_over:
+        statuses = {node_id: status for node_id, status in statuses.items() if status != PENDING}
+    notes = {node.node_id: count_text(node) for node in nodes.values()}
+    return draw(diagram, str(seen.workflow.get("name") or "workflow"), statuses, notes)
+
+
+def _events(seen: Shown, count: int) -> list[RenderableType]:
+    chosen = seen.sentences[-count:]
+    left_out = len(seen.sentences) - len(chosen)
+    lines: list[RenderableType] = []
+    if left_out:
+        lines.append(Text(f"… {left_out} before; all with --events 0", style="dim"))
+    for fact, said in chosen:
+        lines.append(Text.assemble((f"{fact.seq:>5}  {time_of_day(fact.at)}", "dim"), f"  {said}"))
+    return lines
+
+
+def _result(seen: Shown) -> list[RenderableType]:
+    picture = seen.picture
+    if picture.error:
+        return [Text(picture.error, style="red")]
+    result = seen.execution.get("result")
+    return [Text(pretty(result))] if picture.is_over and result is not None else []
