@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     port: int = Field(
         8000, ge=0, le=65535, validation_alias=_also("PORT", "PORT"), description="HTTP port; 0 picks one."
     )
+    share_port: bool = Field(False, description="Let several processes listen on the port; `serve --workers` sets it.")
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="`Host` names served besides loopback ones (comma-separated); in local mode others get 421."
     )
@@ -126,6 +127,11 @@ def load(**given: Any) -> Settings:
     if problems:
         raise SettingsRefused(problems)
     return settings
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment of one of several serving processes: ours, with the port shared."""
+    return {**os.environ, "INTERLOCK_SHARE_PORT": "true"}
 
 
 def child_environment() -> dict[str, str]:

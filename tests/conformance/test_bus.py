@@ -235,6 +235,8 @@ async def test_nothing_is_sent_while_there_are_no_peers(running, listener):
     here.set_peers(True)
     here.log_grew(execution_id)
     assert await follower.wait(SOON)
+    async with asyncio.timeout(SOON):
+        await listener.heard.wait()
     assert [unpack(text) for text in listener.texts] == [[execution_id]]
 
 

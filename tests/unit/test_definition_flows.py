@@ -10,7 +10,6 @@ from interlock.core.definition import check_definition
 from interlock.core.workflow import FlowDefinition, TransitionDefinition
 from unit.definition_house import FLOW, TYPES, compile_definition, flow, places, validate
 
-AB = ["a", "b"]
 GO = {"from": "a", "event": "GO", "to": "b"}
 FORK = {"from": "a", "event": "E", "to": ["b", "c"]}
 JOIN = {"from": ["b", "c"], "to": "d", "fan_in": True}

@@ -56,7 +56,7 @@ async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Chec
         checks.append(Check("database", True, "configured by INTERLOCK_DATABASE_URL"))
         return settings.database_url.get_secret_value()
     try:
-        found = find_binaries(settings.pg_bindir)
+        found = await find_binaries(settings.pg_bindir)
         database = embedded_postgres(settings)
         urls = await database.start()
     except InterlockError as error:

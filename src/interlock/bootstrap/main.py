@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
-from starlette.applications import Starlette
-from starlette.types import ASGIApp, Receive, Scope, Send
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from interlock import config
-from interlock.bootstrap.programs import Programs
-from interlock.bootstrap.server import running_app
-from interlock.config import Settings
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.workflow import Problem
 from interlock.doors.cli.app import build
+from interlock.doors.cli.programs import Check, CliEnvironment, DemoOptions, SchemaReport, ServeOptions, UpOptions
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from interlock.bootstrap import programs as whole_programs
 
 
 def main() -> None:
@@ -20,28 +23,61 @@ def main() -> None:
     build(Programs())()
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: config.Settings | None = None) -> ASGIApp:
     """A complete server process as an ASGI app; it starts with its lifespan. For uvicorn's or gunicorn's workers."""
-    chosen = settings or config.load()
-    return _Deferred(chosen)
+    app: ASGIApp = importlib.import_module("interlock.bootstrap.factory").create_app(settings or config.load())
+    return app
 
 
-class _Deferred:
-    """An app that is built when its server's lifespan begins, on the loop it will run on."""
+def settings_or_refusal(**given: Any) -> config.Settings:
+    """The settings; what is wrong with them as the command line's error."""
+    try:
+        return config.load(**given)
+    except config.SettingsRefused as refused:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_REFUSED",
+            "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in refused.problems),
+        ) from refused
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._app: ASGIApp | None = None
-        self._front = Starlette(lifespan=self._lifespan)
 
-    @asynccontextmanager
-    async def _lifespan(self, front: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            embedded = self._settings.database_url is None and self._settings.local
-            app, _, _ = await stack.enter_async_context(running_app(self._settings, embedded=embedded))
-            self._app = app
-            yield
+class Programs:
+    """Satisfies ``doors/cli/programs.Programs``; the parts of a server are imported only by what needs them."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app if scope["type"] != "lifespan" and self._app is not None else self._front
-        await app(scope, receive, send)
+    @property
+    def _parts(self) -> Any:
+        whole: whole_programs = importlib.import_module("interlock.bootstrap.programs")  # type: ignore[valid-type]
+        return whole
+
+    def environment(self) -> CliEnvironment:
+        settings = settings_or_refusal()
+        token = settings.token.get_secret_value() if settings.token is not None else None
+        return CliEnvironment(settings.url, token, settings.data_dir)
+
+    def up(self, options: UpOptions) -> int:
+        return int(self._parts.up(options))
+
+    def serve(self, options: ServeOptions) -> int:
+        return int(self._parts.serve_processes(options))
+
+    def demo(self, options: DemoOptions) -> int:
+        return int(self._parts.demo(options))
+
+    def migrate(self) -> SchemaReport:
+        report: SchemaReport = self._parts.migrate_now(change=True)
+        return report
+
+    def schema(self) -> SchemaReport:
+        report: SchemaReport = self._parts.migrate_now(change=False)
+        return report
+
+    def doctor(self) -> list[Check]:
+        checks: list[Check] = self._parts.doctor()
+        return checks
+
+    def mint_token(self, data_dir: Path) -> str:
+        return str(self._parts.mint_token(data_dir))
+
+    def check_file(self, source: dict[str, Any]) -> list[Problem]:
+        problems: list[Problem] = self._parts.check_file(source)
+        return problems

@@ -13,21 +13,21 @@ from typing import Any
 
 import uvloop
 
-from interlock import config
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.doctor import examine
+from interlock.bootstrap.main import settings_or_refusal
 from interlock.bootstrap.parts import SERVER_ROLE, Parts, embedded_postgres, identity_of
 from interlock.bootstrap.server import serve
-from interlock.config import Settings, SettingsRefused
+from interlock.bootstrap.workers import run_workers
+from interlock.config import Settings
 from interlock.core.definition import check_definition, read_definition
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.workflow import Problem
 from interlock.doors.cli.demo import demonstrate
 from interlock.doors.cli.programs import (
     Check,
-    CliEnvironment,
     DemoOptions,
     SchemaReport,
     ServeOptions,
@@ -36,75 +36,69 @@ from interlock.doors.cli.programs import (
 from interlock.nodes import load as load_nodes
 
 
-class Programs:
-    """Satisfies ``doors/cli/programs.Programs``."""
-
-    def environment(self) -> CliEnvironment:
-        settings = _settings()
-        token = settings.token.get_secret_value() if settings.token is not None else None
-        return CliEnvironment(settings.url, token, settings.data_dir)
-
-    def up(self, options: UpOptions) -> int:
-        settings = _settings(
-            host=options.host,
-            port=options.port,
-            data_dir=options.data_dir,
-            local=options.is_local,
-            log_level=options.log_level,
-        )
-        return _serve(settings, embedded=settings.database_url is None, as_json=options.as_json)
-
-    def serve(self, options: ServeOptions) -> int:
-        settings = _settings(
-            host=options.host,
-            port=options.port,
-            data_dir=options.data_dir,
-            local=options.is_local,
-            log_level=options.log_level,
-        )
-        embedded = settings.database_url is None and settings.local
-        return _serve(settings, embedded=embedded, as_json=options.as_json)
-
-    def demo(self, options: DemoOptions) -> int:
-        data_dir = options.data_dir
-        temporary = Path(tempfile.mkdtemp(prefix="interlock-demo-")) if data_dir is None else None
-        settings = _settings(host="127.0.0.1", port=0, data_dir=data_dir or temporary, local=True, log_level="ERROR")
-        configure(settings.log_level, settings.log_format, file=settings.log_file)
-        try:
-            return uvloop.run(_demonstrate(settings, as_json=options.as_json))
-        finally:
-            if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
-
-    def migrate(self) -> SchemaReport:
-        return asyncio.run(_migrate(_settings(), change=True))
-
-    def schema(self) -> SchemaReport:
-        return asyncio.run(_migrate(_settings(), change=False))
-
-    def doctor(self) -> list[Check]:
-        return asyncio.run(examine(_settings()))
-
-    def mint_token(self, data_dir: Path) -> str:
-        return identity_of(data_dir).mint()
-
-    def check_file(self, source: dict[str, Any]) -> list[Problem]:
-        definition, problems = read_definition(source)
-        if definition is None:
-            return problems
-        types = load_nodes().types
-        return problems + check_definition(definition, types, check_parameters=JsonSchemas(types).check_parameters)
+def up(options: UpOptions) -> int:
+    """Serve in the foreground, with an embedded Postgres if none is configured."""
+    settings = _settings_of(options)
+    return _serve(settings, embedded=settings.database_url is None, as_json=options.as_json)
 
 
-def _settings(**given: Any) -> Settings:
+def serve_processes(options: ServeOptions) -> int:
+    """Serve in the foreground over a configured Postgres, with as many processes as asked for."""
+    settings = _settings_of(options)
+    if (options.workers or 1) > 1:
+        return run_workers(options.workers or 1, settings)
+    embedded = settings.database_url is None and settings.local
+    return _serve(settings, embedded=embedded, as_json=options.as_json)
+
+
+def demo(options: DemoOptions) -> int:
+    """Start a server on a free port and play the example on it."""
+    temporary = Path(tempfile.mkdtemp(prefix="interlock-demo-")) if options.data_dir is None else None
+    settings = settings_or_refusal(
+        host="127.0.0.1", port=0, data_dir=options.data_dir or temporary, local=True, log_level="ERROR", access_log=False
+    )
+    configure(settings.log_level, settings.log_format, file=settings.log_file)
     try:
-        return config.load(**given)
-    except SettingsRefused as refused:
-        raise InterlockError(
-            ErrorKind.RULE,
-            "SETTINGS_REFUSED",
-            "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in refused.problems),
-        ) from refused
+        return uvloop.run(_demonstrate(settings, as_json=options.as_json))
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def migrate_now(*, change: bool) -> SchemaReport:
+    """Bring the schema forward, or look at it."""
+    return asyncio.run(_migrate(settings_or_refusal(), change=change))
+
+
+def doctor() -> list[Check]:
+    """The start-up checks, one by one."""
+    settings = settings_or_refusal()
+    configure("ERROR", settings.log_format)
+    return asyncio.run(examine(settings))
+
+
+def mint_token(data_dir: Path) -> str:
+    """A token for the local user of a data directory."""
+    return identity_of(data_dir).mint()
+
+
+def check_file(source: dict[str, Any]) -> list[Problem]:
+    """Everything wrong with a definition in the native form."""
+    definition, problems = read_definition(source)
+    if definition is None:
+        return problems
+    types = load_nodes().types
+    return problems + check_definition(definition, types, check_parameters=JsonSchemas(types).check_parameters)
+
+
+def _settings_of(options: UpOptions | ServeOptions) -> Settings:
+    return settings_or_refusal(
+        host=options.host,
+        port=options.port,
+        data_dir=options.data_dir,
+        local=options.is_local,
+        log_level=options.log_level,
+    )
 
 
 def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
@@ -143,7 +137,8 @@ async def _demonstrate(settings: Settings, *, as_json: bool) -> int:
 
     serving = asyncio.create_task(serve(settings, embedded=True, on_ready=on_ready, stop=stop))
     try:
-        await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {serving, ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             await serving  # raises what went wrong
             return 1

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
 from interlock.doors.http.app_factory import build_app
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from interlock.bootstrap.parts import VERSION, Parts, start_parts
 from interlock.config import Settings
@@ -51,7 +51,7 @@ def context_of(parts: Parts) -> Context:
 
 
 @asynccontextmanager
-async def running_app(settings: Settings, *, embedded: bool) -> AsyncIterator[tuple[Starlette, Parts, Context]]:
+async def running_app(settings: Settings, *, embedded: bool) -> AsyncIterator[tuple[ASGIApp, Parts, Context]]:
     """Start the parts and build their app; everything is stopped on leaving."""
     async with AsyncExitStack() as stack:
         parts = await start_parts(settings, stack, embedded=embedded)
@@ -80,7 +80,7 @@ async def serve(
     settings: Settings, *, embedded: bool, on_ready: Callable[[str, Parts], None], stop: asyncio.Event | None = None
 ) -> None:
     """Serve until SIGTERM, SIGINT or ``stop``; a second signal ends at once. ``on_ready`` gets the URL."""
-    listener = open_port(settings.host, settings.port)
+    listener = open_port(settings.host, settings.port, shared=settings.share_port)
     _calm_collector()
     stopping = stop or asyncio.Event()
     _on_signals(stopping)
@@ -118,11 +118,13 @@ async def serve(
         listener.close()
 
 
-def open_port(host: str, port: int) -> socket.socket:
-    """A listening address. Raises UNAVAILABLE with the reason if it is taken or not ours."""
+def open_port(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening address, ``shared`` with other processes of ours. Raises UNAVAILABLE with the reason if it is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:

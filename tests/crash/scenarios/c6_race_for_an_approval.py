@@ -56,7 +56,9 @@ async def run(stage: Stage) -> None:
 async def _prepare(stage: Stage, workflow_id: str, ref: str) -> Race:
     execution_id = await stage.start(workflow_id, ref, wait_ms=5000)
     path = f"{APP}/approvals?status=pending&execution_id={execution_id}"
-    found = (await stage.client.insist(stage.running, "GET", path)).body["approvals"][0]
+    answer = await stage.client.insist(stage.running, "GET", path)
+    if not answer.body["approvals"]: print(wall(), ref, execution_id, answer, await stage.observer.tails([__import__("uuid").UUID(execution_id)]), await stage.observer.plain("select * from interlock.approvals where execution_id=$1", __import__("uuid").UUID(execution_id)))
+    found = answer.body["approvals"][0]
     return Race(execution_id, found["approval_id"], datetime.fromisoformat(found["expires_at"]).timestamp())
 
 
@@ -77,7 +79,9 @@ async def _move(stage: Stage, one: Race, name: str, url: str, path: str, body: d
     at = one.expires_at - 0.02 + stage.random.uniform(-3 * SPREAD, SPREAD)
     await asyncio.sleep(max(0.0, at - wall()))
     try:
+        t0=wall()
         one.answers[name] = await stage.client.call(url, "POST", path, body)
+        if wall()-t0>1: print(f"{wall():.3f}", name, wall()-t0, one.execution_id, url, one.answers[name].status, one.answers[name].body)
     except Lost as error:
         stage.client.surprises.append(f"{name} of {one.approval_id}: {error}")
 

@@ -14,7 +14,7 @@ MAX_ENDS = 20_000  # sources and targets of all transitions together
 
 MAX_VALUES = 200_000  # JSON values in all parameters, inputs and mappings together
 MAX_DEPTH = 64  # lists and objects inside each other
-MAX_EXPRESSION_TEXT = 98_304  # characters of all different expressions together; parsing takes 4 to 6 us for each
+MAX_EXPRESSION_TEXT = 131_072  # characters of all different expressions together; parsing takes 4 to 6 us for each
 WHOLE_MIN, WHOLE_MAX = -(1 << 63), (1 << 64) - 1  # whole numbers of 64 bits with or without sign
 
 MAX_ID = 128

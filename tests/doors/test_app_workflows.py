@@ -1,0 +1,267 @@
+"""Workflows through the app door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from interlock.core.principal import Scope
+
+ECHO: dict[str, Any] = {"nodes": [{"id": "a", "type": "echo"}]}
+EXAMPLE: dict[str, Any] = {
+    "name": "w",
+    "nodes": [
+        {"id": "t", "name": "start", "type": "TRIGGER_NODE", "subtype": "MANUAL"},
+        {"id": "i", "name": "big", "type": "FLOW", "subtype": "IF", "parameters": {"condition_expression": "data.n > 10"}},
+        {
+            "id": "h",
+            "name": "ok",
+            "type": "HUMAN_IN_THE_LOOP",
+            "subtype": "IN_APP_APPROVAL",
+            "configurations": {"title": "Pay?"},
+        },
+    ],
+    "connections": {
+        "start": {"main": [[{"node": "big", "type": "main", "index": 0}]]},
+        "big": {"true": [{"node": "ok", "port": "main"}]},
+    },
+}
+FLOW: dict[str, Any] = {
+    "name": "order",
+    "kind": "flow",
+    "states": ["ask", "end"],
+    "user_input_states": ["ask"],
+    "transitions": [{"from": "ask", "event": "USER_CONFIRM", "to": "end"}],
+}
+
+
+async def test_the_worked_example_answers_ids_normal_types_and_flat_connections(caller: Any) -> None:
+    answer = await caller.post("/workflows", EXAMPLE)
+    body = answer.json()
+    assert answer.status_code == 200
+    assert body["connections_list"] == [
+        {"from_node": "t", "to_node": "i", "output_key": "result"},
+        {"from_node": "i", "to_node": "h", "output_key": "true"},
+    ]
+    assert body["connections"] == EXAMPLE["connections"]
+    assert [(node["type"], node["subtype"]) for node in body["nodes"]] == [
+        ("TRIGGER", "MANUAL"),
+        ("FLOW", "IF"),
+        ("HUMAN_IN_THE_LOOP", "IN_APP_APPROVAL"),
+    ]
+    assert body["triggers"] == ["t"]
+    assert body["id"] == body["workflow_id"] == body["workflow"]["id"] == body["metadata"]["id"]
+    assert (body["version"], body["found"], body["active"]) == (1, True, True)
+
+
+async def test_both_request_forms_store_the_same_definition(caller: Any) -> None:
+    flat = (await caller.post("/workflows", {"name": "same", "tags": ["x"], **ECHO})).json()
+    wrapped = (await caller.post("/workflows", {"metadata": {"name": "same", "tags": ["x"]}, **ECHO})).json()
+    assert (flat["name"], flat["tags"], flat["digest"]) == (wrapped["name"], wrapped["tags"], wrapped["digest"])
+
+
+async def test_a_shape_can_be_asked_for_alone(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    flat = (await caller.get(f"/workflows/{workflow_id}?shape=flat")).json()
+    wrapped = (await caller.get(f"/workflows/{workflow_id}?shape=wrapped")).json()
+    assert "workflow" not in flat
+    assert set(wrapped) == {"found", "message", "workflow"}
+    assert flat["nodes"] == wrapped["workflow"]["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("list", [{"from_node": "a", "to_node": "b", "output_key": "result"}]),
+        ("main", {"a": {"main": [[{"node": "b", "type": "main", "index": 0}]]}}),
+        ("map", {"a": {"connection_types": {"main": {"connections": [{"node": "b", "type": "main", "index": 0}]}}}}),
+    ],
+)
+async def test_connections_are_converted_and_read_back_in_each_form(caller: Any, form: str, expected: Any) -> None:
+    nodes = [{"id": "a", "type": "echo"}, {"id": "b", "type": "echo"}]
+    workflow_id = await caller.stored({"nodes": nodes, "connections": [{"from_node": "a", "to_node": "b"}]})
+    converted = (await caller.get(f"/workflows/{workflow_id}?connections={form}")).json()["connections"]
+    assert converted == expected
+    again = (await caller.post("/workflows", {"name": "again", "nodes": nodes, "connections": converted})).json()
+    assert again["connections_list"] == [{"from_node": "a", "to_node": "b", "output_key": "result"}]
+
+
+async def test_a_flow_is_stored_as_a_flow(caller: Any) -> None:
+    body = (await caller.post("/workflows", FLOW)).json()
+    assert (body["kind"], body["nodes"], body["flow"]["states"]) == ("flow", [], ["ask", "end"])
+    assert [node["id"] for node in body["picture"]["nodes"]] == ["ask", "end"]
+
+
+async def test_an_invalid_definition_is_refused_with_all_errors_and_nothing_is_stored(caller: Any) -> None:
+    broken = {
+        "name": "broken",
+        "nodes": [{"id": "a", "type": "ehco"}, {"id": "b", "type": "condition", "parameters": {"condition_expression": "1 +"}}],
+        "connections": [{"from_node": "a", "to_node": "nowhere"}],
+    }
+    answer = await caller.post("/workflows", broken)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "WORKFLOW_INVALID")
+    errors = answer.json()["details"]["errors"]
+    assert {"NODE_TYPE_UNKNOWN", "EXPRESSION_ERROR", "CONNECTION_INVALID"} <= {error["code"] for error in errors}
+    assert all(error["message"] and error["path"] for error in errors)
+    assert (await caller.get("/workflows")).json()["total_count"] == 0
+
+
+async def test_validation_tells_the_same_and_stores_nothing(caller: Any) -> None:
+    answer = await caller.post("/workflows/validate", {"nodes": [{"id": "a", "name": "my node", "type": "ehco"}]})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["valid"], [error["code"] for error in body["errors"]]) == (False, ["NODE_TYPE_UNKNOWN"])
+    assert [warning["code"] for warning in body["warnings"]] == ["NAME_WITH_SPACES"]
+    good = (await caller.post("/workflows/validate", EXAMPLE)).json()
+    assert good == {"valid": True, "errors": [], "warnings": []}
+
+
+async def test_an_unknown_setting_is_refused_by_name(caller: Any) -> None:
+    answer = await caller.post("/workflows", {"name": "x", **ECHO, "settings": {"max_paralel": 3}})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "VALIDATION_ERROR")
+    assert answer.json()["details"]["field"] == "settings.max_paralel"
+
+
+@pytest.mark.parametrize("name", [None, "", "  "])
+async def test_a_workflow_needs_a_name(caller: Any, name: str | None) -> None:
+    answer = await caller.post("/workflows", {**({} if name is None else {"name": name}), **ECHO})
+    assert (answer.status_code, answer.json()["details"]["field"]) == (400, "name")
+
+
+async def test_an_update_makes_a_new_version_and_keeps_the_rest(caller: Any) -> None:
+    workflow_id = await caller.stored({"description": "first", "tags": ["t"], **ECHO})
+    answer = await caller.put(f"/workflows/{workflow_id}", {"description": "second"})
+    body = answer.json()
+    assert (body["version"], body["description"], body["tags"]) == (2, "second", ["t"])
+    assert [node["id"] for node in body["nodes"]] == ["a"]
+    old = (await caller.get(f"/workflows/{workflow_id}?version=1")).json()
+    assert old["version"] == 1
+    versions = (await caller.get(f"/workflows/{workflow_id}/versions")).json()["versions"]
+    assert [version["version"] for version in versions] == [2, 1]
+    assert versions[0]["created_by"] == caller.subject
+
+
+async def test_patch_is_put_by_another_name(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    answer = await caller.http.patch(f"/api/app/workflows/{workflow_id}", json={"name": "renamed"})
+    assert (answer.status_code, answer.json()["name"], answer.json()["version"]) == (200, "renamed", 2)
+
+
+async def test_an_update_of_a_version_that_is_no_longer_newest_is_a_conflict(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    await caller.put(f"/workflows/{workflow_id}", {"name": "two"})
+    answer = await caller.put(f"/workflows/{workflow_id}", {"name": "late", "expected_version": 1})
+    assert (answer.status_code, answer.json()["error_code"]) == (409, "CONFLICT")
+    assert answer.json()["details"] == {"version": 2, "expected_version": 1}
+    assert (await caller.get(f"/workflows/{workflow_id}")).json()["name"] == "two"
+
+
+async def test_a_deleted_workflow_is_unknown_and_keeps_its_history(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    await caller.post(f"/workflows/{workflow_id}/execute", {"wait_ms": 5_000})
+    assert (await caller.http.delete(f"/api/app/workflows/{workflow_id}")).json()["success"] is True
+    assert (await caller.get(f"/workflows/{workflow_id}")).status_code == 404
+    assert (await caller.post(f"/workflows/{workflow_id}/execute")).status_code == 404
+    assert (await caller.http.delete(f"/api/app/workflows/{workflow_id}")).status_code == 404
+    assert (await caller.get(f"/workflows/{workflow_id}/history")).json()["total_count"] == 1
+
+
+async def test_lists_have_pages_filters_and_the_latest_execution(caller: Any) -> None:
+    for number in range(3):
+        await caller.stored({"name": f"number {number}", "tags": ["even"] if number % 2 == 0 else [], **ECHO})
+    first = (await caller.get("/workflows?limit=2")).json()
+    second = (await caller.get("/workflows?limit=2&offset=2")).json()
+    assert (first["total_count"], first["total"], first["has_more"], second["has_more"]) == (3, 3, True, False)
+    assert [item["name"] for item in first["workflows"] + second["workflows"]] == ["number 2", "number 1", "number 0"]
+    even = (await caller.get("/workflows?tags=even")).json()["workflows"]
+    assert [item["name"] for item in even] == ["number 2", "number 0"]
+    found = (await caller.get("/workflows?search=NUMBER%201")).json()["workflows"]
+    assert [item["name"] for item in found] == ["number 1"]
+    await caller.post(f"/workflows/{found[0]['id']}/execute", {"wait_ms": 5_000})
+    shown = (await caller.get("/workflows?search=number%201")).json()["workflows"][0]
+    assert (shown["latest_execution_status"], shown["active"]) == ("SUCCESS", True)
+    bare = await caller.get("/workflows?format=list&limit=1")
+    assert (len(bare.json()), bare.headers["x-total-count"]) == (1, "3")
+
+
+async def test_an_answer_the_caller_already_holds_is_not_sent_again(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    for path in (f"/workflows/{workflow_id}", "/workflows", f"/workflows/{workflow_id}/versions"):
+        first = await caller.get(path)
+        again = await caller.get(path, headers={"if-none-match": f'W/"x", {first.headers["etag"]}'})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+    before = (await caller.get(f"/workflows/{workflow_id}")).headers["etag"]
+    await caller.put(f"/workflows/{workflow_id}", {"name": "changed"})
+    assert (await caller.get(f"/workflows/{workflow_id}", headers={"if-none-match": before})).status_code == 200
+
+
+async def test_the_catalogue_names_what_can_be_used_in_both_vocabularies(caller: Any) -> None:
+    templates = {item["id"]: item for item in (await caller.get("/workflows/node-templates")).json()["node_templates"]}
+    assert {"transform", "approval", "FLOW.IF", "ACTION.HTTP_REQUEST", "HUMAN_IN_THE_LOOP.FORM_SUBMISSION"} <= set(templates)
+    assert templates["ACTION.HTTP_REQUEST"]["required_parameters"] == ["url"]
+    assert templates["FLOW.IF"]["native_type"] == "condition"
+
+
+async def test_every_spelling_of_a_path_answers_the_same_without_a_redirect(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    for path in ("/workflows", f"/workflows/{workflow_id}", f"/workflows/{workflow_id}/executions"):
+        answers = [
+            await caller.http.get(f"{prefix}{path}{slash}") for prefix in ("/api/app", "/api/v1/app") for slash in ("", "/")
+        ]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({answer.content for answer in answers}) == 1
+    made = await caller.http.post("/api/v1/app/workflows/", json={"name": "slash", **ECHO})
+    assert made.status_code == 200
+
+
+async def test_aliases_of_a_path_answer_byte_for_byte_the_same(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    await caller.post(f"/workflows/{workflow_id}/execute", {"wait_ms": 5_000})
+    history = await caller.get(f"/workflows/{workflow_id}/history")
+    executions = await caller.get(f"/workflows/{workflow_id}/executions")
+    assert history.content == executions.content
+
+
+async def test_nobody_sees_what_belongs_to_others(caller: Any, make_caller: Any) -> None:
+    private = await caller.stored(ECHO)
+    shared = await caller.stored({"name": "shared", "visibility": "tenant", **ECHO})
+    colleague = await make_caller(caller.tenant_id)
+    stranger = await make_caller()
+    assert [item["id"] for item in (await colleague.get("/workflows")).json()["workflows"]] == [shared]
+    assert (await stranger.get("/workflows")).json()["total_count"] == 0
+    unknown = await stranger.get("/workflows/01a200d1-a110-7d1f-acf5-1ee0f56c9eda")
+    for who, workflow_id in ((colleague, private), (stranger, private), (stranger, shared)):
+        for answer in (
+            await who.get(f"/workflows/{workflow_id}"),
+            await who.put(f"/workflows/{workflow_id}", {"name": "mine"}),
+            await who.http.delete(f"/api/app/workflows/{workflow_id}"),
+            await who.post(f"/workflows/{workflow_id}/execute"),
+            await who.get(f"/workflows/{workflow_id}/versions"),
+            await who.get(f"/workflows/{workflow_id}/history"),
+            await who.get(f"/workflows/{workflow_id}/stream"),
+        ):
+            assert (answer.status_code, answer.json()["error_code"]) == (404, unknown.json()["error_code"])
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "path"),
+    [
+        (Scope.WORKFLOWS_WRITE, "POST", "/workflows"),
+        (Scope.WORKFLOWS_READ, "GET", "/workflows"),
+        (Scope.WORKFLOWS_EXECUTE, "POST", "/workflows/x/execute"),
+        (Scope.REGISTRY_READ, "GET", "/workflows/node-templates"),
+    ],
+)
+async def test_a_missing_scope_is_forbidden_and_named(make_caller: Any, scope: Scope, method: str, path: str) -> None:
+    limited = await make_caller(scopes=frozenset(Scope) - {scope, Scope.ADMIN})
+    answer = await limited.http.request(method, f"/api/app{path}", content=b"not json at all")
+    assert (answer.status_code, answer.json()["error"], answer.json()["error_code"]) == (
+        403,
+        "forbidden",
+        "AUTHORIZATION_FAILED",
+    )
+    assert answer.json()["required_scopes"] == [scope]
+    admin = await make_caller(scopes=[Scope.ADMIN])
+    assert (await admin.http.request(method, f"/api/app{path}", json={})).status_code != 403
