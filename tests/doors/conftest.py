@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -59,7 +60,12 @@ class House:
         )
 
     def app(self, **settings: Any) -> ASGIApp:
+        """The whole server, with its own settings."""
         return build_app(self.context(**settings), self.telemetry.expose)
+
+    def mint(self, caller: Caller, seconds: float) -> str:
+        """A further token of a caller, with its own life."""
+        return self.identity.mint(caller.subject, caller.tenant_id, LOCAL_SCOPES, timedelta(seconds=seconds))
 
 
 @pytest.fixture(scope="session")

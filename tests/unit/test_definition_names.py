@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from interlock.core.definition import digest, draw, read_definition
-from interlock.core.definition.blackboard_names import blackboard_names
+from interlock.core.engine.flow.blackboard_names import blackboard_names
 from interlock.core.errors import InterlockError
 from interlock.core.workflow import Definition, GraphDefinition, NodeDefinition
 from unit.definition_house import FLOW, GRAPH, flow, graph, nodes, validate

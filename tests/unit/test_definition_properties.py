@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import random
+from collections import defaultdict
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.core.definition import check_definition, digest, draw, read_definition, read_heading
-from interlock.core.definition.find_bodies import find_bodies, find_cycles
-from interlock.core.engine.graph.regions import loop_bodies
+from interlock.core.engine.graph.find_bodies import find_bodies, find_cycles
+from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
 from unit.definition_house import FLOW, GRAPH, TYPES, compile_definition, validate
 
@@ -213,3 +214,31 @@ def test_the_digest_does_not_depend_on_the_order_of_keys(source: dict[str, Any],
     assert first is not None
     assert second is not None
     assert digest(first) == digest(second)
+
+
+def loop_bodies(definition: GraphDefinition) -> dict[str, set[str]]:
+    """For each loop node the nodes reachable from its iterations and not from its completion."""
+    loops = {node.id for node in definition.nodes if node.type in LOOP_TYPES}
+    following: dict[str, list[str]] = defaultdict(list)
+    starts: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for connection in definition.connections:
+        following[connection.source].append(connection.target)
+        if connection.source in loops:
+            starts[connection.source, port_of(connection, loops) == ITERATION].append(connection.target)
+    return {
+        loop: _reach(starts[loop, True], loop, following) - _reach(starts[loop, False], loop, following)
+        for loop in loops
+    }
+
+
+
+
+def _reach(starts: list[str], stop: str, following: dict[str, list[str]]) -> set[str]:
+    seen: set[str] = set()
+    todo = [node_id for node_id in starts if node_id != stop]
+    while todo:
+        node_id = todo.pop()
+        if node_id not in seen:
+            seen.add(node_id)
+            todo.extend(target for target in following[node_id] if target != stop and target not in seen)
+    return seen

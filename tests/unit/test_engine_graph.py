@@ -445,10 +445,43 @@ def test_failed_child_fails_its_parent_with_its_error() -> None:
     assert driver.execution.error.code == "DEEP"
 
 
-def test_disabled_node_is_skipped_with_what_hangs_on_it() -> None:
-    driver = Driver(graph(node("a", disabled=True), node("b"), node("c"), edge("a", "b")))
-    assert driver.run().status is Status.SUCCEEDED
-    assert [event.node_id for event in driver.of(TaskSkipped)] == ["a", "b"]
+def test_disabled_node_passes_its_data_on() -> None:
+    driver = Driver(graph(node("a", disabled=True, parameters={"mapping": "changed"}), node("b"), edge("a", "b")), 7)
+    assert driver.execution.tasks["b"].input == {"mapping": 7}
+
+
+def test_disabled_first_node_of_a_loop_passes_its_item_on() -> None:
+    driver = Driver(
+        graph(
+            node("each", "map", parameters={"items": [1, 2]}),
+            node("first", disabled=True, parameters={"mapping": "changed"}),
+            edge("each", "first", port="iteration"),
+        )
+    )
+    assert driver.execution.output == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("map", {"items": [1], "batch_size": "{{ 'abc' }}"}),
+        ("map", {"items": [1], "concurrency": "{{ 'x' }}"}),
+        ("loop", {"times": "{{ 'abc' }}"}),
+        ("loop", {"while": "true", "max_iterations": "{{ 'abc' }}"}),
+        ("wait", {"signal": "go", "timeout_seconds": "{{ 1e300 }}"}),
+        ("wait", {"seconds": "{{ -1 }}"}),
+        ("wait", {"until": "{{ 'tomorrow' }}"}),
+        ("approval", {"timeout_seconds": "{{ 1e15 }}"}),
+        ("approval", {"fields": "{{ 5 }}"}),
+        ("approval", {"options": "{{ 5 }}"}),
+    ],
+)
+def test_rendered_parameter_without_a_usable_value_fails_the_node(kind: str, parameters: dict[str, Any]) -> None:
+    body = (node("body"), edge("n", "body", port="iteration")) if kind in ("map", "loop") else ()
+    driver = Driver(graph(node("n", kind, parameters=parameters), *body))
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "PARAMETER_INVALID"
+    driver.check_fold()
 
 
 def test_output_setting_shapes_the_result() -> None:

@@ -16,11 +16,11 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all commands."""
 
 
-class Advance(Command):
+class Advance(Command, frozen=True, kw_only=True):
     """Do whatever is due: ready tasks, timers, retries, tasks whose attempt was lost."""
 
 
-class TaskSucceeded(Command):
+class TaskSucceeded(Command, frozen=True, kw_only=True):
     """An attempt brought a result. Late or repeated results are dropped."""
 
     task_id: str
@@ -35,7 +35,7 @@ class TaskSucceeded(Command):
     duration_ms: int = 0
 
 
-class TaskErred(Command):
+class TaskErred(Command, frozen=True, kw_only=True):
     """An attempt failed with an error of the task itself."""
 
     task_id: str
@@ -43,7 +43,7 @@ class TaskErred(Command):
     error: Failure
 
 
-class AttemptLost(Command):
+class AttemptLost(Command, frozen=True, kw_only=True):
     """Runner, host or network of an attempt was lost; ``crashed`` if an isolated child died running it alone."""
 
     task_id: str
@@ -51,7 +51,7 @@ class AttemptLost(Command):
     crashed: bool = False
 
 
-class TaskReported(Command):
+class TaskReported(Command, frozen=True, kw_only=True):
     """A running attempt reports progress."""
 
     task_id: str
@@ -61,7 +61,7 @@ class TaskReported(Command):
     data: Any = None
 
 
-class TaskSuspended(Command):
+class TaskSuspended(Command, frozen=True, kw_only=True):
     """An attempt answered with an intent: wait until a time, a signal or a callback, or ask a person."""
 
     task_id: str
@@ -85,7 +85,7 @@ class SignalKind(StrEnum):
     BLACKBOARD = "blackboard"
 
 
-class Signal(Command):
+class Signal(Command, frozen=True, kw_only=True):
     """Input from outside, in the order of the execution's inbox."""
 
     inbox_seq: int

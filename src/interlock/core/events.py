@@ -53,7 +53,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: ClassVar[str] = ""
 
 
-class ExecutionStarted(Event):
+class ExecutionStarted(Event, frozen=True, kw_only=True):
     """The execution exists and is durable. Always seq 1."""
 
     type: ClassVar[str] = "execution.started"
@@ -70,7 +70,7 @@ class ExecutionStarted(Event):
     deadline_at: datetime | None = None
 
 
-class ExecutionPaused(Event):
+class ExecutionPaused(Event, frozen=True, kw_only=True):
     """No new task starts until resumed; running attempts may finish."""
 
     type: ClassVar[str] = "execution.paused"
@@ -78,20 +78,20 @@ class ExecutionPaused(Event):
     by: str = ""
 
 
-class ExecutionResumed(Event):
+class ExecutionResumed(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "execution.resumed"
     reason: str = ""
     by: str = ""
 
 
-class ExecutionSucceeded(Event):
+class ExecutionSucceeded(Event, frozen=True, kw_only=True):
     """Terminal."""
 
     type: ClassVar[str] = "execution.succeeded"
     output: Any = None
 
 
-class ExecutionFailed(Event):
+class ExecutionFailed(Event, frozen=True, kw_only=True):
     """Terminal."""
 
     type: ClassVar[str] = "execution.failed"
@@ -100,7 +100,7 @@ class ExecutionFailed(Event):
     skipped: tuple[str, ...] = ()
 
 
-class ExecutionCancelled(Event):
+class ExecutionCancelled(Event, frozen=True, kw_only=True):
     """Terminal."""
 
     type: ClassVar[str] = "execution.cancelled"
@@ -108,7 +108,7 @@ class ExecutionCancelled(Event):
     by: str = ""
 
 
-class TaskStarted(Event):
+class TaskStarted(Event, frozen=True, kw_only=True):
     """An attempt of a task begins with exactly this input (recorded, so replay evaluates nothing again).
 
     ``input`` is given with the first attempt only; later attempts have the same. ``wake_at`` is when a waiting
@@ -129,7 +129,7 @@ class TaskStarted(Event):
     isolated: bool = False  # runs alone in a child process, because inline attempts were lost
 
 
-class TaskProgressed(Event):
+class TaskProgressed(Event, frozen=True, kw_only=True):
     """A long task says how far it is, ``progress`` from 0 to 1."""
 
     type: ClassVar[str] = "task.progressed"
@@ -140,7 +140,7 @@ class TaskProgressed(Event):
     data: Any = None
 
 
-class TaskCompleted(Event):
+class TaskCompleted(Event, frozen=True, kw_only=True):
     """A task's result, recorded exactly once. ``dead`` lists connections whose condition did not hold."""
 
     type: ClassVar[str] = "task.completed"
@@ -156,7 +156,7 @@ class TaskCompleted(Event):
     duration_ms: int = 0
 
 
-class TaskFailed(Event):
+class TaskFailed(Event, frozen=True, kw_only=True):
     """An attempt failed. Without ``will_retry`` the task is over; ``continues`` says its branch goes on."""
 
     type: ClassVar[str] = "task.failed"
@@ -170,7 +170,7 @@ class TaskFailed(Event):
     quarantined: bool = False
 
 
-class TaskSkipped(Event):
+class TaskSkipped(Event, frozen=True, kw_only=True):
     """No live connection reaches the node, so it will not run."""
 
     type: ClassVar[str] = "task.skipped"
@@ -179,7 +179,7 @@ class TaskSkipped(Event):
     reason: str = ""
 
 
-class TaskInputRequested(Event):
+class TaskInputRequested(Event, frozen=True, kw_only=True):
     """A node of a flow asks its user for input; ``ui_schema`` describes the form."""
 
     type: ClassVar[str] = "task.input_requested"
@@ -190,7 +190,7 @@ class TaskInputRequested(Event):
     blackboard: dict[str, Any] = {}
 
 
-class TaskWaiting(Event):
+class TaskWaiting(Event, frozen=True, kw_only=True):
     """A task answered with an intent: it rests until the time, the signal or the person it named."""
 
     type: ClassVar[str] = "task.waiting"
@@ -201,7 +201,7 @@ class TaskWaiting(Event):
     wake_at: datetime | None = None
 
 
-class ApprovalRequested(Event):
+class ApprovalRequested(Event, frozen=True, kw_only=True):
     """A durable question to a person holds a task."""
 
     type: ClassVar[str] = "approval.requested"
@@ -225,7 +225,7 @@ class ApprovalRequested(Event):
     escalate_to: list[str] = []
 
 
-class ApprovalDecided(Event):
+class ApprovalDecided(Event, frozen=True, kw_only=True):
     """The approval's row was decided; this event follows from the inbox."""
 
     type: ClassVar[str] = "approval.decided"
@@ -239,7 +239,7 @@ class ApprovalDecided(Event):
     by: str = ""
 
 
-class ApprovalEscalated(Event):
+class ApprovalEscalated(Event, frozen=True, kw_only=True):
     """Nobody answered in time: other people may decide now, until a new deadline."""
 
     type: ClassVar[str] = "approval.escalated"
@@ -250,7 +250,7 @@ class ApprovalEscalated(Event):
     expires_at: datetime | None = None
 
 
-class SignalReceived(Event):
+class SignalReceived(Event, frozen=True, kw_only=True):
     """Input from outside was accepted. A graph keeps it until somebody waits for it."""
 
     type: ClassVar[str] = "signal.received"
@@ -260,7 +260,7 @@ class SignalReceived(Event):
     signal_id: str = ""
 
 
-class BlackboardWritten(Event):
+class BlackboardWritten(Event, frozen=True, kw_only=True):
     """A value of the blackboard was set from outside."""
 
     type: ClassVar[str] = "blackboard.written"
@@ -269,7 +269,7 @@ class BlackboardWritten(Event):
     by: str = ""
 
 
-class FlowEventRaised(Event):
+class FlowEventRaised(Event, frozen=True, kw_only=True):
     """A node result or a timer became an event of the flow."""
 
     type: ClassVar[str] = "flow.event_raised"
@@ -278,7 +278,7 @@ class FlowEventRaised(Event):
     task_id: str = ""
 
 
-class FlowTransitioned(Event):
+class FlowTransitioned(Event, frozen=True, kw_only=True):
     """The flow moved. ``active`` lists the flow states that are active now."""
 
     type: ClassVar[str] = "flow.transitioned"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +24,7 @@ from interlock.ports.executor import Executor, Result
 from interlock.ports.ledger import Head
 from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
+from interlock.runtime.effects import effect_key
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.journal import Journal
 from interlock.runtime.owned import Owned
@@ -371,11 +371,6 @@ class Runner:
             if wake_at is not None:  # an approval's row decides; look again a little later
                 delay = max(0.2, (wake_at - now).total_seconds())
                 owned.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, owned)
-
-
-def effect_key(execution_id: UUID, task_id: str) -> str:
-    """The same for every attempt of a task: what makes a repeated attempt one effect outside."""
-    return hashlib.blake2b(f"{execution_id}/{task_id}".encode(), digest_size=16).hexdigest()
 
 
 def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from crash.client import APP, Answer, Lost
 from crash.clock import wall
@@ -16,7 +17,11 @@ from crash.workflows import race
 TITLE = "approve, deny, deadline and cancel at once"
 AT_ONCE = 20
 TIMEOUT = 3
-SPREAD = 0.005
+SPACING = 0.15
+"""Seconds between two races."""
+TRAVEL = {"approve": 0.003, "deny": 0.003, "cancel": 0.008}
+"""Seconds a request needs to the row it wants; the deadline is already there."""
+SPREAD = 0.008
 ROWS = """
 select a.execution_id::text, a.status, x.status as ended, count(e.*) as decisions, min(e.data ->> 'status') as told
 from interlock.approvals a join interlock.executions x using (execution_id)
@@ -41,12 +46,14 @@ async def run(stage: Stage) -> None:
     for name in ("one", "two"):
         await stage.add_server(name)
     workflow_id = await stage.store(race(stage.sink, TIMEOUT))
-    races: list[Race] = []
-    for first in range(0, stage.scale.c6_races, AT_ONCE):
-        count = min(AT_ONCE, stage.scale.c6_races - first)
-        batch = await asyncio.gather(*(_prepare(stage, workflow_id, f"race-{first + n}") for n in range(count)))
-        await asyncio.gather(*(_race(stage, one) for one in batch))
-        races += batch
+    seats = asyncio.Semaphore(AT_ONCE)
+    running: list[asyncio.Task[Race]] = []
+    for number in range(stage.scale.c6_races):
+        await seats.acquire()
+        running.append(asyncio.create_task(_race(stage, workflow_id, f"race-{number}")))
+        running[-1].add_done_callback(lambda _: seats.release())
+        await asyncio.sleep(SPACING)  # a crowd at one moment would only race for the processor
+    races = await asyncio.gather(*running)
     drain = await stage.drain()
     await _judge(stage, races)
     await check_common(stage)
@@ -57,13 +64,15 @@ async def _prepare(stage: Stage, workflow_id: str, ref: str) -> Race:
     execution_id = await stage.start(workflow_id, ref, wait_ms=5000)
     path = f"{APP}/approvals?status=pending&execution_id={execution_id}"
     answer = await stage.client.insist(stage.running, "GET", path)
-    if not answer.body["approvals"]: print(wall(), ref, execution_id, answer, await stage.observer.tails([__import__("uuid").UUID(execution_id)]), await stage.observer.plain("select * from interlock.approvals where execution_id=$1", __import__("uuid").UUID(execution_id)))
+    if not answer.body["approvals"]:
+        raise RuntimeError(f"{ref} asks nobody: {await stage.observer.tails([UUID(execution_id)])}")
     found = answer.body["approvals"][0]
     return Race(execution_id, found["approval_id"], datetime.fromisoformat(found["expires_at"]).timestamp())
 
 
-async def _race(stage: Stage, one: Race) -> None:
+async def _race(stage: Stage, workflow_id: str, ref: str) -> Race:
     """Everybody moves at the deadline, give or take a few milliseconds."""
+    one = await _prepare(stage, workflow_id, ref)
     urls = stage.running()
     stage.random.shuffle(urls)
     decide, cancel = f"{APP}/approvals/{one.approval_id}/decide", f"{APP}/executions/{one.execution_id}/cancel"
@@ -72,16 +81,14 @@ async def _race(stage: Stage, one: Race) -> None:
         _move(stage, one, "deny", urls[1], decide, {"decision": "reject"}),
         _move(stage, one, "cancel", urls[stage.random.randrange(2)], cancel, {}),
     )
+    return one
 
 
 async def _move(stage: Stage, one: Race, name: str, url: str, path: str, body: dict[str, str]) -> None:
-    # a request needs a few milliseconds to get through; the deadline has no such way
-    at = one.expires_at - 0.02 + stage.random.uniform(-3 * SPREAD, SPREAD)
+    at = one.expires_at - TRAVEL[name] + stage.random.uniform(-SPREAD, SPREAD)
     await asyncio.sleep(max(0.0, at - wall()))
     try:
-        t0=wall()
         one.answers[name] = await stage.client.call(url, "POST", path, body)
-        if wall()-t0>1: print(f"{wall():.3f}", name, wall()-t0, one.execution_id, url, one.answers[name].status, one.answers[name].body)
     except Lost as error:
         stage.client.surprises.append(f"{name} of {one.approval_id}: {error}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from interlock.core.definition.blackboard_names import blackboard_names
 from interlock.core.definition.check_expressions import Expressions
 from interlock.core.definition.check_names import check_known
 from interlock.core.definition.check_parameters import CheckParameters, ParameterRules
@@ -13,6 +12,7 @@ from interlock.core.definition.check_transitions import check_transitions
 from interlock.core.definition.check_values import Values
 from interlock.core.definition.limits import EVENT, MAX_STATES, MAX_TIMER, MAX_TRANSITIONS, MIN_STATES, STATE_NAME
 from interlock.core.definition.report import Place, Report, cut
+from interlock.core.engine.flow.blackboard_names import blackboard_names
 from interlock.core.engine.graph.regions import LOOP_TYPES
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import FlowDefinition

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from interlock.core.definition.find_bodies import find_cycles
 from interlock.core.definition.layout import Layout
 from interlock.core.definition.report import Place, Report
+from interlock.core.engine.graph.find_bodies import find_cycles
 from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.workflow import ConnectionDefinition
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from interlock.core.definition.find_bodies import find_bodies
 from interlock.core.definition.report import Place
+from interlock.core.engine.graph.find_bodies import find_bodies
 from interlock.core.engine.graph.regions import LOOP_TYPES, regions
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
 

@@ -173,7 +173,7 @@ def _suspended(turn: Turn, command: TaskSuspended) -> None:
         )
     )
     if command.waits_for == "approval":
-        request_approval(turn, task, command.approval or {})
+        request_approval(turn, turn.execution.tasks[task.task_id], command.approval or {})
 
 
 def _signal(turn: Turn, signal: Signal) -> None:

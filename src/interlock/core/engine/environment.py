@@ -65,8 +65,12 @@ class Activation:
         self.names = names
 
     def environment(self, roots: Iterable[str]) -> dict[str, Any]:
-        """Only the roots asked for, since building all of them costs more than most expressions."""
-        return {root: _ROOTS[root](self) for root in roots if root in _ROOTS}
+        """Only the roots asked for, since building all of them costs more than most expressions.
+
+        A name that is no root of the language is a key of the blackboard (flows allow it in their parameters).
+        """
+        blackboard = self.execution.blackboard
+        return {root: _ROOTS[root](self) if root in _ROOTS else blackboard.get(root) for root in roots}
 
 
 def instant(at: datetime) -> str:

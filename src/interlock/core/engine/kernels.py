@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.commands import ChildStart, TaskSucceeded
-from interlock.core.engine.approving import request_approval
+from interlock.core.engine.approving import DEFAULT_TIMEOUT, request_approval
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.evolve import ITERATIONS
 from interlock.core.engine.expressions import Expression, truthy
@@ -23,6 +23,8 @@ from interlock.core.ids import ExecutionId
 
 MAX_ITEMS = 100_000
 MAX_ITERATIONS = 100_000
+MAX_SECONDS = 366 * 86_400.0
+MAX_APPROVAL_SECONDS = 30 * 86_400.0
 DEFAULT_CONCURRENCY = 100
 
 Kernel = Callable[[Turn, Activation, dict[str, Any], Sequence[tuple[str, Expression]]], None]
@@ -49,8 +51,46 @@ def _complete(turn: Turn, task: Task, output: Any, port: str, raised: tuple[str,
     turn.execution.program.complete(turn, task, result)
 
 
-def _fail(turn: Turn, task: Task, message: str) -> None:
-    fail_task(turn, task, Failure(code="PARAMETER_INVALID", message=message))
+class ParameterInvalid(ValueError):
+    """A rendered parameter has no usable value; raised before anything was recorded."""
+
+
+def run_kernel(
+    name: str, turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions
+) -> None:
+    """Start a kernel node. A parameter without a usable value fails the node as PARAMETER_INVALID."""
+    try:
+        KERNELS[name](turn, activation, parameters, expressions)
+    except ParameterInvalid as error:
+        task = _start(turn, activation, None)
+        fail_task(turn, task, Failure(code="PARAMETER_INVALID", message=f"{name}: {error}"))
+
+
+def pass_through(turn: Turn, activation: Activation) -> None:
+    """A disabled node does nothing: its data is its result."""
+    _complete(turn, _start(turn, activation, None), activation.data, "result")
+
+
+def _number(parameters: dict[str, Any], name: str, default: float, least: float, most: float) -> float:
+    value = parameters.get(name)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ParameterInvalid(f"{name} must be a number, not {str(value)[:64]!r}") from None
+    if not least <= number <= most:
+        raise ParameterInvalid(f"{name} must be from {least:g} to {most:g}, not {number:g}")
+    return number
+
+
+def _items(parameters: dict[str, Any], activation: Activation) -> list[Any]:
+    items = parameters.get("items", activation.data)
+    if not isinstance(items, list):
+        raise ParameterInvalid(f"items must be a list, not {type(items).__name__}")
+    if len(items) > MAX_ITEMS:
+        raise ParameterInvalid(f"at most {MAX_ITEMS} items, not {len(items)}")
+    return items
 
 
 def trigger(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
@@ -76,36 +116,39 @@ def condition(turn: Turn, activation: Activation, parameters: dict[str, Any], ex
 
 def wait(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Rests for ``seconds``, until an instant, or until a signal of a name comes (at most ``timeout_seconds``)."""
-    signal = parameters.get("signal")
-    if signal is not None:
-        limit = parameters.get("timeout_seconds")
-        wake_at = turn.now + timedelta(seconds=float(limit)) if limit is not None else None
-        _start(turn, activation, parameters, waits_for="signal", wake_at=wake_at)
+    if parameters.get("signal") is None:
+        _start(turn, activation, parameters, waits_for="timer", wake_at=_wake_at(turn, parameters))
         return
-    try:
-        wake_at = _wake_at(turn, parameters)
-    except (TypeError, ValueError, OverflowError):
-        _fail(turn, _start(turn, activation, parameters), "wait needs seconds >= 0, until (an RFC 3339 time) or signal")
-        return
-    _start(turn, activation, parameters, waits_for="timer", wake_at=wake_at)
+    limit = _number(parameters, "timeout_seconds", 0, 0, MAX_SECONDS)
+    wake_at = turn.now + timedelta(seconds=limit) if limit else None
+    _start(turn, activation, parameters, waits_for="signal", wake_at=wake_at)
 
 
 def _wake_at(turn: Turn, parameters: dict[str, Any]) -> datetime:
-    if "until" in parameters:
+    if "until" not in parameters:
+        if "seconds" not in parameters:
+            raise ParameterInvalid("say seconds, until (an RFC 3339 time) or signal")
+        return turn.now + timedelta(seconds=_number(parameters, "seconds", 0, 0, MAX_SECONDS))
+    try:
         until = datetime.fromisoformat(str(parameters["until"]))
-        if until.tzinfo is None:
-            raise ValueError("until has no time zone")
-        return until
-    seconds = float(parameters["seconds"])
-    if not seconds >= 0:
-        raise ValueError("seconds must not be negative")
-    return turn.now + timedelta(seconds=seconds)
+    except ValueError:
+        raise ParameterInvalid(f"until must be an RFC 3339 time, not {str(parameters['until'])[:64]!r}") from None
+    if until.tzinfo is None:
+        raise ParameterInvalid("until needs a time zone, such as Z")
+    return until
 
 
 def approval(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Asks a person and waits for the decision: port ``confirmed``, ``rejected`` or ``timeout``."""
+    question = {"request": activation.data, **parameters}
+    question["timeout_seconds"] = _number(parameters, "timeout_seconds", DEFAULT_TIMEOUT, 1, MAX_APPROVAL_SECONDS)
+    for name in ("fields", "options", "assignees", "escalate_to"):
+        if not isinstance(question.get(name) or [], list):
+            raise ParameterInvalid(f"{name} must be a list, not {type(question[name]).__name__}")
+    if not all(isinstance(field, dict) for field in question.get("fields") or []):
+        raise ParameterInvalid("each of fields must be an object")
     task = _start(turn, activation, parameters, waits_for="approval")
-    request_approval(turn, task, {"request": activation.data, **parameters})
+    request_approval(turn, task, question)
 
 
 def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
@@ -139,36 +182,28 @@ def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], 
 
 def map_items(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Runs its body once per item (or per batch of items), at most ``concurrency`` at a time."""
-    items = parameters.get("items", activation.data)
-    if not isinstance(items, list):
-        _fail(turn, _start(turn, activation, None), f"map needs a list of items, not {type(items).__name__}")
-        return
-    size = int(parameters.get("batch_size") or 0)
+    items = _items(parameters, activation)
+    size = int(_number(parameters, "batch_size", 0, 0, MAX_ITEMS))
     if size > 0:
         items = [items[at : at + size] for at in range(0, len(items), size)]
-    width = int(parameters.get("concurrency") or DEFAULT_CONCURRENCY)
-    _iterate(turn, activation, {"items": items, "limit": len(items), "concurrency": max(1, width)})
+    width = int(_number(parameters, "concurrency", DEFAULT_CONCURRENCY, 1, MAX_ITEMS))
+    _iterate(turn, activation, {"items": items, "limit": len(items), "concurrency": width})
 
 
 def loop(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Runs its body one iteration after the other: over items, a number of times, or while a condition holds."""
-    limit = int(parameters.get("max_iterations") or 100)
     if "items" in parameters or not (expressions or "times" in parameters):
-        items = parameters.get("items", activation.data)
-        if not isinstance(items, list):
-            _fail(turn, _start(turn, activation, None), f"loop needs a list of items, not {type(items).__name__}")
-            return
+        items = _items(parameters, activation)
         _iterate(turn, activation, {"items": items, "limit": len(items), "concurrency": 1})
     elif "times" in parameters:
-        _iterate(turn, activation, {"limit": max(0, int(parameters["times"])), "concurrency": 1})
+        times = int(_number(parameters, "times", 0, 0, MAX_ITERATIONS))
+        _iterate(turn, activation, {"limit": times, "concurrency": 1})
     else:
-        _iterate(turn, activation, {"limit": min(limit, MAX_ITERATIONS), "concurrency": 1, "data": activation.data})
+        limit = int(_number(parameters, "max_iterations", 100, 1, MAX_ITERATIONS))
+        _iterate(turn, activation, {"limit": limit, "concurrency": 1, "data": activation.data})
 
 
 def _iterate(turn: Turn, activation: Activation, recorded: dict[str, Any]) -> None:
-    if recorded["limit"] > MAX_ITEMS:
-        _fail(turn, _start(turn, activation, None), f"at most {MAX_ITEMS} iterations, not {recorded['limit']}")
-        return
     _start(turn, activation, recorded, waits_for=ITERATIONS)
 
 

@@ -72,6 +72,8 @@ def carry_out(output: Output, work: Callable[[], int]) -> None:
         code = exit_code(error)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except BrokenPipeError:
+        code = output.abandon()
     raise typer.Exit(code)
 
 

@@ -31,6 +31,8 @@ _NEXT_BY_KIND: dict[ErrorKind, str] = {
     ),
     ErrorKind.DENIED: "Ask an operator for the missing permission, or use another token in INTERLOCK_TOKEN.",
     ErrorKind.NOT_FOUND: "See what there is with `interlock list` and `interlock approvals`.",
+    ErrorKind.GONE: "See what became of it with `interlock show ID`.",
+    ErrorKind.CONFLICT: "See where it stands with `interlock show ID`.",
     ErrorKind.TOO_LARGE: "Send less: bodies of more than 1 MiB are refused.",
     ErrorKind.UNAVAILABLE: "Try again in a moment; `interlock health --ready` says what the server waits for.",
     ErrorKind.TIMEOUT: "Try again in a moment; `interlock health --ready` says what the server waits for.",
@@ -39,9 +41,7 @@ _NEXT_BY_KIND: dict[ErrorKind, str] = {
 }
 _NEXT_BY_CODE: dict[str, str] = {
     "WORKFLOW_INVALID": "Mend the definition; `interlock validate FILE` shows every problem.",
-    "STATE_CONFLICT": "See where it stands with `interlock show ID`.",
     "INVALID_TRANSITION": "See which events it waits for with `interlock show ID`.",
-    "CONFLICT": "See where it stands with `interlock show ID`.",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from interlock.doors.cli.facts import ENDED, STATUS_OF, Fact, error_text
+from interlock.doors.cli.facts import STATUS_OF, Fact, error_text
 from interlock.doors.cli.picture import RETRYING, RUNNING, WAITING, NodePicture, Picture, TaskPicture
 from interlock.doors.cli.texts import epoch
 
@@ -21,7 +21,7 @@ _REST = "state:"  # in front of a flow state that runs nothing, where a task id 
 
 def fold(picture: Picture, fact: Fact) -> None:
     """Add one fact. One of a kind that is not known here changes nothing."""
-    change = _BY_EVENT.get(fact.text("event")) or _BY_TYPE.get(fact.type)
+    change = _FOLD.get(fact.type)
     if change is not None:
         change(picture, fact)
 
@@ -56,11 +56,12 @@ def _resumed(picture: Picture, fact: Fact) -> None:
 
 
 def _ended(picture: Picture, fact: Fact) -> None:
-    told = fact.text("status")
-    picture.status = told if told in ENDED else STATUS_OF[fact.type]
+    error = fact.data.get("error")
+    is_late = isinstance(error, dict) and error.get("code") == "TIMEOUT"
+    picture.status = "TIMEOUT" if is_late else STATUS_OF[fact.type]
     picture.ended_at = fact.at
-    picture.result = fact.data.get("result")
-    picture.error = error_text(fact.data.get("error"))
+    picture.result = fact.data.get("output")
+    picture.error = error_text(error)
     picture.asking.clear()
     for node in picture.nodes.values():
         _end(node, fact.at, is_good=picture.status == "SUCCESS")
@@ -108,7 +109,7 @@ def _loop_of(task_id: str) -> str:
 
 
 def _input(fact: Fact) -> dict[str, Any]:
-    given = fact.data.get("input_data")
+    given = fact.data.get("input")
     return given if isinstance(given, dict) else {}
 
 
@@ -178,6 +179,9 @@ def _completed(picture: Picture, fact: Fact) -> None:
 
 
 def _failed(picture: Picture, fact: Fact) -> None:
+    if fact.data.get("will_retry"):
+        _retrying(picture, fact)
+        return
     node = _over(picture, fact)
     node.failed += 1
     node.error = error_text(fact.data.get("error"))
@@ -223,25 +227,22 @@ def _names(fact: Fact, name: str) -> list[str]:
 
 Change = Callable[[Picture, Fact], None]
 
-_BY_TYPE: dict[str, Change] = {
-    "execution_started": _execution_started,
-    "execution_paused": _paused,
-    "execution_resumed": _resumed,
-    "execution_completed": _ended,
-    "execution_failed": _ended,
-    "execution_cancelled": _ended,
-    "node_started": _node_started,
-    "user_input_required": _asked,
-    "node_completed": _completed,
-    "node_failed": _failed,
-    "node_skipped": _skipped,
-    "node_retrying": _retrying,
-}
-_BY_EVENT: dict[str, Change] = {
+_FOLD: dict[str, Change] = {
+    "execution.started": _execution_started,
+    "execution.paused": _paused,
+    "execution.resumed": _resumed,
+    "execution.succeeded": _ended,
+    "execution.failed": _ended,
+    "execution.cancelled": _ended,
+    "task.started": _node_started,
     "task.progressed": _progressed,
     "task.waiting": _waiting,
+    "task.input_requested": _asked,
+    "task.completed": _completed,
+    "task.failed": _failed,
+    "task.skipped": _skipped,
+    "approval.requested": _asked,
     "approval.decided": _decided,
     "approval.escalated": _escalated,
     "flow.transitioned": _transitioned,
 }
-"""Events that the app door shows as one and the same type of frame, by their own name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,10 +48,11 @@ class Follower:
         self._lost_at: float | None = None  # the monotonic clock when the connection was lost
         self._wait = _FIRST_WAIT
 
-    async def __aiter__(self) -> AsyncIterator[Fact | Note]:
+    async def happenings(self) -> AsyncGenerator[Fact | Note]:
         """Every fact once and in order, with a note where the connection was lost and found again.
 
-        Ends behind the last fact. Raises the server's refusal, and UNAVAILABLE when it stays away for 60 s.
+        Ends behind the last fact. Raises the server's refusal, and UNAVAILABLE when it stays away for 60 s. Whoever
+        leaves before the end closes it.
         """
         while not self._is_over:
             reason = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 from typing import Any, TextIO
 
@@ -10,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from interlock.core.errors import InterlockError
-from interlock.doors.cli.failures import as_document, next_step
+from interlock.doors.cli.failures import DONE, as_document, next_step
 from interlock.doors.cli.texts import shown
 from interlock.kit import strict_json
 
@@ -18,12 +20,19 @@ PIPE_WIDTH = 120
 """Columns of a table that no terminal shows."""
 
 
+class PlainConsole(Console):
+    """A console that leaves a broken pipe to whoever called it."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more")
+
+
 def console(stream: TextIO) -> Console:
     """A console without markup, emoji or guesses about what texts mean: what it prints is data."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows a question mark
     width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+    return PlainConsole(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
 class Output:
@@ -63,6 +72,11 @@ class Output:
     def note(self, text: str) -> None:
         """Say something about the command itself, beside its result."""
         self.err.print(Text(shown(text), style="dim"), soft_wrap=True)
+
+    def abandon(self) -> int:
+        """Nobody reads any more (``interlock list | head``): say nothing and let the interpreter end in peace."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
 
     def error(self, error: InterlockError) -> None:
         """Say what went wrong and what to do, as sentences or as one JSON object."""

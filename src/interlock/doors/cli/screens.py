@@ -123,7 +123,7 @@ class JsonScreen:
         self._output = output
 
     def fact(self, fact: Fact, picture: Picture) -> None:
-        self._output.json({"seq": fact.seq, **fact.frame})
+        self._output.json(fact.raw)
 
     def note(self, text: str) -> None:
         self._output.note(text)

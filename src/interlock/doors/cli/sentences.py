@@ -23,7 +23,7 @@ _WAITS = {
 _PARTS = 10
 """How often a node inside a map reports while it goes on, at most."""
 
-_COUNTED = frozenset({"node_started", "node_completed", "node_skipped", "node_output_update"})
+_COUNTED = frozenset({"task.started", "task.completed", "task.skipped", "task.progressed", "task.waiting"})
 
 
 def wait_text(task: TaskPicture | None, now: float) -> str:
@@ -52,18 +52,18 @@ def sentence_of(fact: Fact, picture: Picture) -> str | None:
 
     ``picture`` is the picture with the fact folded in.
     """
-    if fact.type.startswith("execution_"):
+    if fact.type.startswith("execution."):
         return _of_execution(fact)
     node = picture.nodes.get(fact.node_id) if fact.node_id else None
     name = one_line(fact.text("node_name") or (node.name if node is not None else fact.node_id), 40)
     if node is not None and node.is_inner and fact.type in _COUNTED:
         return _of_many(fact, node, name)
-    say = _BY_EVENT.get(fact.text("event")) or _BY_TYPE.get(fact.type)
-    return say(fact, node, name) if say is not None else one_line(f"{name} {fact.type.replace('_', ' ')}".strip(), 160)
+    say = _SAY.get(fact.type)
+    return say(fact, node, name) if say is not None else one_line(f"{name} {fact.type}".strip(), 160)
 
 
 def _of_execution(fact: Fact) -> str:
-    what = fact.type.removeprefix("execution_")
+    what = fact.type.removeprefix("execution.")
     detail = error_text(fact.data.get("error")) or one_line(fact.text("reason"), 120)
     return f"execution {what}{_by(fact)}" + (f": {detail}" if detail else "")
 
@@ -74,7 +74,7 @@ def _by(fact: Fact) -> str:
 
 def _of_many(fact: Fact, node: NodePicture, name: str) -> str | None:
     """Only round figures of a node inside a map: every tenth part and the last."""
-    if fact.type not in ("node_completed", "node_skipped"):
+    if fact.type not in ("task.completed", "task.skipped"):
         return None
     total = node.total
     if total is None:
@@ -108,6 +108,8 @@ def _completed(fact: Fact, node: NodePicture | None, name: str) -> str:
 
 
 def _failed(fact: Fact, node: NodePicture | None, name: str) -> str:
+    if fact.data.get("will_retry"):
+        return _retrying(fact, node, name)
     return f"{name} failed: {error_text(fact.data.get('error')) or 'no reason was given'}"
 
 
@@ -159,12 +161,12 @@ def _written(fact: Fact, node: NodePicture | None, name: str) -> str:
 
 
 def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
-    return f"{one_line(fact.text('flow_state'), 40)} raised {one_line(fact.text('flow_event'), 40)}"
+    return f"{one_line(fact.text('flow_state'), 40)} raised {one_line(fact.text('event'), 40)}"
 
 
 def _transitioned(fact: Fact, node: NodePicture | None, name: str) -> str:
     source, target = (_listed(fact.data.get(name)) for name in ("source", "target"))
-    return f"{source} → {target} on {one_line(fact.text('flow_event'), 40)}"
+    return f"{source} → {target} on {one_line(fact.text('event'), 40)}"
 
 
 def _listed(names: object) -> str:
@@ -173,17 +175,15 @@ def _listed(names: object) -> str:
 
 Say = Callable[[Fact, NodePicture | None, str], str]
 
-_BY_TYPE: dict[str, Say] = {
-    "node_started": _started,
-    "node_completed": _completed,
-    "node_failed": _failed,
-    "node_retrying": _retrying,
-    "node_skipped": _skipped,
-    "user_input_required": _asked,
-}
-_BY_EVENT: dict[str, Say] = {
+_SAY: dict[str, Say] = {
+    "task.started": _started,
     "task.progressed": _progressed,
     "task.waiting": _waiting,
+    "task.input_requested": _asked,
+    "task.completed": _completed,
+    "task.failed": _failed,
+    "task.skipped": _skipped,
+    "approval.requested": _asked,
     "approval.decided": _decided,
     "approval.escalated": _escalated,
     "signal.received": _signal,

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from interlock.doors.cli.asking import pretty
 from interlock.doors.cli.diagram import draw, read_diagram
-from interlock.doors.cli.facts import Fact
+from interlock.doors.cli.facts import Fact, read_stored
 from interlock.doors.cli.folding import fold, learn_limits
-from interlock.doors.cli.follow import Follower, Note
 from interlock.doors.cli.picture import PENDING, Picture
 from interlock.doors.cli.reasons import why_it_rests
 from interlock.doors.cli.sentences import count_text, sentence_of
@@ -23,7 +22,9 @@ from interlock.doors.cli.tables import fields_table
 from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_line, time_of_day
 from interlock.doors.cli.timeline import timeline
 from interlock.doors.cli.watching import picture_for, workflow_of
-from interlock.kit.clock import Clock
+
+PAGE = 1000
+"""Events that are asked for at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +38,33 @@ class Shown:
     picture: Picture
 
 
-async def look(server: Server, execution_id: str, clock: Clock) -> Shown:
+async def look(server: Server, execution_id: str) -> Shown:
     """Gather everything about an execution as it is now. Raises NOT_FOUND."""
     execution = await server.get(f"/executions/{segment(execution_id)}")
     workflow = await workflow_of(server, execution)
     picture = picture_for(execution, workflow)
     facts: list[Fact] = []
     sentences: list[tuple[Fact, str]] = []
-    async for happening in Follower(server, picture.execution_id, clock):
-        if isinstance(happening, Note):
-            continue
-        facts.append(happening)
-        fold(picture, happening)
+    for fact in await facts_of(server, picture.execution_id):
+        facts.append(fact)
+        fold(picture, fact)
         if None in picture.limits.values():
             learn_limits(picture, execution)
-        said = sentence_of(happening, picture)
+        said = sentence_of(fact, picture)
         if said is not None:
-            sentences.append((happening, said))
-        if happening.seq >= int(execution["last_seq"]):
-            break
+            sentences.append((fact, said))
     return Shown(execution, workflow, facts, sentences, picture)
+
+
+async def facts_of(server: Server, execution_id: str) -> list[Fact]:
+    """Everything that has happened to an execution, page by page."""
+    facts: list[Fact] = []
+    after: int | None = 0
+    while after is not None:
+        page = await server.get(f"/executions/{segment(execution_id)}/events", after=after, limit=PAGE)
+        facts.extend(map(read_stored, page["events"]))
+        after = page.get("next_after")
+    return facts
 
 
 def sections(seen: Shown, now: float, events: int) -> list[RenderableType]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.asking import Answer
 from interlock.doors.cli.diagram import read_diagram
+from interlock.doors.cli.facts import Fact
 from interlock.doors.cli.folding import fold, learn_limits
 from interlock.doors.cli.follow import PASSING, Follower, Note
 from interlock.doors.cli.picture import Picture, begin
@@ -88,18 +90,22 @@ class Watching:
         return self._picture
 
     async def _read(self) -> None:
-        async for happening in self._follower:
-            if isinstance(happening, Note):
-                self._screen.note(happening.text)
-                continue
-            fold(self._picture, happening)
-            self._screen.fact(happening, self._picture)
-            if self._picture.asking:
-                self._changed.set()
-            if self._place not in self._picture.asking.values():
-                self._settled.set()
-            if None in self._picture.limits.values():
-                self._uncounted.set()
+        async with aclosing(self._follower.happenings()) as happenings:
+            async for happening in happenings:
+                if isinstance(happening, Note):
+                    self._screen.note(happening.text)
+                else:
+                    self._take(happening)
+
+    def _take(self, fact: Fact) -> None:
+        fold(self._picture, fact)
+        self._screen.fact(fact, self._picture)
+        if self._picture.asking:
+            self._changed.set()
+        if self._place not in self._picture.asking.values():
+            self._settled.set()
+        if None in self._picture.limits.values():
+            self._uncounted.set()
 
     async def _tick(self) -> None:
         while True:

@@ -205,6 +205,11 @@ class WatchExecutions:
         self._bus = bus
         self._feeds: dict[UUID, Feed] = {}
 
+    @property
+    def feeds(self) -> int:
+        """How many executions are being followed here."""
+        return len(self._feeds)
+
     async def __call__(
         self, principal: Principal, execution_id: UUID, after: int, event: asyncio.Event | None = None
     ) -> Watch | None:

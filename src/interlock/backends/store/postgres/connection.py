@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncpg
 
+from interlock.backends.store.postgres.url import plain_url
+
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach the database."""
 
@@ -26,7 +28,7 @@ _PLAN_ONCE = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off
 
 async def connect_as_engine(dsn: str, *, plan_once: bool = False) -> asyncpg.Connection[Any]:
     """A dedicated connection as ``interlock_engine``. Raises OSError or asyncpg errors when that fails."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, server_settings=_ENGINE_SETTINGS)
+    connection = await asyncpg.connect(plain_url(dsn), timeout=CONNECT_TIMEOUT, server_settings=_ENGINE_SETTINGS)
     await connection.execute("set role interlock_engine")
     if plan_once:
         await connection.execute(_PLAN_ONCE)
@@ -35,7 +37,7 @@ async def connect_as_engine(dsn: str, *, plan_once: bool = False) -> asyncpg.Con
 
 async def connect_as_server(dsn: str) -> asyncpg.Connection[Any]:
     """A dedicated connection as the login role, which may read and write nothing: for LISTEN and NOTIFY."""
-    return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, server_settings={"application_name": "interlock-bus"})
+    return await asyncpg.connect(plain_url(dsn), timeout=CONNECT_TIMEOUT, server_settings={"application_name": "interlock-bus"})
 
 
 async def close_quietly(connection: asyncpg.Connection[Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
+from interlock.core.engine.flow.blackboard_names import blackboard_names
 from interlock.core.engine.graph.compile import compile_expressions
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import FlowDefinition, RetryPolicy, StateTimer, TransitionDefinition
@@ -52,9 +53,8 @@ class FlowState:
         self.parameters: dict[str, Any] = definition.parameters.get(name, {})
         hidden = self.node.expressions if self.node is not None else frozenset()
         self.expressions = compile_expressions(self.node, self.parameters) if self.node is not None else []
-        self.template: Template = compile_template(
-            {key: value for key, value in self.parameters.items() if key not in hidden}
-        )
+        rest = {key: value for key, value in self.parameters.items() if key not in hidden}
+        self.template: Template = compile_template(rest, extra_roots=blackboard_names(rest))
         self.retry = definition.retry.get(name, DEFAULT_RETRY)
         self.deadline: float | None = definition.timeouts.get(name)
         self.timer: StateTimer | None = definition.timers.get(name)

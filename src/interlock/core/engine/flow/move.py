@@ -9,7 +9,7 @@ from interlock.core.commands import TaskSucceeded
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
 from interlock.core.engine.flow.compile import CompiledFlow, FlowState, Transition
-from interlock.core.engine.kernels import KERNELS
+from interlock.core.engine.kernels import run_kernel
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import (
@@ -54,7 +54,7 @@ def start_node(flow: CompiledFlow, turn: Turn, state: FlowState, changes: dict[s
     try:
         parameters = {**base, **state.template.render(activation.environment(state.template.roots)), **changes}
         if node.runs == "kernel":
-            KERNELS[node.name](turn, activation, parameters, state.expressions)
+            run_kernel(node.name, turn, activation, parameters, state.expressions)
             return
     except ExpressionError as error:
         turn.emit(TaskStarted(task_id=activation.task_id, node_id=state.name))
@@ -91,7 +91,7 @@ def complete(flow: CompiledFlow, turn: Turn, task: Task, result: TaskSucceeded) 
         )
     )
     try:
-        _follow(flow, turn, state, (*result.raised, STEP_DONE), task.task_id)
+        _follow(flow, turn, state, (*map(str.upper, result.raised), STEP_DONE), task.task_id)
     except ExpressionError as error:
         _end_failed(turn, _guard_failure(state, error))
 

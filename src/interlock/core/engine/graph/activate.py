@@ -10,7 +10,7 @@ from interlock.core.engine.expressions import ExpressionError, truthy
 from interlock.core.engine.graph.compile import CompiledGraph, Edge, Vertex
 from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.engine.graph.route import owner_of
-from interlock.core.engine.kernels import KERNELS
+from interlock.core.engine.kernels import pass_through, run_kernel
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskStarted
@@ -22,9 +22,12 @@ def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges
     task_id = scope + vertex.id
     try:
         activation = _activation(graph, turn, scope, vertex, edges)
+        if vertex.definition.disabled:
+            pass_through(turn, activation)
+            return
         parameters = vertex.template.render(activation.environment(vertex.template.roots))
         if vertex.type.runs == "kernel":
-            KERNELS[vertex.type.name](turn, activation, parameters, vertex.expressions)
+            run_kernel(vertex.type.name, turn, activation, parameters, vertex.expressions)
             return
         name = vertex.type.data_parameter
         if name is not None and name not in parameters:

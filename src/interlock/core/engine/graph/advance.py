@@ -52,9 +52,8 @@ def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
         if execution.ended is not None or task_id not in execution.ready:
             continue
         vertex = graph.vertices[ready.node_id]
-        if vertex.definition.disabled or (not ready.edges and vertex.arriving):
-            reason = "the node is disabled" if vertex.definition.disabled else "no live connection reaches it"
-            turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason=reason))
+        if not ready.edges and vertex.arriving:
+            turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
         elif vertex.type.runs == "task" and execution.running >= graph.settings.max_parallel:
             continue
         else:

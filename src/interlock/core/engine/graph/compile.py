@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
-from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, loop_bodies, port_of, regions
+from interlock.core.engine.graph.find_bodies import find_bodies
+from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 
@@ -76,7 +77,8 @@ class CompiledGraph:
     """The parts of a program. ``region`` "" is the top level, others are named by their loop."""
 
     def __init__(self, definition: GraphDefinition, catalogue: Mapping[str, NodeType]) -> None:
-        bodies = loop_bodies(definition)
+        names = [node.id for node in definition.nodes]
+        bodies = find_bodies(names, {node.id for node in definition.nodes if node.type in LOOP_TYPES}, definition.connections)
         region = regions(definition, bodies)
         loops = bodies.keys()
         self.settings: GraphSettings = definition.settings

@@ -11,6 +11,7 @@ from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.graph.activate import dead_edges
 from interlock.core.engine.graph.advance import advance, complete, finish
 from interlock.core.engine.graph.compile import CompiledGraph
+from interlock.core.engine.graph.regions import COMPLETED, LOOP_TYPES
 from interlock.core.engine.graph.route import deliver, leave, make_ready, open_iteration
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
@@ -77,8 +78,9 @@ class GraphProgram:
     def on_task_failed(self, execution: Execution, task: Task, event: TaskFailed) -> None:
         vertex = self.graph.vertices[task.node_id]
         if vertex.definition.on_error == "continue":
-            execution.outputs[task.task_id] = ("result", None)
-            deliver(self.graph, execution, task.scope, vertex, "result", event.dead)
+            port = _result_port(vertex.type)
+            execution.outputs[task.task_id] = (port, None)
+            deliver(self.graph, execution, task.scope, vertex, port, event.dead)
         elif vertex.definition.on_error == "error_output":
             execution.outputs[task.task_id] = ("error", _error_output(event.error))
             deliver(self.graph, execution, task.scope, vertex, "error", event.dead)
@@ -117,7 +119,7 @@ class GraphProgram:
         if not vertex.has_conditions or vertex.definition.on_error == "stop":
             return event
         goes_on = vertex.definition.on_error == "continue"
-        port, output = ("result", None) if goes_on else ("error", _error_output(event.error))
+        port, output = (_result_port(vertex.type), None) if goes_on else ("error", _error_output(event.error))
         try:
             dead = dead_edges(self.graph, turn, task.scope, vertex, port, output)
         except ExpressionError:
@@ -171,6 +173,11 @@ class GraphProgram:
 
     def resting_reason(self, execution: Execution) -> WaitingReason | None:
         return None
+
+
+def _result_port(node_type: NodeType) -> str:
+    """The port of a node's ordinary result."""
+    return COMPLETED if node_type.name in LOOP_TYPES else "result"
 
 
 def _take_mail(execution: Execution, name: str) -> None:

@@ -85,7 +85,7 @@ def show(
 
     async def work() -> int:
         async with caller.server(url) as server:
-            seen = await look(server, execution_id, caller.clock)
+            seen = await look(server, execution_id)
         output.json(_document(seen, events))
         output.show(*sections(seen, caller.clock.now().timestamp(), events))
         return DONE
@@ -97,7 +97,7 @@ def _document(seen: Shown, count: int) -> dict[str, Any]:
     return {
         "execution": seen.execution,
         "workflow": seen.workflow or None,
-        "events": [{"seq": fact.seq, **fact.frame} for fact in seen.facts[-count:]],
+        "events": [fact.raw for fact in seen.facts[-count:]],
         "approvals": seen.execution.get("pending_approvals") or [],
     }
 

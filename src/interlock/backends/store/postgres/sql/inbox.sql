@@ -23,7 +23,14 @@ returning inbox_seq, (select owner from target) as owner;
 select inbox_seq, outcome from interlock.inbox where execution_id = $1 and dedupe_key = $2;
 
 -- name: outcome
-select outcome from interlock.inbox where execution_id = $1 and inbox_seq = $2;
+-- What became of an inbox row. One that came while its execution was ending is never folded: it was too late.
+select coalesce(i.outcome, case when l.execution_id is null then json_build_object('refused', json_build_object(
+    'kind', 'conflict', 'code', 'SESSION_CLOSED', 'message', 'The execution has already ' || x.status,
+    'details', json_build_object('status', x.status, 'ended', true))) end)
+from interlock.inbox i
+join interlock.executions x using (execution_id)
+left join interlock.live l using (execution_id)
+where i.execution_id = $1 and i.inbox_seq = $2;
 
 -- name: open_inbox
 -- What is not folded yet, in order, and how far the inbox goes.

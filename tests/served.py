@@ -1,0 +1,72 @@
+"""A running server for tests that talk HTTP: one real process per test session, started as a user would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """Where it is, and a token for its local user."""
+
+    url: str
+    token: str
+    data_dir: Path
+    pid: int
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a server under test: nothing of ours but what is given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_")}
+    return kept | {"INTERLOCK_ACCESS_LOG": "false", "INTERLOCK_LOG_LEVEL": "WARNING"} | more
+
+
+def start_server(data_dir: Path, *options: str, **more: str) -> tuple[subprocess.Popen[str], str, str]:
+    """``interlock up`` until it says that it is ready; its URL and token."""
+    command = [sys.executable, "-m", "interlock", "up", "--local", "--port", "0", "--data", str(data_dir), *options]
+    log = (data_dir / "server.log").open("a")
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**more), start_new_session=True
+    )
+    log.close()
+    assert process.stdout is not None
+    url = token = ""
+    for line in process.stdout:
+        word, _, rest = line.strip().partition(" ")
+        url = rest if word == "ready" else url
+        token = rest if word == "token" else token
+        if url and token:
+            return process, url, token
+    raise AssertionError(f"the server did not start: {(data_dir / 'server.log').read_text()[-2000:]}")
+
+
+def stop_server(process: subprocess.Popen[str]) -> int:
+    """Ask it to stop; its exit code."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        code = process.wait(30)
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
+    return code
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """A server of this session."""
+    with tempfile.TemporaryDirectory(prefix="interlock-served-") as folder:
+        data_dir = Path(folder)
+        process, url, token = start_server(data_dir)
+        yield RunningServer(url, token, data_dir, process.pid)
+        stop_server(process)
