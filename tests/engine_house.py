@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from conftest import Database, Tenant, make_workflow
 
+from conftest import Database, Tenant, make_workflow
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
@@ -141,7 +142,9 @@ class House:
             await connection.close()
 
     async def log(self, execution_id: UUID) -> list[tuple[int, str]]:
-        rows = await self.rows("select seq, type from interlock.events where execution_id = $1 order by seq", execution_id)
+        rows = await self.rows(
+            "select seq, type from interlock.events where execution_id = $1 order by seq", execution_id
+        )
         return [(row[0], row[1]) for row in rows]
 
     async def kill(self, engine: LocalEngine) -> None:
@@ -175,7 +178,7 @@ def node(node_id: str, kind: str = "transform", **parameters: Any) -> NodeDefini
 
 
 def chain(*nodes: NodeDefinition) -> GraphDefinition:
-    pairs = zip(nodes, nodes[1:], strict=False)
+    pairs = pairwise(nodes)
     return GraphDefinition(
         nodes=nodes, connections=tuple(ConnectionDefinition(source=a.id, target=b.id) for a, b in pairs)
     )

@@ -135,7 +135,7 @@ def worker_environment() -> dict[str, str]:
 
 
 def child_environment() -> dict[str, str]:
-    """What a child process that runs functions may see of the environment: no setting of ours, no address of a store."""
+    """What a child process that runs functions may see of the environment: no setting of ours, no store's address."""
     hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 

@@ -63,7 +63,10 @@ def test_event_fields_match_their_reference_page() -> None:
     fields = (ROOT / "docs" / "reference" / "events.md").read_text().split("## Fields")[1].split("## Rules")[0]
     rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", fields, re.MULTILINE)
     documented = {
-        name: {re.match(r"[a-z_]+", part.strip()).group() for part in re.split(r",\s*(?![^{]*\})", re.sub(r"\([^)]*\)", "", text))}  # type: ignore[union-attr]
+        name: {
+            re.match(r"[a-z_]+", part.strip()).group()
+            for part in re.split(r",\s*(?![^{]*\})", re.sub(r"\([^)]*\)", "", text))
+        }  # type: ignore[union-attr]
         for names, text in rows
         for name in re.findall(r"`([a-z_.]+)`", names)
     }

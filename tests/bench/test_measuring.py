@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
 from benchmarks.drive import Shape, WrongAnswer, measure, percentile
 from benchmarks.http1 import Connection, ConnectionGone
 from benchmarks.load import Caller, Job, holds

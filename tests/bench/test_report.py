@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from benchmarks.goals import GOALS
 from benchmarks.report import BEGIN, END, grouped, markdown, write_between_marks
 from benchmarks.rows import Row, Run, append, read

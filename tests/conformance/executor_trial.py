@@ -96,7 +96,6 @@ class Trial:
             "attempt": 1,
             "node_type": node_type,
             "parameters": parameters,
-            "effect_key": "effect-1",
             "timeout": LIMIT,
             "trace_id": "trace",
             **changes,

@@ -28,7 +28,6 @@ async def main(function: str, lock: str) -> None:
         attempt=1,
         node_type="python",
         parameters={"function": function, "arguments": {"lock": lock}},
-        effect_key="effect",
         timeout=60.0,
         trace_id="trace",
     )

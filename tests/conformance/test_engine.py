@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from conftest import Database, Tenant
 from engine_house import ASK, Gate, House, chain, node
-
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.approval import ApprovalStatus, Decision
 from interlock.core.commands import SignalKind
@@ -64,9 +64,7 @@ async def test_a_chain_runs_to_its_end_and_its_log_has_no_gap(house: House) -> N
 async def test_the_same_key_is_one_execution_however_many_ask(house: House) -> None:
     first, second = await house.engine(), await house.engine("other")
     workflow = await house.workflow(chain(node("a")))
-    starts = [
-        (first, second)[index % 2].start(house.request(workflow, key="once", input=1)) for index in range(20)
-    ]
+    starts = [(first, second)[index % 2].start(house.request(workflow, key="once", input=1)) for index in range(20)]
     answers = await asyncio.gather(*starts)
     assert len({answer.execution_id for answer in answers}) == 1
     assert sum(not answer.is_replay for answer in answers) == 1

@@ -42,9 +42,10 @@ async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
 @pytest.mark.parametrize("node_type", ["probe", "probe_plain"])
 async def test_an_answer_arrives_whole(trial: Trial, node_type: str) -> None:
     parameters = {"do": "answer", "value": {"ä": [1, 2.5, None, True, 2**70]}}
-    result = await trial.submit(node_type, parameters, blackboard={"b": 1}, attempt=3).end()
+    submitted = trial.submit(node_type, parameters, blackboard={"b": 1}, attempt=3)
+    result = await submitted.end()
     assert isinstance(result, TaskSucceeded)
-    assert result.output == {"got": parameters["value"], "key": "effect-1", "board": {"b": 1}}
+    assert result.output == {"got": parameters["value"], "key": submitted.attempt.effect_key, "board": {"b": 1}}
     assert (result.port, result.raised, result.needs_input) == ("other", ("FIRST", "SECOND"), True)
     assert (result.blackboard, result.ui_schema) == ({"k": [1, None]}, {"components": []})
     assert result.duration_ms >= 0

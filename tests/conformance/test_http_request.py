@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ from conformance.executor_trial import KeptBlobs, Trial
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.core.effects import effect_key
 from interlock.nodes import load
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.executor import Executor
@@ -82,10 +84,11 @@ async def test_an_answer_is_given_with_its_json(trial: Trial, site: Site) -> Non
 async def test_each_attempt_of_a_task_sends_the_same_key(trial: Trial, site: Site) -> None:
     parameters = {"url": f"{site.url}/busy", "method": "PUT"}
     for attempt in (1, 2):
-        error = (await trial.submit("http_request", parameters, attempt=attempt).end()).error
+        submitted = trial.submit("http_request", parameters, attempt=attempt, execution_id=UUID(int=7))
+        error = (await submitted.end()).error
         assert (error.code, error.retryable) == ("HTTP_STATUS", True)
         assert error.details == {"status_code": 503, "body": "come back later"}
-    assert site.keys == ["effect-1", "effect-1"]
+    assert site.keys == [effect_key(UUID(int=7), "task")] * 2
 
 
 async def test_a_body_is_cut_at_one_mebibyte(trial: Trial, site: Site) -> None:

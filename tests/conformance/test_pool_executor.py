@@ -112,7 +112,7 @@ async def test_a_registered_function_is_called_by_its_name(pool: Trial, function
 async def test_a_function_gets_its_context_if_it_takes_one(pool: Trial) -> None:
     submitted = pool.function("who", attempt=4)
     output = (await submitted.end()).output
-    assert (output["key"], output["attempt"]) == ("effect-1", 4)
+    assert (output["key"], output["attempt"]) == (submitted.attempt.effect_key, 4)
     assert output["pid"] != os.getpid()
     assert [report.message for report in submitted.progress] == ["half"]
 

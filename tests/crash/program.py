@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"There is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}.")
         return 2
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1 << 31)
-    verdicts = asyncio.run(run_all(names, scale, seed, asked.out))
+    verdicts = asyncio.run(run_all(names, scale, seed, asked.out, keep=asked.keep))
     for verdict in verdicts:
         print(summary(verdict))
     if scale.name != "short" and set(names) == set(scale.scenarios):
@@ -54,11 +54,12 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help="scenarios by number, comma-separated; default: all of the scale")
     parser.add_argument("--seed", type=int, default=None, help="repeat a run's random choices")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for verdicts, logs and dumps")
+    parser.add_argument("--keep", action="store_true", help="keep logs and ledgers of scenarios that passed, too")
     return parser.parse_args(arguments)
 
 
-async def run_all(names: tuple[str, ...], scale: Scale, seed: int, out: Path) -> list[Verdict]:
-    """Run scenarios on one Postgres. Verdicts are written to ``out`` as they come; logs only of what did not pass."""
+async def run_all(names: tuple[str, ...], scale: Scale, seed: int, out: Path, *, keep: bool = False) -> list[Verdict]:
+    """Run scenarios on one Postgres. Verdicts go to ``out`` as they come, and the logs of what did not pass."""
     out.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix="interlock-crash-"))
     place.chmod(0o755)  # root's Postgres may have to run as another user, who must get here
@@ -73,7 +74,7 @@ async def run_all(names: tuple[str, ...], scale: Scale, seed: int, out: Path) ->
             (out / f"{name}.json").write_bytes(verdict.to_json())
             kept = out / name
             shutil.rmtree(kept, ignore_errors=True)
-            if verdict.word != "PASS":
+            if keep or verdict.word != "PASS":
                 shutil.copytree(place / name, kept, ignore=shutil.ignore_patterns("shared-data"))
     finally:
         await postgres.stop()

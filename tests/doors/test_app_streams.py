@@ -32,8 +32,10 @@ async def waiting(caller: Any) -> str:
 
 
 async def go(caller: Any, execution_id: str) -> None:
+    """Let the execution go on, and wait for its end."""
     answer = await caller.post(f"/executions/{execution_id}/signal", {"name": "go", "payload": 7})
     assert answer.status_code == 200
+    assert (await caller.get(f"/executions/{execution_id}?wait_ms=5000")).json()["status"] == "SUCCESS"
 
 
 def path_of(execution_id: str) -> str:
@@ -128,6 +130,16 @@ async def test_a_reader_ahead_of_a_living_execution_waits(house: Any, caller: An
     await go(caller, waiting)
     assert [number for number, _ in frames_of(await ahead.end())] == [5, 6, 7]
     assert len(frames_of(await beside.end())) == 7
+
+
+async def test_a_reader_that_asked_for_numbers_that_never_come_is_let_go(
+    house: Any, caller: Any, waiting: str, open_stream: Any
+) -> None:
+    at_the_end = open_stream(house.app(), path_of(waiting), caller, query="since=7")
+    beyond = open_stream(house.app(), path_of(waiting), caller, query="since=1000")
+    await asyncio.gather(*(stream.until(lambda s: s.status == 200) for stream in (at_the_end, beyond)))
+    await go(caller, waiting)
+    assert frames_of(await at_the_end.end()) == frames_of(await beyond.end()) == []
 
 
 async def test_a_quiet_stream_is_kept_alive(

@@ -39,7 +39,9 @@ CATALOGUE = {
         description="",
         runs="kernel" if name in KERNELS else "task",
         data_parameter="input" if name == "echo" else None,
-        expressions=frozenset({"condition_expression", "cases", "while"}) if name in ("condition", "loop") else frozenset(),
+        expressions=frozenset({"condition_expression", "cases", "while"})
+        if name in ("condition", "loop")
+        else frozenset(),
     )
     for name in (*KERNELS, "transform", "echo", "fragile")
 }
@@ -170,9 +172,7 @@ class Driver:
 
 def stored(record: Recorded) -> Recorded:
     """The event as it comes back from the database."""
-    return Recorded(
-        record.seq, record.at, record.trace_id, decode_event(record.event.type, encode_data(record.event))
-    )
+    return Recorded(record.seq, record.at, record.trace_id, decode_event(record.event.type, encode_data(record.event)))
 
 
 def _echo(parameters: Any) -> Any:

@@ -231,8 +231,6 @@ def loop_bodies(definition: GraphDefinition) -> dict[str, set[str]]:
     }
 
 
-
-
 def _reach(starts: list[str], stop: str, following: dict[str, list[str]]) -> set[str]:
     seen: set[str] = set()
     todo = [node_id for node_id in starts if node_id != stop]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from unit.engine_driver import Driver
-
 from interlock.core.commands import SignalKind, TaskSucceeded
 from interlock.core.events import ExecutionFailed, FlowEventRaised, FlowTransitioned
 from interlock.core.execution import Status, WaitingReason
 from interlock.core.workflow import FlowDefinition, RetryPolicy, StateTimer, TransitionDefinition
+from unit.engine_driver import Driver
 
 
 def to(source: Any, event: str, target: Any, **more: Any) -> TransitionDefinition:
@@ -83,8 +82,13 @@ def test_consecutive_node_states_chain_without_a_caller() -> None:
 
 def test_node_chooses_the_transition_by_the_events_it_asks_for() -> None:
     driver = Driver(
-        flow("c big small", to("c", "BIG", "big"), to("c", "SMALL", "small"), nodes={"c": "echo"},
-             terminal_states=("big", "small"))
+        flow(
+            "c big small",
+            to("c", "BIG", "big"),
+            to("c", "SMALL", "small"),
+            nodes={"c": "echo"},
+            terminal_states=("big", "small"),
+        )
     )
     driver.succeed("c", raised=("HUGE", "SMALL"))
     assert driver.execution.active == ["small"]
@@ -119,8 +123,13 @@ def test_fork_and_fan_in_fire_once() -> None:
 
 def test_timer_of_a_state_raises_its_event() -> None:
     driver = Driver(
-        flow("w late done", to("w", "LATE", "late"), to("w", "OK", "done"), timers={"w": StateTimer(after=30, event="LATE")},
-             terminal_states=("late", "done"))
+        flow(
+            "w late done",
+            to("w", "LATE", "late"),
+            to("w", "OK", "done"),
+            timers={"w": StateTimer(after=30, event="LATE")},
+            terminal_states=("late", "done"),
+        )
     )
     assert driver.execution.waiting_reason is WaitingReason.TIMER
     driver.check_fold()
@@ -133,8 +142,13 @@ def test_timer_of_a_state_raises_its_event() -> None:
 
 def test_leaving_a_state_takes_its_timer_along() -> None:
     driver = Driver(
-        flow("w x late", to("w", "LATE", "late"), to("w", "OK", "x"), to("x", "END", "late"),
-             timers={"w": StateTimer(after=30, event="LATE")})
+        flow(
+            "w x late",
+            to("w", "LATE", "late"),
+            to("w", "OK", "x"),
+            to("x", "END", "late"),
+            timers={"w": StateTimer(after=30, event="LATE")},
+        )
     )
     driver.signal(SignalKind.EVENT, "OK")
     driver.pass_time(100)
@@ -143,8 +157,14 @@ def test_leaving_a_state_takes_its_timer_along() -> None:
 
 def test_error_transition_is_taken_after_the_retries() -> None:
     driver = Driver(
-        flow("a bad end", to("a", "STEP_DONE", "end"), to("a", "ERROR", "bad"), nodes={"a": "echo"},
-             retry={"a": RetryPolicy(max_attempts=2, backoff=1, jitter=False)}, terminal_states=("bad", "end"))
+        flow(
+            "a bad end",
+            to("a", "STEP_DONE", "end"),
+            to("a", "ERROR", "bad"),
+            nodes={"a": "echo"},
+            retry={"a": RetryPolicy(max_attempts=2, backoff=1, jitter=False)},
+            terminal_states=("bad", "end"),
+        )
     )
     driver.err("a", retryable=True)
     driver.pass_time(1)
@@ -173,9 +193,7 @@ def test_node_that_asks_for_input_runs_again_with_it() -> None:
 
 
 def test_event_that_leaves_a_running_node_behind_drops_its_result() -> None:
-    driver = Driver(
-        flow("a b", to("a", "SKIP", "b"), to("a", "STEP_DONE", "b"), nodes={"a": "echo"})
-    )
+    driver = Driver(flow("a b", to("a", "SKIP", "b"), to("a", "STEP_DONE", "b"), nodes={"a": "echo"}))
     driver.signal(SignalKind.EVENT, "SKIP")
     assert driver.execution.status is Status.SUCCEEDED
     before = len(driver.log)
@@ -200,8 +218,14 @@ def test_control_events_pause_resume_and_abort_any_flow() -> None:
 
 def test_retry_enters_the_failed_state_again() -> None:
     driver = Driver(
-        flow("a bad end", to("a", "STEP_DONE", "end"), to("a", "ERROR", "bad"), nodes={"a": "echo"},
-             user_input_states=("bad",), terminal_states=("end",))
+        flow(
+            "a bad end",
+            to("a", "STEP_DONE", "end"),
+            to("a", "ERROR", "bad"),
+            nodes={"a": "echo"},
+            user_input_states=("bad",),
+            terminal_states=("end",),
+        )
     )
     driver.err("a")
     assert driver.execution.active == ["bad"]
@@ -226,8 +250,13 @@ def test_flow_with_no_transitions_ends_where_it_can() -> None:
 
 def test_approval_in_a_flow_raises_its_answer() -> None:
     driver = Driver(
-        flow("ask yes no", to("ask", "APPROVED", "yes"), to("ask", "REJECTED", "no"), nodes={"ask": "approval"},
-             terminal_states=("yes", "no"))
+        flow(
+            "ask yes no",
+            to("ask", "APPROVED", "yes"),
+            to("ask", "REJECTED", "no"),
+            nodes={"ask": "approval"},
+            terminal_states=("yes", "no"),
+        )
     )
     driver.decide_approval("ask", "denied")
     assert driver.execution.active == ["no"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.engine_driver import Driver
 
 from interlock.core.commands import AttemptLost, SignalKind, TaskSuspended
 from interlock.core.engine.retrying import MAX_CRASHES
@@ -25,6 +24,7 @@ from interlock.core.workflow import (
     NodeDefinition,
     RetryPolicy,
 )
+from unit.engine_driver import Driver
 
 
 def node(node_id: str, kind: str = "transform", **more: Any) -> NodeDefinition:
@@ -241,7 +241,9 @@ def test_on_error_continue_goes_on_with_null() -> None:
 
 def test_on_error_error_output_takes_the_error_port() -> None:
     driver = Driver(
-        graph(node("a", on_error="error_output"), node("ok"), node("bad"), edge("a", "ok"), edge("a", "bad", port="error"))
+        graph(
+            node("a", on_error="error_output"), node("ok"), node("bad"), edge("a", "ok"), edge("a", "bad", port="error")
+        )
     )
     driver.err("a")
     assert driver.execution.tasks["bad"].input["mapping"]["error"]["code"] == "BOOM"
@@ -371,7 +373,11 @@ def test_approval_chooses_the_port(status: str, port: str) -> None:
 
 
 def test_expired_approval_fails_continues_or_answers_by_itself() -> None:
-    for action, expected in (("fail", Status.FAILED), ("continue", Status.SUCCEEDED), ("default_response", Status.SUCCEEDED)):
+    for action, expected in (
+        ("fail", Status.FAILED),
+        ("continue", Status.SUCCEEDED),
+        ("default_response", Status.SUCCEEDED),
+    ):
         driver = Driver(graph(node("ask", "approval")))
         driver.decide_approval("ask", "expired", on_timeout=action, default_response={"approved": True})
         assert driver.execution.status is expected
@@ -424,7 +430,9 @@ def test_execution_deadline_fails_it_as_timeout() -> None:
 
 
 def test_bad_expression_fails_the_node_and_not_the_engine() -> None:
-    driver = Driver(graph(node("a", parameters={"mapping": "{{ 1 / 0 }}"}, on_error="continue"), node("b"), edge("a", "b")))
+    driver = Driver(
+        graph(node("a", parameters={"mapping": "{{ 1 / 0 }}"}, on_error="continue"), node("b"), edge("a", "b"))
+    )
     assert driver.of(TaskFailed)[0].error.code == "EXPRESSION_ERROR"
     assert driver.run().status is Status.SUCCEEDED
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.engine_driver import Driver, plain
 
 from interlock.core.commands import SignalKind
 from interlock.core.execution import Status
@@ -21,6 +20,7 @@ from interlock.core.workflow import (
     StateTimer,
     TransitionDefinition,
 )
+from unit.engine_driver import Driver, plain
 
 PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "transform": [{"mapping": "{{ $json }}"}, {"mapping": {"n": "{{ $trigger.n }}"}}, {"mapping": "{{ 1 / 0 }}"}],
@@ -66,9 +66,7 @@ def _node(draw: st.DrawFn, node_id: str, kind: str) -> NodeDefinition:
     )
 
 
-def _add_body(
-    draw: st.DrawFn, loop: str, nodes: list[NodeDefinition], connections: list[ConnectionDefinition]
-) -> None:
+def _add_body(draw: st.DrawFn, loop: str, nodes: list[NodeDefinition], connections: list[ConnectionDefinition]) -> None:
     nodes.append(_node(draw, f"{loop}b", "transform"))
     connections.append(ConnectionDefinition(source=loop, target=f"{loop}b", port="iteration"))
     if draw(st.booleans()):
@@ -92,9 +90,7 @@ def flows(draw: st.DrawFn) -> FlowDefinition:
     """Random state machines over a few states and events, with nodes, timers and input states."""
     states = tuple(f"s{index}" for index in range(draw(st.integers(2, 5))))
     events = ["STEP_DONE", "GO", "BACK", "ERROR", "TIMER"]
-    pairs = draw(
-        st.lists(st.tuples(st.sampled_from(states), st.sampled_from(events)), max_size=8, unique=True)
-    )
+    pairs = draw(st.lists(st.tuples(st.sampled_from(states), st.sampled_from(events)), max_size=8, unique=True))
     return FlowDefinition(
         states=states,
         initial_state=states[0],

@@ -9,13 +9,13 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import structlog
-from interlock.backends.identity.local import LocalIdentity
 
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.embedded import EmbeddedPostgres
 from interlock.backends.store.postgres.connection import connect_as_server

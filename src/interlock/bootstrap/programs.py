@@ -55,7 +55,12 @@ def demo(options: DemoOptions) -> int:
     """Start a server on a free port and play the example on it."""
     temporary = Path(tempfile.mkdtemp(prefix="interlock-demo-")) if options.data_dir is None else None
     settings = settings_or_refusal(
-        host="127.0.0.1", port=0, data_dir=options.data_dir or temporary, local=True, log_level="ERROR", access_log=False
+        host="127.0.0.1",
+        port=0,
+        data_dir=options.data_dir or temporary,
+        local=True,
+        log_level="ERROR",
+        access_log=False,
     )
     configure(settings.log_level, settings.log_format, file=settings.log_file)
     try:

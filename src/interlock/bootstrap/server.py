@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
-from interlock.doors.http.app_factory import build_app
 from starlette.types import ASGIApp
 
 from interlock.bootstrap.parts import VERSION, Parts, start_parts
 from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
 from interlock.doors.http.plumbing.settings import HttpSettings
 
@@ -119,7 +119,10 @@ async def serve(
 
 
 def open_port(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A listening address, ``shared`` with other processes of ours. Raises UNAVAILABLE with the reason if it is taken or not ours."""
+    """A listening address, ``shared`` with other processes of ours.
+
+    Raises UNAVAILABLE with the reason if it is taken or not ours.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,7 +28,6 @@ def make_attempt(node: Node, parameters: dict[str, Any], *, timeout: float = 5.0
         attempt=1,
         node_type=node.type.name,
         parameters=parameters,
-        effect_key="effect-1",
         timeout=timeout,
         trace_id="trace",
     )

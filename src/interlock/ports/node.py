@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.core.effects import effect_key
 from interlock.core.events import ArtifactRef
 from interlock.core.node_type import NodeType
 from interlock.ports.egress import Egress
@@ -27,12 +28,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     node_type: str
     parameters: dict[str, Any]
-    effect_key: str
     timeout: float
     trace_id: str
     isolated: bool = False
     payload: Any = None
     blackboard: dict[str, Any] = {}
+
+    @property
+    def effect_key(self) -> str:
+        return effect_key(self.execution_id, self.task_id)
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

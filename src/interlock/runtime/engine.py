@@ -81,9 +81,7 @@ class LocalEngine:
         )
         self._reading = Reading(ledger, blobs, self._programs, self.runner)
         self._inboxes = Inboxes(ledger, self.runner)
-        self._liveness = Liveness(
-            ledger.lease(), clock, telemetry, on_reaped=self._fenced, on_clock=clock.align
-        )
+        self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._fenced, on_clock=clock.align)
         self._claiming = Claiming(
             ledger=ledger,
             runner=self.runner,

@@ -165,9 +165,7 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
     )
 
 
-def _change(
-    execution: Execution, status: Status, reason: Any, now: datetime, has_approvals: bool
-) -> dict[str, Any]:
+def _change(execution: Execution, status: Status, reason: Any, now: datetime, has_approvals: bool) -> dict[str, Any]:
     return {
         "execution_id": execution.execution_id,
         "status": status,

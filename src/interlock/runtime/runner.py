@@ -24,7 +24,6 @@ from interlock.ports.executor import Executor, Result
 from interlock.ports.ledger import Head
 from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
-from interlock.runtime.effects import effect_key
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.journal import Journal
 from interlock.runtime.owned import Owned
@@ -286,7 +285,6 @@ class Runner:
             attempt=event.attempt,
             node_type=node_type.name,
             parameters=task.input if isinstance(task.input, dict) else {},
-            effect_key=effect_key(owned.execution.execution_id, event.task_id),
             timeout=program.attempt_timeout(event.node_id),
             trace_id=owned.trace_id,
             isolated=task.isolated,

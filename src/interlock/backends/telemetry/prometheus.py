@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0)
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+class TaskCounts(Collector):
+    """Ended tasks, counted without a lock: the hottest counter, raised on the event loop alone."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        """Asked for by a scrape."""
+        tasks = CounterMetricFamily("interlock_tasks", "Tasks that ended here.", labels=["node_type", "status"])
+        for key, count in list(self.counts.items()):
+            tasks.add_metric(key, count)
+        yield tasks
+        yield CounterMetricFamily("interlock_steps", "Task results recorded here.", sum(self.counts.values()))
 
 
 class PrometheusTelemetry:
@@ -19,8 +38,8 @@ class PrometheusTelemetry:
         ).set(1)
         self._started = self._counter("executions_started_total", "Executions started here.", "kind")
         self._ended = self._counter("executions_total", "Executions ended here.", "kind", "status")
-        self._tasks = self._counter("tasks_total", "Tasks that ended here.", "node_type", "status")
-        self._steps = self._counter("steps_total", "Task results recorded here.")
+        self._tasks = TaskCounts()
+        self.registry.register(self._tasks)
         self._task_seconds = self._histogram("task_duration_seconds", "How long attempts ran.", _SLOW, "node_type")
         self._flush_seconds = self._histogram("journal_flush_seconds", "Time of one flush with its commit.", _FAST)
         self._flush_rows = self._histogram("journal_flush_rows", "Event rows of one flush.", _ROWS)
@@ -62,12 +81,8 @@ class PrometheusTelemetry:
         self._ended.labels(kind, status).inc()
 
     def task_ended(self, node_type: str, status: str, seconds: float) -> None:
-        key = (node_type, status)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._tasks.labels(node_type, status)
-        child.inc()
-        self._steps.inc()
+        counts = self._tasks.counts
+        counts[node_type, status] = counts.get((node_type, status), 0) + 1
         if seconds:
             self._task_seconds.labels(node_type).observe(seconds)
 

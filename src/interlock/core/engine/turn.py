@@ -18,9 +18,7 @@ class Turn:
 
     __slots__ = ("children", "events", "execution", "ids", "now", "refusal", "workflows")
 
-    def __init__(
-        self, execution: Execution, now: datetime, ids: Ids, workflows: Container[str] | None = None
-    ) -> None:
+    def __init__(self, execution: Execution, now: datetime, ids: Ids, workflows: Container[str] | None = None) -> None:
         self.execution = execution
         self.now = now
         self.ids = ids

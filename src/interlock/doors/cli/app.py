@@ -36,7 +36,7 @@ def build(programs: Programs) -> typer.Typer:
 def _add_server_commands(app: typer.Typer) -> None:
     add = app.command
     add(rich_help_panel=SERVER_PANEL, epilog=examples("up", "up --local --port 8080 --data ./data"))(serving.up)
-    add(rich_help_panel=SERVER_PANEL, epilog=examples("serve", "serve --host 0.0.0.0 --port 80"))(serving.serve)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("serve", "serve --host 0.0.0.0 --workers 4"))(serving.serve)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("demo", "demo --data ./demo-data"))(serving.demo)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("migrate", "migrate status --json"))(serving.migrate)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("doctor", "doctor --json"))(serving.doctor)

@@ -9,20 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
 from interlock.doors.cli.failures import WrongUseError
 from interlock.doors.cli.inputs import read_value
+from interlock.doors.cli.pretty import pretty
 from interlock.doors.cli.texts import epoch, instant, one_line, shown
-from interlock.kit import strict_json
 
 ReadLine = Callable[[], Awaitable[str | None]]
 """The next line a person writes, without its end; None when there will be none."""
 
-MAX_REQUEST_LINES = 40
 _APPROVE, _DENY = frozenset({"a", "approve", "y", "yes"}), frozenset({"d", "deny", "n", "no", "reject"})
 _JSON_FIELDS = frozenset({"number", "integer", "boolean", "checkbox", "multiselect"})
 _EDIT, _SKIP = frozenset({"e", "edit"}), frozenset({"s", "skip"})
@@ -52,7 +50,7 @@ def question(approval: Mapping[str, Any]) -> RenderableType:
     if approval.get("description"):
         parts += [Text(shown(approval["description"])), Text("")]
     if approval.get("request") is not None:
-        parts += [Text(pretty(approval["request"])), Text("")]
+        parts += [Text(pretty(approval["request"], "`interlock approvals --json`")), Text("")]
     parts += [Text(line, style="dim") for line in _circumstances(approval)]
     title = one_line(approval.get("title") or "A decision is needed", 80)
     return Panel(Group(*parts), title=Text(title, style="bold"), title_align="left", border_style="yellow")
@@ -66,16 +64,6 @@ def _circumstances(approval: Mapping[str, Any]) -> list[str]:
     if until is not None:
         lines.append(f"until {instant(until)} UTC")
     return lines
-
-
-def pretty(value: Any) -> str:
-    """A value as indented JSON (a text as it is), cut after 40 lines."""
-    text = value if isinstance(value, str) else msgspec.json.format(strict_json.encode(value), indent=2).decode()
-    lines = shown(text).splitlines()
-    if len(lines) > MAX_REQUEST_LINES:
-        left = len(lines) - MAX_REQUEST_LINES
-        lines = [*lines[:MAX_REQUEST_LINES], f"… {left} more lines; `interlock approvals --json` shows everything"]
-    return "\n".join(lines)
 
 
 class Asker:

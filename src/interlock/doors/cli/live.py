@@ -13,17 +13,23 @@ from interlock.doors.cli.sentences import count_text, wait_text
 from interlock.doors.cli.signs import share_bar, span_bar, status_text, style_of
 from interlock.doors.cli.texts import duration, one_line
 
-BAR = 20
+BAR = 14
+SHARE_BAR = 40
+MARGIN = 8
+"""Lines of the view that are neither rows nor recent lines, and a little air."""
 MAX_ROWS = 30
-"""Rows of the table; nodes that rest before their turn or have ended give way first."""
+"""Rows of a table without a screen's end; nodes that rest before their turn or have ended give way first."""
 
 _URGENCY = {"running": 0, "waiting": 0, "retrying": 0, "failed": 0, "completed": 1, "stopped": 1}
 
 
-def live_view(picture: Picture, now: float, recent: Sequence[str] = ()) -> RenderableType:
-    """The whole view at an instant (seconds since 1970), with the ``recent`` lines below it."""
+def live_view(
+    picture: Picture, now: float, recent: Sequence[str] = (), height: int = MAX_ROWS + 2 * MARGIN
+) -> RenderableType:
+    """The whole view at an instant (seconds since 1970), at most ``height`` lines, the ``recent`` ones at its end."""
     lines = [_cut(line, "dim") for line in recent]
-    return Group(head(picture, now), Text(""), node_table(picture, now), *([Text(""), *lines] if lines else []))
+    rows = max(height - len(lines) - MARGIN, 3)
+    return Group(head(picture, now), Text(""), node_table(picture, now, rows), *([Text(""), *lines] if lines else []))
 
 
 def head(picture: Picture, now: float) -> Text:
@@ -38,13 +44,13 @@ def head(picture: Picture, now: float) -> Text:
         "\n",
         status_text(picture.status),
         "  ",
-        (share_bar(picture.share, BAR * 2), style_of(picture.status)),
+        (share_bar(picture.share, SHARE_BAR), style_of(picture.status)),
         f"  {over}/{len(picture.nodes)} nodes  {elapsed}",
     )
 
 
-def node_table(picture: Picture, now: float) -> Table:
-    """A row per node: where it stands, when it began, how long it took, what it waits for."""
+def node_table(picture: Picture, now: float, max_rows: int = MAX_ROWS) -> Table:
+    """A row per node, at most so many: where it stands, when it began, how long it took, what it waits for."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("Node", no_wrap=True, min_width=12)
     table.add_column("Status", no_wrap=True, min_width=10)
@@ -53,7 +59,7 @@ def node_table(picture: Picture, now: float) -> Table:
     table.add_column("Took", justify="right", no_wrap=True)
     table.add_column("", width=BAR, no_wrap=True)
     table.add_column("Detail", overflow="ellipsis")  # the one column that gives way on a narrow screen
-    rows, hidden = _rows(picture)
+    rows, hidden = _rows(picture, max_rows)
     for node in rows:
         table.add_row(*_row(picture, node, now))
     if hidden:
@@ -61,13 +67,13 @@ def node_table(picture: Picture, now: float) -> Table:
     return table
 
 
-def _rows(picture: Picture) -> tuple[list[NodePicture], int]:
+def _rows(picture: Picture, max_rows: int) -> tuple[list[NodePicture], int]:
     """The nodes that are shown, in their order, and how many are not."""
     nodes = list(picture.nodes.values())
-    if len(nodes) <= MAX_ROWS:
+    if len(nodes) <= max_rows:
         return nodes, 0
-    kept = {id(node) for node in sorted(nodes, key=lambda node: _URGENCY.get(node.status, 2))[:MAX_ROWS]}
-    return [node for node in nodes if id(node) in kept], len(nodes) - MAX_ROWS
+    kept = {id(node) for node in sorted(nodes, key=lambda node: _URGENCY.get(node.status, 2))[:max_rows]}
+    return [node for node in nodes if id(node) in kept], len(nodes) - max_rows
 
 
 def _row(picture: Picture, node: NodePicture, now: float) -> tuple[RenderableType, ...]:

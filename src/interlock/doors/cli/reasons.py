@@ -59,7 +59,7 @@ def _asked(approval: Mapping[str, Any]) -> tuple[str, str]:
     title = one_line(approval.get("title") or approval.get("node_id") or "a question", 80)
     people = ", ".join(one_line(name, 40) for name in approval.get("assignees") or [])
     until = epoch(approval.get("expires_at"))
-    text = f"Asked: {title}" + (f", for {people}" if people else "")
+    text = f"The question is “{title}”" + (f" to {people}" if people else "")
     return f"{text}{f', until {instant(until)} UTC' if until else ''}.", f"interlock approve {approval['approval_id']}"
 
 

@@ -71,7 +71,8 @@ class LiveScreen:
     def tick(self, picture: Picture) -> None:
         if not self._is_open:
             self.resume()
-        self._live.update(live_view(picture, self._clock.now().timestamp(), self._recent), refresh=True)
+        now, height = self._clock.now().timestamp(), self._live.console.height
+        self._live.update(live_view(picture, now, self._recent, height), refresh=True)
 
     def rest(self) -> None:
         if self._is_open:

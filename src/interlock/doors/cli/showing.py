@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from interlock.doors.cli.asking import pretty
 from interlock.doors.cli.diagram import draw, read_diagram
 from interlock.doors.cli.facts import Fact, read_stored
 from interlock.doors.cli.folding import fold, learn_limits
 from interlock.doors.cli.picture import PENDING, Picture
+from interlock.doors.cli.pretty import pretty
 from interlock.doors.cli.reasons import why_it_rests
 from interlock.doors.cli.sentences import count_text, sentence_of
 from interlock.doors.cli.server import Server, segment

@@ -15,27 +15,39 @@ from interlock.doors.cli.signs import status_text
 from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_line, shown, size
 
 
-def plain_table(*columns: str) -> Table:
-    """A table without lines; its last column gives way first."""
+ID_WIDTH = 36
+
+
+def plain_table(*columns: str, has_ids: bool = False) -> Table:
+    """A table without lines. Its last column gives way first; ids in the first one are never cut."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, name in enumerate(columns, 1):
-        table.add_column(name, no_wrap=number < len(columns), overflow="fold")
+    for number, name in enumerate(columns):
+        is_last = number == len(columns) - 1
+        table.add_column(
+            name,
+            no_wrap=not is_last,
+            overflow="fold" if is_last else "ellipsis",
+            min_width=ID_WIDTH if has_ids and number == 0 else None,
+        )
     return table
 
 
 def executions_table(executions: Sequence[Mapping[str, Any]], names: Mapping[str, str], now: float) -> Table:
     """Executions with what they wait for. ``names`` are the workflows' by id."""
-    table = plain_table("Execution", "Status", "Started (UTC)", "Took", "Waits for", "Workflow")
+    table = plain_table("Execution", "Status", "Started (UTC)", "Took", "Workflow", has_ids=True)
     for found in executions:
         began, ended = epoch(found.get("start_time")), epoch(found.get("end_time"))
         took = (ended if ended is not None else now) - began if began is not None else None
         workflow_id = str(found.get("workflow_id") or "")
+        status = status_text(str(found.get("status")))
+        reason = found.get("waiting_detail") or found.get("waiting_reason")
+        if reason and str(reason).upper() != found.get("status"):
+            status.append(f" ({one_line(reason, 20)})")
         table.add_row(
             shown(found.get("execution_id")),
-            status_text(str(found.get("status"))),
+            status,
             instant(began),
             duration(took),
-            one_line(found.get("waiting_detail") or found.get("waiting_reason") or "", 20),
             one_line(names.get(workflow_id, workflow_id), 40),
         )
     return table
@@ -43,12 +55,11 @@ def executions_table(executions: Sequence[Mapping[str, Any]], names: Mapping[str
 
 def approvals_table(approvals: Sequence[Mapping[str, Any]]) -> Table:
     """Approvals with who is asked and until when."""
-    table = plain_table("Approval", "Execution", "Status", "Until (UTC)", "For", "Question")
+    table = plain_table("Approval", "Status", "Until (UTC)", "For", "Question", has_ids=True)
     for found in approvals:
         people = ", ".join(map(str, found.get("assignees") or [])) or "anybody"
         table.add_row(
             shown(found.get("approval_id")),
-            shown(found.get("execution_id")),
             status_text(str(found.get("status"))),
             instant(epoch(found.get("expires_at"))),
             one_line(people, 30),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.core.effects import effect_key
 from interlock.kit import strict_json
 from interlock.nodes.http_request.answer import read_answer
 from interlock.nodes.http_request.node import NODE
@@ -76,7 +78,7 @@ def test_the_charset_of_the_answer_is_respected() -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "post"])
 def test_calls_that_change_something_carry_the_effect_key(method: str) -> None:
     _, call = _call({"method": method})
-    assert call["headers"] == {"Idempotency-Key": "effect-1"}
+    assert call["headers"] == {"Idempotency-Key": effect_key(UUID(int=1), "task")}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])

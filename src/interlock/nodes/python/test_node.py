@@ -7,9 +7,11 @@ import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from interlock.core.effects import effect_key
 from interlock.nodes.python.call import Context, call_function
 from interlock.nodes.python.node import NODE
 from interlock.nodes.testing import KeptServices, make_attempt, run_node
@@ -41,7 +43,7 @@ def test_a_second_parameter_is_the_context() -> None:
         return [context.effect_key, context.attempt]
 
     services = KeptServices()
-    assert _call(work, services=services) == ["effect-1", 1]
+    assert _call(work, services=services) == [effect_key(UUID(int=1), "task"), 1]
     assert services.reports == [(0.5, "half", {"n": 1})]
 
 

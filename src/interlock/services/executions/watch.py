@@ -178,6 +178,8 @@ class Watch:
         facts = self._feed.after(self.seq)
         if facts is None:
             facts = await self._read_page()
+        elif not facts and self._feed.is_complete:
+            raise StopAsyncIteration  # it had asked for numbers that never came
         if facts:
             self.seq = facts[-1].record.seq
             self._is_over = facts[-1].record.type in _LAST

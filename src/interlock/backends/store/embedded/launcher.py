@@ -46,7 +46,7 @@ def launch(rights: str, directory: str, program: list[str]) -> None:
     os.umask(0o077)
     os.chdir(directory)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and an ignored signal is inherited
-    os.execv(program[0], program)
+    os.execv(program[0], program)  # noqa: S606
 
 
 if __name__ == "__main__":

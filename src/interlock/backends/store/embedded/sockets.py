@@ -49,7 +49,7 @@ def remove_socket_dir(path: Path, home: Path) -> None:
 def _choose(home: Path, uid: int) -> Path:
     digest = hashlib.blake2b(os.fsencode(home), digest_size=8).hexdigest()
     short = f"interlock-{uid}-{digest}"
-    candidates = [home / "socket", Path(tempfile.gettempdir(), short), Path("/tmp", short)]
+    candidates = [home / "socket", Path(tempfile.gettempdir(), short), Path("/tmp", short)]  # noqa: S108
     for path in candidates:
         if PLAIN.fullmatch(str(path)) and len(str(path / f".s.PGSQL.{PORT}")) <= LONGEST:
             return path

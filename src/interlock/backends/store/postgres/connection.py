@@ -37,7 +37,9 @@ async def connect_as_engine(dsn: str, *, plan_once: bool = False) -> asyncpg.Con
 
 async def connect_as_server(dsn: str) -> asyncpg.Connection[Any]:
     """A dedicated connection as the login role, which may read and write nothing: for LISTEN and NOTIFY."""
-    return await asyncpg.connect(plain_url(dsn), timeout=CONNECT_TIMEOUT, server_settings={"application_name": "interlock-bus"})
+    return await asyncpg.connect(
+        plain_url(dsn), timeout=CONNECT_TIMEOUT, server_settings={"application_name": "interlock-bus"}
+    )
 
 
 async def close_quietly(connection: asyncpg.Connection[Any]) -> None:

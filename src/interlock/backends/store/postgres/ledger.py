@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -93,7 +92,7 @@ class PostgresLedger:
             row = await self._send(runner_id, flush)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise FlushRejected(f"{type(error).__name__}: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError) as error:
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         if not row["alive"]:
             return FlushResult(alive=False)
@@ -161,9 +160,7 @@ class PostgresLedger:
         return dict(await self._rows(_OWNERSHIP["tenant_loads"]))
 
     async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[int]:
-        rows = await self._rows(
-            _OWNERSHIP["find_dead"], runner_id, timedelta(seconds=lease), timedelta(seconds=quiet)
-        )
+        rows = await self._rows(_OWNERSHIP["find_dead"], runner_id, timedelta(seconds=lease), timedelta(seconds=quiet))
         return [row[0] for row in rows]
 
     async def reap(self, runner_id: int, older_than: float | None) -> list[UUID]:
@@ -284,12 +281,8 @@ class PostgresLedger:
         ]
         return rows[0]["last_seq"], found
 
-    async def cancel_tree(
-        self, execution_id: UUID, tenant_id: str, reason: str, by: str, trace_id: str
-    ) -> list[Sent]:
-        rows = await self._rows(
-            _INBOX["cancel_tree"], execution_id, tenant_id, _json({"reason": reason}), by, trace_id
-        )
+    async def cancel_tree(self, execution_id: UUID, tenant_id: str, reason: str, by: str, trace_id: str) -> list[Sent]:
+        rows = await self._rows(_INBOX["cancel_tree"], execution_id, tenant_id, _json({"reason": reason}), by, trace_id)
         return [Sent(row["execution_id"], row["inbox_seq"], row["owner"]) for row in rows]
 
     async def approval(self, approval_id: UUID, tenant_id: str) -> Approval | None:

@@ -92,9 +92,7 @@ def loop_of(execution: Execution, scope: str) -> dict[str, Any] | None:
     return {"index": index, "item": item, "previous": previous}
 
 
-def _activation(
-    graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges: tuple[int, ...]
-) -> Activation:
+def _activation(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges: tuple[int, ...]) -> Activation:
     execution = turn.execution
     inputs: dict[str, Any] = {}
     data: Any = execution.input if not edges else None

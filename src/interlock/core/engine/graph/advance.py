@@ -162,4 +162,3 @@ def _output(graph: CompiledGraph, turn: Turn) -> Any:
         return result
     activation = Activation(execution, turn.now, "", "", "", result, {"main": result}, None, {}, graph.names)
     return graph.output.render(activation.environment(graph.output.roots))
-

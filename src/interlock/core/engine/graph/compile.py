@@ -78,7 +78,9 @@ class CompiledGraph:
 
     def __init__(self, definition: GraphDefinition, catalogue: Mapping[str, NodeType]) -> None:
         names = [node.id for node in definition.nodes]
-        bodies = find_bodies(names, {node.id for node in definition.nodes if node.type in LOOP_TYPES}, definition.connections)
+        bodies = find_bodies(
+            names, {node.id for node in definition.nodes if node.type in LOOP_TYPES}, definition.connections
+        )
         region = regions(definition, bodies)
         loops = bodies.keys()
         self.settings: GraphSettings = definition.settings

@@ -144,9 +144,7 @@ class GraphProgram:
                 details=failed.error.details,
             )
             execution = turn.execution
-            turn.emit(
-                ExecutionFailed(error=error, failed=tuple(execution.failed), skipped=tuple(execution.skipped))
-            )
+            turn.emit(ExecutionFailed(error=error, failed=tuple(execution.failed), skipped=tuple(execution.skipped)))
 
     def wake(self, turn: Turn, timer: str) -> None:
         task = turn.execution.tasks[timer]
@@ -164,9 +162,7 @@ class GraphProgram:
                 "MAILBOX_FULL", f"{MAX_KEPT_SIGNALS} signals wait already; nobody in this execution takes them"
             )
             return
-        turn.emit(
-            SignalReceived(name=signal.name, payload=signal.payload, by=signal.by, signal_id=signal.signal_id)
-        )
+        turn.emit(SignalReceived(name=signal.name, payload=signal.payload, by=signal.by, signal_id=signal.signal_id))
 
     def retry(self, turn: Turn, signal: Signal) -> None:
         turn.refusal = conflict("INVALID_TRANSITION", "Only a flow can run its failed step again; retry the execution")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from interlock.core.errors import ErrorKind
 from interlock.doors.cli.asking import Asker, read_terminal_line
 from interlock.doors.cli.calling import Caller, caller_of, carry_out_async, code_of
-from interlock.doors.cli.failures import DONE
+from interlock.doors.cli.failures import DONE, failure
 from interlock.doors.cli.options import AsJson, ExecutionArgument, Url
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.picture import Picture
@@ -121,7 +123,11 @@ async def watch_to_end(caller: Caller, server: Server, output: Output, execution
     picture = await picture_of(server, execution_id)
     asker = Asker(output.out, read_terminal_line)
     decide = asker.ask if output.can_ask() else None
-    picture = await Watching(server, picture, screen_for(output, caller.clock), caller.clock, decide).run()
+    try:
+        picture = await Watching(server, picture, screen_for(output, caller.clock), caller.clock, decide).run()
+    except asyncio.CancelledError:  # Ctrl-C
+        output.note(f"The execution goes on; see it again with `interlock watch {execution_id}`.")
+        raise
     output.show(outcome_line(picture))
     return picture
 
@@ -208,6 +214,9 @@ def health(
         async with caller.open_server(address or url) as server:
             status, body = await server.probe("/ready" if is_ready else "/health")
             where = server.url
+        if not ({"ready", "ok"} & body.keys()):
+            message = f"{where} does not answer as an Interlock server does (status {status})"
+            raise failure(ErrorKind.EXTERNAL, "NOT_INTERLOCK", message, "Check the address.")
         output.json(body)
         if is_ready:
             _say_ready(output, where, body)

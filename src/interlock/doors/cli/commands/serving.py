@@ -62,6 +62,10 @@ def serve(
     context: typer.Context,
     host: Host = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, max=64, help="Processes on the port (1).", show_default=False),
+    ] = None,
     data_dir: DataDir = None,
     is_local: Local = None,
     log_level: LogLevel = None,
@@ -69,7 +73,13 @@ def serve(
 ) -> None:
     """Run one of many server processes over one Postgres."""
     options = ServeOptions(
-        host=host, port=port, data_dir=data_dir, is_local=is_local, log_level=log_level, as_json=as_json
+        host=host,
+        port=port,
+        workers=workers,
+        data_dir=data_dir,
+        is_local=is_local,
+        log_level=log_level,
+        as_json=as_json,
     )
     carry_out(Output(as_json=as_json), lambda: caller_of(context).programs.serve(options))
 

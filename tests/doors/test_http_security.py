@@ -1,0 +1,246 @@
+"""Who may talk to the server, from where, and what every answer carries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+
+from interlock.doors.http.plumbing.trace import Exchange
+
+BASE = "http://127.0.0.1:8000"
+UNKNOWN = "01a200d1-a110-7d1f-acf5-1ee0f56c9eda"
+
+
+async def ask(app: Any, method: str, path: str, **options: Any) -> httpx2.Response:
+    """One request of nobody in particular."""
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE) as client:
+        return await client.request(method, path, **options)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1234", "[::1]:8000", "[::1]"])
+async def test_local_mode_serves_loopback_names(house: Any, host: str) -> None:
+    assert (await ask(house.app(), "GET", "/live", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[::2]", "a@localhost"])
+async def test_local_mode_serves_no_other_name(house: Any, host: str) -> None:
+    answer = await ask(house.app(), "GET", "/live", headers={"host": host})
+    assert (answer.status_code, answer.json()["code"]) == (421, "MISDIRECTED_REQUEST")
+
+
+async def test_configured_names_are_served(house: Any) -> None:
+    app = house.app(allowed_hosts=frozenset({"box.example"}))
+    assert (await ask(app, "GET", "/live", headers={"host": "box.example"})).status_code == 200
+    assert (await ask(app, "GET", "/live", headers={"host": "localhost"})).status_code == 200
+    remote = house.app(is_local=False, allowed_hosts=frozenset({"box.example"}))
+    assert (await ask(remote, "GET", "/live", headers={"host": "localhost"})).status_code == 421
+    anywhere = house.app(is_local=False)
+    assert (await ask(anywhere, "GET", "/live", headers={"host": "whatever.example"})).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173"])
+async def test_local_mode_lets_loopback_pages_read(house: Any, origin: str) -> None:
+    answer = await ask(house.app(), "GET", "/version", headers={"origin": origin})
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert answer.headers["vary"] == "Origin"
+    assert "X-Trace-Id" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", "http://127.0.0.1:80:80"])
+async def test_local_mode_refuses_foreign_pages(house: Any, origin: str) -> None:
+    for method, path in (("GET", "/health"), ("POST", "/api/app/workflows"), ("OPTIONS", "/api/app/workflows")):
+        answer = await ask(house.app(), method, path, headers={"origin": origin})
+        assert (answer.status_code, answer.json()["code"]) == (403, "ORIGIN_DENIED")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_outside_local_mode_a_foreign_page_gets_no_permission_to_read(house: Any) -> None:
+    app = house.app(is_local=False, allowed_origins=frozenset({"https://studio.example"}))
+    foreign = await ask(app, "GET", "/version", headers={"origin": "https://evil.example"})
+    assert foreign.status_code == 200
+    assert "access-control-allow-origin" not in foreign.headers
+    own = await ask(app, "GET", "/version", headers={"origin": "https://studio.example"})
+    assert own.headers["access-control-allow-origin"] == "https://studio.example"
+
+
+async def test_a_preflight_is_answered_before_any_credential(house: Any) -> None:
+    answer = await ask(
+        house.app(),
+        "OPTIONS",
+        "/api/app/workflows",
+        headers={
+            "origin": "http://localhost:3000",
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization, idempotency-key",
+        },
+    )
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD, OPTIONS, POST"
+    assert answer.headers["access-control-allow-headers"] == "authorization, idempotency-key"
+    assert answer.headers["access-control-max-age"] == "600"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/nope", "/api/app/workflows", "/docs/assets/start.js"])
+async def test_every_answer_carries_the_wall(nobody: httpx2.AsyncClient, path: str) -> None:
+    answer = await nobody.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    for name in ("x-request-id", "x-trace-id", "traceparent", "x-process-time"):
+        assert answer.headers[name]
+
+
+async def test_private_answers_stay_out_of_shared_caches(caller: Any) -> None:
+    assert (await caller.get("/workflows")).headers["cache-control"] == "private, no-cache"
+    assert (await caller.get(f"/workflows/{UNKNOWN}")).headers["cache-control"] == "no-store"
+
+
+async def test_a_refusal_has_the_whole_envelope(nobody: httpx2.AsyncClient) -> None:
+    answer = await nobody.get(f"/api/v1/app/executions/{UNKNOWN}", headers={"x-request-id": "r-1", "x-trace-id": "abc"})
+    body = answer.json()
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert body.pop("timestamp").endswith("Z")
+    assert body == {
+        "success": False,
+        "error": "unauthorized",
+        "error_code": "AUTHENTICATION_FAILED",
+        "message": "This call needs a token: send Authorization: Bearer <token>",
+        "path": "/api/app/executions/{execution_id}",
+        "method": "GET",
+        "request_id": "r-1",
+        "trace_id": "abc",
+        "retryable": False,
+        "reason": "missing_token",
+        "required_auth": "Bearer token via Authorization header",
+    }
+
+
+async def test_the_order_of_checks_is_route_credential_scope_syntax_object(caller: Any, make_caller: Any, nobody: Any) -> None:
+    limited = await make_caller(scopes=[])
+    garbage: dict[str, Any] = {"content": b"{", "headers": {"content-type": "application/json"}}
+    path = f"/api/app/workflows/{UNKNOWN}/execute"
+    assert (await nobody.post(f"{path}x", **garbage)).status_code == 404
+    assert (await nobody.put(path, **garbage)).status_code == 405
+    assert (await nobody.post(path, **garbage)).status_code == 401
+    assert (await limited.http.post(path, **garbage)).status_code == 403
+    assert (await caller.http.post(path, **garbage)).status_code == 400
+    assert (await caller.http.post(path, json={"wait_ms": "x"})).json()["error_code"] == "VALIDATION_ERROR"
+    assert (await caller.http.post(path, json={})).status_code == 404
+
+
+async def test_traces_go_in_and_out(nobody: httpx2.AsyncClient) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    parent = {"traceparent": f"00-{trace}-b7ad6b7169203331-01", "x-trace-id": "other"}
+    by_parent = await nobody.get("/version", headers=parent)
+    assert by_parent.headers["x-trace-id"] == trace
+    assert by_parent.headers["traceparent"].startswith(f"00-{trace}-")
+    free = await nobody.get("/version", headers={"x-trace-id": "my.trace-1", "x-request-id": "my.request_1"})
+    assert (free.headers["x-trace-id"], free.headers["x-request-id"]) == ("my.trace-1", "my.request_1")
+    assert len(free.headers["traceparent"]) == 55
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "x" * 129, "a\tb", "<script>", "caf\u00e9"])
+async def test_ids_in_other_shapes_are_replaced(nobody: httpx2.AsyncClient, bad: str) -> None:
+    headers = {"x-request-id": bad.encode("latin-1"), "x-trace-id": bad.encode("latin-1")}
+    answer = await nobody.get("/version", headers=headers)
+    assert len(answer.headers["x-request-id"]) == 32
+    assert len(answer.headers["x-trace-id"]) == 32
+
+
+@pytest.mark.parametrize("bad", ["00-" + "0" * 32 + "-b7ad6b7169203331-01", "nonsense", "00-xyz-b7ad6b7169203331-01"])
+async def test_a_broken_traceparent_is_no_trace(nobody: httpx2.AsyncClient, bad: str) -> None:
+    answer = await nobody.get("/version", headers={"traceparent": bad, "x-trace-id": "mine"})
+    assert answer.headers["x-trace-id"] == "mine"
+
+
+async def test_the_trace_of_a_request_stands_in_the_events_it_causes(caller: Any) -> None:
+    definition = {"nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "go"}}]}
+    workflow_id = await caller.stored(definition)
+    started = await caller.post(f"/workflows/{workflow_id}/execute", {"wait_ms": 5_000}, headers={"x-trace-id": "start-1"})
+    execution_id = started.json()["execution_id"]
+    await caller.post(f"/executions/{execution_id}/signal", {"name": "go"}, headers={"x-trace-id": "signal-2"})
+    events = (await caller.get(f"/executions/{execution_id}/events")).json()["events"]
+    assert events[0]["trace_id"] == "start-1"
+    assert events[-1]["trace_id"] == "signal-2"
+
+
+class Lines:
+    """Keeps request lines."""
+
+    def __init__(self) -> None:
+        self.written: list[dict[str, Any]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.written.append({"event": event, **fields})
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
+    """Where the next servers write their request lines."""
+    kept = Lines()
+    real = structlog.get_logger
+
+    class Bound:
+        def bind(self) -> Lines:
+            return kept
+
+    monkeypatch.setattr(structlog, "get_logger", lambda name=None: Bound() if name == "interlock.access" else real(name))
+    return kept
+
+
+async def test_every_request_leaves_one_line_without_secrets(house: Any, make_caller: Any, lines: Lines) -> None:
+    caller = await make_caller(app=house.app())
+    await caller.http.get(f"/api/v1/app/executions/{UNKNOWN}?wait_ms=1&access_token=SECRET")
+    (line,) = lines.written
+    assert (line["event"], line["method"], line["status"]) == ("request.completed", "GET", 404)
+    assert line["route"] == "/api/app/executions/{execution_id}"
+    assert (line["principal_id"], line["tenant_id"]) == (caller.subject, caller.tenant_id)
+    assert line["duration_ms"] >= 0
+    assert line["bytes_out"] > 0
+    assert "SECRET" not in json.dumps(line)
+    assert caller.token not in json.dumps(line)
+
+
+async def test_successful_probes_leave_no_line(house: Any, lines: Lines) -> None:
+    app = house.app()
+    for path in ("/live", "/ready", "/health", "/metrics"):
+        await ask(app, "GET", path)
+    assert lines.written == []
+    await ask(house.app(is_local=False), "GET", "/metrics")
+    assert [line["status"] for line in lines.written] == [401]
+
+
+async def test_the_access_log_can_be_switched_off(house: Any, lines: Lines) -> None:
+    await ask(house.app(access_log=False), "GET", "/version")
+    assert lines.written == []
+
+
+async def test_a_failure_nobody_foresaw_tells_only_its_code_and_trace(
+    house: Any, make_caller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = await make_caller()
+
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("password=hunter2 at /etc/interlock/secret.py")
+
+    monkeypatch.setattr(type(house.services.read_workflows), "page", broken)
+    with structlog.testing.capture_logs() as logs:
+        answer = await caller.get("/workflows")
+    body = answer.json()
+    assert (answer.status_code, body["error"], body["error_code"]) == (500, "internal_server_error", "INTERNAL_SERVER_ERROR")
+    assert "hunter2" not in answer.text
+    assert "RuntimeError" not in answer.text
+    assert body["trace_id"] == answer.headers["x-trace-id"]
+    failures = [entry for entry in logs if entry["log_level"] == "error"]
+    assert [(entry["event"], entry["exc_info"]) for entry in failures] == [("error", True)]
+
+
+def test_a_credential_is_never_part_of_what_an_exchange_shows() -> None:
+    assert "credential" in Exchange.__slots__
+    assert "__repr__" not in vars(Exchange)
