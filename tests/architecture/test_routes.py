@@ -34,7 +34,7 @@ def _build(*operations: Operation) -> RouteTable:
 
 
 def test_the_route_table_is_the_reviewed_one() -> None:
-    """After a change on purpose run this file (python tests/architecture/test_routes.py) into the table and review it."""
+    """After a change on purpose: `python tests/architecture/test_routes.py`, written to the table and reviewed."""
     assert TABLE.read_text().splitlines() == route_lines(OPERATIONS)
 
 

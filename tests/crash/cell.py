@@ -147,10 +147,13 @@ class Stimulus:
         cell.promises.append(promise)
         client, path = self._stage.client, f"{APP}/approvals?status=pending&execution_id={promise.execution_id}"
         found: list[dict[str, str]] = []
-        until = steady() + 60
-        while not found and steady() < until:
-            await asyncio.sleep(0.1)
+
+        async def is_asked() -> bool:
+            nonlocal found
             found = (await client.insist(self._stage.running, "GET", path)).body["approvals"]
+            return bool(found)
+
+        await self._stage.until(f"{promise.ref} asks", is_asked, 60)
         path = f"{APP}/approvals/{found[0]['approval_id']}/decide"
         await client.insist(urls, "POST", path, {"decision": "approve"})
 

@@ -38,7 +38,7 @@ class Server:
     async def begin(self, failpoints: str = "") -> None:
         """Start it without waiting."""
         self.launches += 1
-        command = [sys.executable, "/tmp/serve_tmp.py", "serve", "--host", "127.0.0.1"]
+        command = [str(Path(sys.executable).parent / "interlock"), "serve", "--host", "127.0.0.1"]
         await self.process.launch(
             [*command, "--port", str(self.port)],
             {

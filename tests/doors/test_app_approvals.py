@@ -34,7 +34,11 @@ async def test_the_inbox_shows_the_question_with_its_request(caller: Any) -> Non
     body = (await caller.get("/approvals")).json()
     assert (body["total_count"], body["total"], body["has_more"]) == (1, 1, False)
     (approval,) = body["approvals"]
-    assert (approval["approval_id"], approval["execution_id"], approval["status"]) == (approval_id, execution_id, "pending")
+    assert (approval["approval_id"], approval["execution_id"], approval["status"]) == (
+        approval_id,
+        execution_id,
+        "pending",
+    )
     assert (approval["title"], approval["options"], approval["priority"]) == ("Pay?", ["now", "later"], "high")
     assert (approval["request"], approval["door"]) == ({"n": 1}, "app")
     assert (await caller.get(f"/approvals/{approval_id}")).json() == approval
@@ -44,10 +48,18 @@ async def test_the_inbox_shows_the_question_with_its_request(caller: Any) -> Non
 async def test_an_approval_lets_the_execution_go_on_by_its_port(caller: Any) -> None:
     execution_id, approval_id = await asked(caller)
     answer = await decide(caller, approval_id, data={"amount": 3}, reason="fine")
-    assert (answer.status_code, answer.json()["status"], answer.json()["execution_id"]) == (200, "approved", execution_id)
+    assert (answer.status_code, answer.json()["status"], answer.json()["execution_id"]) == (
+        200,
+        "approved",
+        execution_id,
+    )
     shown = (await caller.get(f"/executions/{execution_id}?wait_ms=5000")).json()
     (node,) = shown["node_executions"]
-    assert (shown["status"], node["output_port"], node["output_data"]["data"]) == ("SUCCESS", "confirmed", {"amount": 3})
+    assert (shown["status"], node["output_port"], node["output_data"]["data"]) == (
+        "SUCCESS",
+        "confirmed",
+        {"amount": 3},
+    )
     assert (node["output_data"]["responder"], node["output_data"]["reason"]) == (caller.subject, "fine")
     assert (await caller.get("/approvals")).json()["total_count"] == 0
     (decided,) = (await caller.get("/approvals?status=all")).json()["approvals"]
@@ -56,9 +68,16 @@ async def test_an_approval_lets_the_execution_go_on_by_its_port(caller: Any) -> 
 
 @pytest.mark.parametrize(
     ("word", "status"),
-    [("approve", "approved"), ("APPROVED", "approved"), ("Yes", "approved"), ("reject", "denied"), ("Rejected", "denied"),
-     ("later", "approved"), ("respond", "approved")],
-)  # fmt: skip
+    [
+        ("approve", "approved"),
+        ("APPROVED", "approved"),
+        ("Yes", "approved"),
+        ("reject", "denied"),
+        ("Rejected", "denied"),
+        ("later", "approved"),
+        ("respond", "approved"),
+    ],
+)
 async def test_every_word_has_one_meaning(caller: Any, word: str, status: str) -> None:
     _, approval_id = await asked(caller, options=["now", "later"])
     assert (await decide(caller, approval_id, word)).json()["status"] == status

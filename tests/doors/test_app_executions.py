@@ -12,7 +12,9 @@ from interlock.core.principal import Scope
 ECHO: dict[str, Any] = {"nodes": [{"id": "a", "type": "echo"}]}
 WAITS: dict[str, Any] = {"nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "go"}}]}
 SLEEPS: dict[str, Any] = {"nodes": [{"id": "s", "type": "wait", "parameters": {"seconds": 3600}}]}
-FAILS: dict[str, Any] = {"nodes": [{"id": "f", "name": "bad", "type": "http_request", "parameters": {"url": "http://0.0.0.1/"}}]}
+FAILS: dict[str, Any] = {
+    "nodes": [{"id": "f", "name": "bad", "type": "http_request", "parameters": {"url": "http://0.0.0.1/"}}]
+}
 FLOW: dict[str, Any] = {
     "kind": "flow",
     "states": ["ask", "end"],
@@ -131,7 +133,8 @@ async def test_an_execution_can_begin_at_a_node(caller: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("definition", "reason", "detail"), [(WAITS, "event", "signal"), (SLEEPS, "timer", "timer"), (FLOW, "human", "input")]
+    ("definition", "reason", "detail"),
+    [(WAITS, "event", "signal"), (SLEEPS, "timer", "timer"), (FLOW, "human", "input")],
 )
 async def test_a_waiting_execution_says_what_for(caller: Any, definition: Any, reason: str, detail: str) -> None:
     execution_id = await caller.started(definition, wait_ms=5_000)
@@ -252,7 +255,12 @@ async def test_a_map_shows_one_node_execution_per_item(caller: Any) -> None:
     execution_id = await caller.started(definition, inputs=[1, 2, 3], wait_ms=5_000)
     shown = (await caller.get(f"/executions/{execution_id}")).json()
     assert (shown["status"], shown["result"]) == ("SUCCESS", [2, 4, 6])
-    assert [node["task_id"] for node in shown["node_executions"]] == ["each", "each[0]/one", "each[1]/one", "each[2]/one"]
+    assert [node["task_id"] for node in shown["node_executions"]] == [
+        "each",
+        "each[0]/one",
+        "each[1]/one",
+        "each[2]/one",
+    ]
 
 
 async def test_nodes_that_have_not_begun_are_pending_until_the_end(caller: Any) -> None:
@@ -262,7 +270,10 @@ async def test_nodes_that_have_not_begun_are_pending_until_the_end(caller: Any) 
     }
     execution_id = await caller.started(definition, wait_ms=5_000)
     shown = (await caller.get(f"/executions/{execution_id}")).json()
-    assert [(node["node_id"], node["status"]) for node in shown["node_executions"]] == [("w", "running"), ("after", "pending")]
+    assert [(node["node_id"], node["status"]) for node in shown["node_executions"]] == [
+        ("w", "running"),
+        ("after", "pending"),
+    ]
     assert shown["current_node_id"] == "w"
     await caller.post(f"/executions/{execution_id}/cancel")
     shown = (await caller.get(f"/executions/{execution_id}")).json()
@@ -293,7 +304,9 @@ async def test_events_come_in_pages_without_gaps(caller: Any) -> None:
 
 async def test_artifacts_are_listed_and_downloaded_as_files(caller: Any) -> None:
     page = {"name": "report 1.html", "content": "<script>alert(1)</script>"}
-    execution_id = await caller.started({"nodes": [{"id": "a", "type": "write_artifact", "parameters": page}]}, wait_ms=5_000)
+    execution_id = await caller.started(
+        {"nodes": [{"id": "a", "type": "write_artifact", "parameters": page}]}, wait_ms=5_000
+    )
     listed = (await caller.get(f"/executions/{execution_id}/artifacts")).json()
     (artifact,) = listed["artifacts"]
     assert (artifact["name"], artifact["size"], listed["total_count"]) == ("report 1.html", 25, 1)
@@ -311,7 +324,9 @@ async def test_artifacts_are_listed_and_downloaded_as_files(caller: Any) -> None
 async def test_an_unchanged_execution_is_not_sent_again(caller: Any) -> None:
     execution_id = await caller.started(WAITS, wait_ms=5_000)
     first = await caller.get(f"/executions/{execution_id}")
-    assert (await caller.get(f"/executions/{execution_id}", headers={"if-none-match": first.headers["etag"]})).status_code == 304
+    assert (
+        await caller.get(f"/executions/{execution_id}", headers={"if-none-match": first.headers["etag"]})
+    ).status_code == 304
     await caller.post(f"/executions/{execution_id}/signal", {"name": "go"})
     changed = await caller.get(f"/executions/{execution_id}", headers={"if-none-match": first.headers["etag"]})
     assert changed.status_code == 200

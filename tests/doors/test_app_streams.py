@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing import sse
+from interlock.services.executions import watch
 
 WAITS: dict[str, Any] = {
     "nodes": [{"id": "w", "name": "gate", "type": "wait", "parameters": {"signal": "go"}}, {"id": "e", "type": "echo"}],
@@ -93,7 +96,9 @@ async def test_readers_see_the_same_whenever_they_come(house: Any, caller: Any, 
 
 
 @pytest.mark.parametrize("name", ["since", "after", "last_event_id"])
-async def test_a_stream_goes_on_behind_a_number(house: Any, caller: Any, waiting: str, open_stream: Any, name: str) -> None:
+async def test_a_stream_goes_on_behind_a_number(
+    house: Any, caller: Any, waiting: str, open_stream: Any, name: str
+) -> None:
     await go(caller, waiting)
     text = await open_stream(house.app(), path_of(waiting), caller, query=f"{name}=4").end()
     assert [number for number, _ in frames_of(text)] == [5, 6, 7]
@@ -123,7 +128,9 @@ async def test_nothing_left_of_an_ended_execution_is_204(caller: Any, waiting: s
         assert (answer.status_code, answer.content) == (204, b"")
 
 
-async def test_a_reader_ahead_of_a_living_execution_waits(house: Any, caller: Any, waiting: str, open_stream: Any) -> None:
+async def test_a_reader_ahead_of_a_living_execution_waits(
+    house: Any, caller: Any, waiting: str, open_stream: Any
+) -> None:
     ahead = open_stream(house.app(), path_of(waiting), caller, query="since=4")
     beside = open_stream(house.app(), path_of(waiting), caller)
     await beside.until(lambda s: "id: 2\n" in s.text)
@@ -151,7 +158,9 @@ async def test_a_quiet_stream_is_kept_alive(
     await stream.until(lambda s: s.text.count(": keep-alive\n\n") >= 3)
 
 
-async def test_a_stream_ends_whole_when_the_server_drains(house: Any, caller: Any, waiting: str, open_stream: Any) -> None:
+async def test_a_stream_ends_whole_when_the_server_drains(
+    house: Any, caller: Any, waiting: str, open_stream: Any
+) -> None:
     context = house.context()
     stream = open_stream(build_app(context, lambda: b""), path_of(waiting), caller)
     await stream.until(lambda s: "id: 2\n" in s.text)
@@ -163,7 +172,9 @@ async def test_a_stream_ends_whole_when_the_server_drains(house: Any, caller: An
     assert frames_of(text)[-1][0] + 1 == frames_of(await resumed.end())[0][0]
 
 
-async def test_a_client_that_leaves_leaves_nothing_behind(house: Any, caller: Any, waiting: str, open_stream: Any) -> None:
+async def test_a_client_that_leaves_leaves_nothing_behind(
+    house: Any, caller: Any, waiting: str, open_stream: Any
+) -> None:
     stream = open_stream(house.app(), path_of(waiting), caller)
     await stream.until(lambda s: "id: 2\n" in s.text)
     stream.leave()
@@ -196,7 +207,9 @@ async def test_a_stream_ends_when_its_token_does(
     assert (await caller.get(f"/executions/{waiting}")).json()["status"] == "WAITING"
 
 
-async def test_too_many_streams_of_one_caller_are_refused(house: Any, caller: Any, waiting: str, open_stream: Any) -> None:
+async def test_too_many_streams_of_one_caller_are_refused(
+    house: Any, caller: Any, waiting: str, open_stream: Any
+) -> None:
     app = house.app(streams_per_principal=2)
     held = [open_stream(app, path_of(waiting), caller) for _ in range(2)]
     await asyncio.gather(*(stream.until(lambda s: s.status == 200) for stream in held))
@@ -268,3 +281,32 @@ async def test_a_long_log_reaches_a_late_reader_whole(house: Any, caller: Any, o
     assert [number for number, _ in frames] == list(range(1, 3_005))
     late = frames_of(await open_stream(house.app(), path_of(execution_id), caller, query="since=1700").end(seconds=30))
     assert late == frames[1_700:]
+
+
+async def test_a_reader_that_falls_behind_the_window_catches_up_by_itself(
+    house: Any, caller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "WINDOW", 20)
+    definition = {
+        "nodes": [{"id": "each", "type": "map", "parameters": {"items": "{{ $json }}"}}, {"id": "one", "type": "echo"}],
+        "connections": [
+            {"from_node": "each", "to_node": "one", "output_key": "iteration"},
+            {"from_node": "one", "to_node": "each"},
+        ],
+    }
+    execution_id = UUID(await caller.started(definition, inputs=list(range(200))))
+    principal = await house.identity.authenticate(caller.token)
+    slow = await house.services.watch_execution(principal, execution_id, 0)
+    quick = await house.services.watch_execution(principal, execution_id, 0)
+
+    async def read(reader: watch.Watch) -> list[int]:
+        numbers: list[int] = []
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                numbers += [fact.record.seq for fact in await reader.next(5)]
+        reader.close()
+        return numbers
+
+    assert await read(quick) == list(range(1, 405))
+    assert await read(slow) == list(range(1, 405))
+    assert house.services.watch_execution.feeds == 0

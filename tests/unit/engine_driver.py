@@ -57,7 +57,9 @@ def compile_definition(definition: GraphDefinition | FlowDefinition) -> Program:
 class Driver:
     """One execution, its log, and a clock that is moved by hand."""
 
-    def __init__(self, definition: GraphDefinition | FlowDefinition, input: Any = None) -> None:
+    def __init__(
+        self, definition: GraphDefinition | FlowDefinition, input: Any = None, *, start_at: str | None = None
+    ) -> None:
         self.program = compile_definition(definition)
         self.ids = CountingIds()
         self.now = START
@@ -66,7 +68,9 @@ class Driver:
         self.log: list[Recorded] = []
         self.cuts: list[int] = []  # log length after each entry: the places where a crash can cut it
         self.inbox_seq = 0
-        event = ExecutionStarted(workflow_id=None, version_id=self.ids.new(), kind=self.program.kind, input=input)
+        event = ExecutionStarted(
+            workflow_id=None, version_id=self.ids.new(), kind=self.program.kind, input=input, start_at=start_at
+        )
         self._record(start(self.execution, event, self.now, self.ids, advance=True))
 
     def apply(self, command: Command) -> Turn:

@@ -495,3 +495,9 @@ def test_rendered_parameter_without_a_usable_value_fails_the_node(kind: str, par
 def test_output_setting_shapes_the_result() -> None:
     driver = Driver(graph(node("a"), output={"answer": "{{ $node['a'].result.v }}"}), {"v": 42})
     assert driver.run().output == {"answer": 42}
+
+
+def test_execution_may_begin_at_a_node_with_the_input_as_its_data() -> None:
+    driver = Driver(graph(node("a"), node("b"), edge("a", "b")), 5, start_at="b")
+    assert driver.execution.tasks["b"].input == {"mapping": 5}
+    assert driver.run().output == 5

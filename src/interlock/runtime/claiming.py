@@ -57,6 +57,7 @@ class Claiming:
         self._last_full_round = 0.0
         self.other_loads: dict[str, int] = {}
         self.runner_id = 0
+        self.starting = 0  # owned starts on their way to their commit
         self.is_draining = False
         self.may_claim: Callable[[], bool] = lambda: True
 
@@ -80,7 +81,7 @@ class Claiming:
 
     def free_slots(self) -> int:
         """How many more executions this runner takes."""
-        return self._slots - len(self._runner.owned) - self._reading.pending
+        return self._slots - len(self._runner.owned) - self._reading.pending - self.starting
 
     def has_room(self, tenant_id: str) -> bool:
         """Whether a start of this tenant may be owned here at once."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from interlock.core.approval import Approval, Decision
@@ -23,16 +23,15 @@ from interlock.ports.executor import Executor
 from interlock.ports.ledger import Ledger
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
-from interlock.runtime.entry import EntryRefused
 from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
-from interlock.runtime.owned import Owned
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.runner import Runner
 from interlock.runtime.signalling import Signalling
+from interlock.runtime.standing import standing_of
 from interlock.runtime.starting import Starting
 from interlock.runtime.upkeep import Upkeep
 
@@ -69,7 +68,7 @@ class LocalEngine:
         self._telemetry = telemetry
         self._replaces_namesakes = replaces_namesakes
         self._programs = Programs(catalogue)
-        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._child_ended)
+        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._child_ended, self._spoiled)
         self.runner = Runner(
             journal=self._journal,
             blobs=blobs,
@@ -118,7 +117,7 @@ class LocalEngine:
         self._upkeep = Upkeep(ledger)
         self.runner.may_release = self._liveness.is_sure
         self.runner.read_inbox = self._inboxes.read
-        self.runner.expire = self._signalling.expire
+        self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
         self._registering: asyncio.Task[None] | None = None
         bus.on_inbox(self._signalling.hinted)
@@ -173,20 +172,25 @@ class LocalEngine:
     def _child_ended(self, parent_id: UUID, owner: int | None) -> None:
         self._signalling.woken(parent_id, owner)
 
+    def _spoiled(self, execution_id: UUID) -> None:
+        self.runner.spoil(execution_id)
+
     def _fenced(self) -> None:
-        """This runner was reaped: forget everything and register anew, without exiting."""
+        """This runner was reaped, or is given up: forget everything and register anew, without exiting."""
         if self._registering is not None and not self._registering.done():
             return
-        log.error("engine.fenced", runner_id=self._runner_id)
+        former = self._runner_id
+        log.error("engine.fenced", runner_id=former)
         self._runner_id = self._reading.runner_id = self._signalling.runner_id = 0
         self._journal.fence()
         self.runner.forget_all()
-        self._registering = asyncio.create_task(self._register_again())
+        self._registering = asyncio.create_task(self._register_again(former))
 
-    async def _register_again(self) -> None:
+    async def _register_again(self, former: int) -> None:
         delay = 0.1
         while True:
             try:
+                await self._ledger.reap(former, None)  # what it owned may go on at once, here or elsewhere
                 await self._register()
             except Exception as error:  # noqa: BLE001 - the database may be away in many ways
                 log.warning("engine.registering_failed", reason=str(error)[:200])
@@ -205,18 +209,21 @@ class LocalEngine:
     # Starting ----------------------------------------------------------------------------------------------
 
     async def start(self, request: StartExecution) -> Standing:
-        begun = self._clock.monotonic()
-        owned, stored, rest = await self._starting.start(request)
-        if stored is not None:
-            first = await self.standing(ExecutionId(stored.execution_id), request.wait)
-            return Standing(**{name: getattr(first, name) for name in first.__struct_fields__} | {"is_replay": True})
-        execution = owned.execution
-        if rest is not None and execution.ended is None:
-            left = request.wait - (self._clock.monotonic() - begun)
-            await asyncio.wait([rest], timeout=max(0.0, left))
-        elif rest is None and request.wait > 0 and execution.ended is None:
-            return await self.standing(execution.execution_id, request.wait)
-        return _standing_of(owned)
+        until = self._clock.monotonic() + request.wait
+        started = await self._starting.start(request)
+        execution = started.owned.execution
+        if started.first is not None:
+            first = await self.standing(ExecutionId(started.first.execution_id), request.wait)
+            return msgspec.structs.replace(first, is_replay=True)
+        if request.wait <= 0 or started.standing.ended_at is not None:
+            return started.standing
+        if started.rest is not None:
+            await asyncio.wait([started.rest], timeout=max(0.0, until - self._clock.monotonic()))
+            if started.rest.done() and started.rest.result() and execution.ended is not None:
+                return standing_of(started.owned)
+            if started.rest.done() and started.rest.result():
+                return await self.standing(execution.execution_id, 0)
+        return await self.standing(execution.execution_id, max(0.0, until - self._clock.monotonic()))
 
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:
         until = self._clock.monotonic() + wait
@@ -247,23 +254,3 @@ class LocalEngine:
         self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
     ) -> Approval:
         return await self._signalling.decide(approval_id, tenant_id, decision, by, trace_id)
-
-
-def _standing_of(owned: Owned) -> Standing:
-    """From memory, right after a commit that the caller waited for."""
-    execution = owned.execution
-    error = execution.error
-    started_at: datetime | None = execution.started_at
-    if started_at is None:
-        raise EntryRefused("the execution has no first event")
-    return Standing(
-        execution_id=execution.execution_id,
-        status=str(execution.status),
-        waiting_reason=execution.waiting_reason,
-        output=execution.output,
-        error={"code": error.code, "message": error.message, "node_id": error.node_id} if error is not None else None,
-        created_at=started_at,
-        ended_at=execution.ended_at,
-        trace_id=owned.trace_id,
-        workflow_id=owned.workflow_id,
-    )

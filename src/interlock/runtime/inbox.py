@@ -58,8 +58,12 @@ class Inboxes:
             owned.is_folding = False
 
     def _fold(self, owned: Owned, last_seq: int, rows: list[InboxRow]) -> None:
-        for row in rows:
-            self._runner.fold_signal(owned, signal_of(row))
+        try:
+            for row in rows:
+                self._runner.fold_signal(owned, signal_of(row))
+        except Exception:
+            log.exception("inbox.fold_failed", execution_id=str(owned.execution.execution_id))
+            self._runner.spoil(owned.execution.execution_id)
         owned.folded = max(owned.folded, last_seq)  # a row dropped as a duplicate leaves only its number
 
 

@@ -39,12 +39,14 @@ class Journal:
         telemetry: Telemetry,
         on_fenced: Callable[[], None],
         on_woken: Callable[[UUID, int | None], None],
+        on_spoiled: Callable[[UUID], None],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._telemetry = telemetry
         self._on_fenced = on_fenced
         self._on_woken = on_woken
+        self._on_spoiled = on_spoiled
         self._queue: deque[Entry] = deque()
         self._unreleased: deque[tuple[Entry, Committed]] = deque()
         self._wake = asyncio.Event()
@@ -104,7 +106,11 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             while self._queue or self._unreleased:
-                await self._round()
+                try:
+                    await self._round()
+                except Exception:  # the only writer must not end: giving up the runner is safe whatever happened
+                    log.exception("journal.round_failed", runner_id=self._runner_id)
+                    self._give_up()
             self._idle.set()
 
     async def _round(self) -> None:
@@ -118,9 +124,11 @@ class Journal:
             self._release(len(self._unreleased))
             return
         writing = asyncio.create_task(self._write(entries))
-        await asyncio.sleep(0)  # it sends the flush now
-        self._release(len(self._unreleased))
-        await writing
+        try:
+            await asyncio.sleep(0)  # it sends the flush now
+            self._release(len(self._unreleased))
+        finally:
+            await writing
         waiting = len(self._unreleased)
         self._release(waiting if waiting < OVERLAP_FROM else waiting // 2)
 
@@ -144,6 +152,9 @@ class Journal:
                 self._refuse(entries, EntryRefused(str(error)))
                 return {entries[0].execution_id}
             return await self._halve(entries)
+        except Exception:
+            self._refuse(entries, OutcomeLost())
+            raise
         if result is None:
             return set()
         self._telemetry.flushed(
@@ -165,47 +176,60 @@ class Journal:
         return failed | (await self._write(rest) if rest else set())
 
     async def _commit(self, entries: Sequence[Entry]) -> FlushResult | None:
-        """One flush, until its outcome is known. None if the runner was fenced; the entries are refused then."""
-        flush = lay_out(entries, self._flushed + 1)
+        """One flush, until its outcome is known. None if the runner was fenced; the entries are refused then.
+
+        The process may have become another runner meanwhile: a flush belongs to the runner that began it, and what
+        it brings is for nobody then, not even if it was committed.
+        """
+        runner_id, flush = self._runner_id, lay_out(entries, self._flushed + 1)
         failpoints.hit("journal.before_flush")
         was_unknown = False
         while True:
             try:
-                result = await self._ledger.flush(self._runner_id, flush)
+                result = await self._ledger.flush(runner_id, flush)
             except OutcomeUnknown as error:
                 log.warning("journal.outcome_unknown", flush=flush.number, entries=len(entries), reason=str(error))
                 self.is_connected = False
                 was_unknown = True
-                await self._reconnect()
-                if self.is_fenced:
+                await self._reconnect(runner_id)
+                if not self._is(runner_id):
                     break
                 continue
             failpoints.hit("journal.after_flush")
-            if result.alive:
-                self._flushed = flush.number
-                return result
-            if await self._was_committed(flush.number):
-                self._flushed = flush.number
-                return await self._recheck(entries)
-            break
-        self._fence(entries, was_unknown=was_unknown)
+            is_again = not result.alive and await self._was_committed(runner_id, flush.number)
+            if not (result.alive or is_again):
+                log.error("journal.fenced", runner_id=runner_id, entries=len(entries))
+                self._telemetry.fenced()
+                break
+            was_unknown = True
+            if not self._is(runner_id):
+                break
+            self._flushed = flush.number
+            return await self._recheck(runner_id, entries) if is_again else result
+        self._refuse(entries, OutcomeLost() if was_unknown else Fenced())
+        if self._is(runner_id):
+            self._give_up()
         return None
 
-    async def _was_committed(self, number: int) -> bool:
+    def _is(self, runner_id: int) -> bool:
+        """Whether this is still the journal of that runner."""
+        return self._runner_id == runner_id and not self.is_fenced
+
+    async def _was_committed(self, runner_id: int, number: int) -> bool:
         """After a flush that did nothing: whether that is because it had been done already."""
         while True:
             try:
-                last = await self._ledger.last_flush(self._runner_id)
+                last = await self._ledger.last_flush(runner_id)
                 return last is not None and last >= number
             except (OSError, RuntimeError, TimeoutError) as error:
                 log.warning("journal.unreachable", reason=str(error))
-                await self._reconnect()
-                if self.is_fenced:
+                await self._reconnect(runner_id)
+                if not self._is(runner_id):
                     return False
 
-    async def _reconnect(self) -> None:
+    async def _reconnect(self, runner_id: int) -> None:
         delay = 0.05
-        while not self.is_fenced:
+        while self._is(runner_id):
             try:
                 await self._ledger.reopen_journal()
             except Exception as error:  # noqa: BLE001 - whatever the driver raises, it is tried again
@@ -216,10 +240,10 @@ class Journal:
                 self.is_connected = True
                 return
 
-    async def _recheck(self, entries: Sequence[Entry]) -> FlushResult:
+    async def _recheck(self, runner_id: int, entries: Sequence[Entry]) -> FlushResult:
         starts = [start["execution_id"] for entry in entries for start in entry.starts]
         parks = [entry.execution_id for entry in entries if entry.park is not None]
-        losers, parked = await self._ledger.recheck(self._runner_id, starts, parks)
+        losers, parked = await self._ledger.recheck(runner_id, starts, parks)
         parents = tuple((entry.notice["execution_id"], None) for entry in entries if entry.notice is not None)
         return FlushResult(alive=True, losers=losers, parked=parked, woken=parents)
 
@@ -236,23 +260,30 @@ class Journal:
             self._on_woken(execution_id, owner)
 
     def _release(self, count: int) -> None:
-        """Let the oldest committed entries take effect."""
-        for _ in range(count):
+        """Let the oldest committed entries take effect. One that cannot harms only its own execution."""
+        for _ in range(min(count, len(self._unreleased))):
             entry, committed = self._unreleased.popleft()
-            entry.released(entry, committed)
+            try:
+                entry.released(entry, committed)
+            except Exception:
+                log.exception("journal.release_failed", execution_id=str(entry.execution_id))
+                entry.refused(entry, OutcomeLost())
+                self._on_spoiled(entry.execution_id)
         if count:
             failpoints.hit("journal.after_release")
 
     def fence(self) -> None:
-        """The runner was reaped: refuse everything that is queued. An open flush finds out by itself."""
+        """The runner was reaped: what is queued will not be, what is committed has no owner here any more.
+
+        An open flush finds out by itself.
+        """
         self.is_fenced = True
         queued, self._queue = list(self._queue), deque()
+        committed, self._unreleased = [entry for entry, _ in self._unreleased], deque()
+        self._refuse(committed, OutcomeLost())
         self._refuse(queued, Fenced())
 
-    def _fence(self, entries: Sequence[Entry], *, was_unknown: bool) -> None:
-        log.error("journal.fenced", runner_id=self._runner_id, entries=len(entries))
-        self._telemetry.fenced()
-        self._refuse(entries, OutcomeLost() if was_unknown else Fenced())
+    def _give_up(self) -> None:
         self.fence()
         self._on_fenced()
 

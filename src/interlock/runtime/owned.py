@@ -20,6 +20,7 @@ class Owned:
         "has_approvals",
         "hinted",
         "is_folding",
+        "is_forgotten",
         "is_parking",
         "kind",
         "number",
@@ -64,12 +65,13 @@ class Owned:
         self.recorded_reason: WaitingReason | None = None
         self.is_parking = False
         self.is_folding = False
+        self.is_forgotten = False  # no longer owned here
         self.hinted = False  # the inbox grew while it was parking or being read
         self.has_approvals = False
         self.timer: asyncio.TimerHandle | None = None
         self.backlog: list[Entry] | None = None  # entries behind one whose blobs are being stored
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
-        self.rest_waiters: list[asyncio.Future[None]] = []
+        self.rest_waiters: list[asyncio.Future[bool]] = []
 
     def stop_timer(self) -> None:
         if self.timer is not None:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import structlog
 
+from interlock.core.commands import Signal
 from interlock.core.engine.evolve import fold
 from interlock.core.execution import Execution
 from interlock.core.ids import ExecutionId
 from interlock.ports.blobs import Blobs
 from interlock.ports.ledger import Head, Ledger, Loaded
+from interlock.runtime.inbox import signal_of
 from interlock.runtime.owned import Owned
 from interlock.runtime.payloads import internalise
 from interlock.runtime.programs import Programs
@@ -54,12 +56,20 @@ class Reading:
             if loaded is None or loaded.owner != runner_id:
                 return
             owned = await self._owned(loaded)
+            signals = await self._unread(loaded)
         except Exception:
             # It stays owned in the database; the poll of owned executions tries again.
             log.exception("reading.failed", execution_id=str(execution_id))
             return
         if execution_id not in self._runner.owned and self.runner_id == runner_id:
-            self._runner.resume(owned)
+            self._runner.resume(owned, signals)
+
+    async def _unread(self, loaded: Loaded) -> list[Signal]:
+        """Signals nobody has folded yet."""
+        if loaded.inbox_seq <= loaded.folded:
+            return []
+        found = await self._ledger.open_inbox(loaded.execution_id, loaded.folded)
+        return [signal_of(row) for row in found[1]] if found is not None else []
 
     async def _owned(self, loaded: Loaded) -> Owned:
         program = self._programs.find(loaded.version_id)

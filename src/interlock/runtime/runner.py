@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,13 +28,14 @@ from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.journal import Journal
 from interlock.runtime.owned import Owned
 from interlock.runtime.record import Recording, add_child, record
+from interlock.runtime.timers import Timers
 
 STAYS_OWNED = timedelta(seconds=5)
 """An execution whose next timer is nearer than this is not parked."""
 _NO_HEADS: Mapping[str, Head] = {}
 _AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
 
-failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result", "runner.timer")
+failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result")
 log = structlog.get_logger("runner")
 
 
@@ -65,7 +66,7 @@ class Runner:
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
-        self.expire: Callable[[Owned, UUID], None] = lambda owned, approval_id: None
+        self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
         self._storing: set[asyncio.Task[None]] = set()
 
     # Owning ------------------------------------------------------------------------------------------------
@@ -75,10 +76,11 @@ class Runner:
         self.owned[owned.execution.execution_id] = owned
         self.tenant_counts[owned.tenant_id] = self.tenant_counts.get(owned.tenant_id, 0) + 1
 
-    def forget(self, owned: Owned) -> None:
-        """Stop to own an execution: its timer and its attempts end here."""
+    def forget(self, owned: Owned, *, is_committed: bool = False) -> None:
+        """Stop to own an execution: its timer and its attempts end here. ``is_committed``: memory is not ahead."""
         if self.owned.pop(owned.execution.execution_id, None) is None:
             return
+        owned.is_forgotten = True
         left = self.tenant_counts[owned.tenant_id] - 1
         if left:
             self.tenant_counts[owned.tenant_id] = left
@@ -87,20 +89,32 @@ class Runner:
         owned.stop_timer()
         for task_id in list(owned.attempts):
             self._cancel_attempt(owned, task_id)
-        _wake_waiters(owned)
+        _wake_waiters(owned, is_committed=is_committed)
 
     def forget_all(self) -> None:
         """After being fenced: nothing here is ours any more."""
         for owned in list(self.owned.values()):
             self.forget(owned)
 
-    def resume(self, owned: Owned) -> None:
-        """Go on with an execution just read back: attempts that were running are lost with their runner."""
+    def spoil(self, execution_id: UUID) -> None:
+        """A turn of it broke, so memory may differ from the log: forget it; the poll of owned ones reads it anew."""
+        owned = self.owned.get(execution_id)
+        if owned is not None:
+            self.forget(owned)
+            self._journal.withdraw(execution_id)
+
+    def resume(self, owned: Owned, signals: Sequence[Signal]) -> None:
+        """Go on with an execution just read back: attempts that were running are lost with their runner.
+
+        Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
+        """
         self.keep(owned)
-        running = [task for task in owned.execution.tasks.values() if task.phase is Phase.RUNNING]
-        for task in running:
-            if task.task_id in owned.execution.tasks:
-                self.apply(owned, AttemptLost(task_id=task.task_id, attempt=task.attempt))
+        tasks = owned.execution.tasks
+        lost = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
+        for signal in signals:
+            self.fold_signal(owned, signal)
+        for task_id, attempt in lost:
+            self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
         self.apply(owned, Advance())
         self.read_inbox(owned)
         if owned.execution.execution_id in self.owned and not owned.is_parking:
@@ -111,12 +125,17 @@ class Runner:
     def report(self, execution_id: UUID, command: Result) -> None:
         """A result from an executor; one for an execution that is not here any more is dropped."""
         owned = self.owned.get(execution_id)
-        if owned is not None:
+        if owned is None:
+            return
+        try:
             failpoints.hit("runner.before_result")
             if not isinstance(command, TaskReported):
                 owned.attempts.discard(command.task_id)
             self.apply(owned, command)
             failpoints.hit("runner.after_result")
+        except Exception:
+            log.exception("runner.report_failed", execution_id=str(execution_id), command=type(command).__name__)
+            self.spoil(execution_id)
 
     def apply(self, owned: Owned, command: Command) -> None:
         """Decide a command and send what it causes to the journal."""
@@ -177,10 +196,10 @@ class Runner:
         wake_at = execution.next_wake()
         return wake_at is None or wake_at - self._clock.now() > STAYS_OWNED
 
-    def tell_if_at_rest(self, owned: Owned) -> None:
-        """Wake whoever waits for the execution to rest, if it does."""
-        if owned.execution.status in _AT_REST:
-            _wake_waiters(owned)
+    def tell_if_at_rest(self, owned: Owned, entry: Entry) -> None:
+        """Wake whoever waits for the execution to rest, if it does as of this committed entry."""
+        if entry.status in _AT_REST:
+            _wake_waiters(owned, is_committed=True)
 
     def announce_children(self, entry: Entry) -> None:
         """Children that were committed with this entry can be claimed at once."""
@@ -193,7 +212,7 @@ class Runner:
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         self.children.pop(owned.execution.execution_id, None)
-        _wake_waiters(owned)
+        _wake_waiters(owned, is_committed=True)
 
     def _park_or_wait(self, owned: Owned) -> None:
         """An execution that was claimed for nothing goes back at once."""
@@ -203,7 +222,7 @@ class Runner:
         if entry.park is not None:
             self._journal.submit(entry)
         else:
-            self._set_timer(owned)
+            self.timers.set(owned)
 
     def send(self, owned: Owned, recording: Recording) -> None:
         """Hand an entry to the journal, in order, once its blobs are durable."""
@@ -254,7 +273,7 @@ class Runner:
         elif entry.park is not None:
             self._parked(owned, committed.parked)
         elif entry.status in _AT_REST:
-            _wake_waiters(owned)
+            _wake_waiters(owned, is_committed=True)
 
     def act(self, owned: Owned, entry: Entry) -> None:
         """Start the attempts and timers that committed events call for."""
@@ -265,7 +284,7 @@ class Runner:
             elif kind is TaskCompleted or kind is TaskFailed:
                 self._count_task(owned, event)  # type: ignore[arg-type]
         if (owned.execution.timers or owned.execution.deadlines or owned.execution.deadline_at) and not entry.park:
-            self._set_timer(owned)
+            self.timers.set(owned)
 
     def _start_attempt(self, owned: Owned, event: TaskStarted) -> None:
         task = owned.execution.tasks.get(event.task_id)
@@ -316,15 +335,15 @@ class Runner:
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         self.children.pop(owned.execution.execution_id, None)
-        self.forget(owned)
+        self.forget(owned, is_committed=True)
 
     def _parked(self, owned: Owned, held: bool) -> None:
         owned.is_parking = False
         if held:
-            self.forget(owned)
+            self.forget(owned, is_committed=True)
         else:  # a signal came between: fold it first
             self.read_inbox(owned)
-            self._set_timer(owned)
+            self.timers.set(owned)
 
     def _refused(self, entry: Entry, error: Exception) -> None:
         """What memory holds beyond the log is worthless: forget it; the log is read anew."""
@@ -342,33 +361,6 @@ class Runner:
             waiter = self.answers.pop((entry.execution_id, outcome["inbox_seq"]), None)
             if waiter is not None and not waiter.done():
                 waiter.set_result(outcome["outcome"])
-
-    # Timers ------------------------------------------------------------------------------------------------
-
-    def _set_timer(self, owned: Owned) -> None:
-        owned.stop_timer()
-        wake_at = owned.execution.next_wake()
-        if wake_at is None or owned.execution.is_paused:
-            return
-        delay = max(0.0, (wake_at - self._clock.now()).total_seconds())
-        owned.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, owned)
-
-    def _on_timer(self, owned: Owned) -> None:
-        owned.timer = None
-        if owned.execution.execution_id not in self.owned or owned.execution.ended is not None:
-            return
-        failpoints.hit("runner.timer")
-        now = self._clock.now()
-        for task in list(owned.execution.tasks.values()):
-            if task.waits_for == "approval" and task.wake_at is not None and task.wake_at <= now and task.approval_id:
-                self.expire(owned, task.approval_id)
-        before = owned.execution.seq
-        self.apply(owned, Advance())
-        if owned.execution.seq == before and not owned.is_parking:
-            wake_at = owned.execution.next_wake()
-            if wake_at is not None:  # an approval's row decides; look again a little later
-                delay = max(0.2, (wake_at - now).total_seconds())
-                owned.timer = asyncio.get_running_loop().call_later(delay, self._on_timer, owned)
 
 
 def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
@@ -390,8 +382,9 @@ def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
     }
 
 
-def _wake_waiters(owned: Owned) -> None:
+def _wake_waiters(owned: Owned, *, is_committed: bool) -> None:
+    """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""
     waiters, owned.rest_waiters = owned.rest_waiters, []
     for waiter in waiters:
         if not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(is_committed)

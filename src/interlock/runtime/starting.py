@@ -15,7 +15,7 @@ from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.bus import Bus
-from interlock.ports.engine import StartExecution
+from interlock.ports.engine import Standing, StartExecution
 from interlock.ports.ledger import Ledger, StoredKey
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
@@ -27,12 +27,36 @@ from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.record import Recording, record, start_row
 from interlock.runtime.runner import Runner
+from interlock.runtime.standing import standing_of
 
 COMMIT_DEADLINE = 10.0
 """Seconds a caller waits for its start to be committed."""
 KEY_LIFETIME = timedelta(hours=24)
 
 failpoints.declare("starting.before_commit", "starting.after_commit")
+
+
+class Started:
+    """A committed start: how it stood with its first entry, and how to learn of its rest.
+
+    ``first`` is the earlier request of the same key; then nothing was started. ``rest`` comes true when the
+    execution rests, false when this process lost it; None if it is not owned here or nobody waits.
+    """
+
+    __slots__ = ("first", "owned", "rest", "standing")
+
+    def __init__(
+        self,
+        owned: Owned,
+        standing: Standing,
+        *,
+        first: StoredKey | None = None,
+        rest: asyncio.Future[bool] | None = None,
+    ) -> None:
+        self.owned = owned
+        self.standing = standing
+        self.first = first
+        self.rest = rest
 
 
 class Starting:
@@ -64,29 +88,34 @@ class Starting:
         self._telemetry = telemetry
         self.is_draining = False
 
-    async def start(self, request: StartExecution) -> tuple[Owned, StoredKey | None, asyncio.Future[None] | None]:
-        """Commit the start. The key's first request if it was taken; a future of its rest if it is owned here."""
+    async def start(self, request: StartExecution) -> Started:
+        """Commit the start, or find the request that had its key."""
         self._admit()
         owned = self._new(request)
         if owned.execution.program.children():
             await self._reading.find_children(owned)
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        rest: asyncio.Future[None] | None = None
+        rest: asyncio.Future[bool] | None = None
         is_owned = self._claiming.has_room(request.tenant_id)
         recording = self._record(request, owned, is_owned, done)
+        standing = standing_of(owned)
         if is_owned and request.wait > 0:
             rest = asyncio.get_running_loop().create_future()
             owned.rest_waiters.append(rest)
-        failpoints.hit("starting.before_commit")
-        self._runner.send(owned, recording)
-        committed = await self._committed(done)
-        failpoints.hit("starting.after_commit")
+        self._claiming.starting += is_owned
+        try:
+            failpoints.hit("starting.before_commit")
+            self._runner.send(owned, recording)
+            committed = await self._committed(done)
+            failpoints.hit("starting.after_commit")
+        finally:
+            self._claiming.starting -= is_owned
         if committed.lost_key and request.key is not None:
-            return owned, await self._first(request), None
+            return Started(owned, standing, first=await self._first(request))
         self._telemetry.execution_started(owned.kind)
         if not is_owned:
             self._bus.inbox_grew(owned.execution.execution_id, None)
-        return owned, None, rest
+        return Started(owned, standing, rest=rest)
 
     def _admit(self) -> None:
         if self.is_draining:
@@ -162,10 +191,10 @@ class Starting:
             if not committed.lost_key:
                 self._bus.log_grew(entry.execution_id)
                 self._runner.announce_children(entry)
-                if keeps:
+                if keeps and self._runner.may_release():
                     self._runner.keep(owned)
                     self._runner.act(owned, entry)
-                    self._runner.tell_if_at_rest(owned)
+                    self._runner.tell_if_at_rest(owned, entry)
                 else:
                     self._runner.settle(owned)
             if not done.done():

@@ -96,4 +96,4 @@ async def _judge(stage: Stage, cells: list[Cell]) -> None:
     await check_promises(stage, [promise for cell in cells for promise in cell.promises])
     await check_promises(stage, [promise for cell in cells for promise in cell.cancelled], "cancelled")
     stage.verdict.expect_none("all attempts of a step carry one effect key", stage.effects().with_several_keys())
-    await check_common(stage)
+    await check_common(stage, errors_were_injected=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from crash.client import APP
-from crash.clock import wall
+from crash.clock import steady, wall
 from crash.judge import check_common
 from crash.stage import Stage
 from crash.verdict import percentile
@@ -19,6 +19,7 @@ SLOTS = 4
 KINDS = ("timer", "signal", "approval", "retry")
 HOLD = 120.0
 KILL_SECONDS = 5.0
+PATIENCE = 30.0
 CONDITIONS = {"queued", "running", "waiting timer", "waiting signal", "waiting approval", "waiting retry_at"}
 WHERE = "select status, waiting_reason from interlock.executions where execution_id = $1"
 OPEN_APPROVALS = """
@@ -33,6 +34,7 @@ class Cancelled:
     execution_id: str
     condition: str
     acknowledged_at: float = 0.0
+    pending: int = 0
     statuses: list[str] = field(default_factory=list)
 
 
@@ -85,11 +87,16 @@ async def _condition(stage: Stage, execution_id: str) -> str:
 
 
 async def _cancel(stage: Stage, one: Cancelled) -> None:
+    """Cancel until it is confirmed, and once more. From the first answer on nothing may begin."""
     path = f"{APP}/executions/{one.execution_id}/cancel"
-    for _ in range(2):
+    until = steady() + PATIENCE
+    while len(one.statuses) < 2:
         answer = await stage.client.insist(stage.running, "POST", path, {"reason": "the suite"})
         one.acknowledged_at = one.acknowledged_at or wall()
-        one.statuses.append(str(answer.body.get("status")) if answer.status == 200 else f"HTTP {answer.status}")
+        if answer.status == 200 and answer.body.get("pending") and steady() < until:
+            one.pending += 1
+        else:
+            one.statuses.append(str(answer.body.get("status")) if answer.status == 200 else f"HTTP {answer.status}")
 
 
 async def _judge(stage: Stage, cancelled: list[Cancelled]) -> None:
@@ -105,7 +112,11 @@ async def _judge(stage: Stage, cancelled: list[Cancelled]) -> None:
                 alive.append(f"{call.execution}/{call.step}")
     wrong = [f"{one.execution_id} {one.statuses}" for one in cancelled if set(one.statuses) != {"CANCELED"}]
     statuses = await stage.observer.statuses()
-    verdict.counts |= {"cancelled": statuses.get("cancelled", 0), "calls_ended": len(dying)}
+    verdict.counts |= {
+        "cancelled": statuses.get("cancelled", 0),
+        "calls_ended": len(dying),
+        "answers_still_cancelling": sum(one.pending for one in cancelled),
+    }
     verdict.figures["kill_p95_s"] = round(percentile(dying, 0.95), 3)
     verdict.figures["kill_max_s"] = round(max(dying, default=0.0), 3)
     verdict.expect_none("no effect begins after the answer", late)

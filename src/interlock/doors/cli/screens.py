@@ -13,7 +13,7 @@ from interlock.doors.cli.live import live_view
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.picture import Picture
 from interlock.doors.cli.sentences import sentence_of
-from interlock.doors.cli.texts import time_of_day
+from interlock.doors.cli.texts import shown, time_of_day
 from interlock.kit.clock import Clock
 
 RECENT = 8
@@ -66,7 +66,10 @@ class LiveScreen:
             self._recent.append(f"{time_of_day(fact.at)}  {said}")
 
     def note(self, text: str) -> None:
-        self._recent.append(text)
+        if self._is_open:
+            self._recent.append(text)
+        else:
+            self._live.console.print(Text(shown(text), style="dim"))
 
     def tick(self, picture: Picture) -> None:
         if not self._is_open:

@@ -45,8 +45,8 @@ def span_bar(begin: float, end: float, whole: float, width: int) -> str:
     """A bar from ``begin`` to ``end`` on a line of ``width`` characters for ``whole``; at least one character."""
     if whole <= 0:
         return "━"
-    first = min(int(begin / whole * width), width - 1)
-    last = min(max(round(end / whole * width), first + 1), width)
+    first = min(int(min(begin / whole, 1.0) * width), width - 1)
+    last = max(round(min(end / whole, 1.0) * width), first + 1)
     return " " * first + "━" * (last - first)
 
 

@@ -91,6 +91,12 @@ def _event_of(record: EventRecord, values: Mapping[str, Any]) -> Event | None:
     return msgspec.structs.replace(event, **fields)
 
 
+def _live(view: ExecutionView, task_id: str) -> TaskView | None:
+    """The task, while it is not over."""
+    task = view.tasks.get(task_id)
+    return task if task is not None and task.ended_at is None else None
+
+
 def _started(view: ExecutionView, event: TaskStarted, at: datetime) -> None:
     task = view.tasks.get(event.task_id)
     if task is None:
@@ -101,6 +107,7 @@ def _started(view: ExecutionView, event: TaskStarted, at: datetime) -> None:
             task_id=event.task_id, node_id=event.node_id, status=RUNNING, started_at=at, input=event.input
         )
     task.attempt = event.attempt
+    task.ended_at = None
     _rest(task, event.waits_for or "", event.wake_at)
 
 
@@ -111,12 +118,12 @@ def _rest(task: TaskView, waits_for: str, wake_at: datetime | None) -> None:
 
 
 def _waiting(view: ExecutionView, event: TaskWaiting, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         _rest(task, event.waits_for, event.wake_at)
 
 
 def _progressed(view: ExecutionView, event: TaskProgressed, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         task.progress, task.message = event.progress, event.message
 
 
@@ -128,13 +135,13 @@ def _end(task: TaskView, status: str, at: datetime) -> None:
 
 
 def _completed(view: ExecutionView, event: TaskCompleted, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         task.output, task.port, task.error = event.output, event.port, None
         _end(task, COMPLETED, at)
 
 
 def _failed(view: ExecutionView, event: TaskFailed, at: datetime) -> None:
-    task = view.tasks.get(event.task_id)
+    task = _live(view, event.task_id)
     if task is None:
         return
     task.error = event.error
@@ -151,23 +158,23 @@ def _skipped(view: ExecutionView, event: TaskSkipped, at: datetime) -> None:
 
 
 def _asked(view: ExecutionView, event: ApprovalRequested, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         _rest(task, "approval", event.expires_at)
 
 
 def _input_requested(view: ExecutionView, event: TaskInputRequested, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         task.output = event.output
         _rest(task, "input", None)
 
 
 def _decided(view: ExecutionView, event: ApprovalDecided, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         _rest(task, "", None)
 
 
 def _escalated(view: ExecutionView, event: ApprovalEscalated, at: datetime) -> None:
-    if (task := view.tasks.get(event.task_id)) is not None:
+    if (task := _live(view, event.task_id)) is not None:
         task.wake_at = event.expires_at
 
 

@@ -9,7 +9,7 @@ from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
 from interlock.core.engine.graph.compile import CompiledGraph, Edge, Vertex
 from interlock.core.engine.graph.regions import ITERATION
-from interlock.core.engine.graph.route import owner_of
+from interlock.core.engine.graph.route import FROM_OUTSIDE, owner_of
 from interlock.core.engine.kernels import pass_through, run_kernel
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
@@ -95,8 +95,11 @@ def loop_of(execution: Execution, scope: str) -> dict[str, Any] | None:
 def _activation(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges: tuple[int, ...]) -> Activation:
     execution = turn.execution
     inputs: dict[str, Any] = {}
-    data: Any = execution.input if not edges else None
+    data: Any = None
     for position, index in enumerate(edges):
+        if index == FROM_OUTSIDE:
+            data = inputs["main"] = execution.input
+            continue
         edge = graph.edges[index]
         value = _edge_value(graph, turn, scope, edge)
         inputs[edge.into] = value if edge.into not in inputs else _merge(inputs[edge.into], value, edge)

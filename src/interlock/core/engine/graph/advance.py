@@ -52,7 +52,7 @@ def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
         if execution.ended is not None or task_id not in execution.ready:
             continue
         vertex = graph.vertices[ready.node_id]
-        if not ready.edges and vertex.arriving:
+        if not ready.edges:
             turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
         elif vertex.type.runs == "task" and execution.running >= graph.settings.max_parallel:
             continue

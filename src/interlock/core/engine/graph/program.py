@@ -12,7 +12,7 @@ from interlock.core.engine.graph.activate import dead_edges
 from interlock.core.engine.graph.advance import advance, complete, finish
 from interlock.core.engine.graph.compile import CompiledGraph
 from interlock.core.engine.graph.regions import COMPLETED, LOOP_TYPES
-from interlock.core.engine.graph.route import deliver, leave, make_ready, open_iteration
+from interlock.core.engine.graph.route import FROM_OUTSIDE, deliver, leave, make_ready, open_iteration
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import conflict
@@ -59,7 +59,7 @@ class GraphProgram:
     def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None:
         execution.scopes[""] = 0
         for node_id in (event.start_at,) if event.start_at else self.graph.entries:
-            make_ready(execution, "", node_id, ())
+            make_ready(execution, "", node_id, (FROM_OUTSIDE,))
 
     def on_task_started(self, execution: Execution, task: Task) -> None:
         if task.scope not in execution.scopes:

@@ -9,6 +9,10 @@ from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.execution import Execution, Ready
 
 
+FROM_OUTSIDE = -1
+"""In place of a connection: the execution's own input reaches the node."""
+
+
 def make_ready(execution: Execution, scope: str, node_id: str, edges: tuple[int, ...]) -> None:
     """All inputs of a node are decided; ``edges`` are the live ones."""
     execution.ready[scope + node_id] = Ready(scope, node_id, edges)

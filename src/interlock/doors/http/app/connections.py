@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_PROBLEMS
 from interlock.core.workflow import Problem
 
 _TEXT_ARROW = "->"
@@ -84,6 +85,9 @@ class Connections:
             return []
         wires: list[Wire] = []
         for name, value in connections.items():
+            if len(wires) > MAX_CONNECTIONS:
+                self._problem("connections", f"At most {MAX_CONNECTIONS} connections are allowed")
+                return []
             path = f'connections["{name[:64]}"]'
             end = self._end(name, path)
             ports = value.get("connection_types") if is_typed == {True} else value
@@ -154,6 +158,8 @@ class Connections:
         return None
 
     def _problem(self, path: str, message: str, value: Any = None, hint: str = "") -> None:
+        if len(self.problems) >= MAX_PROBLEMS:
+            return
         shown = value[:100] if isinstance(value, str) else value
         self.problems.append(Problem(code="CONNECTION_INVALID", message=message, path=path, value=shown, hint=hint))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_NODES, MAX_PROBLEMS
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import Problem
 from interlock.doors.http.app.connections import Connections, End, Wire, flat
@@ -96,18 +97,22 @@ class _Translation:
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
         self._ids: set[str] = set()
+        self._numbers: dict[str, int] = {}  # how many ids were made from a name
         self._has_words = False
 
     def graph(self, source: Mapping[str, Any]) -> Translated:
-        nodes = source.get("nodes")
+        nodes, connections = source.get("nodes"), source.get("connections")
         if not isinstance(nodes, list):
             native = {"kind": "graph", "nodes": nodes if nodes is not None else []}
             return self._done(native, [], [])
+        if len(nodes) > MAX_NODES or (isinstance(connections, list) and len(connections) > MAX_CONNECTIONS):
+            native = {"kind": "graph", "nodes": nodes, "connections": connections or []}
+            return self._done(native, [], [])  # too large, which the checks say without looking at each
         self._ids = {node["id"] for node in nodes if isinstance(node, dict) and isinstance(node.get("id"), str)}
         regular = [self._regular(node, index) for index, node in enumerate(nodes)]
         native_nodes = [self._native(node, f"nodes[{index}]") for index, node in enumerate(regular)]
         reader = Connections([self._end(node) for node in native_nodes if isinstance(node, dict)])
-        wires = reader.read(source.get("connections"))
+        wires = reader.read(connections)
         self._problems += reader.problems
         native = {
             "kind": "graph",
@@ -122,8 +127,8 @@ class _Translation:
             native=native,
             nodes=nodes,
             connections_list=connections_list,
-            problems=self._problems,
-            warnings=self._warnings,
+            problems=self._problems[:MAX_PROBLEMS],
+            warnings=self._warnings[:MAX_PROBLEMS],
         )
 
     def _regular(self, node: Any, index: int) -> Any:
@@ -149,10 +154,9 @@ class _Translation:
     def _id_for(self, name: Any, index: int) -> str:
         base = _NOT_ID.sub("_", name).strip("_")[:100] if isinstance(name, str) else ""
         node_id = base or f"node_{index + 1}"
-        number = 2
         while node_id in self._ids:
+            number = self._numbers[base] = self._numbers.get(base, 1) + 1
             node_id = f"{base or 'node'}_{number}"
-            number += 1
         self._ids.add(node_id)
         return node_id
 

@@ -60,7 +60,7 @@ _SPELLINGS = {
 }
 _PLAIN_PATH = re.compile(r"(?:\$\.)?[A-Za-z_][\w.\[\]]*")
 _ROOTS = frozenset({"data", "context", "variables", "output"})
-MAX_COUNTED = 10_000
+MAX_COUNTED = 1_000
 """Iterations of a loop over numbers that does not begin at 0, since each number becomes an item."""
 
 

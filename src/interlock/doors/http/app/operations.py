@@ -66,6 +66,7 @@ WORKFLOWS = (
         body=WorkflowBody,
         query=workflows.WorkflowQuery,
         answer=WorkflowObject,
+        is_keyed=True,
     ),
     _operation(
         "POST",

@@ -25,6 +25,7 @@ from interlock.doors.http.app.workflow_object import (
     workflow_summary,
 )
 from interlock.doors.http.plumbing.etag import tagged
+from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of
 from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
@@ -117,8 +118,9 @@ async def list_workflows(call: Call[None, WorkflowsQuery]) -> Reply:
 
 async def create_workflow(call: Call[WorkflowBody, WorkflowQuery]) -> Reply:
     """Store a new workflow."""
-    workflow = await call.services.create_workflow(call.principal, _draft(call, None))
-    return JsonReply(_shaped(call, workflow, None, "Workflow created successfully"))
+    created = await call.services.create_workflow(call.principal, _draft(call, None), key_of(call))
+    headers = (*PRIVATE, *REPLAYED) if created.is_replay else PRIVATE
+    return JsonReply(_shaped(call, created.workflow, None, "Workflow created successfully"), headers=headers)
 
 
 async def get_workflow(call: Call[None, WorkflowQuery]) -> Reply:
@@ -132,7 +134,8 @@ async def update_workflow(call: Call[WorkflowBody, WorkflowQuery]) -> Reply:
     """Change a workflow: a new version. With ``expected_version`` only if that is still the newest."""
     workflow_id = read_id(call.path["workflow_id"], "workflow")
     before, latest = await call.services.read_workflows.get(call.principal, workflow_id)
-    expected = call.body.expected_version or before.version.number
+    told = call.body.expected_version
+    expected = told if isinstance(told, int) else before.version.number
     after = await call.services.update_workflow(call.principal, before, _draft(call, before), expected)
     return JsonReply(_shaped(call, after, latest, "Workflow updated successfully"))
 
@@ -244,9 +247,16 @@ def _draft(call: Call[WorkflowBody, Any], before: Workflow | None) -> Draft:
 
 def _stored_definition(before: Workflow | None, body: WorkflowBody) -> dict[str, Any]:
     """What an update leaves as it was; a change of kind leaves nothing."""
-    if before is None or (body.kind and body.kind != before.kind):
+    if before is None or _kind(body, before.kind) != before.kind:
         return {}
     return {key: value for key, value in before.source.items() if key != "metadata"}
+
+
+def _kind(body: WorkflowBody, otherwise: str) -> str:
+    if body.kind:
+        return body.kind
+    has_nodes, has_states = body.nodes is not UNSET, body.states is not UNSET
+    return otherwise if has_nodes == has_states else "graph" if has_nodes else "flow"
 
 
 def _metadata(body: WorkflowBody, before: Workflow | None) -> dict[str, Any]:

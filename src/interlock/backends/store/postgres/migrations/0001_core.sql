@@ -358,10 +358,7 @@ create policy read_own on interlock.live for select to authenticated
   using (tenant_id = (select interlock.tenant())
     and (private_to is null or private_to = (select interlock.subject())));
 
-grant select, insert on interlock.workflows to authenticated;
--- not tenant_id and not user_id: nobody gives a workflow away
-grant update (visibility, kind, name, description, tags, icon_url, version_id, number, source, updated_at, deleted_at)
-  on interlock.workflows to authenticated;
+grant select, insert, update on interlock.workflows to authenticated;
 grant select, insert on interlock.versions to authenticated;
 grant select on interlock.executions, interlock.events, interlock.artifacts, interlock.approvals, interlock.inbox,
   interlock.live to authenticated;
