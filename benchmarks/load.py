@@ -49,6 +49,11 @@ class Caller:
         if status != 200 or not holds(body, self._job.expected):
             raise WrongAnswer(f"status {status}, expected 200 with {self._job.expected!r}, got {body[:1000]!r}")
 
+    def close(self) -> None:
+        """Give up the connections that are free."""
+        while self._free:
+            self._free.pop().close()
+
     async def _take(self) -> Connection:
         while self._free:
             if not (connection := self._free.pop()).closed:

@@ -105,7 +105,14 @@ class Program:
                 self._process.wait()
         self._reader.join(5)  # a grandchild may hold the pipe open: do not wait for it
         if not self._reader.is_alive():
+            self._close_pipes()
             self._file.close()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -111,7 +112,8 @@ async def _serve_scripted(answers: list[bytes]) -> asyncio.Server:
             length = next(int(line[15:]) for line in head.splitlines() if line.startswith(b"Content-Length:"))
             await reader.readexactly(length)
             writer.write(answer)
-        await reader.readuntil(b"\r\n\r\n")
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
         writer.close()
 
     return await asyncio.start_server(talk, "127.0.0.1", 0)
@@ -141,6 +143,7 @@ def test_a_refused_request_is_a_wrong_answer_that_shows_the_body() -> None:
             caller = Caller(Job(port=port, path="/", body=msgspec.Raw(b"1"), expected=11, headers={}, shape=shape))
             with pytest.raises(WrongAnswer, match=r"status 429.*late"):
                 await caller.run_one()
+            caller.close()
 
     asyncio.run(asyncio.wait_for(talk(), 20))
 

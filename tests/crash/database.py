@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,19 +76,27 @@ class Observer:
     """Questions to the tables, as an outsider who is allowed to see all of them."""
 
     def __init__(self, connection: asyncpg.Connection[Any]) -> None:
-        self.connection = connection
+        self._connection = connection
+        self._turn = asyncio.Lock()  # parts of a scenario that run at the same time share the connection
 
     async def close(self) -> None:
         """Give the connection up."""
-        await self.connection.close()
+        await self._connection.close()
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Any other question."""
-        return list(await self.connection.fetch(statement, *arguments))
+        async with self._turn:
+            return list(await self._connection.fetch(statement, *arguments))
 
     async def value(self, statement: str, *arguments: Any) -> Any:
         """A question with one answer."""
-        return await self.connection.fetchval(statement, *arguments)
+        async with self._turn:
+            return await self._connection.fetchval(statement, *arguments)
+
+    async def prepare(self, script: str) -> None:
+        """Run statements that ask nothing."""
+        async with self._turn:
+            await self._connection.execute(script)
 
     async def runners(self) -> dict[int, str]:
         """Runners that have a row, with their names."""
@@ -114,11 +123,10 @@ class Observer:
 
     async def progress(self) -> tuple[int, int]:
         """Two numbers of which one grows as long as anything moves: events, and executions that ended."""
-        row = await self.connection.fetchrow(
+        (row,) = await self.fetch(
             "select (select count(*) from interlock.events),"
             " (select count(*) from interlock.executions where ended_at is not null)"
         )
-        assert row is not None
         return row[0], row[1]
 
     async def tails(self, executions: list[UUID], last: int = 12) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ CHANGES = "select count(*) from watched.owners where owner is not null and epoch
 
 async def watch_ownership(observer: Observer) -> None:
     """Begin to watch; the database must be fresh."""
-    await observer.connection.execute(WATCH)
+    await observer.prepare(WATCH)
 
 
 async def check_ownership(observer: Observer, verdict: Verdict) -> None:

@@ -19,6 +19,7 @@ def effect(sink: str, step: str, *, delay: float = 0.0, status: int = 200, **nod
             "url": f"{sink}/effect/{{{{ $execution.id }}}}/{step}?delay={delay:g}&status={status}",
             "headers": {"X-Ref": "{{ $trigger.ref }}"},
             "body": {"step": step},
+            "timeout": max(30, min(120, delay + 30)),
         },
         **node,
     }

@@ -79,7 +79,8 @@ class Signalling:
         return _read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
-        sent = await guarded(self._ledger.cancel_tree(execution_id, tenant_id, reason, by, trace_id))
+        adopter = self.runner_id if self.runner_id and not self._claiming.is_draining else None
+        sent = await guarded(self._ledger.cancel_tree(execution_id, tenant_id, reason, by, trace_id, adopter))
         for row in sent:
             self.deliver(row)
         waits = [asyncio.create_task(self._outcome(row, CANCEL_WAIT)) for row in sent]

@@ -281,8 +281,12 @@ class PostgresLedger:
         ]
         return rows[0]["last_seq"], found
 
-    async def cancel_tree(self, execution_id: UUID, tenant_id: str, reason: str, by: str, trace_id: str) -> list[Sent]:
-        rows = await self._rows(_INBOX["cancel_tree"], execution_id, tenant_id, _json({"reason": reason}), by, trace_id)
+    async def cancel_tree(
+        self, execution_id: UUID, tenant_id: str, reason: str, by: str, trace_id: str, adopter: int | None
+    ) -> list[Sent]:
+        """Record the cancellation of an execution and its living descendants; ``adopter`` takes the unowned ones."""
+        payload = _json({"reason": reason})
+        rows = await self._rows(_INBOX["cancel_tree"], execution_id, tenant_id, payload, by, trace_id, adopter)
         return [Sent(row["execution_id"], row["inbox_seq"], row["owner"]) for row in rows]
 
     async def approval(self, approval_id: UUID, tenant_id: str) -> Approval | None:

@@ -90,8 +90,11 @@ returning execution_id, inbox_seq, (select owner from target) as owner;
 select a.*, interlock.now() as now from interlock.approvals a where a.approval_id = $1 and a.tenant_id = $2;
 
 -- name: cancel_tree
--- One inbox row for the execution and for each of its living descendants, in the order of their ids.
-with recursive tree as (
+-- One inbox row for the execution and for each of its living descendants, in the order of their ids. $6: runner that
+-- adopts the unowned ones (or null): a cancellation ends them at once, so it must not wait for a free slot.
+with recursive me as materialized (
+  select runner_id from interlock.journals where runner_id = $6 for key share
+), tree as (
   select execution_id from interlock.executions where execution_id = $1 and tenant_id = $2
   union
   select x.execution_id from interlock.executions x join tree t on x.parent_id = t.execution_id
@@ -99,7 +102,11 @@ with recursive tree as (
   select l.execution_id from interlock.live l where l.execution_id in (select execution_id from tree)
   order by l.execution_id for update
 ), target as (
-  update interlock.live l set inbox_seq = l.inbox_seq + 1, wake_at = interlock.now()
+  update interlock.live l
+  set inbox_seq = l.inbox_seq + 1,
+    owner = coalesce(l.owner, (select runner_id from me)),
+    epoch = l.epoch + (l.owner is null and exists (select from me))::int,
+    wake_at = interlock.now()
   from locked where l.execution_id = locked.execution_id
   returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner
 )
