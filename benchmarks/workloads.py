@@ -84,23 +84,32 @@ def chain_definition() -> dict[str, object]:
 
 def fan_definition() -> dict[str, object]:
     """W2: one `map` over the items of the input, a recorded step each, then a node that joins their results."""
-    fan = {
-        "id": "fan",
-        "name": "fan",
-        "type": "map",
-        "parameters": {
-            "items": "{{ $trigger.items }}",
-            "concurrency": FAN_STEPS,
-            "node": {"type": "transform", "parameters": {"mapping": {"v": "{{ $loop.item + 1 }}"}}},
+    nodes = [
+        {
+            "id": "fan",
+            "name": "fan",
+            "type": "map",
+            "parameters": {"items": "{{ $trigger.items }}", "concurrency": FAN_STEPS},
         },
-    }
-    join = {
-        "id": "join",
-        "name": "join",
-        "type": "transform",
-        "parameters": {"mapping": {"count": "{{ len($json.results) }}", "last": "{{ $json.results[-1].v }}"}},
-    }
-    return {"name": "bench-fan", "nodes": [fan, join], "connections": _in_a_row(["fan", "join"])}
+        {
+            "id": "step",
+            "name": "step",
+            "type": "transform",
+            "parameters": {"mapping": {"i": "{{ $loop.index }}", "v": "{{ $json + 1 }}"}},
+        },
+        {
+            "id": "join",
+            "name": "join",
+            "type": "transform",
+            "parameters": {"mapping": {"count": "{{ len($json) }}", "last": "{{ $json[-1].v }}"}},
+        },
+    ]
+    connections = [
+        {"from_node": "fan", "to_node": "step", "output_key": "iteration"},
+        {"from_node": "fan", "to_node": "join", "output_key": "completed"},
+    ]
+    settings = {"max_parallel": FAN_STEPS}
+    return {"name": "bench-fan", "nodes": nodes, "connections": connections, "settings": settings}
 
 
 @dataclass(frozen=True)

@@ -123,12 +123,15 @@ class Journal:
         if not entries:
             self._release(len(self._unreleased))
             return
-        writing = asyncio.create_task(self._write(entries))
-        try:
-            await asyncio.sleep(0)  # it sends the flush now
-            self._release(len(self._unreleased))
-        finally:
-            await writing
+        if not self._unreleased:
+            await self._write(entries)
+        else:
+            writing = asyncio.create_task(self._write(entries))
+            try:
+                await asyncio.sleep(0)  # it sends the flush now
+                self._release(len(self._unreleased))
+            finally:
+                await writing
         waiting = len(self._unreleased)
         self._release(waiting if waiting < OVERLAP_FROM else waiting // 2)
 

@@ -14,7 +14,6 @@ from interlock.doors.cli.programs import Check
 from interlock.doors.cli.signs import status_text
 from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_line, shown, size
 
-
 ID_WIDTH = 36
 
 

@@ -158,17 +158,27 @@ def token(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = Fa
 def version(as_json: AsJson = False) -> None:
     """Print the version of this program."""
     output = Output(as_json=as_json)
-    found = version_of(PROGRAM)
-    output.json({"name": PROGRAM, "version": found})
-    output.line(f"{PROGRAM} {found}")
+
+    def work() -> int:
+        found = version_of(PROGRAM)
+        output.json({"name": PROGRAM, "version": found})
+        output.line(f"{PROGRAM} {found}")
+        return DONE
+
+    carry_out(output, work)
 
 
 def completion_show(shell: Shell, as_json: AsJson = False) -> None:
     """Print the completion script of a shell."""
     output = Output(as_json=as_json)
-    script = get_completion_script(prog_name=PROGRAM, complete_var=_COMPLETE_VARIABLE, shell=shell)
-    output.json({"shell": shell, "script": script})
-    output.line(script)
+
+    def work() -> int:
+        script = get_completion_script(prog_name=PROGRAM, complete_var=_COMPLETE_VARIABLE, shell=shell)
+        output.json({"shell": shell, "script": script})
+        output.line(script)
+        return DONE
+
+    carry_out(output, work)
 
 
 def completion_install(

@@ -39,8 +39,9 @@ new_live as (
   from accepted where ended_at is null
 ),
 owned as materialized (
-  select l.execution_id, l.tenant_id, l.private_to from me, interlock.live l
-  where l.execution_id = any ($4::uuid[]) and l.owner = $1
+  select l.execution_id, l.tenant_id, l.private_to
+  from me, unnest($4::uuid[]) as t(execution_id) join interlock.live l using (execution_id)
+  where l.owner is not distinct from $1  -- by primary key: an index on owner would find all that is owned
 ),
 sources as materialized (
   select execution_id, tenant_id, private_to, null::uuid as workflow_id from owned
@@ -144,8 +145,9 @@ with me as materialized (
   update interlock.journals set flushed = $2 where runner_id = $1 and flushed = $2 - 1 returning runner_id
 ),
 owned as materialized (
-  select l.execution_id, l.tenant_id, l.private_to from me, interlock.live l
-  where l.execution_id = any ($3::uuid[]) and l.owner = $1
+  select l.execution_id, l.tenant_id, l.private_to
+  from me, unnest($3::uuid[]) as t(execution_id) join interlock.live l using (execution_id)
+  where l.owner is not distinct from $1
 ),
 new_events as (
   insert into interlock.events (execution_id, seq, tenant_id, private_to, type, data, refs, at, trace_id, format)
