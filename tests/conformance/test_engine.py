@@ -99,6 +99,7 @@ async def test_a_tenant_over_its_cap_waits_while_others_go_on(house: House) -> N
     await gate.entered.wait()
     queued = await house.start(engine, chain(node("a")), wait=0)
     assert queued.status == "queued"
+    assert (await engine.standing(queued.execution_id, 0)).waiting_reason == "tenant_cap"
     gate.opened.set()
     assert (await engine.standing(queued.execution_id, 10)).status == "succeeded"
 
@@ -388,3 +389,12 @@ async def test_a_timer_fires_after_the_process_that_set_it_is_gone(house: House)
         return (await second.standing(standing.execution_id, 0)).status == "succeeded"
 
     await house.until(has_ended, "the timer fired")
+
+
+async def test_an_attempt_that_falls_silent_has_failed(house: House) -> None:
+    gate = Gate()
+    engine = await house.engine(nodes=(gate,))
+    silent = NodeDefinition(id="g", type="gate", heartbeat=0.2)
+    standing = await house.start(engine, chain(silent))
+    assert (standing.status, standing.error["code"]) == ("failed", "HEARTBEAT_LOST")
+    await house.until(lambda: gate.cancelled == 1, "the silent attempt was ended")

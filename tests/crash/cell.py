@@ -11,7 +11,7 @@ from crash.clock import steady, wall
 from crash.load import Promise
 from crash.server import FAILPOINT_EXIT, Server
 from crash.stage import Stage
-from crash.workflows import chain, paused, resting
+from crash.workflows import chain, expiring, paused, resting
 
 LATER_HIT = {"claiming.before_claim": 3}
 """Points that are hit before there is any work: which hit counts."""
@@ -74,6 +74,7 @@ class Stimulus:
             ("paused", paused(stage.sink, 0.3)),
             ("approval", resting(stage.sink, "approval")),
             ("signal", resting(stage.sink, "signal")),
+            ("expiring", expiring(stage.sink, 1)),
             ("held", chain(stage.sink, 2, 60.0)),
             ("chain", chain(stage.sink, 2, 0.3)),
         ):
@@ -90,6 +91,7 @@ class Stimulus:
         async with asyncio.TaskGroup() as group:
             for _ in range(PAUSED):
                 group.create_task(self._pause(cell, urls()))
+            group.create_task(self._expire(cell, urls()))
             group.create_task(self._decide(cell, urls()))
             group.create_task(self._signal(cell, urls()))
             group.create_task(self._cancel(cell, urls()))
@@ -141,6 +143,9 @@ class Stimulus:
 
     async def _pause(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
         cell.promises.append(await self._start("paused", cell, urls))
+
+    async def _expire(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
+        cell.promises.append(await self._start("expiring", cell, urls))
 
     async def _decide(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
         promise = await self._start("approval", cell, urls)

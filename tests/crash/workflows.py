@@ -72,6 +72,16 @@ def paused(sink: str, seconds: float) -> dict[str, Any]:
     return _joined(f"rests for {seconds:g} s", nodes, _line(nodes))
 
 
+def expiring(sink: str, timeout: int) -> dict[str, Any]:
+    """An effect, a question that nobody answers in ``timeout`` seconds, another effect."""
+    question = {"title": "Is anybody there?", "timeout_seconds": timeout, "on_timeout": "continue"}
+    nodes = [effect(sink, "before"), {"id": "rest", "name": "rest", "type": "approval", "parameters": question}]
+    nodes.append(effect(sink, "after"))
+    connections = _line(nodes)
+    connections[1]["output_key"] = "timeout"
+    return _joined(f"asks for {timeout} s", nodes, connections)
+
+
 def race(sink: str, timeout: int) -> dict[str, Any]:
     """An approval with a deadline; each way out has an effect of its own."""
     question = {

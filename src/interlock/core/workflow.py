@@ -39,6 +39,7 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     retry: RetryPolicy = RetryPolicy()
     timeout: float | None = None  # per attempt
     deadline: float | None = None  # per task, all attempts together
+    heartbeat: float | None = None  # longest silence of an attempt between two progress reports
     on_error: OnError = "stop"
     join: Literal["all", "any"] = "all"
     disabled: bool = False

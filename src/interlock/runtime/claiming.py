@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from interlock.core.execution import WaitingReason
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.ports.bus import Bus
@@ -87,6 +88,10 @@ class Claiming:
         """Whether a start of this tenant may be owned here at once."""
         here = self._runner.tenant_counts.get(tenant_id, 0)
         return self.free_slots() > 0 and here + self.other_loads.get(tenant_id, 0) < self._tenant_cap
+
+    def waiting_reason(self, tenant_id: str) -> WaitingReason:
+        """Why a start of this tenant is queued and not owned here."""
+        return WaitingReason.SLOT if self.free_slots() <= 0 else WaitingReason.TENANT_CAP
 
     async def _run(self) -> None:
         while True:

@@ -18,6 +18,7 @@ class Owned:
         "execution",
         "folded",
         "has_approvals",
+        "heartbeats",
         "hinted",
         "is_folding",
         "is_forgotten",
@@ -71,9 +72,17 @@ class Owned:
         self.timer: asyncio.TimerHandle | None = None
         self.backlog: list[Entry] | None = None  # entries behind one whose blobs are being stored
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
+        self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence
         self.rest_waiters: list[asyncio.Future[bool]] = []
 
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+    def wake_waiters(self, *, is_committed: bool) -> None:
+        """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""
+        waiters, self.rest_waiters = self.rest_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(is_committed)

@@ -25,6 +25,7 @@ from interlock.ports.ledger import Head
 from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.entry import Committed, Entry
+from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.journal import Journal
 from interlock.runtime.owned import Owned
 from interlock.runtime.record import Recording, add_child, record
@@ -66,6 +67,7 @@ class Runner:
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
+        self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
         self._storing: set[asyncio.Task[None]] = set()
 
@@ -89,7 +91,7 @@ class Runner:
         owned.stop_timer()
         for task_id in list(owned.attempts):
             self._cancel_attempt(owned, task_id)
-        _wake_waiters(owned, is_committed=is_committed)
+        owned.wake_waiters(is_committed=is_committed)
 
     def forget_all(self) -> None:
         """After being fenced: nothing here is ours any more."""
@@ -129,13 +131,22 @@ class Runner:
             return
         try:
             failpoints.hit("runner.before_result")
-            if not isinstance(command, TaskReported):
+            if isinstance(command, TaskReported):
+                self._beat(owned, command.task_id, command.attempt)
+            else:
                 owned.attempts.discard(command.task_id)
+                self._heartbeats.settle(owned, command.task_id)
             self.apply(owned, command)
             failpoints.hit("runner.after_result")
         except Exception:
             log.exception("runner.report_failed", execution_id=str(execution_id), command=type(command).__name__)
             self.spoil(execution_id)
+
+    def _beat(self, owned: Owned, task_id: str, attempt: int) -> None:
+        task = owned.execution.tasks.get(task_id)
+        seconds = owned.execution.program.heartbeat(task.node_id) if task is not None else None
+        if seconds is not None:
+            self._heartbeats.expect(owned, task_id, attempt, seconds)
 
     def apply(self, owned: Owned, command: Command) -> None:
         """Decide a command and send what it causes to the journal."""
@@ -199,7 +210,7 @@ class Runner:
     def tell_if_at_rest(self, owned: Owned, entry: Entry) -> None:
         """Wake whoever waits for the execution to rest, if it does as of this committed entry."""
         if entry.status in _AT_REST:
-            _wake_waiters(owned, is_committed=True)
+            owned.wake_waiters(is_committed=True)
 
     def announce_children(self, entry: Entry) -> None:
         """Children that were committed with this entry can be claimed at once."""
@@ -212,7 +223,7 @@ class Runner:
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         self.children.pop(owned.execution.execution_id, None)
-        _wake_waiters(owned, is_committed=True)
+        owned.wake_waiters(is_committed=True)
 
     def _park_or_wait(self, owned: Owned) -> None:
         """An execution that was claimed for nothing goes back at once."""
@@ -273,7 +284,7 @@ class Runner:
         elif entry.park is not None:
             self._parked(owned, committed.parked)
         elif entry.status in _AT_REST:
-            _wake_waiters(owned, is_committed=True)
+            owned.wake_waiters(is_committed=True)
 
     def act(self, owned: Owned, entry: Entry) -> None:
         """Start the attempts and timers that committed events call for."""
@@ -311,6 +322,7 @@ class Runner:
             blackboard=owned.execution.blackboard,
         )
         owned.attempts.add(event.task_id)
+        self._beat(owned, event.task_id, event.attempt)
         self._executors[place].submit(attempt, self.report)
 
     def _cancel_stale(self, owned: Owned) -> None:
@@ -322,6 +334,7 @@ class Runner:
 
     def _cancel_attempt(self, owned: Owned, task_id: str) -> None:
         owned.attempts.discard(task_id)
+        self._heartbeats.settle(owned, task_id)
         for executor in self._executors.values():
             executor.cancel(owned.execution.execution_id, task_id)
 
@@ -380,11 +393,3 @@ def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
         "status": str(owned.execution.status),
         "moved": any(type(event) is FlowTransitioned for event in turn.events),
     }
-
-
-def _wake_waiters(owned: Owned, *, is_committed: bool) -> None:
-    """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""
-    waiters, owned.rest_waiters = owned.rest_waiters, []
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(is_committed)

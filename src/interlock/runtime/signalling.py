@@ -11,6 +11,7 @@ import structlog
 from interlock.core.approval import Approval, ApprovalStatus, Decision
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.ids import ApprovalId, ExecutionId
+from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.ports.bus import Bus
 from interlock.ports.engine import SendSignal, SignalOutcome
@@ -26,6 +27,10 @@ POLL = 0.25
 """Seconds between looks at an outcome that another process will write."""
 CANCEL_WAIT = 5.0
 
+failpoints.declare("signalling.before_signal", "signalling.after_signal")
+failpoints.declare("signalling.before_cancel", "signalling.after_cancel")
+failpoints.declare("signalling.before_decision", "signalling.after_decision")
+failpoints.declare("signalling.before_expiry", "signalling.after_expiry")
 log = structlog.get_logger("signalling")
 
 
@@ -59,6 +64,7 @@ class Signalling:
             task.cancel()
 
     async def signal(self, request: SendSignal) -> SignalOutcome:
+        failpoints.hit("signalling.before_signal")
         sent = await guarded(
             self._ledger.send(
                 request.execution_id,
@@ -73,6 +79,7 @@ class Signalling:
                 self._adopter(request.tenant_id),
             )
         )
+        failpoints.hit("signalling.after_signal")
         if sent is None:
             raise await self._not_live(request.execution_id)
         self.deliver(sent)
@@ -80,7 +87,9 @@ class Signalling:
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
         adopter = self.runner_id if self.runner_id and not self._claiming.is_draining else None
+        failpoints.hit("signalling.before_cancel")
         sent = await guarded(self._ledger.cancel_tree(execution_id, tenant_id, reason, by, trace_id, adopter))
+        failpoints.hit("signalling.after_cancel")
         for row in sent:
             self.deliver(row)
         waits = [asyncio.create_task(self._outcome(row, CANCEL_WAIT)) for row in sent]
@@ -90,6 +99,7 @@ class Signalling:
     async def decide(
         self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
     ) -> Approval:
+        failpoints.hit("signalling.before_decision")
         sent = await guarded(
             self._ledger.decide_approval(
                 approval_id,
@@ -103,6 +113,7 @@ class Signalling:
                 False,
             )
         )
+        failpoints.hit("signalling.after_decision")
         if sent is not None:
             self.deliver(sent)
             await self._outcome(sent, 2.0)
@@ -172,11 +183,13 @@ class Signalling:
     async def _expire_row(self, tenant_id: str, approval_id: UUID, trace_id: str) -> None:
         """A deadline only triggers the transaction that anybody else would run: the row decides."""
         try:
+            failpoints.hit("signalling.before_expiry")
             sent = await self._ledger.escalate_approval(approval_id, tenant_id, trace_id)
             if sent is None:
                 sent = await self._ledger.decide_approval(
                     approval_id, tenant_id, ApprovalStatus.EXPIRED, "", None, "nobody answered", None, trace_id, True
                 )
+            failpoints.hit("signalling.after_expiry")
         except Exception as error:  # noqa: BLE001 - the timer looks again; the database may be away in many ways
             log.warning("engine.expiry_failed", approval_id=str(approval_id), reason=str(error)[:200])
             return

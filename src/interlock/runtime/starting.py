@@ -171,6 +171,8 @@ class Starting:
             metadata=request.metadata,
             wake_at=self._wake_at(owned, is_owned),
         )
+        if not is_owned:
+            row["waiting_reason"] = self._claiming.waiting_reason(request.tenant_id)
         recording.entry.starts.append(row | _key_columns(request, now))
         for child in turn.children:
             self._runner.add_child(recording, owned, child, now)

@@ -86,6 +86,7 @@ def _check_node(node: NodeDefinition, place: Place, report: Report, values: Valu
     check_retry(node.retry, place.at("retry"), report)
     check_duration(node.timeout, place.at("timeout"), report)
     check_duration(node.deadline, place.at("deadline"), report)
+    check_duration(node.heartbeat, place.at("heartbeat"), report)
 
 
 def _find_type(

@@ -89,6 +89,7 @@ def _read_node(report: Report, source: Any, place: Place) -> NodeDefinition:
         retry=read_retry(fields.inner("retry", retry), RetryPolicy()) if retry else RetryPolicy(),
         timeout=fields.seconds("timeout"),
         deadline=fields.seconds("deadline"),
+        heartbeat=fields.seconds("heartbeat"),
         on_error=fields.choice("on_error", _ON_ERROR, "stop"),
         join=fields.choice("join", ("all", "any"), "all"),
         disabled=fields.flag("disabled"),

@@ -71,8 +71,9 @@ class Watching:
         self._decide = decide
         self._put: set[str] = set()  # ids of approvals whose question was put once
         self._changed = asyncio.Event()  # there may be a question to put
-        self._place = ""  # the node whose question is being put
-        self._settled = asyncio.Event()  # somebody else answered that question
+        self._question = ""  # the node whose question stands on the screen
+        self._settled = asyncio.Event()  # that question is not open any more
+        self._is_quiet = False  # the screen belongs to a question
         self._uncounted = asyncio.Event()  # a map or loop began and no frame says how often it turns
 
     async def run(self) -> Picture:
@@ -102,14 +103,16 @@ class Watching:
         self._screen.fact(fact, self._picture)
         if self._picture.asking:
             self._changed.set()
-        if self._place not in self._picture.asking.values():
+        if self._question and self._question not in self._picture.asking.values():
+            self._question = ""
+            self._screen.note("The question is not open any more.")
             self._settled.set()
         if None in self._picture.limits.values():
             self._uncounted.set()
 
     async def _tick(self) -> None:
         while True:
-            if not self._place:
+            if not self._is_quiet:
                 self._screen.tick(self._picture)
             await asyncio.sleep(TICK_SECONDS)
 
@@ -135,28 +138,27 @@ class Watching:
         if self._decide is None:
             self._screen.note(f"Answer with `interlock approve {approval_id}` or `interlock deny {approval_id}`.")
             return
-        self._place = str(approval.get("node_id"))
-        self._settled.clear()
+        self._is_quiet = True
         self._screen.rest()
         try:
-            answer = await self._unless_settled(self._decide(approval))
+            answer = await self._ask(self._decide, approval)
             while answer is not None and not await self._send(approval_id, answer):
-                answer = await self._unless_settled(self._decide(approval))
+                answer = await self._ask(self._decide, approval)
         finally:
-            self._place = ""
+            self._is_quiet = False
             self._screen.resume()
 
-    async def _unless_settled(self, question: Coroutine[Any, Any, Answer | None]) -> Answer | None:
-        """The answer to the question; None, and no question any more, as soon as somebody else has answered it."""
-        asking = asyncio.create_task(question)
+    async def _ask(self, decide: Decide, approval: Mapping[str, Any]) -> Answer | None:
+        """The answer; None, and no question on the screen any more, as soon as somebody else has given one."""
+        self._settled.clear()
+        self._question = str(approval.get("node_id"))
+        asking = asyncio.create_task(decide(approval))
         settled = asyncio.create_task(self._settled.wait())
         try:
             await asyncio.wait({asking, settled}, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            self._screen.note("Somebody else has answered.")
-            return None
+            return asking.result() if asking.done() else None
         finally:
+            self._question = ""
             asking.cancel()
             settled.cancel()
             await asyncio.gather(asking, settled, return_exceptions=True)

@@ -55,6 +55,9 @@ class FlowProgram:
     def attempt_timeout(self, node_id: str) -> float:
         return self.flow.states[node_id].deadline or self.node_type(node_id).default_timeout
 
+    def heartbeat(self, node_id: str) -> float | None:
+        return None
+
     def children(self) -> frozenset[str]:
         return self.flow.children
 

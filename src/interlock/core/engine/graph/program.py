@@ -53,6 +53,9 @@ class GraphProgram:
         vertex = self.graph.vertices[node_id]
         return vertex.definition.timeout or vertex.type.default_timeout
 
+    def heartbeat(self, node_id: str) -> float | None:
+        return self.graph.vertices[node_id].definition.heartbeat
+
     def children(self) -> frozenset[str]:
         return self.graph.children
 

@@ -39,6 +39,7 @@ _NODE_KEYS = (
     "retry",
     "timeout",
     "deadline",
+    "heartbeat",
     "on_error",
     "join",
     "disabled",
