@@ -173,9 +173,7 @@ class Stage:
             for number in range(times):
                 ref = f"healthy-{server.name}-{server.launches}-{number}"
                 execution_id = await self.start(workflow_id, ref, wait_ms=10_000, url=server.url)
-                answer = await self.client.insist(
-                    [server.url], "GET", f"{APP}/executions/{execution_id}?wait_ms=10000"
-                )
+                answer = await self.client.insist([server.url], "GET", f"{APP}/executions/{execution_id}?wait_ms=10000")
                 self.verdict.expect(
                     f"{server.name} works after healing ({number + 1})",
                     answer.status == 200 and answer.body["status"] == "SUCCESS",

@@ -291,6 +291,28 @@ async def test_a_value_too_large_for_the_log_is_shown_whole(caller: Any) -> None
     assert any(event["refs"] for event in events)
 
 
+async def test_large_results_of_parallel_nodes_leave_a_log_without_gaps(caller: Any) -> None:
+    definition = {
+        "nodes": [
+            {"id": "each", "type": "map", "parameters": {"items": "{{ $json }}"}},
+            {"id": "one", "type": "echo"},
+        ],
+        "connections": [
+            {"from_node": "each", "to_node": "one", "output_key": "iteration"},
+            {"from_node": "one", "to_node": "each"},
+        ],
+    }
+    for turn in range(5):
+        items = [
+            f"{turn}/{place}/" + "x" * size for place, size in enumerate([150_000, 100, 70_000, 150_000, 100, 70_000])
+        ]
+        execution_id = await caller.started(definition, inputs=items, wait_ms=5_000)
+        shown = (await caller.get(f"/executions/{execution_id}?wait_ms=5000")).json()
+        events = (await caller.get(f"/executions/{execution_id}/events?limit=1000")).json()["events"]
+        assert shown["status"] == "SUCCESS"
+        assert [event["seq"] for event in events] == list(range(1, 17))
+
+
 async def test_events_come_in_pages_without_gaps(caller: Any) -> None:
     execution_id = await caller.started(ECHO, wait_ms=5_000)
     first = (await caller.get(f"/executions/{execution_id}/events?limit=2")).json()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from unit.engine_driver import Driver
 
 from interlock.core.commands import SignalKind
 from interlock.core.engine import decide as deciding
 from interlock.core.engine.graph.program import MAX_KEPT_SIGNALS
 from interlock.core.execution import Status
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
+from unit.engine_driver import Driver
 
 
 def test_an_execution_of_too_many_events_fails_with_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

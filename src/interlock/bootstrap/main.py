@@ -76,7 +76,7 @@ class Programs:
         return checks
 
     def mint_token(self, data_dir: Path) -> str:
-        return str(self._parts.mint_token(data_dir))
+        return str(importlib.import_module("interlock.bootstrap.tokens").mint_token(data_dir))
 
     def check_file(self, source: dict[str, Any]) -> list[Problem]:
         problems: list[Problem] = self._parts.check_file(source)

@@ -6,7 +6,6 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from pathlib import Path
 
 import structlog
 
@@ -151,10 +150,3 @@ async def refuse_old_schema(url: str) -> None:
             f"The database is {len(found.pending)} migrations behind ({', '.join(found.pending)}). "
             "Run `interlock migrate up` with INTERLOCK_MIGRATE_DATABASE_URL set to its owner",
         )
-
-
-def identity_of(data_dir: Path) -> LocalIdentity:
-    """The signing keys of a data directory."""
-    identity = LocalIdentity(data_dir, SystemClock())
-    identity.open()
-    return identity

@@ -18,7 +18,7 @@ from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.main import settings_or_refusal
-from interlock.bootstrap.parts import SERVER_ROLE, Parts, embedded_postgres, identity_of
+from interlock.bootstrap.parts import SERVER_ROLE, Parts, embedded_postgres
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
 from interlock.config import Settings
@@ -34,6 +34,9 @@ from interlock.doors.cli.programs import (
     UpOptions,
 )
 from interlock.nodes import load as load_nodes
+
+INTERRUPTED = 130
+"""The exit code of what a person stopped."""
 
 
 def up(options: UpOptions) -> int:
@@ -80,11 +83,6 @@ def doctor() -> list[Check]:
     settings = settings_or_refusal()
     configure("ERROR", settings.log_format)
     return asyncio.run(examine(settings))
-
-
-def mint_token(data_dir: Path) -> str:
-    """A token for the local user of a data directory."""
-    return identity_of(data_dir).mint()
 
 
 def check_file(source: dict[str, Any]) -> list[Problem]:
@@ -148,7 +146,13 @@ async def _demonstrate(settings: Settings, *, as_json: bool) -> int:
             await serving  # raises what went wrong
             return 1
         url, token = ready.result()
-        return await demonstrate(url, token, as_json=as_json)
+        playing = asyncio.create_task(demonstrate(url, token, as_json=as_json))
+        await asyncio.wait({playing, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if playing.done():
+            return playing.result()
+        playing.cancel()  # the server was told to stop: Ctrl-C
+        await asyncio.gather(playing, return_exceptions=True)
+        return INTERRUPTED
     finally:
         stop.set()
         await serving

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from interlock.core.execution import Execution, Status, WaitingReason
-from interlock.runtime.entry import Entry
+
+if TYPE_CHECKING:
+    from interlock.runtime.record import Recording
 
 
 class Owned:
@@ -70,7 +74,7 @@ class Owned:
         self.hinted = False  # the inbox grew while it was parking or being read
         self.has_approvals = False
         self.timer: asyncio.TimerHandle | None = None
-        self.backlog: list[Entry] | None = None  # entries behind one whose blobs are being stored
+        self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
         self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence
         self.rest_waiters: list[asyncio.Future[bool]] = []

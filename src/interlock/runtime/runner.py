@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -236,30 +237,30 @@ class Runner:
             self.timers.set(owned)
 
     def send(self, owned: Owned, recording: Recording) -> None:
-        """Hand an entry to the journal, in order, once its blobs are durable."""
-        if recording.blobs:
-            owned.backlog = owned.backlog if owned.backlog is not None else []
-            task = asyncio.create_task(self._store_then_send(owned, recording))
+        """Hand an entry to the journal, in the order of its execution, once its blobs are durable."""
+        if owned.backlog is not None:
+            owned.backlog.append(recording)
+        elif recording.blobs:
+            owned.backlog = deque([recording])
+            task = asyncio.create_task(self._send_backlog(owned, owned.backlog))
             self._storing.add(task)
             task.add_done_callback(self._storing.discard)
-        elif owned.backlog is not None:
-            owned.backlog.append(recording.entry)
         else:
             self._journal.submit(recording.entry)
 
-    async def _store_then_send(self, owned: Owned, recording: Recording) -> None:
-        backlog = owned.backlog
+    async def _send_backlog(self, owned: Owned, backlog: deque[Recording]) -> None:
+        """Entries one after the other, each behind its blobs; what cannot be stored is refused with all behind it."""
         try:
-            for content in recording.blobs:
-                await self._blobs.put(owned.tenant_id, content)
+            while backlog:
+                for content in backlog[0].blobs:
+                    await self._blobs.put(owned.tenant_id, content)
+                self._journal.submit(backlog.popleft().entry)
         except Exception as error:
             log.exception("runner.blob_failed", execution_id=str(owned.execution.execution_id))
-            for entry in [recording.entry, *(backlog or [])]:
-                entry.refused(entry, error)
-            return
-        owned.backlog = None
-        for entry in [recording.entry, *(backlog or [])]:
-            self._journal.submit(entry)
+            for recording in backlog:
+                recording.entry.refused(recording.entry, error)
+        finally:
+            owned.backlog = None
 
     # After the commit --------------------------------------------------------------------------------------
 

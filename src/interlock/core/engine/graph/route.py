@@ -8,7 +8,6 @@ from interlock.core.engine.graph.compile import CompiledGraph, Edge, Vertex
 from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.execution import Execution, Ready
 
-
 FROM_OUTSIDE = -1
 """In place of a connection: the execution's own input reaches the node."""
 
