@@ -59,6 +59,11 @@ class Cell:
             self.note = f"ended with {victim.process.exit_code}"
 
 
+def plan_of(cells: Sequence[Cell]) -> str:
+    """The plan of a server that meets all of them."""
+    return ",".join(cell.plan for cell in cells)
+
+
 class Stimulus:
     """Work of every sort: starts, timers, an approval, a signal, a cancellation."""
 
@@ -83,18 +88,17 @@ class Stimulus:
     async def seed(self, cell: Cell, seeder: Server) -> None:
         """Executions that a server has begun when it dies."""
         for _ in range(3):
-            cell.promises.append(await self._start("chain", cell, lambda: [seeder.url]))
+            cell.promises.append(await self._start("chain", cell, seeder))
 
     async def apply(self, cell: Cell, victim: Server) -> None:
-        """Ask the victim first, and whoever runs if it does not answer."""
-        urls = self._victim_first(victim)
+        """Every call asks the victim first, and whoever runs if it gives no clear answer."""
+        cell.promises.append(await self._start("expiring", cell, victim))  # while it has a free slot to own it
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._decide(cell, victim))
+            group.create_task(self._signal(cell, victim))
+            group.create_task(self._cancel(cell, victim))
             for _ in range(PAUSED):
-                group.create_task(self._pause(cell, urls()))
-            group.create_task(self._expire(cell, urls()))
-            group.create_task(self._decide(cell, urls()))
-            group.create_task(self._signal(cell, urls()))
-            group.create_task(self._cancel(cell, urls()))
+                group.create_task(self._pause(cell, victim))
 
     async def prove_alive(self, cell: Cell, victim: Server) -> None:
         """It still carries an execution from start to end."""
@@ -114,20 +118,10 @@ class Stimulus:
         except (GaveUp, Lost, KeyError, TypeError) as error:
             cell.sick = f"{type(error).__name__}: {error}"[:300]
 
-    def _victim_first(self, victim: Server) -> Callable[[], Callable[[], Sequence[str]]]:
-        def fresh() -> Callable[[], Sequence[str]]:
-            asked = False
-
-            def urls() -> Sequence[str]:
-                nonlocal asked
-                if not asked and victim.process.is_running:
-                    asked = True
-                    return [victim.url]
-                return self._stage.running()
-
-            return urls
-
-        return fresh
+    def _first(self, victim: Server) -> Callable[[], Sequence[str]]:
+        """For one call: the victim, then whoever runs."""
+        turns = iter([[victim.url]] if victim.process.is_running else [])
+        return lambda: next(turns, None) or self._stage.running()
 
     def _path(self, workflow: str) -> str:
         return f"{APP}/workflows/{self._workflows[workflow]}/execute"
@@ -135,20 +129,18 @@ class Stimulus:
     def _body(self, ref: str, wait_ms: int = 0) -> dict[str, object]:
         return {"inputs": {"ref": ref}, "wait_ms": wait_ms}
 
-    async def _start(self, workflow: str, cell: Cell, urls: Callable[[], Sequence[str]]) -> Promise:
+    async def _start(self, workflow: str, cell: Cell, victim: Server) -> Promise:
         self._count += 1
         ref = f"{cell}-{self._count}"
-        answer = await self._stage.client.insist(urls, "POST", self._path(workflow), self._body(ref), ref)
+        path, body = self._path(workflow), self._body(ref)
+        answer = await self._stage.client.insist(self._first(victim), "POST", path, body, ref)
         return Promise(ref, str(answer.body["execution_id"]), wall())
 
-    async def _pause(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
-        cell.promises.append(await self._start("paused", cell, urls))
+    async def _pause(self, cell: Cell, victim: Server) -> None:
+        cell.promises.append(await self._start("paused", cell, victim))
 
-    async def _expire(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
-        cell.promises.append(await self._start("expiring", cell, urls))
-
-    async def _decide(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
-        promise = await self._start("approval", cell, urls)
+    async def _decide(self, cell: Cell, victim: Server) -> None:
+        promise = await self._start("approval", cell, victim)
         cell.promises.append(promise)
         client, path = self._stage.client, f"{APP}/approvals?status=pending&execution_id={promise.execution_id}"
         found: list[dict[str, str]] = []
@@ -160,15 +152,16 @@ class Stimulus:
 
         await self._stage.until(f"{promise.ref} asks", is_asked, 60)
         path = f"{APP}/approvals/{found[0]['approval_id']}/decide"
-        await client.insist(urls, "POST", path, {"decision": "approve"})
+        await client.insist(self._first(victim), "POST", path, {"decision": "approve"})
 
-    async def _signal(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
-        promise = await self._start("signal", cell, urls)
+    async def _signal(self, cell: Cell, victim: Server) -> None:
+        promise = await self._start("signal", cell, victim)
         cell.promises.append(promise)
-        body = {"name": "go", "signal_id": promise.ref}
-        await self._stage.client.insist(urls, "POST", f"{APP}/executions/{promise.execution_id}/signal", body)
+        body, path = {"name": "go", "signal_id": promise.ref}, f"{APP}/executions/{promise.execution_id}/signal"
+        await self._stage.client.insist(self._first(victim), "POST", path, body)
 
-    async def _cancel(self, cell: Cell, urls: Callable[[], Sequence[str]]) -> None:
-        promise = await self._start("held", cell, urls)
+    async def _cancel(self, cell: Cell, victim: Server) -> None:
+        promise = await self._start("held", cell, victim)
         cell.cancelled.append(promise)
-        await self._stage.client.insist(urls, "POST", f"{APP}/executions/{promise.execution_id}/cancel", {})
+        path = f"{APP}/executions/{promise.execution_id}/cancel"
+        await self._stage.client.insist(self._first(victim), "POST", path, {})

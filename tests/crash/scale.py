@@ -14,6 +14,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     a1_rate: float
     a1_least_kills: int
     a2_sleep: float
+    a2_together: int
     a4_every: int
     a6_trials: int
     a9_cancels: int
@@ -30,7 +31,8 @@ MAKE = Scale(
     a1_seconds=90.0,
     a1_rate=8.0,
     a1_least_kills=10,
-    a2_sleep=9.0,
+    a2_sleep=8.0,
+    a2_together=3,
     a4_every=12,
     a6_trials=12,
     a9_cancels=60,
@@ -59,6 +61,7 @@ FULL = msgspec.structs.replace(
     a1_rate=12.0,
     a1_least_kills=70,
     a2_sleep=20.0,
+    a2_together=1,
     a4_every=1,
     a6_trials=200,
     a9_cancels=400,

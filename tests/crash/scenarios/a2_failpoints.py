@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import interlock.runtime.engine  # noqa: F401  (importing the runtime declares its failpoints)
-from crash.cell import Cell, Stimulus
+from crash.cell import Cell, Stimulus, plan_of
 from crash.judge import check_common, check_promises
 from crash.server import Server
 from crash.stage import Stage
@@ -43,20 +44,30 @@ async def _run_batches(stage: Stage, cells: list[Cell]) -> None:
     stimulus = Stimulus(stage)
     await stimulus.prepare()
     victims = [stage.new_server(f"victim-{number}", slots=SLOTS) for number in range(1, AT_ONCE + 1)]
-    for first in range(0, len(cells), AT_ONCE):
-        batch = list(zip(cells[first : first + AT_ONCE], victims, strict=False))
-        await asyncio.gather(*(victim.launch(cell.plan) for cell, victim in batch))
-        await asyncio.gather(*(_hurt(stimulus, cell, victim) for cell, victim in batch))
+    units = list(_units(cells, stage.scale.a2_together))
+    for first in range(0, len(units), AT_ONCE):
+        batch = list(zip(units[first : first + AT_ONCE], victims, strict=False))
+        await asyncio.gather(*(victim.launch(plan_of(unit)) for unit, victim in batch))
+        await asyncio.gather(*(_hurt(stimulus, unit, victim) for unit, victim in batch))
         await stage.drain(90)
-        await asyncio.gather(*(_leave(stimulus, cell, victim) for cell, victim in batch))
+        await asyncio.gather(*(_leave(stimulus, unit[0], victim) for unit, victim in batch))
     stage.servers[:] = [rescuer]
     await _judge(stage, cells)
 
 
-async def _hurt(stimulus: Stimulus, cell: Cell, victim: Server) -> None:
-    async with asyncio.TaskGroup() as both:
-        both.create_task(stimulus.apply(cell, victim))
-        both.create_task(cell.watch(victim))
+def _units(cells: list[Cell], together: int) -> Iterator[list[Cell]]:
+    """What one victim gets: a crash alone, of what can be survived several, one after the other."""
+    for action in ACTIONS:
+        chosen = [cell for cell in cells if cell.action == action]
+        size = together if action == "raise" else 1
+        yield from (chosen[first : first + size] for first in range(0, len(chosen), size))
+
+
+async def _hurt(stimulus: Stimulus, unit: list[Cell], victim: Server) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(stimulus.apply(unit[0], victim))
+        for cell in unit:
+            group.create_task(cell.watch(victim))
 
 
 async def _leave(stimulus: Stimulus, cell: Cell, victim: Server) -> None:
@@ -75,10 +86,10 @@ async def _run_alone(above: Stage, cell: Cell) -> None:
             await stimulus.prepare()
             await stimulus.seed(cell, seeder)
             victim = stage.new_server("victim", slots=SLOTS)
-            await asyncio.gather(victim.launch(cell.plan), seeder.kill())
+            await asyncio.gather(victim.launch(plan_of([cell])), seeder.kill())
         else:
             victim = stage.new_server("victim", slots=SLOTS)
-            await victim.launch(cell.plan)
+            await victim.launch(plan_of([cell]))
             stage.client.token = victim.token
             await stimulus.prepare()
         async with asyncio.TaskGroup() as both:
