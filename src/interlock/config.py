@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -41,6 +42,7 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         populate_by_name=True,
+        env_ignore_empty=True,
     )
 
     local: bool = Field(False, description="Local mode: one developer on one machine, loopback only.")
@@ -100,6 +102,11 @@ class Settings(BaseSettings):
     url: str = Field("http://127.0.0.1:8000", description="Server that the commands talk to.")
     token: SecretStr | None = Field(None, description="Credential of the commands; default: the local user's.")
 
+    @field_validator("data_dir", "pg_bindir", "log_file")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
     @field_validator("trusted_hosts", "cors_origins", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -116,7 +123,7 @@ def load(**given: Any) -> Settings:
 
     Raises SettingsRefused with all problems at once.
     """
-    problems = _unknown_names(os.environ)
+    problems = _unknown_names({**_dotenv_names(), **os.environ})
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -158,6 +165,11 @@ def _unknown_names(environment: Mapping[str, str]) -> list[str]:
             near = difflib.get_close_matches(name, known, 1)
             problems.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     return problems
+
+
+def _dotenv_names() -> dict[str, str]:
+    """The names set in `.env`, which are checked like those of the environment."""
+    return {name: "" for name in dotenv_values(".env")}
 
 
 def _explain(error: Any) -> str:

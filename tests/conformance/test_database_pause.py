@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -54,12 +54,14 @@ def standing_still(postmaster: int) -> Iterator[None]:
     os.kill(postmaster, signal.SIGSTOP)  # first, so that it forks no more
     try:
         for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
-            os.kill(int(child), signal.SIGSTOP)
-            frozen.append(int(child))
+            with suppress(ProcessLookupError):  # a connection that was just closed
+                os.kill(int(child), signal.SIGSTOP)
+                frozen.append(int(child))
         yield
     finally:
         for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 async def _postmaster(house: House) -> int:

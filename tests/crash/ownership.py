@@ -50,4 +50,4 @@ async def check_ownership(observer: Observer, verdict: Verdict) -> None:
     ):
         found = await observer.fetch(statement)
         verdict.expect_none(name, (" ".join(map(str, row)) for row in found))
-    verdict.counts["takeovers"] = int(await observer.value(CHANGES))
+    verdict.counts["takeovers"] = verdict.counts.get("takeovers", 0) + int(await observer.value(CHANGES))

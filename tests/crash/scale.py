@@ -47,7 +47,7 @@ SHORT = msgspec.structs.replace(
     MAKE,
     name="short",
     scenarios=("A1", "A6", "C6"),
-    a1_seconds=16.0,
+    a1_seconds=19.0,
     a1_rate=5.0,
     a1_least_kills=2,
     a6_trials=3,

@@ -6,6 +6,7 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -117,7 +118,7 @@ async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: 
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         if settings.migrate_database_url is not None and settings.local:
-            await migrate(settings.migrate_database_url.get_secret_value(), SERVER_ROLE)
+            await migrate(settings.migrate_database_url.get_secret_value(), server_role(settings))
         await refuse_old_schema(url)
         return url
     if not embedded:
@@ -133,6 +134,14 @@ async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: 
     for name in await migrate(urls.migrate_url, SERVER_ROLE):
         log.info("database.migrated", migration=name)
     return urls.serve_url
+
+
+def server_role(settings: Settings) -> str:
+    """The role that serves: the user of the serving address, or the embedded database's own."""
+    if settings.database_url is None:
+        return SERVER_ROLE
+    user = urlsplit(settings.database_url.get_secret_value()).username
+    return unquote(user) if user else SERVER_ROLE
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:

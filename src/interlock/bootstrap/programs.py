@@ -18,7 +18,7 @@ from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.main import settings_or_refusal
-from interlock.bootstrap.parts import SERVER_ROLE, Parts, embedded_postgres
+from interlock.bootstrap.parts import Parts, embedded_postgres, server_role
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
 from interlock.config import Settings
@@ -121,9 +121,11 @@ def _announcer(as_json: bool) -> Any:
             f"token {token}",
             "",
             "Try:",
-            f"  interlock run examples/features/map.yaml --watch --url {url}",
-            f"  interlock list --url {url}",
-            f"  open {url}/docs",
+            f"  {sys.argv[0]} run examples/features/parallel.yaml --watch --url {url}",
+            f"  {sys.argv[0]} list --url {url}",
+            f"  {sys.argv[0]} doctor",
+            "",
+            f"Interactive documentation: {url}/docs",
         ]
         print("\n".join(lines), flush=True)  # noqa: T201 - the answer of the command
         sys.stdout.flush()
@@ -176,7 +178,7 @@ async def _migrate(settings: Settings, *, change: bool) -> SchemaReport:
             urls = await database.start()
             stack.push_async_callback(database.stop)
             url = urls.migrate_url
-        applied = await migrate(url, SERVER_ROLE) if change else []
+        applied = await migrate(url, server_role(settings)) if change else []
         found = await status(url)
         return SchemaReport(
             current=len(found.applied),

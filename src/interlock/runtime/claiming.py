@@ -158,11 +158,11 @@ class Claiming:
             await self._reap_the_dead()
 
     async def _reap_the_dead(self) -> None:
-        for dead in await self._ledger.find_dead(self.runner_id, LEASE, QUIET_BEFORE_REAP):
+        for dead, silent in await self._ledger.find_dead(self.runner_id, LEASE, QUIET_BEFORE_REAP):
             failpoints.hit("claiming.before_reap")
             freed = await self._ledger.reap(dead, QUIET_BEFORE_REAP)
             failpoints.hit("claiming.after_reap")
             log.warning("claiming.reaped", runner_id=dead, executions=len(freed))
             if freed:
-                self._telemetry.recovered(len(freed), QUIET_BEFORE_REAP)
+                self._telemetry.recovered(len(freed), silent)
         await self._ledger.adopt_orphans()

@@ -159,9 +159,9 @@ class PostgresLedger:
     async def tenant_loads(self) -> dict[str, int]:
         return dict(await self._rows(_OWNERSHIP["tenant_loads"]))
 
-    async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[int]:
+    async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[tuple[int, float]]:
         rows = await self._rows(_OWNERSHIP["find_dead"], runner_id, timedelta(seconds=lease), timedelta(seconds=quiet))
-        return [row[0] for row in rows]
+        return [(row["runner_id"], row["silent"]) for row in rows]
 
     async def reap(self, runner_id: int, older_than: float | None) -> list[UUID]:
         age = timedelta(seconds=older_than) if older_than is not None else None

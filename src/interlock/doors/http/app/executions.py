@@ -29,7 +29,7 @@ Offset = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class ExecuteSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """``timeout`` is seconds for the whole execution; ``priority`` 0 goes first."""
+    """``timeout`` is seconds for the whole execution; ``priority`` 9 goes first."""
 
     timeout: Annotated[float, Meta(gt=0, le=2_592_000)] | None = None
     priority: Annotated[int, Meta(ge=0, le=9)] = 5

@@ -19,7 +19,7 @@ update interlock.runners set seen_at = interlock.now() where runner_id = $1 retu
 
 -- name: find_dead
 -- Runners whose lease ($2) ran out, or whose lock is free and whose heartbeat is old enough ($3).
-select r.runner_id
+select r.runner_id, extract(epoch from interlock.now() - r.seen_at)::float as silent
 from interlock.runners r
 where r.runner_id <> $1
   and (r.seen_at < interlock.now() - $2::interval
