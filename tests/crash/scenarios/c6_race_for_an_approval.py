@@ -21,8 +21,8 @@ SPACING = 0.15
 """Seconds between two races."""
 TOGETHER = 0.004
 """Seconds around one moment in which all racers of a race move."""
-EARLY = 0.025
-"""Seconds before the deadline at which that moment lies at most: a request needs a while, the deadline is there."""
+AROUND = (-0.010, 0.018)
+"""Seconds after and before the deadline between which that moment lies: now this racer is ahead, now that one."""
 HEAD_START = {"approve": 0.0, "deny": 0.0, "cancel": 0.002}
 """Seconds a request is sent earlier because its way to the row is longer."""
 ROWS = """
@@ -74,12 +74,12 @@ async def _prepare(stage: Stage, workflow_id: str, ref: str) -> Race:
 
 
 async def _race(stage: Stage, workflow_id: str, ref: str) -> Race:
-    """Everybody moves in the same few milliseconds, at or shortly before the deadline."""
+    """Everybody moves in the same few milliseconds, around the deadline."""
     one = await _prepare(stage, workflow_id, ref)
     urls = stage.running()
     stage.random.shuffle(urls)
     decide, cancel = f"{APP}/approvals/{one.approval_id}/decide", f"{APP}/executions/{one.execution_id}/cancel"
-    moment = one.expires_at - stage.random.uniform(0.0, EARLY)
+    moment = one.expires_at - stage.random.uniform(*AROUND)
     await asyncio.gather(
         _move(stage, one, "approve", moment, urls[0], decide, {"decision": "approve"}),
         _move(stage, one, "deny", moment, urls[1], decide, {"decision": "reject"}),
