@@ -10,7 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import interlock
+
 TESTS = Path(__file__).resolve().parents[1]
+SOURCE = Path(interlock.__file__).resolve().parents[1]
+"""The code that is tested: what this process imports, so that planted bugs reach the servers, too."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,7 +49,12 @@ class Process:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={"PATH": os.defpath, "HOME": str(self.log.parent), "PYTHONPATH": str(TESTS), **environment},
+                env={
+                    "PATH": os.defpath,
+                    "HOME": str(self.log.parent),
+                    "PYTHONPATH": f"{SOURCE}:{TESTS}",
+                    **environment,
+                },
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
@@ -158,10 +158,9 @@ async def test_the_sink_has_an_effect_on_disk_before_it_answers(tmp_path: Path) 
 
     async def is_there() -> list[tuple[str, str]]:
         while True:
-            with sqlite3.connect(f"file:{tmp_path / 'sink.db'}?mode=ro", uri=True) as connection:
+            with closing(sqlite3.connect(f"file:{tmp_path / 'sink.db'}?mode=ro", uri=True)) as connection:
                 if rows := connection.execute("select step, key from effects").fetchall():
                     return rows
-            connection.close()
             await asyncio.sleep(0.01)
 
     assert await asyncio.wait_for(is_there(), 10) == [("s1", "k")]

@@ -1,0 +1,109 @@
+"""Planted bugs: ``python tests/crash/mutants.py [name …]`` runs the suite against broken copies of the code.
+
+Each of these is a mistake somebody could make in the engine. The suite must not pass any of them; one that survives
+shows a promise that nobody checks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = Path(__file__).resolve().parent / "run.py"
+JOURNAL = "backends/store/postgres/sql/journal.sql"
+OWNERSHIP = "backends/store/postgres/sql/ownership.sql"
+INBOX = "backends/store/postgres/sql/inbox.sql"
+LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A text of a file, what it becomes, and the scenario that must object."""
+
+    file: str
+    text: str
+    becomes: str
+    scenario: str
+    scale: str = "make"
+
+
+MUTANTS = {
+    "a-zombie-may-write": Mutant(
+        JOURNAL,
+        "update interlock.journals set flushed = $2 where runner_id = $1 and flushed = $2 - 1 returning runner_id",
+        "select $1::bigint as runner_id",
+        "C5",
+    ),
+    "the-epoch-stands-still": Mutant(OWNERSHIP, "epoch = epoch + 1", "epoch = epoch", "C5"),
+    "a-living-runner-is-reaped": Mutant(
+        OWNERSHIP, " and ($2::interval is null or seen_at < interlock.now() - $2::interval)", "", "C5"
+    ),
+    "parking-forgets-a-signal": Mutant(JOURNAL, " and l.inbox_seq = p.folded", "", "C3"),
+    "a-key-may-win-twice": Mutant(
+        JOURNAL, "where key is null or execution_id in (select execution_id from keyed)", "", "B1"
+    ),
+    "an-approval-may-be-decided-twice": Mutant(
+        INBOX, "a.approval_id = $1 and a.tenant_id = $2 and a.status = 'pending'", "a.approval_id = $1", "C6", "short"
+    ),
+    "each-attempt-has-its-own-key": Mutant(
+        "core/effects.py", 'f"{execution_id}/{task_id}"', 'f"{execution_id}/{task_id}/{id(task_id)}"', "A6", "short"
+    ),
+    "lost-attempts-stay-lost": Mutant(
+        "runtime/runner.py", "self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))", "pass", "A6", "short"
+    ),
+    "a-cancelled-one-goes-on": Mutant(
+        "runtime/runner.py",
+        "        for task_id in list(owned.attempts):\n            self._cancel_attempt(owned, task_id)\n",
+        "",
+        "A9",
+    ),
+    "a-broken-turn-is-forgotten": Mutant("runtime/runner.py", "            self.spoil(execution_id)\n", "", "A2"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named mutants, or all; the number of those that survived."""
+    survivors = []
+    for name in names or list(MUTANTS):
+        mutant = MUTANTS[name]
+        found = try_out(mutant)
+        print(f"{'caught' if found else 'SURVIVED':9} {name} by {mutant.scenario}", flush=True)
+        for line in found:
+            print(f"            {line[:180]}", flush=True)
+        if not found:
+            survivors.append(name)
+    return len(survivors)
+
+
+def try_out(mutant: Mutant) -> list[str]:
+    """What the suite says against this mutant; nothing if it passes."""
+    with tempfile.TemporaryDirectory(prefix="interlock-mutant-") as place:
+        source, out = Path(place) / "src", Path(place) / "out"
+        shutil.copytree(ROOT / "src" / "interlock", source / "interlock", ignore=shutil.ignore_patterns("__pycache__"))
+        target = source / "interlock" / mutant.file
+        text = target.read_text()
+        if mutant.text not in text:
+            raise SystemExit(f"{mutant.file} has no {mutant.text!r} any more; bring the mutant up to date")
+        target.write_text(text.replace(mutant.text, mutant.becomes))
+        done = subprocess.run(
+            [sys.executable, str(RUN), "--only", mutant.scenario, "--scale", mutant.scale, "--out", str(out)],
+            env={"PATH": os.defpath, "HOME": place, "PYTHONPATH": str(source)},
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+    if done.returncode == 0:
+        return []
+    objections = [line.strip() for line in done.stdout.splitlines() if line.startswith("  NOT ") or "stuck" in line]
+    return objections[:4] or done.stdout.splitlines()[-3:] or done.stderr.splitlines()[-3:]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
