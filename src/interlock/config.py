@@ -169,7 +169,7 @@ def _unknown_names(environment: Mapping[str, str]) -> list[str]:
 
 def _dotenv_names() -> dict[str, str]:
     """The names set in `.env`, which are checked like those of the environment."""
-    return {name: "" for name in dotenv_values(".env")}
+    return dict.fromkeys(dotenv_values(".env"), "")
 
 
 def _explain(error: Any) -> str:

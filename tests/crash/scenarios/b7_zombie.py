@@ -22,6 +22,7 @@ AT_WORK = 6
 STEPS = 3
 STEP_DELAY = 1.5
 TAKEOVER = 10.0
+NOTICED = "engine.fenced"
 FENCED = re.compile(r"^interlock_journal_fenced_total (\S+)", re.MULTILINE)
 
 
@@ -38,7 +39,8 @@ async def run(stage: Stage) -> None:
         promises += begun
         await _until_at_work(stage, begun)
         seconds = stage.random.uniform(8.0, 15.0)
-        before, frozen_at, until = await _fences(stage, victim), victim.freeze(), steady() + seconds
+        before, noticed = await _fences(stage, victim), victim.count_logged(NOTICED)
+        frozen_at, until = victim.freeze(), steady() + seconds
         owned = await stage.observer.owned_by(await victim.runner_ids(stage.observer))
         hit += bool(owned)
         promises.append(await _start(stage, workflow_id, other, f"meanwhile-{number}"))
@@ -47,14 +49,14 @@ async def run(stage: Stage) -> None:
         await stage.drain()
         rows = await stage.observer.fetch(FIRST_EVENTS, ids_of(begun), datetime.fromtimestamp(frozen_at, UTC))
         takeovers.append(max((row[1].timestamp() for row in rows), default=frozen_at + 999) - frozen_at)
+        await _until_ready(stage, victim, noticed)
         fenced += await _fences(stage, victim) - before
-        await _until_ready(stage, victim)
     await check_promises(stage, promises)
     await check_steps(stage, promises, [f"s{number}" for number in range(1, STEPS + 1)])
     await check_common(stage)
     await stage.prove_health(workflow_id)
     verdict.injections |= {"freezes": stage.scale.b7_freezes, "freezes_with_work_in_flight": hit}
-    verdict.counts |= {"fenced_flushes": fenced, "fences_in_the_log": victim.count_logged("engine.fenced")}
+    verdict.counts |= {"fenced_flushes": fenced, "fences_in_the_log": victim.count_logged(NOTICED)}
     verdict.figures |= {
         "takeover_p50_s": round(percentile(takeovers, 0.5), 2),
         "takeover_max_s": round(max(takeovers), 2),
@@ -78,8 +80,12 @@ async def _until_at_work(stage: Stage, promises: list[Promise]) -> None:
     await stage.until("all are in their first step", is_at_work, 20)
 
 
-async def _until_ready(stage: Stage, server: Server) -> None:
+async def _until_ready(stage: Stage, server: Server, noticed: int) -> None:
+    """Until the zombie has noticed that it is one, and serves again."""
+
     async def is_ready() -> bool:
+        if server.count_logged(NOTICED) <= noticed:
+            return False
         async with stage.client.session.get(f"{server.url}/ready") as response:
             return response.status == 200
 
