@@ -16,7 +16,7 @@ from interlock.core.approval import ApprovalStatus, Decision
 from interlock.core.commands import SignalKind
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
-from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
+from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 from interlock.ports.engine import Key, SendSignal
 from interlock.ports.ledger import Flush, FlushResult, OutcomeUnknown
 
@@ -398,3 +398,85 @@ async def test_an_attempt_that_falls_silent_has_failed(house: House) -> None:
     standing = await house.start(engine, chain(silent))
     assert (standing.status, standing.error["code"]) == ("failed", "HEARTBEAT_LOST")
     await house.until(lambda: gate.cancelled == 1, "the silent attempt was ended")
+
+
+async def test_the_loser_of_a_key_starts_no_children_either(house: House) -> None:
+    engine = await house.engine()
+    await house.workflow(chain(node("a")), name="leaf")
+    workflow = await house.workflow(chain(node("s", "subworkflow", workflow="leaf")))
+    await asyncio.gather(*(engine.start(house.request(workflow, key="once", wait=0)) for _ in range(8)))
+    rows = await house.rows("select parent_id is null, count(*) from interlock.executions group by 1 order by 1")
+    assert [tuple(row) for row in rows] == [(False, 1), (True, 1)]
+
+
+async def test_what_an_execution_started_ends_with_it(house: House) -> None:
+    gate = Gate()
+    engine = await house.engine(nodes=(gate,))
+    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
+    graph = GraphDefinition(nodes=(node("s", "subworkflow", workflow="leaf"), node("g", "gate")))
+    standing = await house.start(engine, graph, wait=0)
+    await asyncio.wait_for(gate.entered.wait(), 10)
+    await house.rows("select 1")
+    assert await engine.cancel(standing.execution_id, house.tenant.tenant_id, "user-1", "enough", "t")
+
+    async def all_ended() -> bool:
+        return await house.rows("select 1 from interlock.live") == []
+
+    await house.until(all_ended, "the child was cancelled")
+
+
+async def test_a_failed_execution_takes_its_children_along(house: House) -> None:
+    engine = await house.engine()
+    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
+    late = GraphDefinition(
+        nodes=(
+            node("s", "subworkflow", workflow="leaf"),
+            node("w", "wait", seconds=0.5),
+            node("bad", mapping="{{ 1/0 }}"),
+        ),
+        connections=(ConnectionDefinition(source="w", target="bad"),),
+    )
+    standing = await house.start(engine, late, wait=0)
+
+    async def all_ended() -> bool:
+        return await house.rows("select 1 from interlock.live") == []
+
+    await house.until(all_ended, "the child was cancelled")
+    rows = await house.rows("select status from interlock.executions order by parent_id nulls first")
+    assert [row[0] for row in rows] == ["failed", "cancelled"]
+    assert (await engine.standing(standing.execution_id, 0)).error["code"] == "EXPRESSION_ERROR"
+
+
+async def test_the_timeout_of_a_definition_ends_its_executions(house: House) -> None:
+    engine = await house.engine()
+    graph = GraphDefinition(nodes=(node("w", "wait", seconds=60),), settings=GraphSettings(timeout=0.3))
+    standing = await house.start(engine, graph, wait=0)
+
+    async def has_ended() -> bool:
+        return (await engine.standing(standing.execution_id, 0)).status == "failed"
+
+    await house.until(has_ended, "the execution timed out")
+    assert (await engine.standing(standing.execution_id, 0)).error["code"] == "TIMEOUT"
+
+
+async def test_a_deadline_holds_while_the_execution_is_paused(house: House) -> None:
+    engine = await house.engine()
+    graph = GraphDefinition(nodes=(node("w", "wait", seconds=60),), settings=GraphSettings(timeout=1.0))
+    standing = await house.start(engine, graph, wait=0)
+    await engine.signal(signal(house, standing.execution_id, "", kind=SignalKind.PAUSE))
+
+    async def has_ended() -> bool:
+        return (await engine.standing(standing.execution_id, 0)).status == "failed"
+
+    await house.until(has_ended, "the execution timed out")
+
+
+async def test_a_deadline_ends_kernel_nodes_too(house: House) -> None:
+    engine = await house.engine()
+    patient = NodeDefinition(id="w", type="wait", parameters={"signal": "never"}, deadline=0.3)
+    standing = await house.start(engine, chain(patient), wait=0)
+
+    async def has_ended() -> bool:
+        return (await engine.standing(standing.execution_id, 0)).status == "failed"
+
+    await house.until(has_ended, "the node timed out")

@@ -21,6 +21,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     b1_losses: int
     b7_freezes: int
     c3_signals: int
+    c3_crossings: int
     c5_rounds: int
     c6_races: int
 
@@ -39,6 +40,7 @@ MAKE = Scale(
     b1_losses=40,
     b7_freezes=3,
     c3_signals=2_000,
+    c3_crossings=150,
     c5_rounds=200,
     c6_races=100,
 )
@@ -68,6 +70,7 @@ FULL = msgspec.structs.replace(
     b1_losses=300,
     b7_freezes=100,
     c3_signals=20_000,
+    c3_crossings=1_000,
     c5_rounds=500,
     c6_races=1_000,
 )

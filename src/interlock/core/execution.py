@@ -209,7 +209,7 @@ class Execution:
 
     def next_wake(self) -> datetime | None:
         """The earliest instant at which something is due without anybody calling."""
-        due = [*self.timers.values(), *self.deadlines.values()]
+        due = [*self.deadlines.values()] if self.is_paused else [*self.timers.values(), *self.deadlines.values()]
         if self.deadline_at is not None:
             due.append(self.deadline_at)
         return min(due) if due else None

@@ -119,7 +119,7 @@ class Claiming:
         if claimed >= CLAIM_BATCH:
             return 0.0
         due, at = await self._ledger.next_due()
-        if due is None or self.free_slots() <= 0:
+        if due is None or self.free_slots() <= 0 or (claimed == 0 and due <= at):  # due, but not for us
             return ROUND
         return min(ROUND, max(0.02, (due - at).total_seconds()))
 

@@ -80,7 +80,7 @@ class LocalEngine:
         )
         self._reading = Reading(ledger, blobs, self._programs, self.runner)
         self._inboxes = Inboxes(ledger, self.runner)
-        self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._fenced, on_clock=clock.align)
+        self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._reaped, on_clock=clock.align)
         self._claiming = Claiming(
             ledger=ledger,
             runner=self.runner,
@@ -114,9 +114,11 @@ class LocalEngine:
             bus=bus,
             clock=clock,
         )
-        self._upkeep = Upkeep(ledger)
+        self._upkeep = Upkeep(ledger, self._signalling.cancel_descendants)
         self.runner.may_release = self._liveness.is_sure
         self.runner.read_inbox = self._inboxes.read
+        self.runner.take_over = self._reading.take_over
+        self.runner.cancel_children = self._signalling.cancel_children
         self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
         self._registering: asyncio.Task[None] | None = None
@@ -174,6 +176,10 @@ class LocalEngine:
 
     def _spoiled(self, execution_id: UUID) -> None:
         self.runner.spoil(execution_id)
+
+    def _reaped(self, runner_id: int) -> None:
+        if runner_id == self._runner_id:  # and not one of before
+            self._fenced()
 
     def _fenced(self) -> None:
         """This runner was reaped, or is given up: forget everything and register anew, without exiting."""

@@ -36,7 +36,7 @@ class Liveness:
         clock: Clock,
         telemetry: Telemetry,
         *,
-        on_reaped: Callable[[], None],
+        on_reaped: Callable[[int], None],
         on_clock: Callable[[datetime], None],
     ) -> None:
         self._lease = lease
@@ -123,7 +123,7 @@ class Liveness:
         if loop is None or loop.is_closed() or runner_id != self._runner_id:
             return
         if now is None:
-            loop.call_soon_threadsafe(self._on_reaped)
+            loop.call_soon_threadsafe(self._on_reaped, runner_id)
             return
         self._renewed = asked
         loop.call_soon_threadsafe(self._on_clock, now)

@@ -90,6 +90,7 @@ class Reading:
         )
         owned.folded = loaded.folded
         owned.recorded_status, owned.recorded_reason = execution.status, execution.waiting_reason
+        owned.has_children = any(getattr(record.event, "child_id", None) is not None for record in loaded.events)
         owned.has_approvals = any(record.event.type == "approval.requested" for record in loaded.events)
         await self.find_children(owned)
         return owned

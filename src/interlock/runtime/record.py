@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -98,6 +98,7 @@ def start_row(
     owned.recorded_status, owned.recorded_reason = status, reason
     return {
         "execution_id": execution.execution_id,
+        "entry_of": execution.execution_id,
         "tenant_id": owned.tenant_id,
         "user_id": owned.user_id,
         "visibility": owned.visibility,
@@ -135,11 +136,14 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
         mode="subworkflow",
         started_by=owned.user_id,
         parent=Parent(owned.execution.execution_id, child.parent_task_id),
+        deadline_at=now + timedelta(seconds=head.timeout) if head.timeout is not None else None,
     )
+    owned.has_children = True
     _add_events(recording, child.execution_id, 0, [event], now, owned.trace_id)
     recording.entry.starts.append(
         {
             "execution_id": child.execution_id,
+            "entry_of": owned.execution.execution_id,
             "tenant_id": owned.tenant_id,
             "user_id": owned.user_id,
             "visibility": owned.visibility,

@@ -67,6 +67,8 @@ class Runner:
         self.children: dict[UUID, dict[str, Head]] = {}  # version -> sub-workflows by reference
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
+        self.take_over: Callable[[UUID], object] = lambda execution_id: None
+        self.cancel_children: Callable[[Owned], None] = lambda owned: None
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
         self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
@@ -151,7 +153,13 @@ class Runner:
 
     def apply(self, owned: Owned, command: Command) -> None:
         """Decide a command and send what it causes to the journal."""
-        turn = decide(owned.execution, command, self._clock.now(), self._ids, self._workflows(owned))
+        turn = decide(
+            owned.execution,
+            command,
+            self._clock.now(),
+            self._ids,
+            self.children.get(owned.execution.execution_id, _NO_HEADS),
+        )
         if turn.events:
             self._submit(owned, self._record(owned, turn))
 
@@ -162,7 +170,13 @@ class Runner:
         owned.folded = signal.inbox_seq
         owned.trace_id = signal.trace_id or owned.trace_id
         first = owned.execution.seq + 1
-        turn = decide(owned.execution, signal, self._clock.now(), self._ids, self._workflows(owned))
+        turn = decide(
+            owned.execution,
+            signal,
+            self._clock.now(),
+            self._ids,
+            self.children.get(owned.execution.execution_id, _NO_HEADS),
+        )
         recording = self._record(owned, turn)
         recording.entry.outcomes.append(
             {
@@ -172,9 +186,6 @@ class Runner:
             }
         )
         self._submit(owned, recording)
-
-    def _workflows(self, owned: Owned) -> Mapping[str, Head]:
-        return self.children.get(owned.execution.execution_id, _NO_HEADS)
 
     def _record(self, owned: Owned, turn: Turn) -> Recording:
         recording = record(owned, turn, turn.now, self._released, self._refused)
@@ -349,15 +360,19 @@ class Runner:
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         self.children.pop(owned.execution.execution_id, None)
+        if owned.has_children:
+            self.cancel_children(owned)
         self.forget(owned, is_committed=True)
 
     def _parked(self, owned: Owned, held: bool) -> None:
         owned.is_parking = False
         if held:
             self.forget(owned, is_committed=True)
-        else:  # a signal came between: fold it first
-            self.read_inbox(owned)
-            self.timers.set(owned)
+            if owned.hinted:  # a signal may have adopted it meanwhile
+                self.take_over(owned.execution.execution_id)
+            return
+        self.read_inbox(owned)  # a signal came between: fold it first
+        self.timers.set(owned)
 
     def _refused(self, entry: Entry, error: Exception) -> None:
         """What memory holds beyond the log is worthless: forget it; the log is read anew."""
@@ -389,8 +404,8 @@ def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
             }
         }
     return {
-        "first_seq": first,
-        "last_seq": owned.execution.seq,
+        "first_seq": first if turn.events else None,
+        "last_seq": owned.execution.seq if turn.events else None,
         "status": str(owned.execution.status),
         "moved": any(type(event) is FlowTransitioned for event in turn.events),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
@@ -96,6 +97,25 @@ class Signalling:
         outcomes = await asyncio.gather(*waits)
         return all(outcome is not None for outcome in outcomes)
 
+    def cancel_children(self, owned: Owned) -> None:
+        """An execution that ended takes what it started along."""
+        self._in_background(self.cancel_descendants(owned.execution.execution_id, owned.tenant_id, owned.trace_id))
+
+    async def cancel_descendants(self, execution_id: UUID, tenant_id: str, trace_id: str) -> None:
+        """Cancel whatever still lives below an execution that ended. Upkeep asks again for what is missed."""
+        try:
+            sent = await self._ledger.cancel_tree(execution_id, tenant_id, "its parent ended", "engine", trace_id, None)
+        except Exception as error:  # noqa: BLE001 - upkeep asks again; the database may be away in many ways
+            log.warning("signalling.children_left", execution_id=str(execution_id), reason=str(error)[:200])
+            return
+        for row in sent:
+            self.deliver(row)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
     async def decide(
         self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
     ) -> Approval:
@@ -176,9 +196,7 @@ class Signalling:
             self._runner.answers.pop(key, None)
 
     def expire(self, owned: Owned, approval_id: UUID) -> None:
-        task = asyncio.create_task(self._expire_row(owned.tenant_id, approval_id, owned.trace_id))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._in_background(self._expire_row(owned.tenant_id, approval_id, owned.trace_id))
 
     async def _expire_row(self, tenant_id: str, approval_id: UUID, trace_id: str) -> None:
         """A deadline only triggers the transaction that anybody else would run: the row decides."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.engine.decide import start
@@ -156,20 +156,22 @@ class Starting:
             mode=request.mode,
             started_by=request.user_id,
             start_at=request.start_at,
-            deadline_at=now + timedelta(seconds=request.deadline) if request.deadline is not None else None,
+            deadline_at=_deadline_at(request, owned, now),
         )
         heads = self._runner.children.get(owned.execution.execution_id, {})
         turn = start(owned.execution, event, now, self._ids, advance=is_owned, workflows=heads)
-        recording = record(owned, turn, now, self._on_commit(owned, is_owned, done), _on_refusal(done))
+        rests = is_owned and self._runner.rests_long(owned)  # asked once: the clock goes on
+        keeps = is_owned and not rests
+        recording = record(owned, turn, now, self._on_commit(owned, keeps, done), _on_refusal(done))
         recording.entry.deadline = self._clock.monotonic() + COMMIT_DEADLINE
         recording.entry.change = None
         row = start_row(
             owned,
             event,
             now,
-            is_owned=is_owned and not self._rests_long(owned),
+            is_owned=keeps,
             metadata=request.metadata,
-            wake_at=self._wake_at(owned, is_owned),
+            wake_at=owned.execution.next_wake() if rests else None if is_owned else now,
         )
         if not is_owned:
             row["waiting_reason"] = self._claiming.waiting_reason(request.tenant_id)
@@ -178,17 +180,7 @@ class Starting:
             self._runner.add_child(recording, owned, child, now)
         return recording
 
-    def _rests_long(self, owned: Owned) -> bool:
-        return self._runner.rests_long(owned)
-
-    def _wake_at(self, owned: Owned, is_owned: bool) -> Any:
-        if not is_owned:
-            return self._clock.now()
-        return owned.execution.next_wake() if self._rests_long(owned) else None
-
-    def _on_commit(self, owned: Owned, is_owned: bool, done: asyncio.Future[Committed]) -> Any:
-        keeps = is_owned and not self._rests_long(owned) and owned.execution.ended is None
-
+    def _on_commit(self, owned: Owned, keeps: bool, done: asyncio.Future[Committed]) -> Any:
         def released(entry: Entry, committed: Committed) -> None:
             if not committed.lost_key:
                 self._bus.log_grew(entry.execution_id)
@@ -246,6 +238,12 @@ def _refusal(error: Exception) -> InterlockError:
     if isinstance(error, InterlockError):
         return error
     return unavailable(f"The start was not recorded ({type(error).__name__}); try again")
+
+
+def _deadline_at(request: StartExecution, owned: Owned, now: datetime) -> datetime | None:
+    """The nearer of what the caller and what the definition allow."""
+    allowed = [seconds for seconds in (request.deadline, owned.execution.program.execution_timeout()) if seconds]
+    return now + timedelta(seconds=min(allowed)) if allowed else None
 
 
 def _key_columns(request: StartExecution, now: Any) -> dict[str, Any]:

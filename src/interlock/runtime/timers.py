@@ -33,7 +33,7 @@ class Timers:
         """(Re)start the timer of an execution; none if nothing is due by itself."""
         owned.stop_timer()
         wake_at = owned.execution.next_wake()
-        if wake_at is not None and not owned.execution.is_paused:
+        if wake_at is not None:
             self._call_in(owned, max(0.0, (wake_at - self._clock.now()).total_seconds()))
 
     def _call_in(self, owned: Owned, seconds: float) -> None:

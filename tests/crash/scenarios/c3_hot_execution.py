@@ -1,4 +1,7 @@
-"""C3: one execution that everybody writes to and everybody reads: one order, no gap, the same for all."""
+"""C3: one execution that everybody writes to and everybody reads: one order, no gap, the same for all.
+
+And many executions that get their signal in the moment in which they go to rest: the two must not miss each other.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ from crash.client import APP
 from crash.clock import steady
 from crash.judge import check_common
 from crash.stage import Stage
+from crash.workflows import resting
 
 TITLE = "one hot execution, 16 writers and 20 readers"
 WRITERS = 16
 FOLLOWERS = 10
 PAGERS = 10
 PAGE_SECONDS = 0.4
+CROSSING_SECONDS = 0.03
+"""About as long as an execution needs from its start to its rest."""
 FLOW = {
     "name": "hot",
     "kind": "flow",
@@ -105,10 +111,34 @@ async def run(stage: Stage) -> None:
     await _send(stage, f"{path}/signal", "CLOSE", "close", refused)
     await stage.drain(120)
     await asyncio.wait(reading, timeout=60)
+    await _cross(stage)
     await _judge(stage, execution_id, readers, reading, refused)
     await check_common(stage)
     verdict.counts |= {"signals": total, "connections": sum(reader.connections for reader in readers)}
     verdict.figures["signals_per_second"] = round(total / seconds, 1)
+
+
+async def _cross(stage: Stage) -> None:
+    """Signals that meet executions on their way to rest, sent by way of the other server."""
+    workflow_id = await stage.store(resting(stage.sink, "signal"))
+    seats = asyncio.Semaphore(8)
+    missed: list[str] = []
+
+    async def one(number: int) -> None:
+        async with seats:
+            here, there = stage.random.sample(stage.running(), 2)
+            execution_id = await stage.start(workflow_id, f"crossing-{number}", url=here)
+            await asyncio.sleep(stage.random.uniform(0.0, CROSSING_SECONDS))
+            body, path = {"name": "go", "signal_id": "go"}, f"{APP}/executions/{execution_id}/signal"
+            answer = await stage.client.insist([there], "POST", path, body)
+            if answer.status != 200:
+                missed.append(f"{execution_id}: {answer}")
+
+    await asyncio.gather(*(one(number) for number in range(stage.scale.c3_crossings)))
+    drain = await stage.drain()
+    stage.verdict.expect_none("every crossing signal was accepted", missed)
+    stage.verdict.injections["signals_that_cross_a_rest"] = stage.scale.c3_crossings
+    stage.verdict.figures["drain_s"] = round(drain, 2)
 
 
 async def _write(stage: Stage, path: str, numbers: range, refused: list[str]) -> None:

@@ -38,7 +38,19 @@ class NodeOutputs(Mapping[str, Any]):
 class Activation:
     """One activation of a node on its way to its first attempt: its data, and the roots it may use."""
 
-    __slots__ = ("config", "data", "execution", "inputs", "loop", "names", "node_id", "now", "scope", "task_id")
+    __slots__ = (
+        "config",
+        "data",
+        "deadline",
+        "execution",
+        "inputs",
+        "loop",
+        "names",
+        "node_id",
+        "now",
+        "scope",
+        "task_id",
+    )
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class Activation:
         loop: dict[str, Any] | None,
         config: Mapping[str, Any],
         names: Mapping[str, str],
+        deadline: float | None = None,
     ) -> None:
         self.execution = execution
         self.now = now
@@ -63,6 +76,7 @@ class Activation:
         self.loop = loop
         self.config = config
         self.names = names
+        self.deadline = deadline  # seconds for the whole task
 
     def environment(self, roots: Iterable[str]) -> dict[str, Any]:
         """Only the roots asked for, since building all of them costs more than most expressions.

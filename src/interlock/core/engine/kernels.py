@@ -41,9 +41,14 @@ def _start(
             input=recorded,
             waits_for=waits_for or None,
             wake_at=wake_at,
+            deadline_at=_deadline_at(turn, activation),
         )
     )
     return turn.execution.tasks[activation.task_id]
+
+
+def _deadline_at(turn: Turn, activation: Activation) -> datetime | None:
+    return turn.now + timedelta(seconds=activation.deadline) if activation.deadline is not None else None
 
 
 def _complete(turn: Turn, task: Task, output: Any, port: str, raised: tuple[str, ...] = ()) -> None:
@@ -168,6 +173,7 @@ def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], 
             input=recorded,
             waits_for="child",
             child_id=child_id,
+            deadline_at=_deadline_at(turn, activation),
         )
     )
     turn.children.append(

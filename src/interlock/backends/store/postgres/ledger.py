@@ -176,6 +176,9 @@ class PostgresLedger:
     async def adopt_orphans(self) -> int:
         return len(await self._rows(_OWNERSHIP["orphans"]))
 
+    async def forsaken(self, limit: int) -> list[tuple[UUID, str]]:
+        return [(row[0], row[1]) for row in await self._rows(_OWNERSHIP["forsaken"], limit)]
+
     async def load(self, execution_id: UUID) -> Loaded | None:
         """An unfinished execution with all its events, or None if it ended or never was."""
         async with self._pool.use() as connection:
@@ -219,7 +222,9 @@ class PostgresLedger:
     async def head_version(self, tenant_id: str, reference: str, user_id: str) -> Head | None:
         async with self._pool.use() as connection:
             row = await connection.fetchrow(_LOAD["head_version"], tenant_id, reference, user_id)
-        return Head(row["workflow_id"], row["version_id"], row["number"], row["kind"]) if row is not None else None
+        if row is None:
+            return None
+        return Head(row["workflow_id"], row["version_id"], row["number"], row["kind"], row["timeout"])
 
     async def standing(self, execution_id: UUID) -> dict[str, Any] | None:
         async with self._pool.use() as connection:

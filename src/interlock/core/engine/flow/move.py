@@ -227,4 +227,5 @@ def _activation(flow: CompiledFlow, turn: Turn, state: FlowState) -> Activation:
         None,
         state.parameters,
         flow.names,
+        state.deadline,
     )

@@ -58,6 +58,9 @@ class FlowProgram:
     def heartbeat(self, node_id: str) -> float | None:
         return None
 
+    def execution_timeout(self) -> float | None:
+        return None
+
     def children(self) -> frozenset[str]:
         return self.flow.children
 

@@ -118,6 +118,7 @@ def _activation(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, ed
         loop_of(execution, scope),
         vertex.definition.parameters,
         graph.names,
+        vertex.definition.deadline,
     )
 
 

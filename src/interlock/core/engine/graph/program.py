@@ -56,6 +56,9 @@ class GraphProgram:
     def heartbeat(self, node_id: str) -> float | None:
         return self.graph.vertices[node_id].definition.heartbeat
 
+    def execution_timeout(self) -> float | None:
+        return self.graph.settings.timeout
+
     def children(self) -> frozenset[str]:
         return self.graph.children
 

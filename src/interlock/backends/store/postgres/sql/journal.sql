@@ -13,7 +13,7 @@ starts as materialized (
     version_id uuid, workflow_number int, kind text, status text, waiting_reason text, input json, output json,
     error json, mode text, started_by text, parent_id uuid, root_id uuid, trace_id text, metadata json,
     at timestamptz, ended_at timestamptz, is_owned boolean, wake_at timestamptz, priority smallint,
-    key_scope text, key text, key_digest text, key_expires_at timestamptz)
+    key_scope text, key text, key_digest text, key_expires_at timestamptz, entry_of uuid)
 ),
 keyed as (
   insert into interlock.keys (tenant_id, scope, key, digest, execution_id, expires_at)
@@ -21,8 +21,10 @@ keyed as (
   on conflict do nothing
   returning execution_id
 ),
-accepted as materialized (
-  select * from starts where key is null or execution_id in (select execution_id from keyed)
+accepted as materialized (  -- an entry is all or nothing: with a start that lost its key, its children are lost too
+  select * from starts where entry_of not in (
+    select execution_id from starts where key is not null
+    except select execution_id from keyed)
 ),
 new_executions as (
   insert into interlock.executions (execution_id, tenant_id, user_id, visibility, workflow_id, version_id,

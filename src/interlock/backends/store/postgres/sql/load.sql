@@ -17,7 +17,8 @@ select definition from interlock.versions where version_id = $1;
 
 -- name: head_version
 -- The newest version of a workflow of this tenant, by id or by name.
-select w.workflow_id, w.version_id, w.number, w.kind from interlock.workflows w
+select w.workflow_id, w.version_id, w.number, w.kind, (v.definition -> 'settings' ->> 'timeout')::float as timeout
+from interlock.workflows w join interlock.versions v using (version_id)
 where w.tenant_id = $1 and w.deleted_at is null
   and (w.workflow_id::text = $2 or w.name = $2)
   and (w.visibility = 'tenant' or w.user_id = $3)
