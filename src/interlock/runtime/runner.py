@@ -14,7 +14,7 @@ import structlog
 from interlock.core.commands import Advance, AttemptLost, ChildStart, Command, Signal, TaskReported
 from interlock.core.engine.decide import decide
 from interlock.core.engine.turn import Turn
-from interlock.core.events import FlowTransitioned, TaskCompleted, TaskFailed, TaskStarted
+from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
 from interlock.core.execution import ENDED, Phase, Status
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
@@ -28,6 +28,7 @@ from interlock.ports.telemetry import Telemetry
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.journal import Journal
+from interlock.runtime.outcome import outcome_of
 from interlock.runtime.owned import Owned
 from interlock.runtime.record import Recording, add_child, record
 from interlock.runtime.timers import Timers
@@ -182,7 +183,7 @@ class Runner:
             {
                 "execution_id": owned.execution.execution_id,
                 "inbox_seq": signal.inbox_seq,
-                "outcome": _outcome(turn, first, owned),
+                "outcome": outcome_of(turn, first),
             }
         )
         self._submit(owned, recording)
@@ -390,22 +391,3 @@ class Runner:
             waiter = self.answers.pop((entry.execution_id, outcome["inbox_seq"]), None)
             if waiter is not None and not waiter.done():
                 waiter.set_result(outcome["outcome"])
-
-
-def _outcome(turn: Turn, first: int, owned: Owned) -> dict[str, Any]:
-    if turn.refusal is not None:
-        refusal = turn.refusal
-        return {
-            "refused": {
-                "kind": str(refusal.kind),
-                "code": refusal.code,
-                "message": refusal.message,
-                "details": refusal.details,
-            }
-        }
-    return {
-        "first_seq": first if turn.events else None,
-        "last_seq": owned.execution.seq if turn.events else None,
-        "status": str(owned.execution.status),
-        "moved": any(type(event) is FlowTransitioned for event in turn.events),
-    }

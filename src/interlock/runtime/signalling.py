@@ -20,6 +20,7 @@ from interlock.ports.ledger import Ledger, Sent
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
+from interlock.runtime.outcome import read_outcome
 from interlock.runtime.owned import Owned
 from interlock.runtime.reading import Reading
 from interlock.runtime.runner import Runner
@@ -84,7 +85,7 @@ class Signalling:
         if sent is None:
             raise await self._not_live(request.execution_id)
         self.deliver(sent)
-        return _read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        return read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
         adopter = self.runner_id if self.runner_id and not self._claiming.is_draining else None
@@ -221,22 +222,6 @@ class Signalling:
         return conflict(
             "SESSION_CLOSED", f"The execution has already {row['status']}", status=row["status"], ended=True
         )
-
-
-def _read_outcome(inbox_seq: int, outcome: dict[str, Any] | None) -> SignalOutcome:
-    if outcome is None:
-        return SignalOutcome(inbox_seq=inbox_seq, pending=True)
-    refused = outcome.get("refused")
-    if refused is not None:
-        raise InterlockError(
-            ErrorKind(refused["kind"]), refused["code"], refused["message"], details=refused["details"]
-        )
-    return SignalOutcome(
-        inbox_seq=inbox_seq,
-        first_seq=outcome["first_seq"],
-        last_seq=outcome["last_seq"],
-        status=outcome["status"],
-    )
 
 
 def _check_repeat(row: Approval, decision: Decision) -> None:

@@ -1,0 +1,47 @@
+"""What became of a signal: written on its inbox row by the flush that folded it, read by whoever waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.core.engine.turn import Turn
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.events import FlowTransitioned
+from interlock.ports.engine import SignalOutcome
+
+
+def outcome_of(turn: Turn, first: int) -> dict[str, Any]:
+    """What is written on the inbox row that caused a turn; ``first`` is the number its first event would have."""
+    if turn.refusal is not None:
+        refusal = turn.refusal
+        return {
+            "refused": {
+                "kind": str(refusal.kind),
+                "code": refusal.code,
+                "message": refusal.message,
+                "details": refusal.details,
+            }
+        }
+    return {
+        "first_seq": first if turn.events else None,
+        "last_seq": turn.execution.seq if turn.events else None,
+        "status": str(turn.execution.status),
+        "moved": any(type(event) is FlowTransitioned for event in turn.events),
+    }
+
+
+def read_outcome(inbox_seq: int, outcome: dict[str, Any] | None) -> SignalOutcome:
+    """The outcome for the waiter; None means not folded in time. Raises what the engine refused with."""
+    if outcome is None:
+        return SignalOutcome(inbox_seq=inbox_seq, pending=True)
+    refused = outcome.get("refused")
+    if refused is not None:
+        raise InterlockError(
+            ErrorKind(refused["kind"]), refused["code"], refused["message"], details=refused["details"]
+        )
+    return SignalOutcome(
+        inbox_seq=inbox_seq,
+        first_seq=outcome["first_seq"],
+        last_seq=outcome["last_seq"],
+        status=outcome["status"],
+    )
