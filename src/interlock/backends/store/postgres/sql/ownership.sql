@@ -28,10 +28,14 @@ where r.runner_id <> $1
         and l.database = (select oid from pg_database where datname = current_database()) and l.granted)));
 
 -- name: reap
--- One dead runner ($1): its row goes, its executions are free, in one transaction. Waits for its open flush.
-with dead as (
+-- One dead runner ($1): its row goes, its executions are free, in one transaction. Its journal's row is locked
+-- first, as a flush does: so it waits for an open flush and never holds what that one still needs.
+with fence as materialized (
+  select runner_id from interlock.journals where runner_id = $1 for update
+), dead as (
   delete from interlock.runners
-  where runner_id = $1 and ($2::interval is null or seen_at < interlock.now() - $2::interval)
+  where runner_id in (select runner_id from fence)
+    and ($2::interval is null or seen_at < interlock.now() - $2::interval)
   returning runner_id
 )
 update interlock.live l set owner = null, epoch = epoch + 1, wake_at = interlock.now()
@@ -39,8 +43,7 @@ from dead where l.owner = dead.runner_id
 returning l.execution_id;
 
 -- name: orphans
--- Executions whose owner's row is gone (a crash between two of a reaper's transactions cannot cause this; a
--- restored backup can).
+-- Executions whose owner's row is gone: started by the flush that reaping waited for, or left by a restored backup.
 update interlock.live l set owner = null, epoch = epoch + 1, wake_at = interlock.now()
 where l.owner is not null and not exists (select from interlock.runners r where r.runner_id = l.owner)
 returning l.execution_id;
