@@ -1,4 +1,7 @@
-"""Watching ownership from inside the database: every change of every live row, written down by a trigger."""
+"""Watching from inside the database: triggers write down every change of ownership, and when each result came.
+
+The times are the database's own, so that nothing depends on the clocks of the servers under test.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,15 @@ begin
   insert into watched.owners (execution_id, owner, epoch) values (new.execution_id, new.owner, new.epoch);
   return null;
 end $$;
+create table watched.results (execution_id uuid, task_id text, node_id text, told timestamptz, at timestamptz);
+create function watched.note_result() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  insert into watched.results values (new.execution_id, new.data ->> 'task_id', new.data ->> 'node_id', new.at,
+    pg_catalog.clock_timestamp());
+  return null;
+end $$;
+create trigger note_result after insert on interlock.events for each row
+  when (new.type = 'task.completed') execute function watched.note_result();
 create trigger note_insert after insert on interlock.live for each row execute function watched.note();
 create trigger note_update after update on interlock.live for each row
   when (old.owner is distinct from new.owner or old.epoch <> new.epoch) execute function watched.note();

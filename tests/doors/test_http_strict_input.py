@@ -54,11 +54,11 @@ CORPUS: dict[str, bytes] = {
 @pytest.mark.parametrize("name", CORPUS)
 async def test_bad_json_is_refused_at_every_route_that_takes_a_body(caller: Any, name: str) -> None:
     for method, path in ROUTES:
-        began = time.process_time()
+        began = time.thread_time()
         answer = await caller.http.request(
             method, f"/api/app{path}", content=CORPUS[name], headers={"content-type": "application/json"}
         )
-        spent = time.process_time() - began
+        spent = time.thread_time() - began
         assert answer.status_code in (400, 413), (method, path, answer.status_code, answer.text)
         body = answer.json()
         assert body["error_code"] in ("INVALID_JSON", "VALIDATION_ERROR", "PAYLOAD_TOO_LARGE"), (method, path, body)

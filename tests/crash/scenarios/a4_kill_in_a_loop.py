@@ -17,8 +17,7 @@ from crash.workflows import loop
 TITLE = "a loop of 60 steps, its owner killed after every k-th"
 TIMES = 60
 RESULTS = """
-select data ->> 'task_id' as task, at from interlock.events
-where execution_id = $1 and type = 'task.completed' and data ->> 'node_id' = 'body'"""
+select task_id as task, at from watched.results where execution_id = $1 and node_id = 'body'"""
 
 
 async def run(stage: Stage) -> None:
