@@ -251,3 +251,16 @@ async def test_a_failure_nobody_foresaw_tells_only_its_code_and_trace(
     assert body["trace_id"] == answer.headers["x-trace-id"]
     failures = [entry for entry in logs if entry["log_level"] == "error"]
     assert [(entry["event"], entry["exc_info"]) for entry in failures] == [("error", True)]
+
+
+@pytest.mark.parametrize("name", ["tenant_id", "user_id", "owner"])
+async def test_a_body_that_names_another_owner_is_refused(caller: Any, name: str) -> None:
+    answer = await caller.http.post("/api/app/workflows", json={"name": "w", "nodes": [], name: "somebody-else"})
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "TENANT_MISMATCH")
+    assert answer.json()["details"]["field"] == name
+
+
+async def test_a_body_may_repeat_its_own_tenant(caller: Any) -> None:
+    own = caller.tenant_id
+    body = {"name": "w", "nodes": [{"id": "a", "type": "echo"}], "connections": [], "tenant_id": own}
+    assert (await caller.http.post("/api/app/workflows", json=body)).status_code == 200

@@ -82,7 +82,7 @@ class Pipeline:
             principal,
             path,
             decode_query(scope["query_string"], operation),
-            decode_body(raw, operation, self._context.settings.max_body),
+            decode_body(raw, operation, self._context.settings.max_body, principal),
             raw,
         )
 

@@ -11,6 +11,7 @@ import msgspec
 from starlette.types import Receive
 
 from interlock.core.errors import ErrorKind, InterlockError, invalid, rule_broken
+from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.operation import Operation
 from interlock.kit import strict_json
 
@@ -74,8 +75,11 @@ def _too_large(limit: int) -> InterlockError:
     return InterlockError(ErrorKind.TOO_LARGE, "PAYLOAD_TOO_LARGE", f"A body may have at most {limit} bytes")
 
 
-def decode_body(raw: bytes, operation: Operation, limit: int) -> Any:
-    """The body in the operation's type; an absent body is an empty object. Raises INVALID_JSON, VALIDATION_ERROR."""
+def decode_body(raw: bytes, operation: Operation, limit: int, principal: Principal) -> Any:
+    """The body in the operation's type; an absent body is an empty object.
+
+    Raises INVALID_JSON, VALIDATION_ERROR, and TENANT_MISMATCH for a body that names another owner than the caller.
+    """
     if operation.body is None:
         return None
     value: Any = {}
@@ -85,9 +89,23 @@ def decode_body(raw: bytes, operation: Operation, limit: int) -> Any:
         except strict_json.StrictJsonError as error:
             reason = f"The body is not JSON that this server accepts: {error}"
             raise invalid("INVALID_JSON", reason, reason=error.reason) from error
-    if operation.aliases and isinstance(value, dict):
-        value = _rename(value, operation)
+    if isinstance(value, dict):
+        _refuse_other_owner(value, principal)
+        if operation.aliases:
+            value = _rename(value, operation)
     return _convert(value, operation.body, strict=True)
+
+
+def _refuse_other_owner(value: dict[str, Any], principal: Principal) -> None:
+    """Whose something is comes from the credential; a body may repeat it and never change it."""
+    for name, own in (
+        ("tenant_id", principal.tenant_id),
+        ("user_id", principal.subject),
+        ("owner", principal.subject),
+    ):
+        if name in value and value[name] != own:
+            message = f"{name} comes from the credential; leave it out of the body"
+            raise InterlockError(ErrorKind.DENIED, "TENANT_MISMATCH", message, details={"field": name})
 
 
 def _rename(value: dict[str, Any], operation: Operation) -> dict[str, Any]:
