@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -14,6 +15,7 @@ import pytest
 from crash.effects import Effect, Effects
 from crash.faultproxy import FaultProxy, tcp
 from crash.figures import BEGIN, END, write_figures
+from crash.mutants import MUTANTS, ROOT
 from crash.process import Process, ProcessError, python
 from crash.verdict import Verdict, percentile
 
@@ -70,6 +72,12 @@ def test_figures_refuse_a_page_without_markers(tmp_path: Path) -> None:
     page.write_text("no markers\n")
     with pytest.raises(ValueError, match="no markers"):
         write_figures(page, [verdict()])
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_planted_bug_can_still_be_planted(name: str) -> None:
+    mutant = MUTANTS[name]
+    assert re.search(mutant.pattern, (ROOT / "src" / "interlock" / mutant.file).read_text())
 
 
 def effect(step: str, key: str) -> Effect:
