@@ -309,6 +309,22 @@ async def test_an_approval_escalates_to_others_with_a_new_deadline(house: House)
     assert (rows[0][0], rows[0][1]) == (["boss"], "pending")
 
 
+async def test_what_is_to_escalate_never_expires_first(
+    house: House,
+) -> None:
+    ledger = PostgresLedger(house.database.serve_url)
+    engine = await house.engine(ledger=ledger)
+    ask = node("ask", "approval", title="?", timeout_seconds=60, on_timeout="escalate", escalate_to=["boss"])
+    standing = await house.start(engine, chain(ask), wait=0)
+    await house.rows("update interlock.approvals set expires_at = now() - interval '1 second'")
+    approval, tenant = await approval_of(house, standing.execution_id), house.tenant.tenant_id
+    expired = (ApprovalStatus.EXPIRED, "", None, "nobody answered", None, "t", True)
+    assert await ledger.decide_approval(approval, tenant, *expired) is None
+    assert await ledger.escalate_approval(approval, tenant, "t") is not None
+    await house.rows("update interlock.approvals set expires_at = now() - interval '1 second'")
+    assert await ledger.decide_approval(approval, tenant, *expired) is not None
+
+
 async def test_cancelling_a_tree_cancels_all_living_descendants(house: House) -> None:
     gate = Gate()
     engine = await house.engine(nodes=(gate,))

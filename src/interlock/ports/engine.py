@@ -22,8 +22,16 @@ class Key(msgspec.Struct, frozen=True):
     digest: str
 
 
+class WorkflowChanged(Exception):
+    """The version is no longer the workflow's newest one that the caller may see; nothing was started."""
+
+
 class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
-    """Start an execution of a version. ``wait`` is how many seconds the caller waits for it to rest (0: not)."""
+    """Start an execution of a version. ``wait`` is how many seconds the caller waits for it to rest (0: not).
+
+    With ``needs_head`` the commit itself checks that the version is the workflow's newest and that the user may see
+    it, so that the caller may go by what it remembers.
+    """
 
     tenant_id: str
     user_id: str
@@ -41,6 +49,7 @@ class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None  # seconds from the start
     key: Key | None = None
     wait: float = 0.0
+    needs_head: bool = False
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +98,8 @@ class Engine(Protocol):
     async def start(self, request: StartExecution) -> Standing:
         """Durable when it returns. A known key gives the first answer (``is_replay``), or MISMATCH for another body.
 
-        Raises UNAVAILABLE (with retry_after) when the queue is full, the server drains or the database is away.
+        Raises UNAVAILABLE (with retry_after) when the queue is full, the server drains or the database is away,
+        and WorkflowChanged if the start needs the head and another one is there.
         """
         ...
 

@@ -60,7 +60,7 @@ class FlushResult(msgspec.Struct, frozen=True):
     """What a committed flush did. ``alive`` is False if it wrote nothing: reaped, or done before."""
 
     alive: bool
-    losers: frozenset[UUID] = frozenset()  # starts whose key was taken
+    lost: frozenset[UUID] = frozenset()  # starts whose key was taken or whose workflow changed
     foreign: frozenset[UUID] = frozenset()  # executions that are not ours
     parked: frozenset[UUID] = frozenset()
     woken: tuple[tuple[UUID, int | None], ...] = ()  # parents with their owners

@@ -131,6 +131,10 @@ class Store(Protocol):
         """The same as in a transaction, but concurrent callers with equal claims share one."""
         ...
 
+    def recent_head(self, principal: Principal, workflow_id: WorkflowId) -> WorkflowHead | None:
+        """What ``head`` last answered, if it is remembered. It may be out of date: whoever uses it must check."""
+        ...
+
     async def version(self, principal: Principal, version_id: VersionId) -> Version | None:
         """An immutable version; kept in memory once its workflow was seen to be visible to the caller."""
         ...

@@ -75,12 +75,12 @@ class Entry:
 
 
 class Committed:
-    """What became of an entry in its commit."""
+    """What became of an entry in its commit. A start is lost if its key was taken or its workflow has changed."""
 
-    __slots__ = ("lost_key", "parked")
+    __slots__ = ("is_lost", "parked")
 
-    def __init__(self, *, lost_key: bool = False, parked: bool = False) -> None:
-        self.lost_key = lost_key
+    def __init__(self, *, is_lost: bool = False, parked: bool = False) -> None:
+        self.is_lost = is_lost
         self.parked = parked
 
 

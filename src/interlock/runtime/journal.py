@@ -246,9 +246,9 @@ class Journal:
     async def _recheck(self, runner_id: int, entries: Sequence[Entry]) -> FlushResult:
         starts = [start["execution_id"] for entry in entries for start in entry.starts]
         parks = [entry.execution_id for entry in entries if entry.park is not None]
-        losers, parked = await self._ledger.recheck(runner_id, starts, parks)
+        lost, parked = await self._ledger.recheck(runner_id, starts, parks)
         parents = tuple((entry.notice["execution_id"], None) for entry in entries if entry.notice is not None)
-        return FlushResult(alive=True, losers=losers, parked=parked, woken=parents)
+        return FlushResult(alive=True, lost=lost, parked=parked, woken=parents)
 
     def _committed(self, entries: Sequence[Entry], result: FlushResult) -> None:
         for entry in entries:
@@ -256,9 +256,9 @@ class Journal:
                 log.error("journal.foreign_execution", execution_id=str(entry.execution_id))
                 entry.refused(entry, EntryRefused("the execution is owned by another runner"))
                 continue
-            lost_key = entry.execution_id in result.losers
+            is_lost = entry.execution_id in result.lost
             parked = entry.park is not None and entry.execution_id in result.parked
-            self._unreleased.append((entry, Committed(lost_key=lost_key, parked=parked)))
+            self._unreleased.append((entry, Committed(is_lost=is_lost, parked=parked)))
         for execution_id, owner in result.woken:
             self._on_woken(execution_id, owner)
 

@@ -15,7 +15,7 @@ from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.bus import Bus
-from interlock.ports.engine import Standing, StartExecution
+from interlock.ports.engine import Standing, StartExecution, WorkflowChanged
 from interlock.ports.ledger import Ledger, StoredKey
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
@@ -89,7 +89,7 @@ class Starting:
         self.is_draining = False
 
     async def start(self, request: StartExecution) -> Started:
-        """Commit the start, or find the request that had its key."""
+        """Commit the start, or find the request that had its key. Raises WorkflowChanged."""
         self._admit()
         owned = self._new(request)
         if owned.execution.program.children():
@@ -110,7 +110,7 @@ class Starting:
             failpoints.hit("starting.after_commit")
         finally:
             self._claiming.starting -= is_owned
-        if committed.lost_key and request.key is not None:
+        if committed.is_lost:
             return Started(owned, standing, first=await self._first(request))
         self._telemetry.execution_started(owned.kind)
         if not is_owned:
@@ -175,14 +175,14 @@ class Starting:
         )
         if not is_owned:
             row["waiting_reason"] = self._claiming.waiting_reason(request.tenant_id)
-        recording.entry.starts.append(row | _key_columns(request, now))
+        recording.entry.starts.append(row | _conditions(request, now))
         for child in turn.children:
             self._runner.add_child(recording, owned, child, now)
         return recording
 
     def _on_commit(self, owned: Owned, keeps: bool, done: asyncio.Future[Committed]) -> Any:
         def released(entry: Entry, committed: Committed) -> None:
-            if not committed.lost_key:
+            if not committed.is_lost:
                 self._bus.log_grew(entry.execution_id)
                 self._runner.announce_children(entry)
                 if keeps and self._runner.may_release():
@@ -208,10 +208,10 @@ class Starting:
     async def _first(self, request: StartExecution) -> StoredKey:
         """The row that won the key; it may belong to a start of another process that is just being committed."""
         if request.key is None:
-            raise ValueError("the request has no key")
+            raise WorkflowChanged
         stored = await guarded(self._ledger.find_key(request.tenant_id, request.key.scope, request.key.key))
         if stored is None:
-            raise unavailable("The key was taken and is gone; try again", retry_after=0.1)
+            raise WorkflowChanged
         if stored.digest != request.key.digest:
             raise InterlockError(
                 ErrorKind.MISMATCH,
@@ -246,10 +246,12 @@ def _deadline_at(request: StartExecution, owned: Owned, now: datetime) -> dateti
     return now + timedelta(seconds=min(allowed)) if allowed else None
 
 
-def _key_columns(request: StartExecution, now: Any) -> dict[str, Any]:
+def _conditions(request: StartExecution, now: datetime) -> dict[str, Any]:
+    """What must hold in the commit, or the start is lost."""
     if request.key is None:
-        return {}
+        return {"needs_head": request.needs_head}
     return {
+        "needs_head": request.needs_head,
         "key_scope": request.key.scope,
         "key": request.key.key,
         "key_digest": request.key.digest,

@@ -7,12 +7,14 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.errors import not_found, rule_broken
+from interlock.core.errors import not_found, rule_broken, unavailable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, GraphDefinition
-from interlock.ports.engine import Engine, Key, Standing, StartExecution
-from interlock.ports.store import Store
+from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
+from interlock.ports.store import Store, WorkflowHead
+
+_TRIES = 4
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +46,22 @@ class StartExecutions:
         unknown ``start_at``, MISMATCH for a key with another request, UNAVAILABLE.
         """
         principal.require(Scope.WORKFLOWS_EXECUTE)
-        head = await self._store.head(principal, WorkflowId(request.workflow_id))
-        version = None if head is None else await self._store.version(principal, VersionId(head.version_id))
-        if head is None or version is None:
-            raise not_found("NOT_FOUND", f"There is no workflow {request.workflow_id}")
+        workflow_id = WorkflowId(request.workflow_id)
+        head = self._store.recent_head(principal, workflow_id)
+        for _ in range(_TRIES):
+            head = head or await self._store.head(principal, workflow_id)
+            if head is None:
+                raise not_found("NOT_FOUND", f"There is no workflow {workflow_id}")
+            try:
+                return await self._start(principal, request, head)
+            except WorkflowChanged:
+                head = None
+        raise unavailable("The workflow is being changed all the time; try again", retry_after=0.5)
+
+    async def _start(self, principal: Principal, request: StartRequest, head: WorkflowHead) -> Standing:
+        version = await self._store.version(principal, VersionId(head.version_id))
+        if version is None:
+            raise WorkflowChanged
         start_at = None if request.start_at is None else _place(version.definition, request.start_at)
         return await self._engine.start(
             StartExecution(
@@ -67,6 +81,7 @@ class StartExecutions:
                 deadline=request.deadline,
                 key=request.key,
                 wait=request.wait,
+                needs_head=True,
             )
         )
 

@@ -100,7 +100,7 @@ class PostgresLedger:
             return FlushResult(alive=True, foreign=frozenset(row["foreign_ids"]))
         return FlushResult(
             alive=True,
-            losers=frozenset(row["losers"]),
+            lost=frozenset(row["lost"]),
             foreign=frozenset(row["foreign_ids"]),
             parked=frozenset(row["parked"]),
             woken=tuple((key, owner or None) for key, owner in zip(row["woken"], row["woken_owners"], strict=True)),
@@ -135,7 +135,7 @@ class PostgresLedger:
     async def recheck(
         self, runner_id: int, starts: Sequence[UUID], parks: Sequence[UUID]
     ) -> tuple[frozenset[UUID], frozenset[UUID]]:
-        """After a flush that was committed unseen: which starts lost their key, and which parks held."""
+        """After a flush that was committed unseen: which starts were lost, and which parks held."""
         async with self._pool.use() as connection:
             lost = await connection.fetch(_JOURNAL["missing_starts"], list(starts))
             parked = await connection.fetch(_JOURNAL["not_owned"], runner_id, list(parks))

@@ -27,6 +27,7 @@ from interlock.ports.store import WorkflowHead
 _SQL = load("session")
 _VERSIONS_KEPT = 32 << 20  # characters of definitions
 _KEPT_OVERHEAD = 1_000
+_HEADS_KEPT = 10_000
 
 _REFUSED = (
     ("is_migrated", False, "finds no schema `interlock`; run `interlock migrate` first"),
@@ -56,6 +57,7 @@ class PostgresStore:
         self._heads = Batch(self._fetch_heads)
         self._versions = Batch(self._fetch_versions)
         self._recent: Recent[Version] = Recent(_VERSIONS_KEPT)
+        self._recent_heads: Recent[WorkflowHead] = Recent(_HEADS_KEPT)
 
     async def open(self) -> None:
         """Take up work, if row-level security binds the login role. Raises UNAVAILABLE or RULE."""
@@ -86,7 +88,14 @@ class PostgresStore:
 
     async def head(self, principal: Principal, workflow_id: WorkflowId) -> WorkflowHead | None:
         """What starting an execution needs to know; concurrent callers with equal claims share a transaction."""
-        return await self._heads.ask(claims_of(principal), workflow_id)
+        head = await self._heads.ask(claims_of(principal), workflow_id)
+        if head is not None:
+            self._recent_heads.put((principal.tenant_id, principal.subject, workflow_id), head, 1)
+        return head
+
+    def recent_head(self, principal: Principal, workflow_id: WorkflowId) -> WorkflowHead | None:
+        """What ``head`` last answered this tenant and subject, if it is remembered; it may be out of date."""
+        return self._recent_heads.get((principal.tenant_id, principal.subject, workflow_id))
 
     async def version(self, principal: Principal, version_id: VersionId) -> Version | None:
         """An immutable version, also of a deleted workflow. It is remembered for this tenant and subject."""

@@ -43,12 +43,12 @@ order by i.inbox_seq;
 
 -- name: decide_approval
 -- The row is the only arbiter. $1 approval, $2 tenant, $3 new status, $4 decision, $5 data, $6 reason, $7 who,
--- $8 trace id, $9 only if it is due.
+-- $8 trace id, $9 whether it expires: only if it is due.
 with decided as (
   update interlock.approvals a
   set status = $3, decision = $4, data = $5::json, reason = $6, decided_by = $7, decided_at = interlock.now()
   where a.approval_id = $1 and a.tenant_id = $2 and a.status = 'pending'
-    and (not $9 or a.expires_at <= interlock.now())
+    and (not $9 or a.expires_at <= interlock.now() and a.on_timeout <> 'escalate')  -- that one escalates first
     and ($9 or a.expires_at is null or a.expires_at > interlock.now())
   returning a.*
 ), target as (

@@ -13,17 +13,25 @@ starts as materialized (
     version_id uuid, workflow_number int, kind text, status text, waiting_reason text, input json, output json,
     error json, mode text, started_by text, parent_id uuid, root_id uuid, trace_id text, metadata json,
     at timestamptz, ended_at timestamptz, is_owned boolean, wake_at timestamptz, priority smallint,
-    key_scope text, key text, key_digest text, key_expires_at timestamptz, entry_of uuid)
+    key_scope text, key text, key_digest text, key_expires_at timestamptz, entry_of uuid, needs_head boolean)
+),
+current as materialized (  -- what is started is still the newest version its starter may see
+  select * from starts s where not s.needs_head or exists (
+    select from interlock.workflows w
+    where w.workflow_id = s.workflow_id and w.tenant_id = s.tenant_id and w.version_id = s.version_id
+      and w.visibility = s.visibility and (w.visibility = 'tenant' or w.user_id = s.user_id)
+      and w.deleted_at is null)
 ),
 keyed as (
   insert into interlock.keys (tenant_id, scope, key, digest, execution_id, expires_at)
-  select tenant_id, key_scope, key, key_digest, execution_id, key_expires_at from starts where key is not null
+  select tenant_id, key_scope, key, key_digest, execution_id, key_expires_at from current where key is not null
   on conflict do nothing
   returning execution_id
 ),
-accepted as materialized (  -- an entry is all or nothing: with a start that lost its key, its children are lost too
+accepted as materialized (  -- an entry is all or nothing: with a start that is lost, its children are lost too
   select * from starts where entry_of not in (
-    select execution_id from starts where key is not null
+    select execution_id from starts where key is not null or needs_head
+    except select execution_id from current where key is null
     except select execution_id from keyed)
 ),
 new_executions as (
@@ -134,7 +142,7 @@ new_inbox as (
 )
 select
   (select count(*) from me) as alive,
-  array(select execution_id from starts except select execution_id from accepted) as losers,
+  array(select execution_id from starts except select execution_id from accepted) as lost,
   array(select unnest($4::uuid[]) except select execution_id from owned) as foreign_ids,
   array(select execution_id from parked) as parked,
   array(select execution_id from woken) as woken,
