@@ -230,7 +230,7 @@ async def test_a_lost_answer_to_parking_keeps_the_execution_alive(house: House) 
 
 
 async def test_one_bad_value_fails_alone(house: House) -> None:
-    """A NUL in a text column is refused by Postgres: the flush is halved until the guilty entry is alone."""
+    """Postgres refuses a NUL in a text: the flush is split until the entry that has it is alone."""
     engine = await house.engine()
     workflow = await house.workflow(chain(node("a")))
     good = [engine.start(house.request(workflow, input=index)) for index in range(10)]
@@ -338,28 +338,6 @@ async def test_cancelling_a_tree_cancels_all_living_descendants(house: House) ->
     await house.until(lambda: gate.cancelled == 1, "the running attempt was ended")
 
 
-async def test_a_child_gives_its_output_to_its_parent(house: House) -> None:
-    engine = await house.engine()
-    await house.workflow(chain(node("a", mapping={"doubled": "{{ $json * 2 }}"})), name="double")
-    sub = NodeDefinition(id="s", type="subworkflow", parameters={"workflow": "double"})
-    standing = await house.start(engine, chain(sub, node("b", mapping="{{ $json.doubled + 1 }}")), input=20)
-    done = await engine.standing(standing.execution_id, 10)
-
-    async def has_ended() -> bool:
-        return (await engine.standing(standing.execution_id, 0)).status == "succeeded"
-
-    await house.until(has_ended, "the parent went on")
-    done = await engine.standing(standing.execution_id, 0)
-    assert done.output == 41
-
-
-async def test_a_sub_workflow_that_does_not_exist_fails_its_task(house: House) -> None:
-    engine = await house.engine()
-    standing = await house.start(engine, chain(node("s", "subworkflow", workflow="nowhere")))
-    assert standing.status == "failed"
-    assert standing.error["code"] == "WORKFLOW_NOT_FOUND"
-
-
 async def test_signals_to_what_has_ended_or_never_was_are_refused(house: House) -> None:
     engine = await house.engine()
     standing = await house.start(engine, chain(node("a")))
@@ -414,53 +392,6 @@ async def test_an_attempt_that_falls_silent_has_failed(house: House) -> None:
     standing = await house.start(engine, chain(silent))
     assert (standing.status, standing.error["code"]) == ("failed", "HEARTBEAT_LOST")
     await house.until(lambda: gate.cancelled == 1, "the silent attempt was ended")
-
-
-async def test_the_loser_of_a_key_starts_no_children_either(house: House) -> None:
-    engine = await house.engine()
-    await house.workflow(chain(node("a")), name="leaf")
-    workflow = await house.workflow(chain(node("s", "subworkflow", workflow="leaf")))
-    await asyncio.gather(*(engine.start(house.request(workflow, key="once", wait=0)) for _ in range(8)))
-    rows = await house.rows("select parent_id is null, count(*) from interlock.executions group by 1 order by 1")
-    assert [tuple(row) for row in rows] == [(False, 1), (True, 1)]
-
-
-async def test_what_an_execution_started_ends_with_it(house: House) -> None:
-    gate = Gate()
-    engine = await house.engine(nodes=(gate,))
-    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
-    graph = GraphDefinition(nodes=(node("s", "subworkflow", workflow="leaf"), node("g", "gate")))
-    standing = await house.start(engine, graph, wait=0)
-    await asyncio.wait_for(gate.entered.wait(), 10)
-    await house.rows("select 1")
-    assert await engine.cancel(standing.execution_id, house.tenant.tenant_id, "user-1", "enough", "t")
-
-    async def all_ended() -> bool:
-        return await house.rows("select 1 from interlock.live") == []
-
-    await house.until(all_ended, "the child was cancelled")
-
-
-async def test_a_failed_execution_takes_its_children_along(house: House) -> None:
-    engine = await house.engine()
-    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
-    late = GraphDefinition(
-        nodes=(
-            node("s", "subworkflow", workflow="leaf"),
-            node("w", "wait", seconds=0.5),
-            node("bad", mapping="{{ 1/0 }}"),
-        ),
-        connections=(ConnectionDefinition(source="w", target="bad"),),
-    )
-    standing = await house.start(engine, late, wait=0)
-
-    async def all_ended() -> bool:
-        return await house.rows("select 1 from interlock.live") == []
-
-    await house.until(all_ended, "the child was cancelled")
-    rows = await house.rows("select status from interlock.executions order by parent_id nulls first")
-    assert [row[0] for row in rows] == ["failed", "cancelled"]
-    assert (await engine.standing(standing.execution_id, 0)).error["code"] == "EXPRESSION_ERROR"
 
 
 async def test_the_timeout_of_a_definition_ends_its_executions(house: House) -> None:

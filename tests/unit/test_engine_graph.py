@@ -319,6 +319,13 @@ def test_task_deadline_ends_all_attempts() -> None:
     assert driver.execution.error.code == "TIMEOUT"
 
 
+def test_the_timeout_of_a_kernel_node_is_one_for_its_task() -> None:
+    driver = Driver(graph(node("w", "wait", parameters={"seconds": 60}, timeout=5)))
+    driver.pass_time(5)
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "TIMEOUT"
+
+
 def test_wait_rests_until_its_time() -> None:
     driver = Driver(graph(node("w", "wait", parameters={"seconds": 60}), node("b"), edge("w", "b")))
     assert (driver.execution.status, driver.execution.waiting_reason) == (Status.WAITING, WaitingReason.TIMER)

@@ -29,7 +29,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A vertex of a graph: a node type with parameters. Times are seconds."""
+    """One thing for a graph to do: which node type, with which parameters. Times are seconds."""
 
     id: str
     type: str
@@ -37,7 +37,7 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     parameters: dict[str, Any] = {}
     input: dict[str, Any] = {}  # default values under what the connections deliver
     retry: RetryPolicy = RetryPolicy()
-    timeout: float | None = None  # per attempt
+    timeout: float | None = None  # per attempt; a node the engine itself carries out has only one
     deadline: float | None = None  # per task, all attempts together
     heartbeat: float | None = None  # longest silence of an attempt between two progress reports
     on_error: OnError = "stop"
@@ -46,7 +46,7 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class ConnectionDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A directed edge: data of ``port`` of ``source`` reaches ``into`` of ``target``, if ``when`` is truthy."""
+    """From node to node: what ``source`` gives at ``port`` reaches ``target`` as ``into``, if ``when`` is truthy."""
 
     source: str
     target: str
@@ -66,7 +66,7 @@ class GraphSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class GraphDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="graph"):
-    """Nodes joined by connections, run as their inputs become ready."""
+    """A workflow of nodes; each starts when what its connections bring is there."""
 
     nodes: tuple[NodeDefinition, ...]
     connections: tuple[ConnectionDefinition, ...] = ()
@@ -91,7 +91,7 @@ class TransitionDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defau
 
 
 class FlowDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="flow"):
-    """A finite-state machine moved by signals and node results. ``timeouts`` are seconds per task."""
+    """A workflow of states; signals, timers and the results of nodes move it on. ``timeouts`` are seconds per task."""
 
     states: tuple[str, ...]
     initial_state: str
@@ -109,7 +109,7 @@ Definition = GraphDefinition | FlowDefinition
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable snapshot of a workflow; an execution pins one."""
+    """A workflow as it was saved at one time. It never changes, and an execution keeps to the one it began with."""
 
     version_id: VersionId
     workflow_id: WorkflowId
@@ -121,7 +121,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Workflow(msgspec.Struct, frozen=True, kw_only=True):
-    """A named definition. ``source`` is what its author sent, so that a door can answer it in the same form."""
+    """What an author named and saved. ``source`` is what was sent, so that a door can answer in the same form."""
 
     workflow_id: WorkflowId
     tenant_id: str

@@ -88,6 +88,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     inbox_seq: int
     folded: int
     priority: int
+    children: list[UUID]  # those that still live
     events: list[Recorded]
     refs: dict[int, dict[str, str]]  # seq -> large fields by name, as SHA-256 of their blobs
 

@@ -1,1 +1,1 @@
-"""What keeps it moving: the runner owns executions, decides, and records through the journal."""
+"""What moves executions: the runner works out what is next for those it holds, and the journal has it committed."""

@@ -115,11 +115,11 @@ class LocalEngine:
             bus=bus,
             clock=clock,
         )
-        self._upkeep = Upkeep(ledger, self._signalling.cancel_descendants)
+        self._upkeep = Upkeep(ledger, self._signalling.cancel_left)
         self.runner.may_release = self._liveness.is_sure
         self.runner.read_inbox = self._inboxes.read
         self.runner.take_over = self._reading.take_over
-        self.runner.cancel_children = self._signalling.cancel_children
+        self.runner.children.cancel = self._signalling.cancel_child
         self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
         self._registering: asyncio.Task[None] | None = None

@@ -68,6 +68,10 @@ class Entry:
             self.change or self.park or self.starts or self.outcomes or self.approvals or self.artifacts or self.notice
         )
 
+    def is_newest(self, seq: int) -> bool:
+        """Whether it brought the log to ``seq``: then memory is not ahead of what is committed."""
+        return bool(self.rows) and self.rows[-1][0] == self.execution_id and self.rows[-1][1] == seq
+
     @property
     def is_start(self) -> bool:
         """Whether it begins its own execution (and not only a child's)."""

@@ -1,6 +1,6 @@
-"""The group-committing writer of events: one statement per flush, one flush open at a time.
+"""The journal: collects entries and commits them in flushes, each one statement, one after the other.
 
-While a flush commits, the next batch collects. Nothing leaves the process before the commit that justifies it.
+What comes while one is open waits for the next. An entry takes effect outside only after its commit.
 """
 
 from __future__ import annotations

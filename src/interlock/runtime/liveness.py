@@ -79,7 +79,7 @@ class Liveness:
         return self._clock.monotonic() - self._renewed < LEASE
 
     def may_reap(self) -> bool:
-        """Whether it has itself renewed for one lease since its own reconnect."""
+        """Whether it may judge others: connected for a whole lease, and renewed just now."""
         now = self._clock.monotonic()
         return now - self._connected_since >= LEASE and now - self._renewed < MAX_SILENCE
 

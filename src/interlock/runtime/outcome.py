@@ -1,4 +1,4 @@
-"""What became of a signal: written on its inbox row by the flush that folded it, read by whoever waits."""
+"""What became of a signal: stored in its row together with the events it caused, for whoever waits in any process."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ class Owned:
     __slots__ = (
         "attempts",
         "backlog",
+        "children",
         "execution",
         "folded",
         "has_approvals",
-        "has_children",
         "heartbeats",
         "hinted",
         "is_folding",
@@ -74,7 +74,7 @@ class Owned:
         self.is_forgotten = False  # no longer owned here
         self.hinted = False  # the inbox grew while it was parking or being read
         self.has_approvals = False
-        self.has_children = False
+        self.children: dict[str, UUID] = {}  # task id -> living sub-workflow
         self.timer: asyncio.TimerHandle | None = None
         self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor

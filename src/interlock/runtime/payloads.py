@@ -1,4 +1,4 @@
-"""No payload cliff: large fields of events live as blobs, and the event refers to them."""
+"""Large fields of events: they are kept as blobs, and the event's row refers to them."""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ class Reading:
         )
         owned.folded = loaded.folded
         owned.recorded_status, owned.recorded_reason = execution.status, execution.waiting_reason
-        owned.has_children = any(getattr(record.event, "child_id", None) is not None for record in loaded.events)
+        waiting = {task.child_id: task.task_id for task in execution.tasks.values()}
+        owned.children = {waiting.get(child_id, str(child_id)): child_id for child_id in loaded.children}
         owned.has_approvals = any(record.event.type == "approval.requested" for record in loaded.events)
         await self.find_children(owned)
         return owned
@@ -103,4 +104,4 @@ class Reading:
             if head is not None:
                 heads[reference] = head
         if heads:
-            self._runner.children[owned.execution.execution_id] = heads
+            self._runner.children.know(owned.execution.execution_id, heads)

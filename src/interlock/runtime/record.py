@@ -138,7 +138,6 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
         parent=Parent(owned.execution.execution_id, child.parent_task_id),
         deadline_at=now + timedelta(seconds=head.timeout) if head.timeout is not None else None,
     )
-    owned.has_children = True
     _add_events(recording, child.execution_id, 0, [event], now, owned.trace_id)
     recording.entry.starts.append(
         {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from interlock.core.commands import Advance, AttemptLost, ChildStart, Command, Signal, TaskReported
+from interlock.core.commands import Advance, AttemptLost, Command, Signal, TaskReported
 from interlock.core.engine.decide import decide
 from interlock.core.engine.turn import Turn
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
@@ -22,20 +22,19 @@ from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.executor import Executor, Result
-from interlock.ports.ledger import Head
 from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
+from interlock.runtime.children import Children
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.journal import Journal
 from interlock.runtime.outcome import outcome_of
 from interlock.runtime.owned import Owned
-from interlock.runtime.record import Recording, add_child, record
+from interlock.runtime.record import Recording, record
 from interlock.runtime.timers import Timers
 
 STAYS_OWNED = timedelta(seconds=5)
 """An execution whose next timer is nearer than this is not parked."""
-_NO_HEADS: Mapping[str, Head] = {}
 _AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
 
 failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result")
@@ -65,11 +64,10 @@ class Runner:
         self._telemetry = telemetry
         self.owned: dict[UUID, Owned] = {}
         self.tenant_counts: dict[str, int] = {}
-        self.children: dict[UUID, dict[str, Head]] = {}  # version -> sub-workflows by reference
+        self.children = Children(bus)
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.take_over: Callable[[UUID], object] = lambda execution_id: None
-        self.cancel_children: Callable[[Owned], None] = lambda owned: None
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
         self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
@@ -115,6 +113,7 @@ class Runner:
         Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
         """
         self.keep(owned)
+        self.children.leave(owned)
         tasks = owned.execution.tasks
         lost = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
         for signal in signals:
@@ -159,7 +158,7 @@ class Runner:
             command,
             self._clock.now(),
             self._ids,
-            self.children.get(owned.execution.execution_id, _NO_HEADS),
+            self.children.heads(owned.execution.execution_id),
         )
         if turn.events:
             self._submit(owned, self._record(owned, turn))
@@ -170,13 +169,14 @@ class Runner:
             return
         owned.folded = signal.inbox_seq
         owned.trace_id = signal.trace_id or owned.trace_id
+        self.children.ended(owned, signal)
         first = owned.execution.seq + 1
         turn = decide(
             owned.execution,
             signal,
             self._clock.now(),
             self._ids,
-            self.children.get(owned.execution.execution_id, _NO_HEADS),
+            self.children.heads(owned.execution.execution_id),
         )
         recording = self._record(owned, turn)
         recording.entry.outcomes.append(
@@ -191,12 +191,8 @@ class Runner:
     def _record(self, owned: Owned, turn: Turn) -> Recording:
         recording = record(owned, turn, turn.now, self._released, self._refused)
         for child in turn.children:
-            self.add_child(recording, owned, child, turn.now)
+            self.children.add(recording, owned, child, turn.now)
         return recording
-
-    def add_child(self, recording: Recording, owned: Owned, child: ChildStart, now: datetime) -> None:
-        """A child's first rows go into its parent's entry."""
-        add_child(recording, owned, child, self.children[owned.execution.execution_id][child.workflow], now)
 
     def _submit(self, owned: Owned, recording: Recording) -> None:
         self._plan_park(owned, recording.entry)
@@ -225,17 +221,11 @@ class Runner:
         if entry.status in _AT_REST:
             owned.wake_waiters(is_committed=True)
 
-    def announce_children(self, entry: Entry) -> None:
-        """Children that were committed with this entry can be claimed at once."""
-        for start in entry.starts:
-            if start["execution_id"] != entry.execution_id:
-                self._bus.inbox_grew(start["execution_id"], None)
-
     def settle(self, owned: Owned) -> None:
         """An execution that ended or rests with its very first entry is never owned; whoever waits is told."""
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
-        self.children.pop(owned.execution.execution_id, None)
+        self.children.forget(owned.execution.execution_id)
         owned.wake_waiters(is_committed=True)
 
     def _park_or_wait(self, owned: Owned) -> None:
@@ -282,7 +272,7 @@ class Runner:
         if entry.rows:
             self._bus.log_grew(entry.execution_id)
         if entry.starts:
-            self.announce_children(entry)
+            self.children.announce(entry)
         if owned is None:
             return
         if not self.may_release():
@@ -292,6 +282,8 @@ class Runner:
         self.act(owned, entry)
         if len(owned.attempts) > owned.execution.running:
             self._cancel_stale(owned)
+        if owned.children and entry.is_newest(owned.execution.seq):
+            self.children.leave(owned)
         if owned.execution.ended is not None and entry.status in ENDED:
             self._end(owned)
         elif entry.park is not None:
@@ -360,9 +352,7 @@ class Runner:
 
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
-        self.children.pop(owned.execution.execution_id, None)
-        if owned.has_children:
-            self.cancel_children(owned)
+        self.children.forget(owned.execution.execution_id)
         self.forget(owned, is_committed=True)
 
     def _parked(self, owned: Owned, held: bool) -> None:

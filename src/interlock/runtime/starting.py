@@ -158,7 +158,7 @@ class Starting:
             start_at=request.start_at,
             deadline_at=_deadline_at(request, owned, now),
         )
-        heads = self._runner.children.get(owned.execution.execution_id, {})
+        heads = self._runner.children.heads(owned.execution.execution_id)
         turn = start(owned.execution, event, now, self._ids, advance=is_owned, workflows=heads)
         rests = is_owned and self._runner.rests_long(owned)  # asked once: the clock goes on
         keeps = is_owned and not rests
@@ -177,14 +177,14 @@ class Starting:
             row["waiting_reason"] = self._claiming.waiting_reason(request.tenant_id)
         recording.entry.starts.append(row | _conditions(request, now))
         for child in turn.children:
-            self._runner.add_child(recording, owned, child, now)
+            self._runner.children.add(recording, owned, child, now)
         return recording
 
     def _on_commit(self, owned: Owned, keeps: bool, done: asyncio.Future[Committed]) -> Any:
         def released(entry: Entry, committed: Committed) -> None:
             if not committed.is_lost:
                 self._bus.log_grew(entry.execution_id)
-                self._runner.announce_children(entry)
+                self._runner.children.announce(entry)
                 if keeps and self._runner.may_release():
                     self._runner.keep(owned)
                     self._runner.act(owned, entry)

@@ -21,9 +21,9 @@ log = structlog.get_logger("upkeep")
 class Upkeep:
     """Hourly chores; any number of processes may do them at once."""
 
-    def __init__(self, ledger: Ledger, cancel_descendants: Callable[[UUID, str, str], Awaitable[None]]) -> None:
+    def __init__(self, ledger: Ledger, cancel_left: Callable[[UUID, str, str], Awaitable[None]]) -> None:
         self._ledger = ledger
-        self._cancel_descendants = cancel_descendants
+        self._cancel_left = cancel_left
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -41,7 +41,7 @@ class Upkeep:
             try:
                 await self._ledger.ensure_partitions(WEEKS_AHEAD)
                 for parent_id, tenant_id in await self._ledger.forsaken(PURGE_AT_ONCE):
-                    await self._cancel_descendants(parent_id, tenant_id, "")
+                    await self._cancel_left(parent_id, tenant_id, "")
                 for _ in range(PURGES):
                     if await self._ledger.purge_keys(PURGE_AT_ONCE) < PURGE_AT_ONCE:
                         break

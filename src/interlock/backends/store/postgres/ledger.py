@@ -209,6 +209,7 @@ class PostgresLedger:
             inbox_seq=row["inbox_seq"],
             folded=row["folded"],
             priority=row["priority"],
+            children=row["children"],
             events=events,
             refs=refs,
         )

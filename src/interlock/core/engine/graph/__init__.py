@@ -1,1 +1,1 @@
-"""Graphs: nodes joined by connections, run as their inputs become ready."""
+"""Graphs: which nodes are ready, where their results go, and when nothing is left to do."""

@@ -37,7 +37,7 @@ def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges
         failure = Failure(code=error.code, message=error.message, details=error.details)
         fail_task(turn, turn.execution.tasks[task_id], failure)
         return
-    deadline = vertex.definition.deadline
+    deadline = vertex.deadline
     turn.emit(
         TaskStarted(
             task_id=task_id,
@@ -118,7 +118,7 @@ def _activation(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, ed
         loop_of(execution, scope),
         vertex.definition.parameters,
         graph.names,
-        vertex.definition.deadline,
+        vertex.deadline,
     )
 
 

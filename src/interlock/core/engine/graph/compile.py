@@ -34,6 +34,7 @@ class Vertex:
 
     __slots__ = (
         "arriving",
+        "deadline",
         "definition",
         "expressions",
         "has_conditions",
@@ -51,6 +52,7 @@ class Vertex:
         self.name = definition.name or definition.id
         self.definition = definition
         self.type = node_type
+        self.deadline = _deadline(definition, node_type)
         self.region = region
         self.out: tuple[Edge, ...] = ()
         self.arriving: tuple[Edge, ...] = ()
@@ -59,6 +61,12 @@ class Vertex:
         rest = {key: value for key, value in definition.parameters.items() if key not in node_type.expressions}
         self.template: Template = compile_template(rest)
         self.roots = self.template.roots.union(*(found.roots for _, found in self.expressions))
+
+
+def _deadline(definition: NodeDefinition, node_type: NodeType) -> float | None:
+    """Seconds until the task is given up. A kernel node has no attempts, so a timeout is one for its task."""
+    limits = [definition.deadline, definition.timeout if node_type.runs == "kernel" else None]
+    return min((seconds for seconds in limits if seconds is not None), default=None)
 
 
 def compile_expressions(node_type: NodeType, parameters: Mapping[str, Any]) -> list[tuple[str, Expression]]:

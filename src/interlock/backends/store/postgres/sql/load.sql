@@ -4,7 +4,9 @@
 select x.execution_id, x.tenant_id, x.user_id, x.visibility, x.workflow_id, x.version_id, x.workflow_number, x.kind,
   x.root_id, x.trace_id, x.parent_id, x.metadata, l.owner, l.epoch, l.inbox_seq, l.priority,
   coalesce((select min(i.inbox_seq) - 1 from interlock.inbox i
-    where i.execution_id = x.execution_id and i.outcome is null), l.inbox_seq) as folded
+    where i.execution_id = x.execution_id and i.outcome is null), l.inbox_seq) as folded,
+  array(select c.execution_id from interlock.executions c join interlock.live using (execution_id)
+    where c.parent_id = x.execution_id and c.execution_id > x.execution_id) as children  -- ids go by time
 from interlock.executions x join interlock.live l using (execution_id)
 where x.execution_id = $1;
 

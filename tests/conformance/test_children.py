@@ -1,0 +1,187 @@
+"""Sub-workflows on a real Postgres: results go up, endings go down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from conftest import Database, Tenant
+from engine_house import Gate, House, chain, node
+from interlock.core.commands import SignalKind
+from interlock.core.errors import InterlockError
+from interlock.core.ids import ExecutionId
+from interlock.core.workflow import (
+    ConnectionDefinition,
+    FlowDefinition,
+    GraphDefinition,
+    NodeDefinition,
+    TransitionDefinition,
+)
+from interlock.ports.engine import SendSignal
+
+
+@pytest.fixture
+async def house(own_database: Database, tenant: Tenant) -> AsyncIterator[House]:
+    house = House(own_database, tenant)
+    await house.open()
+    yield house
+    await house.close()
+
+
+async def endings(house: House) -> list[tuple[bool, str]]:
+    """Whether it is a child, and its status, of every execution."""
+    rows = await house.rows("select parent_id is not null, status from interlock.executions order by 1, execution_id")
+    return [(row[0], row[1]) for row in rows]
+
+
+async def leaf(house: House) -> None:
+    """A workflow that waits for ever."""
+    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
+
+
+GIVES_UP = GraphDefinition(
+    nodes=(
+        NodeDefinition(id="s", type="subworkflow", parameters={"workflow": "leaf"}, deadline=0.4, on_error="continue"),
+        node("w", "wait", signal="go"),
+    ),
+    connections=(ConnectionDefinition(source="s", target="w"),),
+)
+LEAVES = FlowDefinition(
+    states=("work", "rest", "over"),
+    initial_state="work",
+    terminal_states=("over",),
+    nodes={"work": "subworkflow"},
+    parameters={"work": {"workflow": "leaf"}},
+    transitions=(
+        TransitionDefinition(source=("work",), event="SKIP", target=("rest",)),
+        TransitionDefinition(source=("rest",), event="DONE", target=("over",)),
+    ),
+)
+
+
+async def test_a_child_gives_its_output_to_its_parent(house: House) -> None:
+    engine = await house.engine()
+    await house.workflow(chain(node("a", mapping={"doubled": "{{ $json * 2 }}"})), name="double")
+    sub = NodeDefinition(id="s", type="subworkflow", parameters={"workflow": "double"})
+    standing = await house.start(engine, chain(sub, node("b", mapping="{{ $json.doubled + 1 }}")), input=20)
+    done = await engine.standing(standing.execution_id, 10)
+
+    async def has_ended() -> bool:
+        return (await engine.standing(standing.execution_id, 0)).status == "succeeded"
+
+    await house.until(has_ended, "the parent went on")
+    done = await engine.standing(standing.execution_id, 0)
+    assert done.output == 41
+
+
+async def test_a_sub_workflow_that_does_not_exist_fails_its_task(house: House) -> None:
+    engine = await house.engine()
+    standing = await house.start(engine, chain(node("s", "subworkflow", workflow="nowhere")))
+    assert standing.status == "failed"
+    assert standing.error["code"] == "WORKFLOW_NOT_FOUND"
+
+
+async def test_the_loser_of_a_key_starts_no_children_either(house: House) -> None:
+    engine = await house.engine()
+    await house.workflow(chain(node("a")), name="leaf")
+    workflow = await house.workflow(chain(node("s", "subworkflow", workflow="leaf")))
+    await asyncio.gather(*(engine.start(house.request(workflow, key="once", wait=0)) for _ in range(8)))
+    rows = await house.rows("select parent_id is null, count(*) from interlock.executions group by 1 order by 1")
+    assert [tuple(row) for row in rows] == [(False, 1), (True, 1)]
+
+
+async def test_what_an_execution_started_ends_with_it(house: House) -> None:
+    gate = Gate()
+    engine = await house.engine(nodes=(gate,))
+    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
+    graph = GraphDefinition(nodes=(node("s", "subworkflow", workflow="leaf"), node("g", "gate")))
+    standing = await house.start(engine, graph, wait=0)
+    await asyncio.wait_for(gate.entered.wait(), 10)
+    await house.rows("select 1")
+    assert await engine.cancel(standing.execution_id, house.tenant.tenant_id, "user-1", "enough", "t")
+
+    async def all_ended() -> bool:
+        return await house.rows("select 1 from interlock.live") == []
+
+    await house.until(all_ended, "the child was cancelled")
+
+
+async def test_a_failed_execution_takes_its_children_along(house: House) -> None:
+    engine = await house.engine()
+    await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
+    late = GraphDefinition(
+        nodes=(
+            node("s", "subworkflow", workflow="leaf"),
+            node("w", "wait", seconds=0.5),
+            node("bad", mapping="{{ 1/0 }}"),
+        ),
+        connections=(ConnectionDefinition(source="w", target="bad"),),
+    )
+    standing = await house.start(engine, late, wait=0)
+
+    async def all_ended() -> bool:
+        return await house.rows("select 1 from interlock.live") == []
+
+    await house.until(all_ended, "the child was cancelled")
+    rows = await house.rows("select status from interlock.executions order by parent_id nulls first")
+    assert [row[0] for row in rows] == ["failed", "cancelled"]
+    assert (await engine.standing(standing.execution_id, 0)).error["code"] == "EXPRESSION_ERROR"
+
+
+async def test_a_child_that_was_given_up_ends_while_its_parent_goes_on(house: House) -> None:
+    engine = await house.engine()
+    await leaf(house)
+    await house.start(engine, GIVES_UP, wait=0)
+
+    async def is_left() -> bool:
+        return await endings(house) == [(False, "waiting"), (True, "cancelled")]
+
+    await house.until(is_left, "the child was cancelled")
+
+
+async def test_a_flow_that_moves_on_ends_the_child_of_the_state_it_left(house: House) -> None:
+    engine = await house.engine()
+    await leaf(house)
+    standing = await house.start(engine, LEAVES, wait=0)
+    await send(house, engine, standing.execution_id, "SKIP")
+
+    async def is_left() -> bool:
+        return await endings(house) == [(False, "waiting"), (True, "cancelled")]
+
+    await house.until(is_left, "the child was cancelled")
+
+
+async def test_a_child_left_by_a_process_that_died_is_ended_by_the_next_owner(house: House) -> None:
+    first = await house.engine("first")
+    await leaf(house)
+    first.runner.children.cancel = lambda execution_id, owned: None  # it dies before it can tell
+    standing = await house.start(first, LEAVES, wait=0)
+    await send(house, first, standing.execution_id, "SKIP")
+    assert await endings(house) == [(False, "waiting"), (True, "waiting")]
+    await house.kill(first)
+    second = await house.engine("second")
+    with pytest.raises(InterlockError, match="LOOK"):
+        await send(house, second, standing.execution_id, "LOOK")
+
+    async def is_left() -> bool:
+        return await endings(house) == [(False, "waiting"), (True, "cancelled")]
+
+    await house.until(is_left, "the child was cancelled")
+
+
+async def send(house: House, engine: Any, execution_id: UUID, name: str) -> None:
+    """Send the flow an event."""
+    await engine.signal(
+        SendSignal(
+            execution_id=ExecutionId(execution_id),
+            tenant_id=house.tenant.tenant_id,
+            kind=SignalKind.EVENT,
+            name=name,
+            sent_by="user-1",
+            trace_id="1" * 32,
+        )
+    )
