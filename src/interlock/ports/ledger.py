@@ -34,6 +34,10 @@ class EventRow(msgspec.Struct, frozen=True, array_like=True):
     trace_id: str
 
 
+NO_ROWS = "[]"
+"""A row set that is empty."""
+
+
 class Flush(msgspec.Struct, kw_only=True):
     """Many entries on their way into one commit; the row sets are JSON texts but for the hot one."""
 
@@ -46,14 +50,13 @@ class Flush(msgspec.Struct, kw_only=True):
     refs: list[str | None]
     at: list[datetime]
     trace_ids: list[str]
-    only_events: bool = False  # nothing but events: the row sets below are all empty
-    starts: str = "[]"
-    changes: str = "[]"
-    parks: str = "[]"
-    outcomes: str = "[]"
-    approvals: str = "[]"
-    artifacts: str = "[]"
-    notices: str = "[]"
+    starts: str = NO_ROWS
+    changes: str = NO_ROWS
+    parks: str = NO_ROWS
+    outcomes: str = NO_ROWS
+    approvals: str = NO_ROWS
+    artifacts: str = NO_ROWS
+    notices: str = NO_ROWS
 
 
 class FlushResult(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.ports.ledger import Flush
+from interlock.ports.ledger import NO_ROWS, Flush
 from interlock.runtime.entry import Entry
 
 MAX_ROWS = 2_000
@@ -99,8 +99,7 @@ def lay_out(entries: Sequence[Entry], number: int) -> Flush:
         at=list(at),
         trace_ids=list(traces),
     )
-    flush.only_events = all(entry.is_only_events for entry in entries)
-    if flush.only_events:
+    if all(entry.is_only_events for entry in entries):
         return flush
     flush.starts = _rows(start for entry in entries for start in entry.starts)
     flush.changes = _rows({entry.execution_id: entry.change for entry in entries if entry.change is not None}.values())
@@ -114,7 +113,7 @@ def lay_out(entries: Sequence[Entry], number: int) -> Flush:
 
 def _rows(rows: Iterable[Any]) -> str:
     found = list(rows)
-    return _encode(found).decode() if found else "[]"
+    return _encode(found).decode() if found else NO_ROWS
 
 
 def _last_parks(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from interlock.backends.store.postgres.connection import EnginePool, close_quietly, connect_as_engine
+from interlock.backends.store.postgres.flush import FlushStatements
 from interlock.backends.store.postgres.lease import PostgresLease
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of, event_of
@@ -49,8 +50,7 @@ class PostgresLedger:
         self._dsn = dsn
         self._pool = EnginePool(dsn, connections)
         self._journal: asyncpg.Connection[Any] | None = None
-        self._flush: Any = None
-        self._flush_events: Any = None
+        self._flushes: FlushStatements | None = None
 
     async def open(self) -> None:
         await self._pool.open()
@@ -76,56 +76,31 @@ class PostgresLedger:
 
     async def reopen_journal(self) -> None:
         """A new journal connection; whatever the old one still had open may or may not commit."""
-        old, self._journal, self._flush = self._journal, None, None
+        old, self._journal, self._flushes = self._journal, None, None
         if old is not None:
             old.terminate()
         connection = await connect_as_engine(self._dsn, plan_once=True)
-        self._flush_events = await connection.prepare(_JOURNAL["flush_events"])
-        self._flush = await connection.prepare(_JOURNAL["flush"])
-        self._journal = connection
+        self._journal, self._flushes = connection, FlushStatements(connection)
 
     async def flush(self, runner_id: int, flush: Flush) -> FlushResult:
         """Commit a flush. Raises FlushRejected for a bad value, OutcomeUnknown without an answer."""
-        if self._flush is None:
+        if self._flushes is None:
             raise OutcomeUnknown("the journal has no connection")
         try:
-            row = await self._send(runner_id, flush)
+            row = await self._flushes.run(runner_id, flush, FLUSH_TIMEOUT)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise FlushRejected(f"{type(error).__name__}: {error}") from error
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         if not row["alive"]:
             return FlushResult(alive=False)
-        if flush.only_events:
-            return FlushResult(alive=True, foreign=frozenset(row["foreign_ids"]))
+        woken = zip(row.get("woken", ()), row.get("woken_owners", ()), strict=True)
         return FlushResult(
             alive=True,
-            lost=frozenset(row["lost"]),
+            lost=frozenset(row.get("lost", ())),
             foreign=frozenset(row["foreign_ids"]),
-            parked=frozenset(row["parked"]),
-            woken=tuple((key, owner or None) for key, owner in zip(row["woken"], row["woken_owners"], strict=True)),
-        )
-
-    async def _send(self, runner_id: int, flush: Flush) -> Any:
-        events = (flush.execution_ids, flush.seqs, flush.types, flush.data, flush.refs, flush.at, flush.trace_ids)
-        if flush.only_events:
-            return await self._flush_events.fetchrow(
-                runner_id, flush.number, flush.touched, *events, FORMAT, timeout=FLUSH_TIMEOUT
-            )
-        return await self._flush.fetchrow(
-            runner_id,
-            flush.number,
-            flush.starts,
-            flush.touched,
-            *events,
-            FORMAT,
-            flush.changes,
-            flush.parks,
-            flush.outcomes,
-            flush.approvals,
-            flush.artifacts,
-            flush.notices,
-            timeout=FLUSH_TIMEOUT,
+            parked=frozenset(row.get("parked", ())),
+            woken=tuple((key, owner or None) for key, owner in woken),
         )
 
     async def last_flush(self, runner_id: int) -> int | None:

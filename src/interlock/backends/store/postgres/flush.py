@@ -1,0 +1,66 @@
+"""The flush as a statement: put together from the blocks of ``sql/flush.sql`` that it needs, and prepared once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from interlock.backends.store.postgres.queries import load
+from interlock.core.events import FORMAT
+from interlock.ports.ledger import NO_ROWS, Flush
+
+_SQL = load("flush")
+_BEFORE_EVENTS = ("starts",)
+_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "artifacts", "notices")
+_PLACE = re.compile(r"(?<!:):([a-z_]+)")
+_CONSTANTS = {"format": FORMAT}
+
+
+class Statement(NamedTuple):
+    """SQL with numbered places, and whose value goes where."""
+
+    text: str
+    places: tuple[str, ...]
+
+
+def parts_of(flush: Flush) -> frozenset[str]:
+    """The row sets of a flush that are not empty."""
+    return frozenset(name for name in _BEFORE_EVENTS + _AFTER_EVENTS if getattr(flush, name) != NO_ROWS)
+
+
+def compose(parts: frozenset[str]) -> Statement:
+    """The statement that writes events and these row sets."""
+    before = [name for name in _BEFORE_EVENTS if name in parts]
+    after = [name for name in _AFTER_EVENTS if name in parts]
+    sources = "sources_with_starts" if "starts" in parts else "sources"
+    blocks = ["me", *before, "owned", sources, "events", *after]
+    answers = ["result", *(f"{name}_result" for name in before + after if f"{name}_result" in _SQL)]
+    text = f"with {_joined(blocks)}\nselect {_joined(answers)}"
+    places = tuple(dict.fromkeys(_PLACE.findall(text)))
+    return Statement(_PLACE.sub(lambda found: f"${places.index(found[1]) + 1}", text), places)
+
+
+def _joined(names: list[str]) -> str:
+    return ",\n".join(_SQL[name] for name in names)
+
+
+class FlushStatements:
+    """The statements of one connection. Few of the possible ones occur; each is prepared when it first does."""
+
+    def __init__(self, connection: asyncpg.Connection[Any]) -> None:
+        self._connection = connection
+        self._prepared: dict[frozenset[str], tuple[Any, tuple[str, ...]]] = {}
+
+    async def run(self, runner_id: int, flush: Flush, timeout: float) -> Any:
+        """Send the flush; the row it answers with. Raises what asyncpg raises, TimeoutError after ``timeout`` s."""
+        parts = parts_of(flush)
+        found = self._prepared.get(parts)
+        if found is None:
+            text, places = compose(parts)
+            found = self._prepared[parts] = (await self._connection.prepare(text, timeout=timeout), places)
+        prepared, places = found
+        values = _CONSTANTS | {"runner_id": runner_id}
+        arguments = [values[name] if name in values else getattr(flush, name) for name in places]
+        return await prepared.fetchrow(*arguments, timeout=timeout)
