@@ -43,7 +43,7 @@ bench: $(STAMP) ## Measure side by side with the peers; writes benchmarks/RESULT
 crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
 	$(BIN)/python tests/crash/run.py --scale make
 
-crash-full: $(STAMP) ## Fault suite with the counts of the acceptance plan
+crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
 
 docs: $(STAMP) ## Generate the reference pages from the code

@@ -140,6 +140,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         "A loop node needs a graph around it",
     ),
     (
+        "a wait for a signal",
+        states("a", "b", state_node_map={"a": "wait"}, state_params={"a": {"signal": "GO"}}),
+        "state_node_map.a",
+        "In a flow a signal is an event: a state without a node waits for it",
+    ),
+    (
         "a timeout of 0",
         states("a", "b", timeouts={"a": 0}),
         "timeouts.a",

@@ -1,1 +1,1 @@
-"""What is true: the nouns and rules of Interlock. Pure and synchronous; no I/O; time and ids are passed in."""
+"""The nouns of Interlock and their rules. Plain functions: they wait for nothing, and time and ids are arguments."""

@@ -1,4 +1,4 @@
-"""Approvals: durable questions to people. The row is the only arbiter of a decision."""
+"""Approvals: questions to people that wait in a row of the database. Who changes the row first has decided."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to change an execution. The engine answers each with events, or refuses."""
+"""What somebody wants an execution to do. The engine makes events of it, or says why not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskErred(Command, frozen=True, kw_only=True):
 
 
 class AttemptLost(Command, frozen=True, kw_only=True):
-    """Runner, host or network of an attempt was lost; ``crashed`` if an isolated child died running it alone."""
+    """Nobody will hear of an attempt again; ``crashed`` if the child process that ran it alone has died."""
 
     task_id: str
     attempt: int

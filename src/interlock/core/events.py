@@ -1,10 +1,10 @@
 """The one catalogue of events: everything that can happen to an execution, as immutable numbered facts.
 
-An event is stored as ``(execution_id, seq, type, data, at, trace_id)``. ``seq`` starts at 1 and has no gaps.
-Bookkeeping (claims, parking, takeovers, hints) is never an event. Doors render each event as one frame of
-their own; ``docs/reference/events.md`` says how.
+An event is one row of the log. The rows of an execution are numbered 1, 2, 3 … by ``seq``, and each has its type,
+data, time and trace. What only concerns the server (claims, parking, takeovers, hints) is no event. Doors show each
+event as one frame of their own; ``docs/reference/events.md`` says how.
 
-Adding a kind: a class here and a branch in ``evolve``. Fields may be added with a default, never removed or
+A new kind needs a class here and what it changes in ``evolve``. Fields may be added with a default, never removed or
 given another meaning; what cannot be said so gets a new type and a higher ``FORMAT``.
 """
 
@@ -17,11 +17,11 @@ from uuid import UUID
 import msgspec
 
 FORMAT = 1
-"""Version of the event format written by this code. A runner claims only executions of a format it knows."""
+"""Version of the event format that this code writes. Executions of a higher one are left to runners that know it."""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a task or an execution failed: a stable code and a message that is safe to show."""
+    """Why a task or an execution failed: a code for programs, a message for people, both safe to show."""
 
     code: str
     message: str
@@ -39,7 +39,7 @@ class Parent(msgspec.Struct, frozen=True):
 
 
 class ArtifactRef(msgspec.Struct, frozen=True):
-    """A named output file, stored as a blob. ``size`` is bytes, ``sha256`` lower-case hex."""
+    """A file that a task made; its bytes are a blob. ``size`` is bytes, ``sha256`` lower-case hex."""
 
     name: str
     size: int
@@ -141,7 +141,7 @@ class TaskProgressed(Event, frozen=True, kw_only=True):
 
 
 class TaskCompleted(Event, frozen=True, kw_only=True):
-    """A task's result, recorded exactly once. ``dead`` lists connections whose condition did not hold."""
+    """A task is over with this result, its only one. ``dead`` lists connections whose condition did not hold."""
 
     type: ClassVar[str] = "task.completed"
     task_id: str
@@ -157,7 +157,7 @@ class TaskCompleted(Event, frozen=True, kw_only=True):
 
 
 class TaskFailed(Event, frozen=True, kw_only=True):
-    """An attempt failed. Without ``will_retry`` the task is over; ``continues`` says its branch goes on."""
+    """An attempt failed. Without ``will_retry`` the task is over; if its branch goes on, ``dead`` is as in a result."""
 
     type: ClassVar[str] = "task.failed"
     task_id: str
@@ -202,7 +202,7 @@ class TaskWaiting(Event, frozen=True, kw_only=True):
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True):
-    """A durable question to a person holds a task."""
+    """A task asks people and waits for them."""
 
     type: ClassVar[str] = "approval.requested"
     approval_id: UUID
@@ -251,7 +251,7 @@ class ApprovalEscalated(Event, frozen=True, kw_only=True):
 
 
 class SignalReceived(Event, frozen=True, kw_only=True):
-    """Input from outside was accepted. A graph keeps it until somebody waits for it."""
+    """Input from outside was accepted. A graph holds it back for the node that will wait for it."""
 
     type: ClassVar[str] = "signal.received"
     name: str

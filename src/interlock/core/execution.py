@@ -31,8 +31,19 @@ ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset(Status) - ENDED
 
 
+DEADLINE = "TIMEOUT"
+"""Code of the error of an execution that failed by a deadline."""
+
+
+class FailedBy(StrEnum):
+    """The two parts of ``Status.FAILED``, for those who look for one of them."""
+
+    DEADLINE = "failed:deadline"
+    OTHER = "failed:other"
+
+
 class WaitingReason(StrEnum):
-    """Why an execution does not move: a closed list, shown on every door."""
+    """Why an execution does not move. Doors know these reasons and no others."""
 
     SLOT = "slot"
     TENANT_CAP = "tenant_cap"

@@ -1,4 +1,4 @@
-"""The authenticated caller of one request, and the scopes it holds."""
+"""Who calls, and what they may do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Scope(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who calls. The tenant comes from the credential and from nowhere else."""
+    """A caller as the credential describes it; nothing else in a request can change the tenant."""
 
     subject: str
     tenant_id: str

@@ -1,1 +1,1 @@
-"""Small things that would fit any product: clock, ids, strict JSON, backoff, paging. Knows no product noun."""
+"""Small things that know nothing of workflows: clock, ids, strict JSON and YAML, failpoints."""

@@ -1,4 +1,4 @@
-"""What people add: node types, one folder each, with ``node.py`` and its tests beside it.
+"""The node types: a folder each, with ``node.py`` and its tests beside it.
 
 A folder holds either ``NODE`` (a task type: data about itself in ``type``, and ``run``) or ``TYPE`` (a kernel type:
 its schema and words are here, its meaning is in the engine). Adding a folder is all there is to adding a type:

@@ -1,4 +1,4 @@
-"""The catalogue of node types, and how the shipped ones are found."""
+"""All installed node types, and how the shipped ones are found."""
 
 from __future__ import annotations
 

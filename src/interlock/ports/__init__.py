@@ -1,1 +1,1 @@
-"""What we need of the world: one Protocol per file, no implementation."""
+"""What the engine and the services need from outside: a Protocol in each file, and nothing that fulfils it."""

@@ -1,4 +1,4 @@
-"""Live fan-out of hints. Losing the bus, or any hint, loses no truth: whoever waits also polls."""
+"""Hints that there is something new. None is needed: whoever waits for one also polls."""
 
 from __future__ import annotations
 

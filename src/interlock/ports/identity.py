@@ -8,7 +8,7 @@ from interlock.core.principal import Principal
 
 
 class Identity(Protocol):
-    """Checks credentials. A credential that is present but wrong is refused, never replaced by a default."""
+    """Checks credentials. A wrong one is refused; no default takes its place."""
 
     async def authenticate(self, bearer: str) -> Principal:
         """The principal of a bearer token. Raises UNAUTHENTICATED with a reason in ``details``."""

@@ -16,9 +16,9 @@ from interlock.ports.egress import Egress
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a task, on its way to compute. ``timeout`` is seconds.
+    """An attempt on its way to an executor. ``timeout`` is seconds.
 
-    ``effect_key`` is the same on every attempt of the task: send it outward as idempotency key.
+    All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat.
     """
 
     execution_id: UUID
@@ -83,7 +83,7 @@ class Services(Protocol):
     def egress(self) -> Egress: ...
 
     async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
-        """Store a named output file; it belongs to the execution once the result that lists it is recorded."""
+        """Store a file; it belongs to the execution once the result that lists it is recorded."""
         ...
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
@@ -107,7 +107,7 @@ Resolve = Callable[[str], Node | None]
 
 
 class Registry(Protocol):
-    """The catalogue of node types."""
+    """All installed node types."""
 
     @property
     def types(self) -> Mapping[str, NodeType]: ...

@@ -110,6 +110,10 @@ def _check_nodes(
             message = f"A {node_type.name} node needs a graph around it"
             hint = "use a sub-workflow that is a graph, or a transition back"
             report.add("NODE_NOT_IN_FLOW", place, message, value=reference, hint=hint)
+        elif node_type.name == "wait" and "signal" in definition.parameters.get(name, {}):
+            message = "In a flow a signal is an event: a state without a node waits for it"
+            hint = f"take the node away from {cut(name, 64)} and add {{from: {cut(name, 64)}, event: …, to: …}}"
+            report.add("NODE_NOT_IN_FLOW", place, message, value=reference, hint=hint)
 
 
 def _check_parameters(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Program(Protocol):
-    """The three kinds of workflow differ only in these answers. ``on_*`` are parts of evolve, others of decide."""
+    """Kinds of workflow differ in these answers and in nothing else. ``on_*`` are parts of evolve, others of decide."""
 
     kind: str
 

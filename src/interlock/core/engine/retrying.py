@@ -1,4 +1,4 @@
-"""When a failed task is tried again: the engine is the one retry authority."""
+"""When a failed task is tried again. Only the engine decides that; what runs the attempts repeats nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
 
 
 def replace_lost(turn: Turn, task: Task, *, crashed: bool) -> None:
-    """A lost attempt uses up no retry; only deaths of its own child count towards quarantine."""
+    """Follow up a lost attempt. It is no retry; only deaths of a child process of its own bring quarantine closer."""
     if crashed and task.crashes + 1 >= MAX_CRASHES:
         reason = f"its process died {MAX_CRASHES} times while running this task alone"
         fail_task(turn, task, Failure(code="TASK_QUARANTINED", message=f"Quarantined: {reason}"), quarantined=True)

@@ -23,7 +23,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class Context:
     """What a function may know of its attempt. ``attempt`` counts from 1.
 
-    ``effect_key`` is the same on every attempt of the task: send it along with whatever must happen only once.
+    All attempts of a task have one ``effect_key``: send it along with whatever must happen only once.
     """
 
     effect_key: str

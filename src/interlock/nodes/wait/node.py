@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from interlock.core.engine.kernels import MAX_SECONDS
 from interlock.core.node_type import NodeType
 from interlock.nodes.schema import choice, number, parameters, text
-
-_MAX_SECONDS = 10 * 366 * 86_400
 
 TYPE = NodeType(
     name="wait",
@@ -19,13 +18,13 @@ TYPE = NodeType(
     runs="kernel",
     schema=parameters(
         {
-            "seconds": number("How long to rest.", minimum=0, maximum=_MAX_SECONDS),
+            "seconds": number("How long to rest.", minimum=0, maximum=MAX_SECONDS),
             "until": text("When to go on: an RFC 3339 time with its zone, such as 2027-01-31T08:00:00Z."),
             "signal": text("The name of the signal to wait for.", minLength=1, maxLength=128),
             "timeout_seconds": number(
                 "How long to wait for the signal at most. Without it, for ever.",
                 exclusiveMinimum=0,
-                maximum=_MAX_SECONDS,
+                maximum=MAX_SECONDS,
             ),
             "on_timeout": choice(
                 "What happens when no signal came: `fail`, or go on at the port `timeout`.",

@@ -1,4 +1,4 @@
-"""Makes a named output file of the execution."""
+"""Writes a file and leaves it with the execution as an artifact."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ def is_list(value: Any) -> bool:
 
 def not_data(value: Any) -> Fault:
     """The fault for a value that JSON does not know; names its type only."""
-    return Fault(f"the data holds a {type(value).__name__}, which is not JSON", "hand over JSON values only")
+    message = f"the data holds a value of type {type(value).__name__}, which is not JSON"
+    return Fault(message, "hand over JSON values only")
 
 
 def require_whole(value: int) -> int:
@@ -213,7 +214,7 @@ def _copy(frame: Frame, value: Any, depth: int) -> Any:
 def _copy_key(key: Any) -> str:
     if type(key) is str:
         return key
-    raise Fault(f"an object of the data has a {type(key).__name__} as key", "keys of JSON objects are texts")
+    raise Fault(f"an object of the data has a key of type {type(key).__name__}", "keys of JSON objects are texts")
 
 
 def _require_depth(depth: int) -> None:

@@ -1,1 +1,1 @@
-"""Flows: finite-state machines moved by signals and node results."""
+"""Flows: which state comes next, after a signal, a timer or the result of a node."""

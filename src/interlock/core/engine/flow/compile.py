@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
@@ -94,8 +94,14 @@ class CompiledFlow:
         return tuple(dict.fromkeys(event for name in active for event in self.states[name].out))
 
 
+def valid_events(definition: FlowDefinition, active: Sequence[str]) -> tuple[str, ...]:
+    """What ``CompiledFlow.valid_events`` answers, without compiling: for those who only look at a flow."""
+    out = [transition for transition in definition.transitions if not transition.fan_in]
+    return tuple(dict.fromkeys(found.event for name in active for found in out if name in found.source))
+
+
 def terminal_states(definition: FlowDefinition) -> tuple[str, ...]:
-    """As declared; else the last state and every state with no exit, no node and no user input."""
+    """As declared; else what nothing leaves, with no node and nobody asked, and the last state if nothing leaves it."""
     if definition.terminal_states:
         return definition.terminal_states
     with_exit = {source for transition in definition.transitions for source in transition.source}

@@ -189,7 +189,7 @@ def give_up(flow: CompiledFlow, turn: Turn, task: Task, error: Failure) -> None:
 
 
 def succeed(turn: Turn) -> None:
-    """End with the last flow state and the result of the last node that produced one."""
+    """Succeed, with the state the flow is in and the newest result of a node."""
     execution = turn.execution
     last = next(reversed(execution.outputs.values()), None)
     state = execution.active[0] if execution.active else None

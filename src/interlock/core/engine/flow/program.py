@@ -159,7 +159,7 @@ class FlowProgram:
             take(self.flow, turn, transition, state.name, state.timer.event)
 
     def signal(self, turn: Turn, signal: Signal) -> None:
-        """Move by an outside event, or refuse it: a signal without a transition is no event."""
+        """Move by an event from outside. One that no transition wants is refused and leaves nothing in the log."""
         execution, name = turn.execution, signal.name.upper()
         if signal.expected_state is not None and signal.expected_state not in execution.active:
             turn.refusal = conflict(
@@ -191,7 +191,7 @@ class FlowProgram:
             turn.refusal = self._no_transition(execution, name)
 
     def _control(self, turn: Turn, signal: Signal, name: str) -> bool:
-        """Events every flow understands even if it does not name them."""
+        """The control events: they work in a flow that has no transition for them."""
         execution = turn.execution
         if name in _PAUSES:
             if not execution.is_paused:
