@@ -36,7 +36,7 @@ READABLE = {
 
 GRANTS = {
     **{("authenticated", table): {"SELECT"} for table in READABLE},
-    ("authenticated", "workflows"): {"SELECT", "INSERT", "UPDATE"},
+    ("authenticated", "workflows"): {"SELECT", "INSERT"},
     ("authenticated", "versions"): {"SELECT", "INSERT"},
     **{
         ("interlock_engine", table): {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -50,6 +50,22 @@ GRANTS = {
     ("interlock_engine", "blobs"): {"SELECT", "INSERT"},
     ("interlock_engine", "workflows"): {"SELECT"},
     ("interlock_engine", "versions"): {"SELECT"},
+}
+
+COLUMN_GRANTS = {
+    ("authenticated", "workflows", "UPDATE"): {
+        "visibility",
+        "kind",
+        "name",
+        "description",
+        "tags",
+        "icon_url",
+        "version_id",
+        "number",
+        "source",
+        "updated_at",
+        "deleted_at",
+    }
 }
 
 OPEN_POLICIES = {"engine": "{interlock_engine}", "owner_only": f"{{{OWNER}}}"}
@@ -187,9 +203,25 @@ async def a_blind_update_touches_nothing_but_what_is_seen(connection: Any) -> No
 
 
 @row_check
-async def a_workflow_cannot_be_given_to_another_tenant(connection: Any) -> None:
+async def whose_a_workflow_is_and_which_one_stays_as_it_is(connection: Any) -> None:
+    shared = await connection.fetchval("select shared from told.workflows where tenant_id = $1", A)
+    changes = ("user_id = 'ben'", "workflow_id = gen_random_uuid()", f"tenant_id = '{B}'", "created_at = now()")
+    for subject in (ANN, BEN):
+        await become(connection, subject, A)
+        for change in changes:
+            statement = f"update interlock.workflows set {change} where workflow_id = $1"
+            assert await is_refused(connection, statement, shared), f"{subject} sets {change}"
+        allowed = "update interlock.workflows set name = 'other', deleted_at = now() where workflow_id = $1"
+        assert not await is_refused(connection, allowed, shared), f"{subject} may change what it says"
+
+
+@row_check
+async def a_colleague_cannot_hide_what_the_tenant_shares(connection: Any) -> None:
+    hide = "update interlock.workflows set visibility = 'private'"
+    await become(connection, BEN, A)
+    assert await is_refused(connection, hide)
     await become(connection, ANN, A)
-    assert await is_refused(connection, f"update interlock.workflows set tenant_id = '{B}'")
+    assert not await is_refused(connection, hide)
 
 
 @catalogue_check
@@ -227,6 +259,20 @@ async def each_role_has_the_listed_rights_and_no_others(connection: Any) -> None
           group by 1, 2"""
     )
     assert {(row["role"], row["relname"]): set(row["rights"]) for row in rows} == GRANTS
+
+
+@catalogue_check
+async def each_role_may_change_the_listed_columns_and_no_others(connection: Any) -> None:
+    rows = await connection.fetch(
+        """select coalesce(r.rolname, 'public') as role, c.relname, a.privilege_type,
+            array_agg(t.attname::text) as names
+          from pg_class c join pg_attribute t on t.attrelid = c.oid cross join lateral aclexplode(t.attacl) a
+          left join pg_roles r on r.oid = a.grantee
+          where c.relnamespace = 'interlock'::regnamespace
+          group by 1, 2, 3"""
+    )
+    found = {(row["role"], row["relname"], row["privilege_type"]): set(row["names"]) for row in rows}
+    assert found == COLUMN_GRANTS
 
 
 @catalogue_check

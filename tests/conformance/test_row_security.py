@@ -134,6 +134,10 @@ async def mutants(connection: Any) -> list[Mutant]:
             Mutant(f"{table} with a door", f"create policy door on interlock.{table} to authenticated using (true)"),
             Mutant(f"{table} granted", f"grant delete on interlock.{table} to authenticated"),
         ]
+    found += [
+        Mutant("workflows.* granted", "grant update on interlock.workflows to authenticated"),
+        Mutant("workflows.user_id granted", "grant update (user_id) on interlock.workflows to authenticated"),
+    ]
     return found
 
 

@@ -167,7 +167,7 @@ async def test_the_same_signal_id_is_the_same_signal(caller: Any) -> None:
 async def test_a_flow_refuses_what_does_not_fit(caller: Any) -> None:
     execution_id = await caller.started(FLOW, wait_ms=5_000)
     shown = (await caller.get(f"/executions/{execution_id}")).json()
-    assert (shown["active_states"], shown["valid_events"]) in ((["ask"], ["USER_CONFIRM"]), ([], []))
+    assert (shown["active_states"], shown["valid_events"]) == (["ask"], ["USER_CONFIRM"])
     wrong = await caller.post(f"/executions/{execution_id}/signal", {"name": "NONSENSE"})
     assert (wrong.status_code, wrong.json()["error_code"]) == (422, "INVALID_TRANSITION")
     assert wrong.json()["details"]["valid_events"] == ["USER_CONFIRM"]

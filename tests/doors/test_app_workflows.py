@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from interlock.core.principal import Scope
+from interlock.kit.clock import ManualClock
+from interlock.runtime import starting
+from interlock.services.workflows.create import KEY_LIFETIME, CreateWorkflows
 
 ECHO: dict[str, Any] = {"nodes": [{"id": "a", "type": "echo"}]}
 EXAMPLE: dict[str, Any] = {
@@ -172,6 +178,61 @@ async def test_a_key_makes_a_repeated_create_the_same_workflow(caller: Any, make
     theirs = await colleague.post("/workflows", {"name": "once", **ECHO}, headers=headers)
     assert theirs.json()["workflow_id"] != first.json()["workflow_id"]
     assert (await caller.get("/workflows")).json()["total_count"] == 1
+
+
+async def test_a_key_of_a_create_lives_a_day_and_can_then_be_used_anew(
+    make_caller: Any, house: Any, store: Any
+) -> None:
+    clock = ManualClock(house.clock.now())
+    create = CreateWorkflows(store, house.services.validate_definition, clock, house.ids)
+    caller = await make_caller(app=replace(house, services=replace(house.services, create_workflow=create)).app())
+
+    async def made(name: str) -> tuple[str, bool]:
+        answer = await caller.post("/workflows", {"name": name, **ECHO}, headers={"idempotency-key": "daily"})
+        return answer.json().get(
+            "workflow_id", answer.json().get("error_code")
+        ), "idempotency-replayed" in answer.headers
+
+    days: list[str] = []
+    for name in ("monday", "tuesday", "wednesday"):
+        workflow_id, is_replay = await made(name)
+        assert (is_replay, workflow_id in days) == (False, False)
+        days.append(workflow_id)
+        clock.advance(timedelta(hours=23, minutes=59))
+        assert await made(name) == (workflow_id, True)
+        assert await made("another body") == ("IDEMPOTENCY_MISMATCH", False)
+        clock.advance(timedelta(minutes=1))
+    assert (await caller.get("/workflows")).json()["total_count"] == 3
+    assert KEY_LIFETIME == starting.KEY_LIFETIME, "keys of all operations live equally long"
+
+
+async def test_racing_repeats_of_a_create_store_one_workflow(caller: Any) -> None:
+    told = {"json": {"name": "once", **ECHO}, "headers": {"idempotency-key": "race"}}
+    answers = await asyncio.gather(*(caller.http.post("/api/app/workflows", **told) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["workflow_id"] for answer in answers}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+    assert (await caller.get("/workflows")).json()["total_count"] == 1
+
+
+async def test_a_key_whose_workflow_was_deleted_does_not_bring_it_back(caller: Any) -> None:
+    told = {"json": {"name": "gone", **ECHO}, "headers": {"idempotency-key": "gone"}}
+    workflow_id = (await caller.http.post("/api/app/workflows", **told)).json()["workflow_id"]
+    await caller.http.delete(f"/api/app/workflows/{workflow_id}")
+    again = await caller.http.post("/api/app/workflows", **told)
+    assert (again.status_code, again.json()["error_code"]) == (409, "CONFLICT")
+    assert again.json()["details"] == {"workflow_id": workflow_id}
+    assert (await caller.get("/workflows")).json()["total_count"] == 0
+
+
+async def test_a_colleague_changes_what_is_shared_and_never_whose_it_is(caller: Any, make_caller: Any) -> None:
+    shared = await caller.stored({"visibility": "tenant", **ECHO})
+    colleague = await make_caller(caller.tenant_id)
+    changed = (await colleague.put(f"/workflows/{shared}", {"name": "ours"})).json()
+    assert (changed["name"], changed["metadata"]["created_by"], changed["version"]) == ("ours", caller.subject, 2)
+    hidden = await colleague.put(f"/workflows/{shared}", {"visibility": "private"})
+    assert (hidden.status_code, hidden.json()["error_code"]) == (403, "AUTHORIZATION_FAILED")
+    assert (await caller.put(f"/workflows/{shared}", {"visibility": "private"})).status_code == 200
 
 
 async def test_patch_is_put_by_another_name(caller: Any) -> None:

@@ -62,6 +62,24 @@ def test_all_wrong_fields_are_named_at_once(data: Any, wrong: list[str]) -> None
     assert [error["field"] for error in refused.value.details["errors"]] == wrong
 
 
+@pytest.mark.parametrize(
+    ("field_type", "reason"),
+    [
+        ("text", "must be a text"),
+        ("email", "must be an e-mail address"),
+        ("url", "must be a URL"),
+        ("number", "must be a number"),
+        ("integer", "must be an integer"),
+        ("boolean", "must be true or false"),
+        ("multiselect", "must be a list"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_told_in_good_english(field_type: str, reason: str) -> None:
+    with pytest.raises(InterlockError) as refused:
+        check_fields([{"name": "x", "field_type": field_type}], {"x": {"any": 1}}, at_most_ten)
+    assert refused.value.details["errors"] == [{"field": "data.x", "reason": reason}]
+
+
 @pytest.mark.parametrize("data", ["text", 7, [1], True])
 def test_data_that_are_no_object_are_refused(data: Any) -> None:
     with pytest.raises(InterlockError, match="must be an object"):

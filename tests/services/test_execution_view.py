@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interlock.core.engine.flow.compile import CompiledFlow
 from interlock.core.events import (
     ApprovalDecided,
     ApprovalEscalated,
@@ -29,6 +30,7 @@ from interlock.core.events import (
     TaskWaiting,
     encode_data,
 )
+from interlock.core.workflow import FlowDefinition, GraphDefinition, NodeDefinition, TransitionDefinition
 from interlock.ports.store import EventRecord
 from interlock.services.executions.view import OMITTED, ExecutionView, TaskView, fold
 
@@ -145,6 +147,41 @@ def test_leaving_a_flow_state_ends_what_was_open_there(asks: bool, status: str) 
     found = view(begun(), *asked, moved)
     assert found.tasks["a"].status == status
     assert (found.active, found.valid_events) == (("b",), ("NEXT",))
+
+
+transitions = st.lists(
+    st.builds(
+        lambda source, event, fan_in: TransitionDefinition(
+            source=tuple(source), event=event, target=("c",), fan_in=fan_in and len(source) > 1
+        ),
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True),
+        st.sampled_from(["GO", "STOP", "BACK"]),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@given(transitions, st.sampled_from([None, "a", "b", "c"]))
+def test_a_flow_begins_where_it_was_told_with_the_events_the_engine_takes(
+    defined: list[TransitionDefinition], start_at: str | None
+) -> None:
+    definition = FlowDefinition(states=("a", "b", "c"), initial_state="b", transitions=tuple(defined))
+    begun_at = start_at or "b"
+    started = ExecutionStarted(workflow_id=None, version_id=ID, kind="flow", start_at=start_at)
+    found = fold(records(started), {}, definition)
+    assert found.active == (begun_at,)
+    assert found.valid_events == CompiledFlow(definition, {}).valid_events([begun_at])
+    ended = fold(records(started, ExecutionCancelled()), {}, definition)
+    assert (ended.active, ended.valid_events) == ((begun_at,), ())
+
+
+def test_where_a_flow_began_is_unknown_without_its_definition_and_a_graph_is_nowhere() -> None:
+    started = ExecutionStarted(workflow_id=None, version_id=ID, kind="graph", start_at="a")
+    graph = GraphDefinition(nodes=(NodeDefinition(id="a", type="echo"),))
+    for definition in (None, graph):
+        found = fold(records(started), {}, definition)
+        assert (found.active, found.valid_events) == ((), ())
 
 
 def test_the_end_of_the_execution_ends_everything() -> None:

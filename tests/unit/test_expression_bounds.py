@@ -165,7 +165,7 @@ def test_nothing_of_the_data_is_called() -> None:
 
     scope = {"data": {"f": never}}
     for source in ("data.f", "data.f == 1", "str(data.f)", "[data.f]", "data.f + 1", "len(data.f)"):
-        with pytest.raises(ExpressionError, match="the data holds a function, which is not JSON"):
+        with pytest.raises(ExpressionError, match="the data holds a value of type function, which is not JSON"):
             parse(source).evaluate(scope)
     assert parse("[data.f[0], data.f.x, len(data), has(data, 'f')]").evaluate(scope) == [None, None, 1, True]
 

@@ -78,7 +78,7 @@ class WorkflowHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExecutionFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which executions to list. ``before`` is an execution id: only older ones."""
+    """Which executions to list. ``before`` is an execution id: only older ones. ``statuses`` may hold ``FailedBy``."""
 
     workflow_id: UUID | None = None
     statuses: tuple[str, ...] = ()

@@ -1,1 +1,1 @@
-"""What can be asked: one file per use case. The principal comes first, and nobody here knows HTTP or a vendor."""
+"""What a caller can have done, a file for each use case. Each takes the principal; none knows HTTP or a vendor."""

@@ -221,7 +221,7 @@ def _child_ended(turn: Turn, signal: Signal) -> None:
         cause = ended.get("error") or {}
         message = cause.get("message") or f"The sub-workflow was {ended['status']}"
         code = cause.get("code") or "CHILD_CANCELLED"
-        fail_task(turn, task, Failure(code=code, message=message, details={"child_status": ended["status"]}))
+        fail_task(turn, task, Failure(code=code, message=message))
 
 
 def _reason(signal: Signal) -> str:

@@ -16,7 +16,7 @@ from interlock.services.approvals.list import unknown_approval
 
 
 class DecideApprovals:
-    """Record decisions. The approval's row is the only arbiter: of several answers one wins."""
+    """Record decisions. Of several answers the one that changes the approval's row first wins."""
 
     def __init__(self, store: Store, engine: Engine, check_value: CheckValue) -> None:
         self._store = store

@@ -10,20 +10,22 @@ from interlock.core.errors import InterlockError, rule_broken
 CheckValue = Callable[[dict[str, Any], Any], Sequence[str]]
 """What is wrong with a value by a JSON schema, in words; nothing if it is right. References stay local."""
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "text": (str,),
-    "string": (str,),
-    "textarea": (str,),
-    "email": (str,),
-    "url": (str,),
-    "date": (str,),
-    "datetime": (str,),
-    "number": (int, float),
-    "integer": (int,),
-    "boolean": (bool,),
-    "checkbox": (bool,),
-    "multiselect": (list,),
+_TEXT: tuple[type, ...] = (str,)
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "text": (_TEXT, "a text"),
+    "string": (_TEXT, "a text"),
+    "textarea": (_TEXT, "a text"),
+    "email": (_TEXT, "an e-mail address"),
+    "url": (_TEXT, "a URL"),
+    "date": (_TEXT, "a date"),
+    "datetime": (_TEXT, "a date with a time"),
+    "number": ((int, float), "a number"),
+    "integer": ((int,), "an integer"),
+    "boolean": ((bool,), "true or false"),
+    "checkbox": ((bool,), "true or false"),
+    "multiselect": ((list,), "a list"),
 }
+"""The kinds of fields: which values fit, and what to call them."""
 
 
 def check_fields(fields: Sequence[dict[str, Any]], data: Any, check_value: CheckValue) -> None:
@@ -50,9 +52,9 @@ def _reason(field: dict[str, Any], value: Any, check_value: CheckValue) -> str:
     if value is None or value == "":
         return "an answer is required" if field.get("required") else ""
     kind = str(field.get("field_type") or "text")
-    wanted = _TYPES.get(kind)
-    if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-        return f"must be a {kind}"
+    wanted, name = _TYPES.get(kind, ((object, bool), ""))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        return f"must be {name}"
     options = field.get("options")
     chosen = value if isinstance(value, list) else [value]
     if isinstance(options, list) and options and any(item not in _values(options) for item in chosen):

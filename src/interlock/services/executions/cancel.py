@@ -23,7 +23,7 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 class CancelExecutions:
-    """Cancel executions: no new task starts after the answer, running ones end within 5 s."""
+    """Cancel executions: once recorded nothing new begins, and what still runs is cut off within 5 s."""
 
     def __init__(self, store: Store, engine: Engine) -> None:
         self._store = store

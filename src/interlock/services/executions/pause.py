@@ -9,8 +9,7 @@ from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
 from interlock.ports.engine import Engine, SendSignal
 from interlock.ports.store import Store
-from interlock.services.executions.access import visible
-from interlock.services.executions.signal import Changed
+from interlock.services.executions.signal import Changed, send
 
 
 class PauseExecutions:
@@ -32,15 +31,12 @@ class PauseExecutions:
         self, principal: Principal, execution_id: UUID, kind: SignalKind, reason: str, trace_id: str
     ) -> Changed:
         principal.require(Scope.EXECUTIONS_SIGNAL)
-        row = await visible(self._store, principal, execution_id)
-        outcome = await self._engine.signal(
-            SendSignal(
-                execution_id=ExecutionId(execution_id),
-                tenant_id=principal.tenant_id,
-                kind=kind,
-                sent_by=principal.subject,
-                trace_id=trace_id,
-                payload={"reason": reason},
-            )
+        signal = SendSignal(
+            execution_id=ExecutionId(execution_id),
+            tenant_id=principal.tenant_id,
+            kind=kind,
+            sent_by=principal.subject,
+            trace_id=trace_id,
+            payload={"reason": reason},
         )
-        return Changed(outcome, outcome.status or row.status)
+        return await send(self._store, self._engine, principal, signal)

@@ -81,11 +81,12 @@ class ReadExecutions:
             )
         values = await large_values(self._blobs, principal.tenant_id, records)
         version = await self._store.version(principal, VersionId(row.version_id))
+        definition = None if version is None else version.definition
         return ExecutionDetail(
             row=row,
-            view=fold(records, values),
+            view=fold(records, values, definition),
             pending=asked.items,
-            definition=None if version is None else version.definition,
+            definition=definition,
         )
 
     async def events(self, principal: Principal, execution_id: UUID, after: int, limit: int) -> list[EventRecord]:

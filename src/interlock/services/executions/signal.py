@@ -8,11 +8,15 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.commands import SignalKind
+from interlock.core.errors import InterlockError, conflict
 from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
 from interlock.ports.engine import Engine, SendSignal, SignalOutcome
-from interlock.ports.store import Store
+from interlock.ports.store import ExecutionRow, Store
 from interlock.services.executions.access import visible
+
+ENDED_ALREADY = "SESSION_CLOSED"
+"""Code of the conflict with an execution that has ended; its details hold ``status`` and ``error_code``."""
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -45,18 +49,36 @@ class SignalExecutions:
         Raises DENIED, NOT_FOUND, CONFLICT (ended, or not in ``expected_state``), RULE when the execution refuses it.
         """
         principal.require(Scope.EXECUTIONS_SIGNAL)
-        row = await visible(self._store, principal, execution_id)
-        outcome = await self._engine.signal(
-            SendSignal(
-                execution_id=ExecutionId(execution_id),
-                tenant_id=principal.tenant_id,
-                kind=SignalKind.EVENT,
-                sent_by=principal.subject,
-                trace_id=trace_id,
-                name=name,
-                payload=payload,
-                dedupe_key=signal_id,
-                expected_state=expected_state,
-            )
+        signal = SendSignal(
+            execution_id=ExecutionId(execution_id),
+            tenant_id=principal.tenant_id,
+            kind=SignalKind.EVENT,
+            sent_by=principal.subject,
+            trace_id=trace_id,
+            name=name,
+            payload=payload,
+            dedupe_key=signal_id,
+            expected_state=expected_state,
         )
-        return Changed(outcome, outcome.status or row.status)
+        return await send(self._store, self._engine, principal, signal)
+
+
+async def send(store: Store, engine: Engine, principal: Principal, signal: SendSignal) -> Changed:
+    """Send a signal to an execution that the caller may see.
+
+    Raises NOT_FOUND, CONFLICT ``ENDED_ALREADY`` with how it ended, and whatever else the engine refuses with.
+    """
+    row = await visible(store, principal, signal.execution_id)
+    try:
+        outcome = await engine.signal(signal)
+    except InterlockError as error:
+        if error.code != ENDED_ALREADY:
+            raise
+        raise _ended_already(await visible(store, principal, signal.execution_id)) from error
+    return Changed(outcome, outcome.status or row.status)
+
+
+def _ended_already(row: ExecutionRow) -> InterlockError:
+    error_code = row.error.get("code") if isinstance(row.error, dict) else None
+    message = f"The execution has already {row.status}"
+    return conflict(ENDED_ALREADY, message, status=row.status, error_code=error_code, ended=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.engine.flow.compile import valid_events
 from interlock.core.events import (
     ApprovalDecided,
     ApprovalEscalated,
@@ -15,6 +16,7 @@ from interlock.core.events import (
     Event,
     ExecutionCancelled,
     ExecutionFailed,
+    ExecutionStarted,
     ExecutionSucceeded,
     Failure,
     FlowTransitioned,
@@ -27,6 +29,7 @@ from interlock.core.events import (
     TaskWaiting,
     decode_event,
 )
+from interlock.core.workflow import Definition, FlowDefinition
 from interlock.ports.store import EventRecord
 
 RUNNING, RETRYING, WAITING, ASKING = "running", "retrying", "waiting", "asking"
@@ -67,12 +70,19 @@ class ExecutionView(msgspec.Struct, kw_only=True):
     valid_events: tuple[str, ...] = ()
 
 
-def fold(records: Iterable[EventRecord], values: Mapping[str, Any]) -> ExecutionView:
-    """The view after these events. ``values`` are large values by SHA-256; one that is missing is shown as omitted."""
+def fold(
+    records: Iterable[EventRecord], values: Mapping[str, Any], definition: Definition | None = None
+) -> ExecutionView:
+    """The view after these events. ``values`` are large values by SHA-256; one that is missing is shown as omitted.
+
+    A flow's log does not say where it begins: without its ``definition`` that is unknown until it first moves.
+    """
     view = ExecutionView()
     for record in records:
         view.last_seq = record.seq
         event = _event_of(record, values)
+        if isinstance(event, ExecutionStarted) and isinstance(definition, FlowDefinition):
+            _begin(view, event, definition)
         take = _FOLD.get(type(event))
         if take is not None:
             take(view, event, record.at)
@@ -176,6 +186,11 @@ def _decided(view: ExecutionView, event: ApprovalDecided, at: datetime) -> None:
 def _escalated(view: ExecutionView, event: ApprovalEscalated, at: datetime) -> None:
     if (task := _live(view, event.task_id)) is not None:
         task.wake_at = event.expires_at
+
+
+def _begin(view: ExecutionView, event: ExecutionStarted, definition: FlowDefinition) -> None:
+    view.active = (event.start_at or definition.initial_state,)
+    view.valid_events = valid_events(definition, view.active)
 
 
 def _transitioned(view: ExecutionView, event: FlowTransitioned, at: datetime) -> None:

@@ -1,8 +1,8 @@
 """Watch an execution: read its log after a number, then follow it, until its last event.
 
-All local readers of one execution share a feed: one query per hint serves them all, and a fact is framed once per
-door. A reader is only a number in the log, so a slow one costs nothing: it falls behind the feed's window and
-reads pages of the log on its own until it has caught up.
+All readers of one execution in this process share a feed: a hint means one query for all of them, and a fact is
+framed once per door. A reader is only a number in the log, so a slow one costs nothing: it falls behind the feed's
+window and reads pages of the log on its own until it has caught up.
 """
 
 from __future__ import annotations

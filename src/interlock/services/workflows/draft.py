@@ -9,11 +9,14 @@ import msgspec
 
 from interlock.core.workflow import Problem
 
+Echoes = frozenset[tuple[str, str]]
+"""Codes of problems, each with the place of the native form at or inside which it only repeats a door's problem."""
+
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """``native`` is the definition in the house's form, ``source`` what the door answers it with again.
 
-    ``found`` are problems of the translation from one to the other.
+    ``found`` are problems of the translation from one to the other, ``echoes`` what the checks would say of the same.
     """
 
     name: str
@@ -24,3 +27,4 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     icon_url: str | None = None
     visibility: Literal["private", "tenant"] = "private"
     found: Sequence[Problem] = ()
+    echoes: Echoes = frozenset()

@@ -35,7 +35,7 @@ class UpdateWorkflows:
         principal.require(Scope.WORKFLOWS_WRITE)
         if before.version.number != expected_number:
             raise _changed(before.version.number, expected_number)
-        definition = self._validate.require(draft.native, draft.found)
+        definition = self._validate.require(draft)
         now = self._clock.now()
         version = Version(
             version_id=VersionId(self._ids.new()),

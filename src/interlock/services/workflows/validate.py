@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from interlock.core.errors import InterlockError, rule_broken
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, Problem
 from interlock.ports.node import Registry
+from interlock.services.workflows.draft import Draft, Echoes
+
+_STEP = re.compile(r"[.\[]|$")  # where a step of a path ends
 
 
 class ValidateDefinitions:
@@ -21,27 +25,33 @@ class ValidateDefinitions:
         self._registry = registry
         self._check_parameters = check_parameters
 
-    def __call__(self, principal: Principal, source: Any, found: Sequence[Problem] = ()) -> Verdict:
-        """All problems at once, after those that a door ``found`` when it translated the source. Raises DENIED."""
-        principal.require(Scope.WORKFLOWS_READ)
-        return self._check(source, found)
+    def __call__(
+        self, principal: Principal, source: Any, found: Sequence[Problem] = (), echoes: Echoes = frozenset()
+    ) -> Verdict:
+        """All problems at once, after those that a door ``found`` when it translated the source. Raises DENIED.
 
-    def require(self, source: Any, found: Sequence[Problem] = ()) -> Definition:
+        Of what the checks say only ``echoes`` are left out: they would tell the cause of a found problem again.
+        """
+        principal.require(Scope.WORKFLOWS_READ)
+        return self._check(source, found, echoes)
+
+    def require(self, draft: Draft) -> Definition:
         """The definition. Raises RULE ``WORKFLOW_INVALID`` with all errors."""
-        verdict = self._check(source, found)
+        verdict = self._check(draft.native, draft.found, draft.echoes)
         if verdict.definition is None:
             raise invalid_definition(verdict.errors)
         return verdict.definition
 
-    def _check(self, source: Any, found: Sequence[Problem]) -> Verdict:
+    def _check(self, source: Any, found: Sequence[Problem], echoes: Echoes) -> Verdict:
         verdict = validate_definition(source, self._registry.types, check_parameters=self._check_parameters)
         if not found:
             return verdict
-        # What the checks say of a node that could not be translated is an echo of that.
-        nodes = {problem.node_id for problem in found} - {None}
-        places = {problem.path for problem in found}
-        own = [error for error in verdict.errors if error.node_id not in nodes and error.path not in places]
+        own = [error for error in verdict.errors if not _is_echo(error, echoes)]
         return msgspec.structs.replace(verdict, definition=None, errors=(*found, *own))
+
+
+def _is_echo(error: Problem, echoes: Echoes) -> bool:
+    return any((error.code, error.path[: step.start()]) in echoes for step in _STEP.finditer(error.path))
 
 
 def invalid_definition(errors: Sequence[Problem]) -> InterlockError:

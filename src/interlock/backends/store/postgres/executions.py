@@ -11,11 +11,13 @@ from interlock.backends.store.postgres.read_back import event_of
 from interlock.backends.store.postgres.rows import artifact_of, event_record_of, execution_of
 from interlock.backends.store.postgres.session import Session
 from interlock.core.events import Recorded
+from interlock.core.execution import DEADLINE, FailedBy, Status
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
 
 _SQL = load("executions")
 _FRAME = load("session")
 _PAGE = 5_000
+_PARTS: dict[str, bool] = {FailedBy.DEADLINE: True, FailedBy.OTHER: False}
 
 
 class ExecutionQueries:
@@ -30,14 +32,15 @@ class ExecutionQueries:
 
     async def list_executions(self, wanted: ExecutionFilter) -> Page:
         """Executions, newest first. The total leaves ``before`` aside, is exact up to 10,000 and stays there."""
-        conditions = (wanted.workflow_id, list(wanted.statuses), wanted.kind)
+        conditions = (wanted.workflow_id, _statuses(wanted), wanted.kind)
+        failed = (DEADLINE, _by_deadline(wanted))
         await self._session.run(_FRAME["plan_by_values"])
         rows = await self._session.rows(
-            _SQL["list_executions"], *conditions, wanted.before, wanted.limit, wanted.offset
+            _SQL["list_executions"], *conditions, wanted.before, wanted.limit, wanted.offset, *failed
         )
 
         async def count() -> int:
-            return int(await self._session.value(_SQL["count_executions"], *conditions, COUNTED))
+            return int(await self._session.value(_SQL["count_executions"], *conditions, COUNTED, *failed))
 
         items = [execution_of(row) for row in rows]
         if wanted.before is not None:
@@ -66,3 +69,14 @@ class ExecutionQueries:
     async def artifacts(self, execution_id: UUID) -> list[ArtifactRow]:
         """The artifacts of an execution by name."""
         return [artifact_of(row) for row in await self._session.rows(_SQL["artifacts"], execution_id)]
+
+
+def _statuses(wanted: ExecutionFilter) -> list[str]:
+    """The statuses of the rows to look at."""
+    return [Status.FAILED if status in _PARTS else status for status in wanted.statuses]
+
+
+def _by_deadline(wanted: ExecutionFilter) -> bool | None:
+    """Which failed ones are wanted: those a deadline ended, the others, or (None) all."""
+    parts = {_PARTS[status] for status in wanted.statuses if status in _PARTS}
+    return parts.pop() if len(parts) == 1 and Status.FAILED not in wanted.statuses else None

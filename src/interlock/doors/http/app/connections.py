@@ -19,7 +19,7 @@ _LIST_KEYS = {
 
 
 class End(NamedTuple):
-    """A node as connections see it. ``ports`` are in the order of its type."""
+    """A node as connections see it. ``ports`` are in the order of its type; none: they are not known."""
 
     node_id: str
     name: str
@@ -149,7 +149,7 @@ class Connections:
             return None
         if key not in ("main", "success"):
             return key
-        if position is None:
+        if position is None or not end.ports:
             return "result" if "result" in end.ports or not end.ports else end.ports[0]
         if position < len(end.ports):
             return end.ports[position]

@@ -17,6 +17,7 @@ from interlock.core.node_type import NodeType
 from interlock.core.workflow import Problem
 from interlock.doors.http.app.connections import Connections, End, Wire, flat
 from interlock.doors.http.app.node_words import FAMILY, WORDS, WordError, normal_subtype, normal_type
+from interlock.services.workflows.draft import Echoes
 
 FLOW_KEYS = (
     "states",
@@ -73,13 +74,17 @@ _NOT_ID = re.compile(r"[^A-Za-z0-9_.:-]+")
 
 
 class Translated(msgspec.Struct, frozen=True, kw_only=True):
-    """``native`` is our form; ``nodes`` and ``connections_list`` are the author's nodes and wires, made regular."""
+    """``native`` is our form; ``nodes`` and ``connections_list`` are the author's nodes and wires, made regular.
+
+    ``echoes`` are what the checks of the native form would say of the ``problems`` once more.
+    """
 
     native: dict[str, Any]
     nodes: Any
     connections_list: list[dict[str, Any]]
     problems: list[Problem]
     warnings: list[Problem]
+    echoes: Echoes = frozenset()
 
 
 def translate(source: Mapping[str, Any], catalogue: Mapping[str, NodeType]) -> Translated:
@@ -97,6 +102,7 @@ class _Translation:
         self._catalogue = catalogue
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
+        self._echoes: set[tuple[str, str]] = set()
         self._ids: set[str] = set()
         self._numbers: dict[str, int] = {}  # how many ids were made from a name
         self._has_words = False
@@ -130,6 +136,7 @@ class _Translation:
             connections_list=connections_list,
             problems=self._problems[:MAX_PROBLEMS],
             warnings=self._warnings[:MAX_PROBLEMS],
+            echoes=frozenset(self._echoes),
         )
 
     def _regular(self, node: Any, index: int) -> Any:
@@ -181,7 +188,10 @@ class _Translation:
         return native
 
     def _type(self, node: dict[str, Any], native: dict[str, Any], path: str) -> None:
-        """Replace TYPE and SUBTYPE by the node type that means the same here."""
+        """Replace TYPE and SUBTYPE by the node type that means the same here.
+
+        Words without a meaning stay as they are: the checks look at the rest of such a node all the same.
+        """
         kind = node.get("type")
         if not isinstance(kind, str) or kind in self._catalogue or kind not in FAMILY:
             return  # our own name, or nothing we know: the checks say so
@@ -189,7 +199,7 @@ class _Translation:
         if not isinstance(subtype, str):
             known = ", ".join(sorted(subtype for family, subtype in WORDS if family == kind)) or "none yet"
             self._problem("KEY_MISSING", f"{path}.subtype", f"A node of type {kind} needs a subtype: {known}", node)
-            native["type"] = _ANY
+            self._echoes.add(("NODE_TYPE_UNKNOWN", f"{path}.type"))
             return
         word = WORDS.get((kind, subtype))
         if word is None or word.node_type not in self._catalogue:
@@ -197,7 +207,7 @@ class _Translation:
             code = "NODE_TYPE_UNAVAILABLE" if is_known else "NODE_TYPE_UNKNOWN"
             what = "is not available on this server yet" if is_known else "is not known"
             self._problem(code, f"{path}.subtype", f"{kind}.{subtype[:100]} {what}", node)
-            native["type"] = _ANY
+            self._echoes.add(("NODE_TYPE_UNKNOWN", f"{path}.type"))
             return
         native["type"] = word.node_type
         parameters = native.get("parameters", {})
@@ -206,12 +216,13 @@ class _Translation:
                 native["parameters"] = word.translate(parameters)
             except WordError as error:
                 self._problem("PARAMETER_INVALID", f"{path}.parameters", f"{kind}.{subtype}: {error}", node)
+                self._echoes.add(("PARAMETER_INVALID", f"{path}.parameters"))
 
     def _end(self, native: dict[str, Any]) -> End:
         node_type = self._catalogue.get(str(native.get("type")))
         parameters = native.get("parameters")
         cases = parameters.get("cases") if isinstance(parameters, dict) else None
-        ports = node_type.ports if node_type is not None else ("result",)
+        ports = node_type.ports if node_type is not None else ()
         if isinstance(cases, list):
             ports = (*(str(case.get("port")) for case in cases if isinstance(case, dict)), "default")
         return End(str(native.get("id")), str(native.get("name") or ""), ports)
@@ -258,10 +269,6 @@ class _Translation:
         self._problems.append(
             Problem(code=code, message=message, path=path, node_id=node_id if isinstance(node_id, str) else None)
         )
-
-
-_ANY = "echo"
-"""Stands in for a type that was refused, so that the rest of the definition is checked all the same."""
 
 
 def _retry(policy: Any) -> Any:

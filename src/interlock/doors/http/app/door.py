@@ -7,8 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.errors import ErrorKind, not_found
+from interlock.core.errors import ErrorKind, InterlockError, not_found
+from interlock.doors.http.app.statuses import status_out
 from interlock.doors.http.plumbing.operation import Door, Refusal
+from interlock.services.executions.signal import ENDED_ALREADY
 
 _WORDS: dict[ErrorKind, str] = {
     ErrorKind.INVALID: "validation_error",
@@ -55,7 +57,7 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
     """The body of a refused request."""
     error = refusal.error
     on_top = _ON_TOP if error.kind in (ErrorKind.UNAUTHENTICATED, ErrorKind.DENIED) else ()
-    details = {key: value for key, value in error.details.items() if key not in on_top}
+    details = {key: value for key, value in _details(error).items() if key not in on_top}
     return {
         "success": False,
         "error": _WORDS[error.kind],
@@ -70,6 +72,14 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
         **({"details": details} if details else {}),
         **{key: error.details[key] for key in on_top if key in error.details},
     }
+
+
+def _details(error: InterlockError) -> dict[str, Any]:
+    """The details, with the status of an ended execution in this door's word."""
+    if error.code != ENDED_ALREADY:
+        return error.details
+    cause = {"code": error.details.get("error_code")}
+    return {**error.details, "status": status_out(error.details["status"], cause)}
 
 
 APP = Door(name="app", prefixes=("/api/app", "/api/v1/app"), envelope=envelope, rule_status=400)

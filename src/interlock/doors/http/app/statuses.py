@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.core.errors import InterlockError, rule_broken
-from interlock.core.execution import ACTIVE, Status, WaitingReason
+from interlock.core.execution import ACTIVE, DEADLINE, FailedBy, Status, WaitingReason
 from interlock.services.executions import view
 
 OUT: dict[str, str] = {
@@ -33,9 +33,9 @@ _IN: dict[str, tuple[str, ...]] = {
     "PAUSED": (Status.PAUSED,),
     "SUCCESS": (Status.SUCCEEDED,),
     "COMPLETED": (Status.SUCCEEDED,),
-    "ERROR": (Status.FAILED,),
-    "FAILED": (Status.FAILED,),
-    "TIMEOUT": (Status.FAILED,),
+    "ERROR": (FailedBy.OTHER,),
+    "FAILED": (FailedBy.OTHER,),
+    "TIMEOUT": (FailedBy.DEADLINE,),
     "CANCELED": (Status.CANCELLED,),
     "CANCELLED": (Status.CANCELLED,),
     "ACTIVE": tuple(sorted(ACTIVE)),
@@ -54,7 +54,7 @@ _TASKS: dict[str, str] = {
 
 def status_out(status: str, error: Any) -> str:
     """The word for an execution's status; a failure by a deadline is ``TIMEOUT``."""
-    if status == Status.FAILED and isinstance(error, dict) and error.get("code") == "TIMEOUT":
+    if status == Status.FAILED and isinstance(error, dict) and error.get("code") == DEADLINE:
         return "TIMEOUT"
     return OUT[status]
 
@@ -67,7 +67,7 @@ def waiting_reason_out(status: str, reason: str | None) -> str | None:
 
 
 def statuses_in(words: list[str]) -> tuple[str, ...]:
-    """The statuses that filter words mean, in any case. Raises RULE for an unknown word."""
+    """The statuses, or parts of one, that filter words mean, in any case. Raises RULE for an unknown word."""
     found: dict[str, None] = {}
     for word in words:
         meant = _IN.get(word.upper())

@@ -149,7 +149,9 @@ async def delete_workflow(call: Call[None, None]) -> Reply:
 async def validate_workflow(call: Call[WorkflowBody, None]) -> Reply:
     """Check a definition and store nothing."""
     translated = translate(call.body.definition(), call.services.node_types.types)
-    verdict = call.services.validate_definition(call.principal, translated.native, translated.problems)
+    verdict = call.services.validate_definition(
+        call.principal, translated.native, translated.problems, translated.echoes
+    )
     return JsonReply(
         Validation(
             valid=not verdict.errors,
@@ -242,6 +244,7 @@ def _draft(call: Call[WorkflowBody, Any], before: Workflow | None) -> Draft:
         icon_url=_told(body, "icon_url", metadata, before.icon_url if before is not None else None),
         visibility=visibility,
         found=translated.problems,
+        echoes=translated.echoes,
     )
 
 

@@ -10,7 +10,8 @@ from interlock.executions x left join interlock.live l on l.execution_id = x.exe
 where x.execution_id = $1;
 
 -- name: list_executions
--- $1 workflow, $2 statuses (none: all), $3 kind, $4 only older than this one, $5 limit, $6 offset. Newest first.
+-- $1 workflow, $2 statuses (none: all), $3 kind, $4 only older than this one, $5 limit, $6 offset; of the failed ones
+-- those whose error has code $7 ($8 true), the others ($8 false), or all ($8 null). Newest first.
 select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
   x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
   x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
@@ -21,6 +22,7 @@ from (
   where tenant_id = (select interlock.tenant())
     and ($1::uuid is null or workflow_id = $1)
     and (cardinality($2::text[]) = 0 or status = any ($2))
+    and ($8::bool is null or status <> 'failed' or (error ->> 'code' is not distinct from $7) = $8)
     and ($3::text is null or kind = $3)
     and ($4::uuid is null or execution_id < $4)
   order by execution_id desc limit $5 offset $6
@@ -29,12 +31,13 @@ left join interlock.live l on l.execution_id = x.execution_id
 order by x.execution_id desc;
 
 -- name: count_executions
--- $4: count no further.
+-- $4: count no further; $5 and $6 as $7 and $8 above.
 select count(*) from (
   select from interlock.executions
   where tenant_id = (select interlock.tenant())
     and ($1::uuid is null or workflow_id = $1)
     and (cardinality($2::text[]) = 0 or status = any ($2))
+    and ($6::bool is null or status <> 'failed' or (error ->> 'code' is not distinct from $5) = $6)
     and ($3::text is null or kind = $3)
   limit $4
 ) counted;
