@@ -1,1 +1,1 @@
-"""Interlock: the guarded front door for agent workflows."""
+"""Interlock: workflows that outlive the processes they run in, watched live, with people asked on the way."""

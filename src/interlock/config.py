@@ -1,18 +1,27 @@
-"""The settings: the only reader of the environment. Read once, checked whole, immutable afterwards."""
+"""The settings: read once, checked whole, immutable afterwards. Nothing else looks at the environment."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from interlock.kit.hosts import canonical, host_of, in_url
+
 PREFIX = "INTERLOCK_"
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+_ANSWER = re.compile(r"(Value error, |Input )?(?P<reason>.*)", re.DOTALL)
 
 
 class SettingsRefused(Exception):
@@ -27,7 +36,8 @@ def _also(name: str, *others: str) -> AliasChoices:
     return AliasChoices(PREFIX + name, *others)
 
 
-def _data_home() -> Path:
+def default_data_dir() -> Path:
+    """Where data is kept unless a setting says otherwise."""
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
@@ -46,6 +56,9 @@ class Settings(BaseSettings):
     )
 
     local: bool = Field(False, description="Local mode: one developer on one machine, loopback only.")
+    local_allow_remote: bool = Field(
+        False, description="Let local mode listen on addresses that other machines reach; it asks for no credentials."
+    )
     environment: Literal["local", "development", "staging", "production"] | None = Field(
         None,
         validation_alias=_also("ENVIRONMENT", "ENVIRONMENT"),
@@ -57,13 +70,15 @@ class Settings(BaseSettings):
     )
     share_port: bool = Field(False, description="Let several processes listen on the port; `serve --workers` sets it.")
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="`Host` names served besides loopback ones (comma-separated); in local mode others get 421."
+        (), description="`Host` names served, without port; in local mode beside the loopback ones. Others get 421."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias=_also("CORS_ORIGINS", "CORS_ORIGINS"), description="Browser origins that may call."
+        (),
+        validation_alias=_also("CORS_ORIGINS", "CORS_ORIGINS"),
+        description="Origins of pages that may call, such as `https://studio.example`; in local mode others get 403.",
     )
     data_dir: Path = Field(
-        default_factory=_data_home, description="Embedded database, signing keys and blobs of this server."
+        default_factory=default_data_dir, description="Embedded database, signing keys and blobs of this server."
     )
     database_url: SecretStr | None = Field(
         None,
@@ -107,10 +122,59 @@ class Settings(BaseSettings):
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
 
+    @field_validator("database_url", "migrate_database_url")
+    @classmethod
+    def _check_address(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            _ = value is None or urlsplit(value.get_secret_value()).port
+        except ValueError:  # its text may quote a part of the password
+            raise ValueError(
+                "is no address; write it like postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with % and two "
+                "hexadecimal digits for special signs in the password"
+            ) from None
+        return value
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            _refuse_no_network(entry)
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value().strip()
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise ValueError("holds signs that no token has; `interlock token` prints one")
+        return SecretStr(text)
+
+    @field_validator("host")
+    @classmethod
+    def _spell_host(cls, value: str) -> str:
+        return _host_name(value)
+
     @field_validator("trusted_hosts", "cors_origins", "egress_allow", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        """A list as commas or as a JSON array."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return _array(value)
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _spell_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_host_name, value))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _spell_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_origin, value))
 
     @property
     def profile(self) -> str:
@@ -123,11 +187,12 @@ def load(**given: Any) -> Settings:
 
     Raises SettingsRefused with all problems at once.
     """
+    _refuse_unreadable(Path(".env"))
     problems = _unknown_names({**_dotenv_names(), **os.environ})
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        problems += [_explain(found) for found in error.errors(include_input=False, include_url=False)]
+        problems += [_explain(found) for found in error.errors(include_url=False)]
         raise SettingsRefused(problems) from None
     if settings.local and settings.environment in ("staging", "production"):
         problems.append(f"INTERLOCK_LOCAL cannot be on with INTERLOCK_ENVIRONMENT={settings.environment}")
@@ -136,15 +201,29 @@ def load(**given: Any) -> Settings:
     return settings
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of one of several serving processes: ours, with the port shared."""
-    return {**os.environ, "INTERLOCK_SHARE_PORT": "true"}
+def worker_environment(settings: Settings, port: int) -> dict[str, str]:
+    """The environment of one of several serving processes: ours, what options have set, and the port, shared."""
+    options = {
+        "HOST": settings.host,
+        "PORT": port,
+        "DATA_DIR": settings.data_dir,
+        "LOCAL": settings.local,
+        "LOCAL_ALLOW_REMOTE": settings.local_allow_remote,
+        "LOG_LEVEL": settings.log_level,
+        "SHARE_PORT": True,
+    }
+    return {**os.environ, **{PREFIX + name: str(value) for name, value in options.items()}}
 
 
 def child_environment() -> dict[str, str]:
     """What a child process that runs functions may see of the environment: no setting of ours, no store's address."""
     hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+
+
+def default_url() -> str:
+    """Where commands look for a server unless a setting says otherwise."""
+    return str(Settings.model_fields["url"].default)
 
 
 def known_names() -> dict[str, str]:
@@ -167,12 +246,58 @@ def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _refuse_unreadable(file: Path) -> None:
+    try:
+        _ = file.is_file() and file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsRefused([f"{file.resolve()} is not UTF-8 text (byte {error.start})"]) from error
+    except OSError as error:
+        raise SettingsRefused([f"{file.resolve()} cannot be read: {error.strerror}"]) from error
+
+
 def _dotenv_names() -> dict[str, str]:
     """The names set in `.env`, which are checked like those of the environment."""
     return dict.fromkeys(dotenv_values(".env"), "")
 
 
 def _explain(error: Any) -> str:
+    """One problem: the name, the value unless it may be a secret, and what is wanted."""
     name = str(error["loc"][0]) if error["loc"] else "?"
-    field = name if name.startswith(PREFIX) else PREFIX + name.upper()
-    return f"{field}: {error['msg']}"
+    env_name = name if name.isupper() else PREFIX + name.upper()
+    field = Settings.model_fields.get(known_names().get(env_name, ""))
+    is_secret = field is None or SecretStr in (field.annotation, *get_args(field.annotation))
+    given = error["input"]
+    value = "" if is_secret else f"={','.join(given) if isinstance(given, tuple) else given}"
+    reason = _ANSWER.fullmatch(error["msg"])
+    return f"{env_name}{value}: {reason['reason'] if reason else error['msg']}"
+
+
+def _array(text: str) -> tuple[str, ...]:
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        parts = None
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("is no list; write the entries with commas, or as a JSON array of texts")
+    return tuple(parts)
+
+
+def _host_name(text: str) -> str:
+    host = canonical(text)
+    if host_of(in_url(host)) != host:
+        raise ValueError(f"{text!r} is no host name; write each one without scheme and port, like box.example")
+    return host
+
+
+def _refuse_no_network(text: str) -> None:
+    try:
+        _ = text.lower() == "loopback" or ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is neither a network such as 10.1.0.0/16 nor the word loopback") from error
+
+
+def _origin(text: str) -> str:
+    origin = text.removesuffix("/").lower()
+    if _ORIGIN.fullmatch(origin) is None:
+        raise ValueError(f"{text!r} is no origin; write each one like https://studio.example")
+    return origin

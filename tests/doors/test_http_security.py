@@ -19,30 +19,131 @@ async def ask(app: Any, method: str, path: str, **options: Any) -> httpx2.Respon
         return await client.request(method, path, **options)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1234", "[::1]:8000", "[::1]"])
+LOOPBACK_HOSTS = [
+    "127.0.0.1:8000",
+    "127.0.0.1",
+    "127.3.2.1:9",
+    "localhost",
+    "LOCALHOST:1234",
+    "localhost.",
+    "localhost.:8000",
+    "localhost:",
+    "[::1]:8000",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]:8000",
+]
+OTHER_HOSTS = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example:8000",
+    "localhost..",
+    "127.0.0.1:80:80",
+    "127.0.0.1:123456",
+    "",
+    ":8000",
+    "::1",
+    "[::2]",
+    "[::1",
+    "[::1]x",
+    "[::ffff:10.0.0.1]",
+    "0.0.0.0:8000",
+    "10.0.0.1:8000",
+    "a@localhost",
+    "localhost/x",
+    "localhost,evil.example",
+    "l\u00f6calhost",
+    "x" * 5000,
+]
+
+
+@pytest.mark.parametrize("host", LOOPBACK_HOSTS)
 async def test_local_mode_serves_loopback_names(house: Any, host: str) -> None:
     assert (await ask(house.app(), "GET", "/live", headers={"host": host})).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8000", "", "[::2]", "a@localhost"]
-)
+@pytest.mark.parametrize("host", OTHER_HOSTS)
 async def test_local_mode_serves_no_other_name(house: Any, host: str) -> None:
-    answer = await ask(house.app(), "GET", "/live", headers={"host": host})
+    headers = httpx2.Headers({"host": host}, encoding="latin-1")
+    answer = await ask(house.app(), "GET", "/live", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (421, "MISDIRECTED_REQUEST")
 
 
-async def test_configured_names_are_served(house: Any) -> None:
-    app = house.app(allowed_hosts=frozenset({"box.example"}))
-    assert (await ask(app, "GET", "/live", headers={"host": "box.example"})).status_code == 200
-    assert (await ask(app, "GET", "/live", headers={"host": "localhost"})).status_code == 200
+async def raw(app: Any, *headers: tuple[bytes, bytes], client: tuple[str, int] | None = ("127.0.0.1", 1)) -> int:
+    """The status of a request with exactly these headers from this peer."""
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/live",
+        "raw_path": b"/live",
+        "query_string": b"",
+        "root_path": "",
+        "headers": list(headers),
+        "client": client,
+        "server": ("127.0.0.1", 8000),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"])
+
+
+HERE = (b"host", b"localhost:8000")
+
+
+async def test_a_request_names_exactly_one_host(house: Any) -> None:
+    app = house.app()
+    assert await raw(app, HERE) == 200
+    assert await raw(app) == 421
+    assert await raw(app, HERE, (b"host", b"evil.example")) == 421
+    assert await raw(app, HERE, HERE) == 421
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+async def test_local_mode_answers_this_machine(house: Any, peer: str) -> None:
+    assert await raw(house.app(), HERE, client=(peer, 1)) == 200
+    assert await raw(house.app(), HERE, client=None) == 200, "a unix socket"
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.7", "192.168.1.2", "fd00::7", "::ffff:10.0.0.7", "testclient"])
+async def test_local_mode_answers_other_machines_only_if_allowed(house: Any, peer: str) -> None:
+    assert await raw(house.app(), HERE, client=(peer, 1)) == 403
+    assert await raw(house.app(allows_remote=True), HERE, client=(peer, 1)) == 200
+    assert await raw(house.app(is_local=False), HERE, client=(peer, 1)) == 200
+
+
+async def test_remote_callers_of_local_mode_need_a_configured_name(house: Any) -> None:
+    app = house.app(allows_remote=True, allowed_hosts=frozenset({"box.example", "192.168.1.2"}))
+    far = ("192.168.1.9", 1)
+    assert await raw(app, (b"host", b"box.example:8000"), client=far) == 200
+    assert await raw(app, (b"host", b"192.168.1.2:8000"), client=far) == 200
+    assert await raw(app, (b"host", b"evil.example:8000"), client=far) == 421
+
+
+@pytest.mark.parametrize("host", ["box.example", "Box.Example:8000", "BOX.EXAMPLE.", "[FD00:0::5]:8000", "localhost"])
+async def test_configured_names_are_served_however_they_are_spelled(house: Any, host: str) -> None:
+    app = house.app(allowed_hosts=frozenset({"Box.example.", "fd00::5"}))
+    assert (await ask(app, "GET", "/live", headers={"host": host})).status_code == 200
+
+
+async def test_outside_local_mode_configured_names_are_the_only_ones(house: Any) -> None:
     remote = house.app(is_local=False, allowed_hosts=frozenset({"box.example"}))
+    assert (await ask(remote, "GET", "/live", headers={"host": "box.example:443"})).status_code == 200
     assert (await ask(remote, "GET", "/live", headers={"host": "localhost"})).status_code == 421
     anywhere = house.app(is_local=False)
     assert (await ask(anywhere, "GET", "/live", headers={"host": "whatever.example"})).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173"])
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:5173", "HTTP://LOCALHOST:3000"]
+)
 async def test_local_mode_lets_loopback_pages_read(house: Any, origin: str) -> None:
     answer = await ask(house.app(), "GET", "/version", headers={"origin": origin})
     assert answer.headers["access-control-allow-origin"] == origin
@@ -51,14 +152,39 @@ async def test_local_mode_lets_loopback_pages_read(house: Any, origin: str) -> N
     assert "access-control-allow-credentials" not in answer.headers
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost.evil.example", "file://", "http://127.0.0.1:80:80"]
-)
+FOREIGN = [
+    "https://evil.example",
+    "null",
+    "",
+    "file://",
+    "ftp://localhost",
+    "http://localhost.evil.example",
+    "http://127.0.0.1:80:80",
+    "http://127.0.0.1.evil.example",
+    "http://localhost@evil.example",
+    "http://evil.example#localhost",
+    "http://[::2]:5173",
+]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
 async def test_local_mode_refuses_foreign_pages(house: Any, origin: str) -> None:
     for method, path in (("GET", "/health"), ("POST", "/api/app/workflows"), ("OPTIONS", "/api/app/workflows")):
         answer = await ask(house.app(), method, path, headers={"origin": origin})
         assert (answer.status_code, answer.json()["code"]) == (403, "ORIGIN_DENIED")
         assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_local_mode_lets_configured_pages_and_its_own_read(house: Any) -> None:
+    app = house.app(allowed_hosts=frozenset({"box.example"}), allowed_origins=frozenset({"https://Studio.example"}))
+
+    async def status(origin: str, host: str = "box.example:8000") -> int:
+        return (await ask(app, "GET", "/version", headers={"origin": origin, "host": host})).status_code
+
+    assert await status("https://studio.example") == 200
+    assert await status("http://box.example:8000") == 200
+    assert await status("http://box.example:9000") == 403, "another server's page on the same machine"
+    assert await status("http://evil.example", "evil.example") == 421, "a page cannot make its name one of ours"
 
 
 async def test_outside_local_mode_a_foreign_page_gets_no_permission_to_read(house: Any) -> None:

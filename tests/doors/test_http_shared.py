@@ -174,8 +174,7 @@ async def test_the_documentation_needs_no_network_and_no_inline_script(nobody: h
         assert again.status_code == 304
     start = (await nobody.get("/docs/assets/start.js")).text
     document = (await nobody.get(re.findall(r'url: "([^"]+)"', start)[0])).json()
-    assert document["openapi"].startswith("3.0")
-    assert '"type":"null"' not in (await nobody.get("/docs/assets/openapi.json")).text
+    assert document == (await nobody.get("/openapi.json")).json()
     assert (await nobody.get("/docs/assets/secrets.txt")).status_code == 404
 
 

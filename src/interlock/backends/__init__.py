@@ -1,1 +1,1 @@
-"""What we stand on: one folder per port, each with the vendors it needs."""
+"""What stands behind the ports: a folder each, and only here a vendor is known."""

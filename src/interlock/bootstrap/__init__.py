@@ -1,4 +1,4 @@
-"""Who plugs what into what: the only package that knows every part, and the console script's entry.
+"""Where the parts become a program: no other package knows them all. The console script begins here.
 
 The parts of a server are imported when a command needs one, so that ``interlock --help`` stays quick.
 """

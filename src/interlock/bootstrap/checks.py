@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.kit.hosts import in_url, is_loopback
 
 OLDEST_POSTGRES = 150000
 
@@ -36,4 +38,27 @@ def refuse_unsafe(found: dict[str, Any], *, allow_unsafe_commit: bool) -> None:
     """Raise RULE with all reasons."""
     reasons = unsafe(found, allow_unsafe_commit=allow_unsafe_commit)
     if reasons:
-        raise InterlockError(ErrorKind.RULE, "DATABASE_UNSAFE", "Refusing to start: " + "; ".join(reasons))
+        raise InterlockError(
+            ErrorKind.RULE,
+            "DATABASE_UNSAFE",
+            "Refusing to start: " + "; ".join(reasons),
+            details={"next": "Mend that, then look again with `interlock doctor`."},
+        )
+
+
+def is_exposed(settings: Settings) -> bool:
+    """Whether local mode, which asks for no credentials, would listen where other machines reach it."""
+    return settings.local and not is_loopback(settings.host)
+
+
+def refuse_exposed(settings: Settings) -> None:
+    """Raise RULE unless local mode stays on this machine or was explicitly allowed to leave it."""
+    if is_exposed(settings) and not settings.local_allow_remote:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_LOCAL_REMOTE",
+            f"Local mode asks for no credentials and stays on this machine; others can reach {in_url(settings.host)}",
+            details={
+                "next": "Leave --host out, or allow it with --local-allow-remote (INTERLOCK_LOCAL_ALLOW_REMOTE=true)."
+            },
+        )

@@ -1,16 +1,17 @@
-"""``interlock doctor``: the start-up checks one by one, each with its remedy."""
+"""``interlock doctor``: looks at what a start needs, and says what to do where something is missing."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from contextlib import AsyncExitStack
 
 from interlock.backends.store.embedded.binaries import find_binaries
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import status
 from interlock.bootstrap.checks import unsafe
-from interlock.bootstrap.parts import embedded_postgres
+from interlock.bootstrap.parts import embedded_postgres, readable_address
 from interlock.config import Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
@@ -39,6 +40,7 @@ def _data_dir(settings: Settings) -> Check:
     place = settings.data_dir
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place).close()
         free = shutil.disk_usage(place).free
     except OSError as error:
         return Check("data directory", False, f"{place}: {error.strerror}", "Choose another with INTERLOCK_DATA_DIR")
@@ -60,7 +62,9 @@ async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Chec
         database = embedded_postgres(settings)
         urls = await database.start()
     except InterlockError as error:
-        checks.append(Check("database", False, "embedded Postgres", error.message))
+        is_served = error.code == "DATA_DIRECTORY_IN_USE"  # by a server that has made all further checks itself
+        found_there = "embedded Postgres" + (", in use by the server that runs there" if is_served else "")
+        checks.append(Check("database", is_served, found_there, error.message))
         return None
     if urls.reattached:
         stack.callback(database.detach)
@@ -72,7 +76,8 @@ async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Chec
 
 async def _schema(url: str, checks: list[Check]) -> None:
     try:
-        found = await status(url)
+        with readable_address():
+            found = await status(url)
     except (InterlockError, OSError) as error:
         checks.append(Check("schema", False, str(error)[:200], "Is the database reachable with this URL?"))
         return

@@ -31,7 +31,7 @@ _HEAD = f"""# Settings
 
 Every setting is optional: `interlock up` runs without any. A setting is taken from the first of these that has it:
 
-1. the option of the command (`--host`, `--port`, `--data`, `--local`, `--log-level`, `--url`),
+1. the option of the command (`--host`, `--port`, `--data`, `--local`, `--local-allow-remote`, `--log-level`, `--url`),
 2. the environment,
 3. the file `.env` in the folder where the command runs; [{ENV_FILE}](../../{ENV_FILE}) is one to copy.
 

@@ -38,6 +38,7 @@ def settings_or_refusal(**given: Any) -> config.Settings:
             ErrorKind.RULE,
             "SETTINGS_REFUSED",
             "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in refused.problems),
+            details={"next": "Mend them in the environment or in .env; `.env.example` lists all settings."},
         ) from refused
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -55,7 +57,7 @@ class Parts:
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
     """Start everything; ``stack`` stops it. Raises InterlockError with what to do if something is missing or unsafe."""
     failpoints.arm(settings.failpoints)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_dir(settings.data_dir)
     serve_url = await open_database(settings, stack, embedded=embedded)
     clock, ids = SystemClock(), RandomIds()
     telemetry = PrometheusTelemetry(VERSION)
@@ -118,15 +120,16 @@ async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: 
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
         if settings.migrate_database_url is not None and settings.local:
-            await migrate(settings.migrate_database_url.get_secret_value(), server_role(settings))
+            with readable_address():
+                await migrate(settings.migrate_database_url.get_secret_value(), server_role(settings))
         await refuse_old_schema(url)
         return url
     if not embedded:
         raise InterlockError(
             ErrorKind.RULE,
             "SETTINGS_DATABASE_MISSING",
-            "There is no database to serve from. Set INTERLOCK_DATABASE_URL, or use `interlock up`, "
-            "which brings a Postgres of its own",
+            "There is no database to serve from",
+            details={"next": "Set INTERLOCK_DATABASE_URL, or use `interlock up`, which brings a Postgres of its own."},
         )
     database = embedded_postgres(settings)
     urls = await database.start()
@@ -134,6 +137,32 @@ async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: 
     for name in await migrate(urls.migrate_url, SERVER_ROLE):
         log.info("database.migrated", migration=name)
     return urls.serve_url
+
+
+def make_data_dir(place: Path) -> None:
+    """Make the data directory if it is not there. Raises UNAVAILABLE if that cannot be."""
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InterlockError(
+            ErrorKind.UNAVAILABLE,
+            "DATA_DIRECTORY_UNUSABLE",
+            f"The data directory {place} cannot be made: {error.strerror}",
+        ) from error
+
+
+@contextmanager
+def readable_address() -> Iterator[None]:
+    """What the database's client cannot read in an address becomes a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_DATABASE_URL",
+            f"The address of the database cannot be used: {error}",
+            details={"next": "Mend INTERLOCK_DATABASE_URL, or INTERLOCK_MIGRATE_DATABASE_URL if that one is used."},
+        ) from error
 
 
 def server_role(settings: Settings) -> str:
@@ -151,11 +180,12 @@ def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
 
 async def refuse_old_schema(url: str) -> None:
     """Raise if the database's schema is older than this program."""
-    found = await status(url)
+    with readable_address():
+        found = await status(url)
     if found.pending:
         raise InterlockError(
             ErrorKind.RULE,
             "SCHEMA_BEHIND",
-            f"The database is {len(found.pending)} migrations behind ({', '.join(found.pending)}). "
-            "Run `interlock migrate up` with INTERLOCK_MIGRATE_DATABASE_URL set to its owner",
+            f"The schema of the database is behind; it lacks {', '.join(found.pending)}",
+            details={"next": "Run `interlock migrate up` with INTERLOCK_MIGRATE_DATABASE_URL set to its owner."},
         )

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvloop
 
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
+from interlock.bootstrap.announce import announce
+from interlock.bootstrap.checks import is_exposed, refuse_exposed
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.main import settings_or_refusal
-from interlock.bootstrap.parts import Parts, embedded_postgres, server_role
+from interlock.bootstrap.parts import Parts, embedded_postgres, readable_address, server_role
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
 from interlock.config import Settings
@@ -38,6 +39,8 @@ from interlock.nodes import load as load_nodes
 INTERRUPTED = 130
 """The exit code of what a person stopped."""
 
+log = structlog.get_logger("bootstrap")
+
 
 def up(options: UpOptions) -> int:
     """Serve in the foreground, with an embedded Postgres if none is configured."""
@@ -48,8 +51,15 @@ def up(options: UpOptions) -> int:
 def serve_processes(options: ServeOptions) -> int:
     """Serve in the foreground over a configured Postgres, with as many processes as asked for."""
     settings = _settings_of(options)
-    if (options.workers or 1) > 1:
-        return run_workers(options.workers or 1, settings)
+    count = options.workers or 1
+    if count > 1:
+        _refuse_embedded(settings)
+        _configure_logs(settings)
+
+        def on_ready(url: str, token: str) -> None:
+            announce(url, token, settings, as_json=options.as_json, processes=count)
+
+        return run_workers(count, settings, on_ready, as_json=options.as_json)
     embedded = settings.database_url is None and settings.local
     return _serve(settings, embedded=embedded, as_json=options.as_json)
 
@@ -79,7 +89,7 @@ def migrate_now(*, change: bool) -> SchemaReport:
 
 
 def doctor() -> list[Check]:
-    """The start-up checks, one by one."""
+    """What a start needs, and whether it is there."""
     settings = settings_or_refusal()
     configure("ERROR", settings.log_format)
     return asyncio.run(examine(settings))
@@ -95,42 +105,58 @@ def check_file(source: dict[str, Any]) -> list[Problem]:
 
 
 def _settings_of(options: UpOptions | ServeOptions) -> Settings:
-    return settings_or_refusal(
+    settings = settings_or_refusal(
         host=options.host,
         port=options.port,
         data_dir=options.data_dir,
         local=options.is_local,
+        local_allow_remote=options.allows_remote,
         log_level=options.log_level,
     )
+    refuse_exposed(settings)
+    return settings
 
 
 def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
-    configure(settings.log_level, settings.log_format, file=settings.log_file)
-    uvloop.run(serve(settings, embedded=embedded, on_ready=_announcer(as_json)))
+    _configure_logs(settings)
+
+    def on_ready(url: str, parts: Parts) -> None:
+        announce(url, parts.identity.mint(), settings, as_json=as_json)
+
+    uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
     return 0
 
 
-def _announcer(as_json: bool) -> Any:
-    def announce(url: str, parts: Parts) -> None:
-        token = parts.identity.mint()
-        if as_json:
-            print(json.dumps({"ready": url, "token": token}), flush=True)  # noqa: T201 - the answer of the command
-            return
-        lines = [
-            f"ready {url}",
-            f"token {token}",
-            "",
-            "Try:",
-            f"  {sys.argv[0]} run examples/features/parallel.yaml --watch --url {url}",
-            f"  {sys.argv[0]} list --url {url}",
-            f"  {sys.argv[0]} doctor",
-            "",
-            f"Interactive documentation: {url}/docs",
-        ]
-        print("\n".join(lines), flush=True)  # noqa: T201 - the answer of the command
-        sys.stdout.flush()
+def _configure_logs(settings: Settings) -> None:
+    """Log as the settings say, and begin with what deserves a warning; of several processes the first one says it."""
+    try:
+        configure(settings.log_level, settings.log_format, file=settings.log_file)
+    except OSError as error:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_LOG_FILE",
+            f"The log cannot be written to {settings.log_file}: {error.strerror}",
+            details={"next": "Name a file that can be written with INTERLOCK_LOG_FILE, or leave it out."},
+        ) from error
+    if is_exposed(settings) and not settings.share_port:
+        log.warning(
+            "local.exposed",
+            host=settings.host,
+            names=",".join(("localhost", *settings.trusted_hosts)),
+            meaning="other machines can reach this server, and local mode asks for no credentials; requests by another "
+            "name than these are refused, INTERLOCK_TRUSTED_HOSTS adds names",
+        )
 
-    return announce
+
+def _refuse_embedded(settings: Settings) -> None:
+    """Several processes share a database that none of them brings along."""
+    if settings.database_url is None:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_DATABASE_MISSING",
+            "Several processes need one database that all of them reach, and none is set",
+            details={"next": "Set INTERLOCK_DATABASE_URL, or leave --workers out."},
+        )
 
 
 async def _demonstrate(settings: Settings, *, as_json: bool) -> int:
@@ -171,15 +197,17 @@ async def _migrate(settings: Settings, *, change: bool) -> SchemaReport:
             raise InterlockError(
                 ErrorKind.RULE,
                 "SETTINGS_MIGRATE_URL_MISSING",
-                "Migrating needs the database's owner: set INTERLOCK_MIGRATE_DATABASE_URL",
+                "The schema is changed by the database's owner, and no login of it is set",
+                details={"next": "Set INTERLOCK_MIGRATE_DATABASE_URL; `interlock migrate status` needs no owner."},
             )
         else:
             database = embedded_postgres(settings)
             urls = await database.start()
             stack.push_async_callback(database.stop)
             url = urls.migrate_url
-        applied = await migrate(url, server_role(settings)) if change else []
-        found = await status(url)
+        with readable_address():
+            applied = await migrate(url, server_role(settings)) if change else []
+            found = await status(url)
         return SchemaReport(
             current=len(found.applied),
             newest=len(found.applied) + len(found.pending),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import socket
@@ -19,6 +20,12 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
 from interlock.doors.http.plumbing.settings import HttpSettings
+from interlock.kit.hosts import in_url, is_everywhere
+
+_REMEDIES = {
+    errno.EADDRINUSE: "Choose another port with --port, or stop what uses this one.",
+    errno.EACCES: "Choose a port from 1024 on with --port; lower ones need special rights.",
+}
 
 
 def http_settings(settings: Settings) -> HttpSettings:
@@ -28,11 +35,18 @@ def http_settings(settings: Settings) -> HttpSettings:
         environment=settings.profile,
         debug=settings.profile in ("local", "development"),
         is_local=settings.local,
-        allowed_hosts=frozenset(settings.trusted_hosts),
+        allows_remote=settings.local_allow_remote,
+        allowed_hosts=_names(settings),
         allowed_origins=frozenset(settings.cors_origins),
         access_log=settings.access_log,
         metrics_enabled=settings.metrics_enabled,
     )
+
+
+def _names(settings: Settings) -> frozenset[str]:
+    """The names this server answers to; in local mode the address it was told to listen on is one of them."""
+    own = () if is_everywhere(settings.host) or not settings.local else (settings.host,)
+    return frozenset((*settings.trusted_hosts, *own))
 
 
 def context_of(parts: Parts) -> Context:
@@ -79,7 +93,7 @@ class Port(uvicorn.Server):
 async def serve(
     settings: Settings, *, embedded: bool, on_ready: Callable[[str, Parts], None], stop: asyncio.Event | None = None
 ) -> None:
-    """Serve until SIGTERM, SIGINT or ``stop``; a second signal ends at once. ``on_ready`` gets the URL."""
+    """Serve until SIGTERM, SIGINT or ``stop``; the next signal breaks off the clean end. ``on_ready`` gets the URL."""
     listener = open_port(settings.host, settings.port, shared=settings.share_port)
     _calm_collector()
     stopping = stop or asyncio.Event()
@@ -105,8 +119,7 @@ async def serve(
             await asyncio.wait(
                 {serving, asyncio.create_task(port.listening.wait())}, return_when=asyncio.FIRST_COMPLETED
             )
-            host, number = listener.getsockname()[:2]
-            on_ready(f"http://{host}:{number}", parts)
+            on_ready(url_of(listener), parts)
             waiting = asyncio.create_task(stopping.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             parts.engine.drain()
@@ -135,10 +148,19 @@ def open_port(host: str, port: int, *, shared: bool = False) -> socket.socket:
         raise InterlockError(
             ErrorKind.UNAVAILABLE,
             "PORT_UNAVAILABLE",
-            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another one with --port, or stop what uses it",
+            f"Cannot listen on {in_url(host)}:{port}: {error.strerror}",
+            details={"next": _REMEDIES.get(error.errno or 0, "Choose another address with --host.")},
         ) from error
     listener.setblocking(False)
     return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where this machine reaches a listening address, which may be all of its own."""
+    host, number = listener.getsockname()[:2]
+    if is_everywhere(host):
+        host = "::1" if listener.family is socket.AF_INET6 else "127.0.0.1"
+    return f"http://{in_url(host)}:{number}"
 
 
 def _calm_collector() -> None:
@@ -153,7 +175,7 @@ def _on_signals(stopping: asyncio.Event) -> None:
 
     def ask(number: int) -> None:
         stopping.set()
-        for again in (signal.SIGINT, signal.SIGTERM):  # a second signal ends at once
+        for again in (signal.SIGINT, signal.SIGTERM):  # the next one breaks off the clean end
             loop.remove_signal_handler(again)
             signal.signal(again, signal.SIG_DFL)
 

@@ -1,1 +1,1 @@
-"""How it is reached: thin translations between a public vocabulary and the services."""
+"""The doors: each turns a public vocabulary into calls of the services and back, and decides nothing."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 _AUTHORITY = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9_-][A-Za-z0-9._-]{0,253}?)\.?)(?::\d{0,5})?"
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]{2,45})\]|(?P<name>(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+)\.?)(?::\d{0,5})?"
 )
 _MAX_CHARACTERS = 300
 

@@ -119,6 +119,45 @@ def test_a_reader_that_goes_away_ends_the_command_in_peace(form: list[str]) -> N
         assert (process.stderr.read(), process.wait(30)) == ("", 0)
 
 
+TAB = """
+source <(interlock completion show bash)
+complete -p interlock
+tab() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _interlock_completion interlock; echo "offered ${COMPREPLY[*]}"; }
+tab interlock sh
+tab interlock approv
+tab interlock list --st
+tab interlock migrate ''
+tab interlock completion sh
+tab interlock zz
+"""
+"""What a bash does when Tab is pressed behind each of these lines."""
+
+
+def test_a_real_bash_completes_commands_options_and_values() -> None:
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": "/nowhere"}
+    shell = ["bash", "--norc", "-i"]
+    answer = subprocess.run(
+        shell,
+        input=TAB,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+        start_new_session=True,
+    )
+    said = [line for line in answer.stdout.splitlines() if line.startswith(("complete", "offered"))]
+    assert said == [
+        "complete -o default -F _interlock_completion interlock",
+        "offered show",
+        "offered approvals approve",
+        "offered --status",
+        "offered up status",
+        "offered show",
+        "offered ",
+    ]
+
+
 def test_the_shell_is_offered_commands_and_options() -> None:
     settings = {"_INTERLOCK_COMPLETE": "complete_bash", "COMP_WORDS": "interlock app", "COMP_CWORD": "1"}
     answer = CliRunner().invoke(build(Programs()), [], env=settings, prog_name="interlock")

@@ -13,10 +13,11 @@ import pytest
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.calling import Caller
-from interlock.doors.cli.failures import WrongUseError, exit_code, from_answer, next_step, not_running
+from interlock.doors.cli.failures import WrongUseError, exit_code, from_answer, not_running
 from interlock.doors.cli.inputs import read_definition, read_value
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import CliEnvironment
+from interlock.doors.cli.remedies import next_step
 from interlock.doors.cli.saving import place_of
 from interlock.doors.cli.server import is_this_machine, read_url
 from interlock.kit.clock import SystemClock
@@ -89,7 +90,9 @@ def test_addresses_are_read_kindly(given: str, url: str) -> None:
     assert read_url(given) == url
 
 
-@pytest.mark.parametrize("given", ["ftp://x", "http://", "http://a:b@c", "http://x?y=1", ""])
+@pytest.mark.parametrize(
+    "given", ["ftp://x", "http://", "http://a:b@c", "http://x?y=1", "http://x:99999", "http://[::1", ""]
+)
 def test_other_addresses_are_wrong_use(given: str) -> None:
     with pytest.raises(WrongUseError) as refused:
         read_url(given)
@@ -128,19 +131,19 @@ class Settings:
         return "local-token"
 
 
-def test_the_local_users_token_never_leaves_this_machine() -> None:
+async def test_the_local_users_token_never_leaves_this_machine() -> None:
     settings = Settings(None)
     caller = Caller(settings, SystemClock(), RandomIds())  # type: ignore[arg-type]  # the part that is asked here
-    assert caller.server(None)._headers() == {"authorization": "Bearer local-token"}
+    assert await caller.server(None)._headers() == {"authorization": "Bearer local-token"}
     with pytest.raises(InterlockError, match=r"There is no token for https://interlock\.example") as refused:
         caller.server("https://interlock.example")
     assert refused.value.kind is ErrorKind.UNAUTHENTICATED
     assert settings.minted == 1
 
 
-def test_a_token_that_was_given_goes_where_the_caller_points() -> None:
+async def test_a_token_that_was_given_goes_where_the_caller_points() -> None:
     caller = Caller(Settings("given"), SystemClock(), RandomIds())  # type: ignore[arg-type]  # as above
-    assert caller.server("https://interlock.example")._headers() == {"authorization": "Bearer given"}
+    assert await caller.server("https://interlock.example")._headers() == {"authorization": "Bearer given"}
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", "c:\\x", "a\\..\\x", "a\0b"])

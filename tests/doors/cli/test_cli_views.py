@@ -1,4 +1,4 @@
-"""What the command line shows, as text at width 100: the live view, the graph, the timeline, the reasons, the lists."""
+"""What the command line shows, as text: the live view, the graph, the timeline, the reasons, the lists."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from interlock.doors.cli.output import PlainConsole
 from interlock.doors.cli.picture import Picture, begin
 from interlock.doors.cli.pretty import pretty
 from interlock.doors.cli.programs import Check
-from interlock.doors.cli.reasons import why_it_rests
+from interlock.doors.cli.reasons import Reason, why_it_rests
 from interlock.doors.cli.screens import outcome_line
 from interlock.doors.cli.signs import span_bar
 from interlock.doors.cli.tables import (
-    approvals_table,
+    approvals_list,
     artifacts_table,
     checks_table,
     executions_table,
-    problems_table,
+    problems_list,
 )
-from interlock.doors.cli.texts import duration, epoch, one_line, shown, size
+from interlock.doors.cli.texts import age, duration, epoch, one_line, shown, size
 from interlock.doors.cli.timeline import timeline
 
 START = 1_795_000_000.0  # 2026-11-18 11:06:40 UTC
@@ -47,9 +47,9 @@ MAPS = {"waits_for": "iterations", "input": {"limit": 33}}
 EXECUTION = "01990000-0000-7000-8000-000000000001"
 
 
-def render(*parts: RenderableType) -> str:
-    """The parts as a terminal of 100 columns would show them, without colours."""
-    console = PlainConsole(file=io.StringIO(), width=100, markup=False, emoji=False, highlight=False)
+def render(*parts: RenderableType, width: int = 100) -> str:
+    """The parts as a terminal of so many columns would show them, without colours."""
+    console = PlainConsole(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False)
     for part in parts:
         console.print(part)
     shown_text = console.file.getvalue()  # type: ignore[attr-defined]
@@ -100,7 +100,7 @@ def render_live() -> str:
 
 
 def render_timeline() -> str:
-    return render(timeline(half_way(), START + 10))
+    return render(timeline(half_way(), START + 10, 100))
 
 
 WORKFLOW: dict[str, Any] = {
@@ -145,7 +145,8 @@ def render_reasons() -> str:
         ],
         "valid_events": [],
     }
-    return "\n".join(f"{why} [{command}]" for why, command in why_it_rests(execution, half_way(), START + 10))
+    reasons = why_it_rests(execution, half_way(), START + 10)
+    return "\n".join(f"{reason.sentence} [{', '.join(reason.commands)}]" for reason in reasons)
 
 
 def render_problems() -> str:
@@ -160,38 +161,60 @@ def render_problems() -> str:
         ),
         Problem(code="KEY_IGNORED", message="Unknown key 'retires' is ignored", path="nodes[0].retires"),
     ]
-    return render(problems_table(problems, frozenset({1})))
+    return render(*problems_list(problems, frozenset({1})), width=60)
+
+
+EXECUTIONS: list[dict[str, Any]] = [
+    {
+        "execution_id": EXECUTION,
+        "workflow_id": "W",
+        "status": "WAITING",
+        "waiting_reason": "approval",
+        "start_time": START * 1000,
+        "end_time": None,
+    },
+    {
+        "execution_id": EXECUTION.replace("1", "2"),
+        "workflow_id": "V",
+        "status": "SUCCESS",
+        "start_time": (START - 7200) * 1000,
+        "end_time": (START - 7200 + 3) * 1000,
+    },
+]
+NAMES = {"W": "airports", "V": "a name that no screen of an ordinary width has room for, so that it is cut"}
+APPROVALS: list[dict[str, Any]] = [
+    {
+        "approval_id": EXECUTION.replace("0001", "000a"),
+        "execution_id": EXECUTION,
+        "node_id": "ask",
+        "status": "pending",
+        "title": "Shall the invoice R-2211 of 1200.50 EUR to the Northern Paper Supply be paid today?",
+        "assignees": ["ada@accounts.example", "role:admin"],
+        "expires_at": "2026-11-18T12:06:40Z",
+    },
+    {
+        "approval_id": EXECUTION.replace("0001", "000b"),
+        "execution_id": EXECUTION,
+        "node_id": "other",
+        "status": "approved",
+        "title": "",
+        "assignees": [],
+        "expires_at": "2026-11-18T12:06:40Z",
+        "decided_by": "local",
+        "reason": "fair",
+        "decided_at": "2026-11-18T11:00:00Z",
+    },
+]
 
 
 def render_lists() -> str:
-    executions = [
-        {
-            "execution_id": EXECUTION,
-            "workflow_id": "W",
-            "status": "WAITING",
-            "waiting_reason": "timer",
-            "start_time": START * 1000,
-            "end_time": None,
-        }
-    ]
-    approvals = [
-        {
-            "approval_id": "A",
-            "execution_id": "E",
-            "status": "pending",
-            "title": "Publish?",
-            "assignees": [],
-            "expires_at": "2026-11-18T12:06:40Z",
-        }
-    ]
     artifacts = [{"name": "report.md", "size": 4690, "content_type": "text/markdown", "sha256": "ab" * 32}]
     checks = [Check("python", True, "3.11.7"), Check("schema", False, "0002_more", "Run `interlock migrate up`")]
-    return render(
-        executions_table(executions, {"W": "airports"}, START + 75),
-        approvals_table(approvals),
-        artifacts_table(artifacts),
-        checks_table(checks),
-    )
+    return render(artifacts_table(artifacts), checks_table(checks))
+
+
+def render_executions(width: int) -> str:
+    return render(executions_table(EXECUTIONS, NAMES, START + 75, width), width=width)
 
 
 def render_question() -> str:
@@ -277,7 +300,7 @@ def test_the_reasons_name_what_is_awaited_and_the_command_that_helps() -> None:
     assert render_reasons() == expected(
         """
         It waits for a person's decision. Since 2026-11-18 11:06:47 UTC. []
-        The question is “Publish?” to ada, until 2026-11-18 12:06:40 UTC. [interlock approve A]
+        The question is “Publish?” to ada, until 2026-11-18 12:06:40 UTC. [interlock approve A, interlock deny A]
         fetch rates waits for its next attempt, 5.0 s left. []
         """
     )
@@ -294,14 +317,15 @@ def test_the_reasons_name_what_is_awaited_and_the_command_that_helps() -> None:
     ],
 )
 def test_every_way_to_rest_has_a_sentence(execution: dict[str, Any], why: str, command: str) -> None:
-    ((sentence, helps),) = why_it_rests({"execution_id": "E", **execution}, begin("E", "w"), START)
-    assert sentence.startswith(why)
-    assert helps == command
+    (reason,) = why_it_rests({"execution_id": "E", **execution}, begin("E", "w"), START)
+    assert reason.sentence.startswith(why)
+    assert reason.commands == ((command,) if command else ())
 
 
 def test_a_flow_says_which_events_it_accepts() -> None:
     execution = {"execution_id": "E", "status": "WAITING", "waiting_detail": "input", "valid_events": ["YES", "NO"]}
-    assert why_it_rests(execution, begin("E", "w"), START)[1] == ("It accepts YES, NO.", "interlock signal E YES")
+    reasons = why_it_rests(execution, begin("E", "w"), START)
+    assert reasons[1] == Reason("It accepts YES, NO.", ("interlock signal E YES",))
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCESS", "ERROR", "CANCELED", "TIMEOUT"])
@@ -312,22 +336,18 @@ def test_what_moves_or_has_ended_needs_no_reason(status: str) -> None:
 def test_problems_have_place_value_and_hint() -> None:
     assert render_problems() == expected(
         """
-                   Where             Problem                       Value          What to do
-        ✗ error    nodes[2].type     Unknown node type             "htp_request"  did you mean http_request?
-                                     'htp_request'
-        ! warning  nodes[0].retires  Unknown key 'retires' is
-                                     ignored
+        ✗ error  nodes[2].type  "htp_request"
+            Unknown node type 'htp_request'
+            → did you mean http_request?
+        ! warning  nodes[0].retires
+            Unknown key 'retires' is ignored
         """
     )
 
 
-def test_lists_fit_into_a_hundred_columns() -> None:
+def test_lists_of_files_and_checks() -> None:
     assert render_lists() == expected(
         """
-        Execution                             Status             Started (UTC)        Took        Workflow
-        01990000-0000-7000-8000-000000000001  ◔ WAITING (timer)  2026-11-18 11:06:40  1 min 15 s  airports
-        Approval                              Status     Until (UTC)          For      Question
-        A                                     ○ pending  2026-11-18 12:06:40  anybody  Publish?
         Name       Size     Type           SHA-256
         report.md  4.6 KiB  text/markdown  abababababab
                 Check   Found
@@ -338,10 +358,74 @@ def test_lists_fit_into_a_hundred_columns() -> None:
     )
 
 
-def test_ids_are_whole_on_the_narrowest_screen() -> None:
-    console = PlainConsole(file=io.StringIO(), width=60)
-    console.print(executions_table([{"execution_id": EXECUTION, "status": "RUNNING"}], {}, START))
-    assert EXECUTION in console.file.getvalue()  # type: ignore[attr-defined]
+def test_a_wide_screen_has_an_execution_a_line_with_its_times() -> None:
+    names = {"W": "airports", "V": "rivers"}
+    assert render(executions_table(EXECUTIONS, names, START + 75, 116), width=116) == expected(
+        """
+        Execution                             Status                  Started (UTC)        Took         Workflow
+        01990000-0000-7000-8000-000000000001  ◔ WAITING (approval)    2026-11-18 11:06:40  1 min 15 s   airports
+        02990000-0000-7000-8000-000000000002  ✓ SUCCESS               2026-11-18 09:06:40  3.0 s        rivers
+        """
+    )
+
+
+def test_a_middling_screen_has_an_execution_a_line_with_its_age() -> None:
+    assert render_executions(100) == expected(
+        """
+        Execution                             Status                  Age     Workflow
+        01990000-0000-7000-8000-000000000001  ◔ WAITING (approval)    1 min   airports
+        02990000-0000-7000-8000-000000000002  ✓ SUCCESS               2 h     a name that no screen of an o…
+        """
+    )
+
+
+def test_a_narrow_screen_breaks_nothing_but_what_is_waited_for() -> None:
+    assert render_executions(80) == expected(
+        """
+        Execution                             Status      Age     Workflow
+        01990000-0000-7000-8000-000000000001  ◔ WAITING   1 min   airports
+                                              (approval)
+        02990000-0000-7000-8000-000000000002  ✓ SUCCESS   2 h     a name that no screen…
+        """
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 116, 120, 200])
+def test_ids_are_whole_on_every_screen(width: int) -> None:
+    text = render_executions(width) + "\n" + render(*approvals_list(APPROVALS, START), width=width)
+    for found in (*EXECUTIONS, *APPROVALS):
+        assert str(found.get("approval_id") or found["execution_id"]) in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_a_question_has_the_whole_width_and_every_id_that_a_command_takes() -> None:
+    assert render(*approvals_list(APPROVALS, START), width=80) == expected(
+        """
+        01990000-0000-7000-8000-00000000000a  ○ pending, 1 h 00 min left
+          Shall the invoice R-2211 of 1200.50 EUR to the Northern Paper Supply be paid
+          today?
+          for ada@accounts.example, role:admin
+          node ask of execution 01990000-0000-7000-8000-000000000001
+
+        01990000-0000-7000-8000-00000000000b  ✓ approved
+          A decision is needed
+          node other of execution 01990000-0000-7000-8000-000000000001
+          by local, 2026-11-18 11:00:00 UTC: fair
+        """
+    )
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 140])
+def test_a_timeline_fits_its_screen_and_keeps_its_words(width: int) -> None:
+    lines = render(timeline(half_way(), START + 10, width), width=width).splitlines()
+    assert all(len(line) <= width and "…" not in line for line in lines)
+    assert lines[0].endswith("10.0 s")
+
+
+def test_a_narrow_live_view_tells_what_is_waited_for_in_place_of_bars() -> None:
+    lines = render(live_view(half_way(), START + 10, width=80), width=80).splitlines()
+    assert "a person's decision" in next(line for line in lines if line.startswith("ask"))
+    assert not any("━" in line for line in lines[3:])
 
 
 def test_a_question_shows_the_real_request() -> None:
@@ -408,6 +492,24 @@ def test_the_outcome_is_one_sentence(status: str, error: str, line: str) -> None
 )
 def test_spans_of_time_read_well(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.04, "40 ms"),
+        (59.9, "59.9 s"),
+        (60, "1 min"),
+        (3569, "59 min"),
+        (3600, "1 h"),
+        (86_000, "23 h"),
+        (86_400, "1 d"),
+    ],
+)
+def test_ages_are_short(seconds: float | None, text: str) -> None:
+    assert age(seconds) == text
+    assert len(text) <= 6
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ async def test_an_answer_the_server_refuses_is_asked_for_again(server: RunningSe
         picture = await picture_of(caller, execution_id)
         picture = await Watching(caller, picture, screen, SystemClock(), decide).run()
     assert (picture.status, picture.result["data"], answers) == ("SUCCESS", {"count": 3}, [])
-    assert screen.notes == ["That answer cannot be taken: data.count: must be a integer"]
+    assert screen.notes == ["That answer cannot be taken: data.count: must be an integer"]
 
 
 async def test_a_map_with_large_items_is_counted_against_its_total(server: RunningServer) -> None:

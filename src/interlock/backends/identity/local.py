@@ -20,10 +20,13 @@ from interlock.kit.clock import Clock
 ALGORITHM = "HS256"
 ISSUER = "interlock-local"
 AUDIENCE = "interlock"
+KEY_FILE = "signing-keys.json"
+"""Where a data directory keeps the keys."""
 LOCAL_SUBJECT = "local"
 LOCAL_SCOPES = frozenset(Scope) - {Scope.ADMIN}
 """What the local user may do: everything but administer."""
 
+_RENEW = "`interlock token --data DIR` makes a new one with the key in this server's data directory"
 _REMEMBERED = timedelta(seconds=60)
 _MAX_REMEMBERED = 10_000
 _MAX_CHARACTERS = 8_192
@@ -47,7 +50,7 @@ class LocalIdentity:
 
     def __init__(self, data_dir: Path, clock: Clock) -> None:
         self._clock = clock
-        self._keys = SigningKeys(data_dir / "signing-keys.json", clock)
+        self._keys = SigningKeys(data_dir / KEY_FILE, clock)
         self._verified: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
 
     def open(self) -> None:
@@ -106,11 +109,9 @@ class LocalIdentity:
             )
             claims = msgspec.convert(content, _Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, UnicodeError) as error:
-            raise _refused(
-                "invalid_token", "The token is not valid here; get a new one with `interlock token`"
-            ) from error
+            raise _refused("invalid_token", f"The token is not valid here; {_RENEW}") from error
         if claims.exp <= now.timestamp():
-            raise _refused("expired", "The token has expired; get a new one with `interlock token`")
+            raise _refused("expired", f"The token has expired; {_RENEW}")
         if claims.nbf > now.timestamp():
             raise _refused("invalid_token", "The token is not valid yet")
         principal = Principal(

@@ -16,7 +16,7 @@ _EXECUTION = "01990000-0000-7000-8000-000000000001"
 
 
 def build(programs: Programs) -> typer.Typer:
-    """The command line over these programs. Exit codes: 0 done, 1 failed, 2 wrong use or settings."""
+    """The command line over these programs. Exits with 0 if all went well, 1 after a failure, 2 if called wrongly."""
     app = typer.Typer(
         name=serving.PROGRAM,
         help="Interlock: durable workflows, watched live, with people asked before it matters.",

@@ -21,6 +21,15 @@ from interlock.kit.ids import Ids
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells expect it."""
 
+_REMEDY_OF_GIVEN = (
+    "Put another token into INTERLOCK_TOKEN; on the server's machine `interlock token --data DIR` makes one with the "
+    "key in the server's data directory."
+)
+_REMEDY_OF_MADE = (
+    "The token was made with the key in {}. If the server uses another data directory, name that one: "
+    "`export INTERLOCK_DATA_DIR=DIR`."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -40,11 +49,12 @@ class Caller:
         address = read_url(url or environment.url)
         if environment.token:
             token = environment.token
-            return Server(address, lambda: token, self.ids)
+            return Server(address, lambda: token, self.ids, _REMEDY_OF_GIVEN)
         if not is_this_machine(address):
             step = "Put one into INTERLOCK_TOKEN; the local user's token is for this machine only."
             raise failure(ErrorKind.UNAUTHENTICATED, "NO_TOKEN", f"There is no token for {address}", step)
-        return Server(address, lambda: self.local_token(environment.data_dir), self.ids)
+        remedy = _REMEDY_OF_MADE.format(environment.data_dir)
+        return Server(address, lambda: self.local_token(environment.data_dir), self.ids, remedy)
 
     def local_token(self, data_dir: Path) -> str:
         """A fresh token of the local user of a data directory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.cli.remedies import next_step
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 """The exit codes of every command."""
@@ -23,25 +24,6 @@ _KINDS: dict[int, ErrorKind] = {
     502: ErrorKind.EXTERNAL,
     503: ErrorKind.UNAVAILABLE,
     504: ErrorKind.TIMEOUT,
-}
-
-_NEXT_BY_KIND: dict[ErrorKind, str] = {
-    ErrorKind.UNAUTHENTICATED: (
-        "Put a valid token into INTERLOCK_TOKEN; on the server's own machine `interlock token` makes one."
-    ),
-    ErrorKind.DENIED: "Ask an operator for the missing permission, or use another token in INTERLOCK_TOKEN.",
-    ErrorKind.NOT_FOUND: "See what there is with `interlock list` and `interlock approvals`.",
-    ErrorKind.GONE: "See what became of it with `interlock show ID`.",
-    ErrorKind.CONFLICT: "See where it stands with `interlock show ID`.",
-    ErrorKind.TOO_LARGE: "Send less: bodies of more than 1 MiB are refused.",
-    ErrorKind.UNAVAILABLE: "Try again in a moment; `interlock health --ready` says what the server waits for.",
-    ErrorKind.TIMEOUT: "Try again in a moment; `interlock health --ready` says what the server waits for.",
-    ErrorKind.EXTERNAL: "Try again in a moment; `interlock health --ready` says what the server waits for.",
-    ErrorKind.INTERNAL: "Look for the trace id in the server's log.",
-}
-_NEXT_BY_CODE: dict[str, str] = {
-    "WORKFLOW_INVALID": "Mend the definition; `interlock validate FILE` shows every problem.",
-    "INVALID_TRANSITION": "See which events it waits for with `interlock show ID`.",
 }
 
 
@@ -84,16 +66,6 @@ def from_answer(status: int, body: Any, retry_after: str | None) -> InterlockErr
         retryable=status in (429, 502, 503, 504),
         retry_after=wait,
     )
-
-
-def next_step(error: InterlockError) -> str:
-    """What its reader can do about an error; empty if nothing sensible can be said."""
-    own = error.details.get("next")
-    if own:
-        return str(own)
-    if error.retry_after is not None:
-        return f"Try again in {error.retry_after:.0f} s."
-    return _NEXT_BY_CODE.get(error.code) or _NEXT_BY_KIND.get(error.kind, "")
 
 
 def exit_code(error: InterlockError) -> int:

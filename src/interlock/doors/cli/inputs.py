@@ -43,7 +43,8 @@ def read_definition(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
         return None, [Problem(code="SYNTAX", message=error.reason, path=place, hint=error.hint)]
     except strict_json.StrictJsonError as error:
         place = "" if error.position is None else f"byte {error.position}"
-        return None, [Problem(code="SYNTAX", message=error.reason, path=place, hint="mend the JSON at this place")]
+        hint = "mend the JSON at this place" if place else "write it smaller or less nested"
+        return None, [Problem(code="SYNTAX", message=error.reason, path=place, hint=hint)]
     if not isinstance(source, dict):
         kind = "a list" if isinstance(source, list) else "a single value"
         hint = "write a mapping with name, nodes and connections (a graph) or states and transitions (a flow)"

@@ -12,7 +12,8 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from interlock.core.errors import InterlockError
-from interlock.doors.cli.failures import DONE, as_document, next_step
+from interlock.doors.cli.failures import DONE, as_document
+from interlock.doors.cli.remedies import next_step
 from interlock.doors.cli.texts import shown
 from interlock.kit import strict_json
 
@@ -53,10 +54,14 @@ class Output:
         return self.is_live and sys.stdin is not None and sys.stdin.isatty()
 
     def show(self, *parts: RenderableType) -> None:
-        """Print parts for people, one below the other; nothing in JSON mode."""
+        """Print parts for people, one below the other; nothing in JSON mode.
+
+        Strings, and texts that are not to be wrapped, are left to the terminal's own line breaks.
+        """
         if not self.as_json:
             for part in parts:
-                self.out.print(part, soft_wrap=isinstance(part, str))
+                is_whole = isinstance(part, str) or (isinstance(part, Text) and bool(part.no_wrap))
+                self.out.print(part, soft_wrap=is_whole)
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line for people, however long; nothing in JSON mode."""
@@ -85,8 +90,9 @@ class Output:
             self.err.file.flush()
             return
         self.err.print(Text.assemble(("Error: ", "bold red"), sentence(error.message)), soft_wrap=True)
-        for problem in error.details.get("errors") or []:
-            self.err.print(Text(f"  {_problem_line(problem)}"), soft_wrap=True)
+        lines = map(_problem_line, error.details.get("errors") or [])
+        for line in (line for line in lines if line != shown(error.message)):
+            self.err.print(Text(f"  {line}"), soft_wrap=True)
         step = next_step(error)
         if step:
             self.err.print(Text.assemble(("Next:  ", "bold"), shown(step)), soft_wrap=True)
@@ -95,8 +101,10 @@ class Output:
 
 
 def sentence(text: str) -> str:
-    """``text`` with a full stop at its end."""
+    """``text`` with a capital at its beginning and a full stop at its end."""
     text = shown(text).strip()
+    if text.partition(" ")[0].isalpha():
+        text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -26,6 +26,7 @@ class UpOptions:
     port: int | None = None
     data_dir: Path | None = None
     is_local: bool | None = None
+    allows_remote: bool | None = None
     log_level: str | None = None
     as_json: bool = False
 
@@ -39,6 +40,7 @@ class ServeOptions:
     workers: int | None = None
     data_dir: Path | None = None
     is_local: bool | None = None
+    allows_remote: bool | None = None
     log_level: str | None = None
     as_json: bool = False
 
@@ -103,7 +105,7 @@ class Programs(Protocol):
         ...
 
     def doctor(self) -> list[Check]:
-        """The start-up checks, one by one, on this machine and its settings."""
+        """What a start needs on this machine and with its settings, and whether it is there."""
         ...
 
     def mint_token(self, data_dir: Path) -> str:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from interlock.doors.cli.facts import ENDED
 from interlock.doors.cli.picture import NodePicture, Picture
 from interlock.doors.cli.sentences import wait_text
 from interlock.doors.cli.texts import epoch, instant, one_line, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A sentence, the request it is about (None: about none), and the commands that help (none if time alone does)."""
+
+    sentence: str
+    commands: tuple[str, ...] = ()
+    request: Any = None
+
 
 _WHY: dict[str, str] = {
     "slot": "It waits for a free slot of the server; nothing of it has run yet.",
@@ -30,8 +41,8 @@ _WHY: dict[str, str] = {
 }
 
 
-def why_it_rests(execution: Mapping[str, Any], picture: Picture, now: float) -> list[tuple[str, str]]:
-    """Each reason with the command that helps (empty if time alone does); nothing while it moves or after its end."""
+def why_it_rests(execution: Mapping[str, Any], picture: Picture, now: float) -> list[Reason]:
+    """Every reason; nothing while it moves or after its end."""
     status = str(execution.get("status") or "")
     if status in ENDED or status == "RUNNING":
         return []
@@ -39,13 +50,13 @@ def why_it_rests(execution: Mapping[str, Any], picture: Picture, now: float) -> 
     reason = _reason(status, str(execution.get("waiting_detail") or execution.get("waiting_reason") or ""))
     since = epoch(execution.get("waiting_since"))
     why = _WHY.get(reason, f"It waits ({one_line(reason, 40)})." if reason else "It rests.")
-    help_line = f"interlock resume {execution_id}" if reason == "paused" else ""
-    lines = [(why + (f" Since {instant(since)} UTC." if since is not None else ""), help_line)]
+    help_lines = (f"interlock resume {execution_id}",) if reason == "paused" else ()
+    lines = [Reason(why + (f" Since {instant(since)} UTC." if since is not None else ""), help_lines)]
     lines.extend(_asked(approval) for approval in execution.get("pending_approvals") or [])
     lines.extend(_node(node, execution_id, now) for node in picture.nodes.values() if _rests(node))
     accepted = [shown(event) for event in execution.get("valid_events") or []]
     if accepted:
-        lines.append((f"It accepts {', '.join(accepted)}.", f"interlock signal {execution_id} {accepted[0]}"))
+        lines.append(Reason(f"It accepts {', '.join(accepted)}.", (f"interlock signal {execution_id} {accepted[0]}",)))
     return lines
 
 
@@ -55,12 +66,17 @@ def _reason(status: str, told: str) -> str:
     return "slot" if status == "NEW" and not told else told
 
 
-def _asked(approval: Mapping[str, Any]) -> tuple[str, str]:
-    title = one_line(approval.get("title") or approval.get("node_id") or "a question", 80)
+def _asked(approval: Mapping[str, Any]) -> Reason:
+    title = one_line(approval.get("title") or approval.get("node_id") or "a question", 1000)
     people = ", ".join(one_line(name, 40) for name in approval.get("assignees") or [])
     until = epoch(approval.get("expires_at"))
     text = f"The question is “{title}”" + (f" to {people}" if people else "")
-    return f"{text}{f', until {instant(until)} UTC' if until else ''}.", f"interlock approve {approval['approval_id']}"
+    approval_id = shown(approval["approval_id"])
+    return Reason(
+        f"{text}{f', until {instant(until)} UTC' if until else ''}.",
+        (f"interlock approve {approval_id}", f"interlock deny {approval_id}"),
+        approval.get("request"),
+    )
 
 
 def _rests(node: NodePicture) -> bool:
@@ -69,8 +85,8 @@ def _rests(node: NodePicture) -> bool:
     return waiting is not None and waiting.waits_for not in ("approval", "event", "user")
 
 
-def _node(node: NodePicture, execution_id: str, now: float) -> tuple[str, str]:
+def _node(node: NodePicture, execution_id: str, now: float) -> Reason:
     waiting = node.waits()
     needs_signal = waiting is not None and waiting.waits_for in ("signal", "callback", "input")
-    help_line = f"interlock signal {execution_id} {shown(waiting.name) or 'NAME'}" if waiting and needs_signal else ""
-    return f"{one_line(node.name, 40)} waits for {wait_text(waiting, now)}.", help_line
+    command = f"interlock signal {execution_id} {shown(waiting.name) or 'NAME'}" if waiting and needs_signal else ""
+    return Reason(f"{one_line(node.name, 60)} waits for {wait_text(waiting, now)}.", (command,) if command else ())

@@ -74,8 +74,8 @@ class LiveScreen:
     def tick(self, picture: Picture) -> None:
         if not self._is_open:
             self.resume()
-        now, height = self._clock.now().timestamp(), self._live.console.height
-        self._live.update(live_view(picture, now, self._recent, height), refresh=True)
+        now, screen = self._clock.now().timestamp(), self._live.console
+        self._live.update(live_view(picture, now, self._recent, screen.height, screen.width), refresh=True)
 
     def rest(self) -> None:
         if self._is_open:

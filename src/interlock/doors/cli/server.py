@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.failures import WrongUseError, failure, from_answer, not_running
 from interlock.doors.cli.late import late
 from interlock.kit import strict_json
+from interlock.kit.hosts import canonical, is_loopback
 from interlock.kit.ids import Ids
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def read_url(url: str) -> str:
         parsed = httpx2.URL(text)
     except httpx2.InvalidURL as error:
         raise WrongUseError(f"{url!r} is not an address of a server.", step=step) from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+    is_odd = parsed.query or parsed.fragment or (parsed.port or 0) > 65_535
+    if parsed.scheme not in ("http", "https") or not parsed.host or is_odd:
         raise WrongUseError(f"{url!r} is not an address of a server.", step=step)
     if parsed.userinfo:
         raise WrongUseError("An address holds no password.", step="Put a token into INTERLOCK_TOKEN.")
@@ -50,22 +52,21 @@ def read_url(url: str) -> str:
 
 def is_this_machine(url: str) -> bool:
     """Whether the address can only lead back to this machine."""
-    host = httpx2.URL(url).host
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    host = canonical(httpx2.URL(url).host)
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 class Server:
-    """Calls one server. ``credential`` is asked before each call, so that a fresh token takes an old one's place."""
+    """Calls one server. ``credential`` is asked before each call, so that a fresh token takes an old one's place.
 
-    def __init__(self, url: str, credential: Callable[[], str], ids: Ids) -> None:
+    ``remedy`` is what to do if the server does not take it.
+    """
+
+    def __init__(self, url: str, credential: Callable[[], str], ids: Ids, remedy: str = "") -> None:
         self.url = url
         self._credential = credential
         self._ids = ids
+        self._remedy = remedy
         self._client = httpx2.AsyncClient(
             base_url=url,
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -107,7 +108,7 @@ class Server:
 
         Raises the refusal as InterlockError, and httpx2.TransportError when the connection breaks.
         """
-        headers = {**self._headers(), "accept": "text/event-stream", "last-event-id": str(after)}
+        headers = {**await self._headers(), "accept": "text/event-stream", "last-event-id": str(after)}
         timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         path = f"{APP}/executions/{segment(execution_id)}/stream"
         async with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
@@ -116,17 +117,17 @@ class Server:
                 return
             if answer.status_code != 200:
                 await answer.aread()
-                raise _refusal(answer)
+                raise self._refusal(answer)
             yield aiter(httpx2.EventSource(answer, max_event_size=_MAX_FRAME_BYTES))
 
     @asynccontextmanager
     async def download(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The bytes of a file below the app door."""
         try:
-            async with self._client.stream("GET", APP + path, headers=self._headers()) as answer:
+            async with self._client.stream("GET", APP + path, headers=await self._headers()) as answer:
                 if answer.status_code != 200:
                     await answer.aread()
-                    raise _refusal(answer)
+                    raise self._refusal(answer)
                 yield answer.aiter_bytes()
         except httpx2.TransportError as error:
             raise self._explain(error) from error
@@ -142,7 +143,7 @@ class Server:
         resends = _RESENDS if method in _COUNT_ONCE else 0
         while True:
             try:
-                all_headers = {**self._headers(), **(headers or {})}
+                all_headers = {**await self._headers(), **(headers or {})}
                 answer = await self._client.request(method, path, headers=all_headers, **parts)
             except httpx2.TransportError as error:
                 if resends == 0 or not isinstance(
@@ -152,13 +153,32 @@ class Server:
                 resends -= 1
                 continue
             if answer.status_code >= 300:
-                raise _refusal(answer)
+                raise self._refusal(answer)
             return answer
 
-    def _headers(self) -> dict[str, str]:
-        return {"authorization": f"Bearer {self._credential()}"}
+    async def _headers(self) -> dict[str, str]:
+        try:
+            return {"authorization": f"Bearer {self._credential()}"}
+        except InterlockError:
+            await self.probe("/live")  # that no server is there would say more than that there is no token for it
+            raise
+
+    def _refusal(self, answer: httpx2.Response) -> InterlockError:
+        body = answer.json() if _is_json(answer) else None
+        if answer.status_code < 500 and not isinstance(body, dict):  # a proxy may be the one that says 502 or 503
+            return _stranger(f"What answers at {self.url} is no Interlock server (status {answer.status_code})")
+        error = from_answer(answer.status_code, body, answer.headers.get("retry-after"))
+        if error.kind is ErrorKind.UNAUTHENTICATED and self._remedy:
+            error.details["next"] = self._remedy
+        return error
 
     def _explain(self, error: httpx2.TransportError) -> InterlockError:
+        if (problem := _tls_problem(error)) is not None:
+            message = f"There is no secure connection to {self.url}: {problem}"
+            step = (
+                "Write http:// if the server speaks plain HTTP; else its certificate must be one this machine trusts."
+            )
+            return failure(ErrorKind.UNAVAILABLE, "NO_SECURE_CONNECTION", message, step)
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             return not_running(self.url)
         if isinstance(error, httpx2.TimeoutException):
@@ -168,8 +188,19 @@ class Server:
         return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "See `interlock health`.")
 
 
+def _tls_problem(error: BaseException | None) -> str | None:
+    """What the encryption of a connection stumbled over, if it did."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return (error.reason or str(error)).replace("_", " ").lower()
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def segment(value: str) -> str:
-    """``value`` as one segment of a path, whatever it holds."""
+    """``value`` as one segment of a path, whatever it holds. Raises WrongUseError for what a path cannot hold."""
+    if value in ("", ".", ".."):
+        raise WrongUseError(f"{value!r} is no id.", step="See the ids with `interlock list` and `interlock approvals`.")
     return quote(value, safe="")
 
 
@@ -177,14 +208,12 @@ def _is_json(answer: httpx2.Response) -> bool:
     return "json" in answer.headers.get("content-type", "")
 
 
-def _refusal(answer: httpx2.Response) -> InterlockError:
-    body = answer.json() if _is_json(answer) else None
-    return from_answer(answer.status_code, body, answer.headers.get("retry-after"))
-
-
 def _object(answer: httpx2.Response) -> dict[str, Any]:
     body = answer.json() if _is_json(answer) else None
     if not isinstance(body, dict):
-        message = f"{answer.request.url} does not answer as an Interlock server does"
-        raise failure(ErrorKind.EXTERNAL, "NOT_INTERLOCK", message, "Check the address with --url.")
+        raise _stranger(f"What answers at {answer.request.url} is no Interlock server")
     return body
+
+
+def _stranger(message: str) -> InterlockError:
+    return failure(ErrorKind.EXTERNAL, "NOT_INTERLOCK", message, "Name the server's address with --url.")

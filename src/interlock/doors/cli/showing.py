@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from interlock.doors.cli.diagram import draw, read_diagram
@@ -14,7 +16,7 @@ from interlock.doors.cli.facts import Fact, read_stored
 from interlock.doors.cli.folding import fold, learn_limits
 from interlock.doors.cli.picture import PENDING, Picture
 from interlock.doors.cli.pretty import pretty
-from interlock.doors.cli.reasons import why_it_rests
+from interlock.doors.cli.reasons import Reason, why_it_rests
 from interlock.doors.cli.sentences import count_text, sentence_of
 from interlock.doors.cli.server import Server, segment
 from interlock.doors.cli.signs import status_text
@@ -23,6 +25,7 @@ from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_lin
 from interlock.doors.cli.timeline import timeline
 from interlock.doors.cli.watching import picture_for, workflow_of
 
+_NOTHING: tuple[Any, ...] = (None, "", {}, [])
 PAGE = 1000
 """Events that are asked for at a time."""
 
@@ -67,16 +70,16 @@ async def facts_of(server: Server, execution_id: str) -> list[Fact]:
     return facts
 
 
-def sections(seen: Shown, now: float, events: int) -> list[RenderableType]:
-    """The sections in reading order; ``events`` is how many of the last ones are shown, 0 for all."""
+def sections(seen: Shown, now: float, events: int, width: int) -> list[RenderableType]:
+    """The sections in reading order, for so many columns; ``events`` says how many of the last ones, 0 means all."""
     reasons = why_it_rests(seen.execution, seen.picture, now)
     return [
         head(seen, now),
         *_section("Why it is not moving", _why(reasons) if reasons else []),
         *_section("Graph", [_graph(seen)] if seen.workflow else []),
-        *_section("Timeline", [timeline(seen.picture, now)] if seen.picture.started_at is not None else []),
+        *_section("Timeline", [timeline(seen.picture, now, width)] if seen.picture.started_at is not None else []),
         *_section("Events", _events(seen, events)),
-        *_section("Result", _result(seen)),
+        *_section("Error" if seen.picture.error else "Result", _result(seen)),
     ]
 
 
@@ -88,13 +91,13 @@ def head(seen: Shown, now: float) -> RenderableType:
     """What it is: ids, status, times, who started it with what."""
     execution = seen.execution
     began, ended = epoch(execution.get("start_time")), epoch(execution.get("end_time"))
-    took = duration((ended if ended is not None else now) - began) if began is not None else ""
     workflow = one_line(seen.workflow.get("name") or execution.get("workflow_id") or "", 60)
     rows: list[tuple[str, Any]] = [
         ("execution", execution["execution_id"]),
         ("workflow", f"{workflow}, version {execution.get('workflow_version')}"),
         ("status", status_text(str(execution.get("status")))),
-        ("started", f"{instant(began)} UTC by {one_line(execution.get('triggered_by'), 40)}, {took}"),
+        ("started", f"{instant(began)} UTC by {one_line(execution.get('triggered_by'), 40)}"),
+        *_end(began, ended, now),
         ("input", as_json(execution.get("inputs"), 200)),
         ("trace", execution.get("trace_id")),
     ]
@@ -103,12 +106,22 @@ def head(seen: Shown, now: float) -> RenderableType:
     return fields_table(rows)
 
 
-def _why(reasons: Sequence[tuple[str, str]]) -> list[RenderableType]:
+def _end(began: float | None, ended: float | None, now: float) -> list[tuple[str, Any]]:
+    if began is None:
+        return []
+    if ended is None:
+        return [("so far", duration(now - began))]
+    return [("ended", f"{instant(ended)} UTC, after {duration(ended - began)}")]
+
+
+def _why(reasons: Sequence[Reason]) -> list[RenderableType]:
     lines: list[RenderableType] = []
-    for sentence, command in reasons:
-        lines.append(Text(sentence))
-        if command:
-            lines.append(Text(f"  → {command}", style="cyan"))
+    for reason in reasons:
+        lines.append(Text(reason.sentence))
+        if reason.request not in _NOTHING:
+            lines.append(Padding(Text(pretty(reason.request)), (0, 0, 0, 4)))
+        # Never broken by us: a command is copied in one piece.
+        lines += [Text(f"  → {command}", style="cyan", no_wrap=True) for command in reason.commands]
     return lines
 
 
@@ -125,12 +138,14 @@ def _graph(seen: Shown) -> RenderableType:
 def _events(seen: Shown, count: int) -> list[RenderableType]:
     chosen = seen.sentences[-count:]
     left_out = len(seen.sentences) - len(chosen)
-    lines: list[RenderableType] = []
-    if left_out:
-        lines.append(Text(f"… {left_out} before; all with --events 0", style="dim"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(justify="right", no_wrap=True, style="dim", min_width=5)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
     for fact, said in chosen:
-        lines.append(Text.assemble((f"{fact.seq:>5}  {time_of_day(fact.at)}", "dim"), f"  {said}"))
-    return lines
+        table.add_row(str(fact.seq), time_of_day(fact.at), said)
+    before: list[RenderableType] = [Text(f"… {left_out} before; all with --events 0", style="dim")] if left_out else []
+    return [*before, table] if chosen else before
 
 
 def _result(seen: Shown) -> list[RenderableType]:

@@ -53,12 +53,20 @@ async def store_workflow(server: Server, source: Mapping[str, Any]) -> dict[str,
         return await server.post("/workflows", dict(source))
 
 
+async def workflow_id_of(server: Server, wanted: str) -> str:
+    """The id of the workflow that is called so, else ``wanted`` itself, which is taken for an id."""
+    return await _named(server, wanted) or wanted
+
+
 async def _find(server: Server, name: str) -> dict[str, Any] | None:
+    workflow_id = await _named(server, name)
+    return None if workflow_id is None else await server.get(f"/workflows/{segment(workflow_id)}")
+
+
+async def _named(server: Server, name: str) -> str | None:
     found = await server.get("/workflows", search=name, limit=100)
-    for summary in found.get("workflows") or []:
-        if summary.get("name") == name:
-            return await server.get(f"/workflows/{segment(str(summary['workflow_id']))}")
-    return None
+    ids = [str(summary["workflow_id"]) for summary in found.get("workflows") or [] if summary.get("name") == name]
+    return ids[0] if ids else None
 
 
 def _digest(source: Mapping[str, Any]) -> str | None:

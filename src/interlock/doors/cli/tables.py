@@ -1,4 +1,4 @@
-"""Lists as tables."""
+"""Lists: as tables where a row is short, else one thing below the other."""
 
 from __future__ import annotations
 
@@ -6,77 +6,122 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from interlock.core.workflow import Problem
 from interlock.doors.cli.programs import Check
 from interlock.doors.cli.signs import status_text
-from interlock.doors.cli.texts import as_json, duration, epoch, instant, one_line, shown, size
+from interlock.doors.cli.texts import age, as_json, duration, epoch, instant, one_line, shown, size
 
 ID_WIDTH = 36
+STATUS_WIDTH = 22
+WIDE = 116
+"""Columns from which instants and durations stand beside what an execution is."""
+NARROW = 72
+"""Columns from which there is room for how long ago an execution began."""
+ROOMY = 92
+"""Columns from which a status stands on one line with what is waited for."""
 
 
-def plain_table(*columns: str, has_ids: bool = False) -> Table:
-    """A table without lines. Its last column gives way first; ids in the first one are never cut."""
+def plain_table(*columns: str) -> Table:
+    """A table without lines, whose last column gives way first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for number, name in enumerate(columns):
         is_last = number == len(columns) - 1
-        table.add_column(
-            name,
-            no_wrap=not is_last,
-            overflow="fold" if is_last else "ellipsis",
-            min_width=ID_WIDTH if has_ids and number == 0 else None,
-        )
+        table.add_column(name, no_wrap=not is_last, overflow="fold" if is_last else "ellipsis")
     return table
 
 
-def executions_table(executions: Sequence[Mapping[str, Any]], names: Mapping[str, str], now: float) -> Table:
-    """Executions with what they wait for. ``names`` are the workflows' by id."""
-    table = plain_table("Execution", "Status", "Started (UTC)", "Took", "Workflow", has_ids=True)
+def executions_table(
+    executions: Sequence[Mapping[str, Any]], names: Mapping[str, str], now: float, width: int = WIDE
+) -> Table:
+    """Executions with what they wait for, one a line from ``WIDE`` columns on. ``names`` are the workflows' by id.
+
+    A narrower screen gets how long ago each began in place of instants and durations.
+    """
+    is_wide, has_age = width >= WIDE, NARROW <= width < WIDE
+    times = (("Started (UTC)", 19), ("Took", 11)) if is_wide else (("Age", 6),) if has_age else ()
+    fixed = [("Execution", ID_WIDTH), ("Status", STATUS_WIDTH if width >= ROOMY else 10), *times]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name, columns in fixed:
+        table.add_column(name, width=columns, no_wrap=name != "Status", overflow="fold")
+    rest = width - sum(columns + 2 for _, columns in fixed)
+    table.add_column("Workflow", no_wrap=True, overflow="ellipsis", max_width=max(rest, 8))
     for found in executions:
         began, ended = epoch(found.get("start_time")), epoch(found.get("end_time"))
         took = (ended if ended is not None else now) - began if began is not None else None
+        since = now - began if began is not None else None
         workflow_id = str(found.get("workflow_id") or "")
-        status = status_text(str(found.get("status")))
-        reason = found.get("waiting_detail") or found.get("waiting_reason")
-        if reason and str(reason).upper() != found.get("status"):
-            status.append(f" ({one_line(reason, 20)})")
         table.add_row(
             shown(found.get("execution_id")),
-            status,
-            instant(began),
-            duration(took),
-            one_line(names.get(workflow_id, workflow_id), 40),
+            _status_with_reason(found),
+            *((instant(began), duration(took)) if is_wide else (age(since),) if has_age else ()),
+            one_line(names.get(workflow_id, workflow_id), 200),
         )
     return table
 
 
-def approvals_table(approvals: Sequence[Mapping[str, Any]]) -> Table:
-    """Approvals with who is asked and until when."""
-    table = plain_table("Approval", "Status", "Until (UTC)", "For", "Question", has_ids=True)
-    for found in approvals:
-        people = ", ".join(map(str, found.get("assignees") or [])) or "anybody"
-        table.add_row(
-            shown(found.get("approval_id")),
-            status_text(str(found.get("status"))),
-            instant(epoch(found.get("expires_at"))),
-            one_line(people, 30),
-            one_line(found.get("title") or found.get("node_id"), 100),
-        )
-    return table
+def _status_with_reason(execution: Mapping[str, Any]) -> Text:
+    status = status_text(str(execution.get("status")))
+    reason = execution.get("waiting_detail") or execution.get("waiting_reason")
+    if reason and str(reason).upper() != execution.get("status"):
+        status.append(f" ({one_line(reason, 10)})")
+    return status
 
 
-def problems_table(problems: Sequence[Problem], warnings: frozenset[int]) -> Table:
+def approvals_list(approvals: Sequence[Mapping[str, Any]], now: float) -> list[RenderableType]:
+    """Approvals one below the other: its id and where it stands, the question over the whole width, who is asked."""
+    return [part for found in approvals for part in (*_approval(found, now), Text(""))][:-1]
+
+
+def _approval(found: Mapping[str, Any], now: float) -> list[RenderableType]:
+    people = ", ".join(one_line(name, 60) for name in found.get("assignees") or [])
+    details = [
+        f"for {people}" if people else "",
+        f"node {one_line(found.get('node_id'), 40)} of execution {shown(found.get('execution_id'))}",
+        _decision(found),
+    ]
+    title = one_line(found.get("title") or "A decision is needed", 1000)
+    first = Text.assemble((shown(found.get("approval_id")), "bold"), "  ", status_text(str(found.get("status"))))
+    return [
+        first.append(_time_left(found, now), style="dim"),
+        Padding(Text(title), (0, 0, 0, 2)),
+        *(Padding(Text(detail, style="dim"), (0, 0, 0, 2)) for detail in details if detail),
+    ]
+
+
+def _time_left(found: Mapping[str, Any], now: float) -> str:
+    until = epoch(found.get("expires_at"))
+    if found.get("status") != "pending" or until is None:
+        return ""
+    return f", {duration(until - now)} left" if until > now else ", due now"
+
+
+def _decision(found: Mapping[str, Any]) -> str:
+    """Who decided when and why; empty while nobody has."""
+    at = epoch(found.get("decided_at"))
+    if at is None:
+        return ""
+    by = f"by {one_line(found['decided_by'], 60)}, " if found.get("decided_by") else ""
+    reason = f": {one_line(found['reason'], 200)}" if found.get("reason") else ""
+    return f"{by}{instant(at)} UTC{reason}"
+
+
+def problems_list(problems: Sequence[Problem], warnings: frozenset[int]) -> list[RenderableType]:
     """Every problem with its place, its value and what to do; ``warnings`` are the indexes of those that are none."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name, ratio in (("", None), ("Where", 3), ("Problem", 5), ("Value", 2), ("What to do", 4)):
-        table.add_column(name, ratio=ratio, overflow="fold")
-    for index, problem in enumerate(problems):
-        sign = Text("! warning", style="yellow") if index in warnings else Text("✗ error", style="red")
-        value = "" if problem.value is None else as_json(msgspec.to_builtins(problem.value), 60)
-        table.add_row(sign, shown(problem.path), shown(problem.message), value, shown(problem.hint))
-    return table
+    return [part for index, problem in enumerate(problems) for part in _problem(problem, index in warnings)]
+
+
+def _problem(problem: Problem, is_warning: bool) -> list[RenderableType]:
+    sign = ("! warning", "yellow") if is_warning else ("✗ error", "red")
+    first = Text.assemble(sign, "  ", (shown(problem.path) or "the whole file", "bold"))
+    if problem.value is not None:
+        first.append(f"  {as_json(msgspec.to_builtins(problem.value), 60)}", style="dim")
+    below = [shown(problem.message), *([f"→ {shown(problem.hint)}"] if problem.hint else [])]
+    return [first, *(Padding(Text(line), (0, 0, 0, 4)) for line in below)]
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

@@ -45,6 +45,18 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
 
 
+def age(seconds: float | None) -> str:
+    """A span of time in at most six characters: ``40 ms``, ``3.4 s``, ``12 min``, ``5 h``, ``2 d``."""
+    if seconds is None:
+        return ""
+    if seconds < 59.95:
+        return duration(seconds)
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 1440 else f"{minutes // 1440} d"
+
+
 def size(count: int) -> str:
     """A number of bytes as people say it: ``812 B``, ``3.4 KiB``, ``12.0 MiB``."""
     if count < 1024:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -12,7 +13,10 @@ from interlock.doors.cli.sentences import count_text
 from interlock.doors.cli.signs import span_bar, status_text, style_of
 from interlock.doors.cli.texts import duration, one_line
 
-BAR = 40
+BAR, LEAST_BAR = 40, 12
+"""Columns of a bar: as many as there is room for between these."""
+NAME = 28
+"""Columns of a node's name at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +50,35 @@ def rows_of(picture: Picture, now: float) -> tuple[list[Row], float]:
     return sorted(rows, key=lambda row: row.begin), whole
 
 
-def timeline(picture: Picture, now: float) -> Table:
-    """The rows as a table with bars."""
+def timeline(picture: Picture, now: float, width: int) -> Table:
+    """The rows as a table with bars, for so many columns."""
     rows, whole = rows_of(picture, now)
+    bar_width = _bar_width(rows, width)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("Node", no_wrap=True)
     table.add_column("Status", no_wrap=True)
     table.add_column("Took", justify="right", no_wrap=True)
-    table.add_column(_scale(whole), no_wrap=True, width=BAR)
+    table.add_column(_scale(whole, bar_width), no_wrap=True, width=bar_width)
     for row in rows:
-        status = status_text(row.status)
-        if row.count:
-            status.append(f" {row.count}")
-        bar = Text(span_bar(row.begin, row.end, whole, BAR), style=style_of(row.status))
-        table.add_row(one_line(row.name, 28), status, duration(row.end - row.begin), bar)
+        bar = Text(span_bar(row.begin, row.end, whole, bar_width), style=style_of(row.status))
+        table.add_row(one_line(row.name, NAME), _status(row), duration(row.end - row.begin), bar)
     return table
 
 
-def _scale(whole: float) -> str:
+def _status(row: Row) -> Text:
+    status = status_text(row.status)
+    return status.append(f" {row.count}") if row.count else status
+
+
+def _bar_width(rows: Sequence[Row], width: int) -> int:
+    """What the other columns leave, within bounds."""
+    name = max((len(one_line(row.name, NAME)) for row in rows), default=0)
+    status = max((_status(row).cell_len for row in rows), default=0)
+    took = max((len(duration(row.end - row.begin)) for row in rows), default=0)
+    taken = max(name, len("Node")) + max(status, len("Status")) + max(took, len("Took")) + 4 * 2
+    return min(max(width - taken, LEAST_BAR), BAR)
+
+
+def _scale(whole: float, width: int) -> str:
     """``0`` at the left end of the bars, the whole at the right."""
-    right = duration(whole)
-    return "0" + right.rjust(BAR - 1)
+    return "0" + duration(whole).rjust(width - 1)

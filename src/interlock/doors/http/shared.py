@@ -9,7 +9,7 @@ from typing import Any
 from interlock.core.errors import not_found
 from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
-from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, for_page, page
+from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
 from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.openapi import openapi
@@ -125,11 +125,8 @@ class SharedPaths:
         return page()
 
     async def docs_asset(self, call: Call[None, None]) -> Reply:
-        """A script, style or document of the documentation page."""
-        name, known = call.path["name"], call.header("if-none-match")
-        if name == "openapi.json":
-            return cached(strict_json.encode(for_page(self._documented(call))), "application/json", known)
-        return asset(name, known)
+        """A script, style or picture of the documentation page."""
+        return asset(call.path["name"], call.header("if-none-match"))
 
     async def to_docs(self, call: Call[None, None]) -> Reply:
         """The documentation under its other name."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from interlock.core.errors import ErrorKind
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.asking import Asker, read_terminal_line
 from interlock.doors.cli.calling import Caller, caller_of, carry_out_async, code_of
 from interlock.doors.cli.failures import DONE, failure
@@ -20,7 +20,8 @@ from interlock.doors.cli.screens import outcome_line, screen_for
 from interlock.doors.cli.server import Server, segment
 from interlock.doors.cli.showing import Shown, look, sections
 from interlock.doors.cli.signs import status_text
-from interlock.doors.cli.tables import approvals_table, artifacts_table, executions_table, fields_table
+from interlock.doors.cli.storing import workflow_id_of
+from interlock.doors.cli.tables import approvals_list, artifacts_table, executions_table, fields_table
 from interlock.doors.cli.texts import duration, plural, size
 from interlock.doors.cli.watching import Watching, picture_of
 
@@ -34,7 +35,7 @@ def list_executions(
         typer.Option("--status", metavar="WORD", help="active, waiting, error, success …", show_default=False),
     ] = "",
     workflow: Annotated[
-        str, typer.Option("--workflow", metavar="ID", help="Only of this workflow.", show_default=False)
+        str, typer.Option("--workflow", metavar="NAME|ID", help="Only of this workflow.", show_default=False)
     ] = "",
     limit: Limit = 20,
     cursor: Annotated[
@@ -51,7 +52,7 @@ def list_executions(
             found = await server.get(
                 "/executions",
                 status=status or None,
-                workflow_id=workflow or None,
+                workflow_id=await workflow_id_of(server, workflow) if workflow else None,
                 limit=limit,
                 cursor=cursor or None,
             )
@@ -61,7 +62,7 @@ def list_executions(
         if not executions:
             output.line("There are no executions. Start one with `interlock run FILE`.")
             return DONE
-        output.show(executions_table(executions, names, caller.clock.now().timestamp()))
+        output.show(executions_table(executions, names, caller.clock.now().timestamp(), output.out.width))
         if found.get("has_more"):
             output.note(f"{found.get('total_count')} in all; go on with --cursor {found.get('next_cursor')}")
         return DONE
@@ -70,8 +71,13 @@ def list_executions(
 
 
 async def workflow_names(server: Server) -> dict[str, str]:
-    """Names by id of the workflows that were changed last."""
-    found = await server.get("/workflows", limit=100)
+    """Names by id of the workflows that were changed last; nothing for a caller who may not see workflows."""
+    try:
+        found = await server.get("/workflows", limit=100)
+    except InterlockError as error:
+        if error.kind is not ErrorKind.DENIED:
+            raise
+        return {}
     return {str(workflow["workflow_id"]): str(workflow["name"]) for workflow in found.get("workflows") or []}
 
 
@@ -89,7 +95,7 @@ def show(
         async with caller.server(url) as server:
             seen = await look(server, execution_id)
         output.json(_document(seen, events))
-        output.show(*sections(seen, caller.clock.now().timestamp(), events))
+        output.show(*sections(seen, caller.clock.now().timestamp(), events, output.out.width))
         return DONE
 
     carry_out_async(output, work)
@@ -153,7 +159,9 @@ def approvals(
         output.json(found)
         listed = found.get("approvals") or []
         if listed:
-            output.show(approvals_table(listed))
+            output.show(*approvals_list(listed, caller.clock.now().timestamp()))
+            if status == "pending":
+                output.note("Answer with `interlock approve ID` or `interlock deny ID`.")
         else:
             output.line("Nobody is asked anything." if status == "pending" else "There are none.")
         return DONE
@@ -215,7 +223,7 @@ def health(
             status, body = await server.probe("/ready" if is_ready else "/health")
             where = server.url
         if not ({"ready", "ok"} & body.keys()):
-            message = f"{where} does not answer as an Interlock server does (status {status})"
+            message = f"What answers at {where} is no Interlock server (status {status})"
             raise failure(ErrorKind.EXTERNAL, "NOT_INTERLOCK", message, "Check the address.")
         output.json(body)
         if is_ready:

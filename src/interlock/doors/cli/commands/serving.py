@@ -29,6 +29,10 @@ Local = Annotated[
     bool | None,
     typer.Option("--local/--no-local", help="One developer, one machine: loopback only.", show_default=False),
 ]
+AllowRemote = Annotated[
+    bool,
+    typer.Option("--local-allow-remote", help="Local mode may listen beyond loopback.", show_default=False),
+]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None,
     typer.Option("--log-level", help="Least level that is logged.", show_default=False, case_sensitive=False),
@@ -45,6 +49,7 @@ def up(
     port: Port = None,
     data_dir: DataDir = None,
     is_local: Local = None,
+    allows_remote: AllowRemote = False,
     log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +58,13 @@ def up(
     It serves in the foreground until Ctrl-C. A configured database is used instead of the embedded one.
     """
     options = UpOptions(
-        host=host, port=port, data_dir=data_dir, is_local=is_local, log_level=log_level, as_json=as_json
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        is_local=is_local,
+        allows_remote=allows_remote or None,
+        log_level=log_level,
+        as_json=as_json,
     )
     carry_out(Output(as_json=as_json), lambda: caller_of(context).programs.up(options))
 
@@ -68,6 +79,7 @@ def serve(
     ] = None,
     data_dir: DataDir = None,
     is_local: Local = None,
+    allows_remote: AllowRemote = False,
     log_level: LogLevel = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,6 +90,7 @@ def serve(
         workers=workers,
         data_dir=data_dir,
         is_local=is_local,
+        allows_remote=allows_remote or None,
         log_level=log_level,
         as_json=as_json,
     )
@@ -96,7 +109,7 @@ def demo(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = Fal
 def migrate(
     context: typer.Context,
     action: Annotated[
-        Literal["up", "status"], typer.Argument(metavar="[up|status]", help="Bring forward, or only look.")
+        Literal["up", "status"], typer.Argument(metavar="up|status", help="Bring forward, or only look.")
     ] = "up",
     as_json: AsJson = False,
 ) -> None:
@@ -184,7 +197,7 @@ def completion_show(shell: Shell, as_json: AsJson = False) -> None:
 def completion_install(
     shell: Annotated[
         Literal["bash", "zsh", "fish", "powershell", "pwsh"] | None,
-        typer.Argument(metavar="[SHELL]", help="Default: the shell this runs in.", show_default=False),
+        typer.Argument(metavar="SHELL", help="Default: the shell this runs in.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

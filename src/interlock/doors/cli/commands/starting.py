@@ -19,7 +19,7 @@ from interlock.doors.cli.options import AsJson, DefinitionFile, Url
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.server import segment
 from interlock.doors.cli.storing import store_workflow
-from interlock.doors.cli.tables import problems_table
+from interlock.doors.cli.tables import problems_list
 from interlock.doors.cli.texts import plural
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _verdict(output: Output, file: Path, problems: Sequence[Problem]) -> int:
         return _refuse(output, file, problems)
     output.json(_document(problems, is_valid=True))
     if problems:
-        output.show(problems_table(problems, frozenset(range(len(problems)))))
+        output.show(*problems_list(problems, frozenset(range(len(problems)))))
     output.line(f"{file} is valid" + (f", with {plural(len(problems), 'warning')}." if problems else "."))
     return DONE
 
@@ -113,7 +113,7 @@ def _verdict(output: Output, file: Path, problems: Sequence[Problem]) -> int:
 def _refuse(output: Output, file: Path, problems: Sequence[Problem]) -> int:
     warnings = frozenset(index for index, problem in enumerate(problems) if definition.is_warning(problem))
     output.json(_document(problems, is_valid=False))
-    output.show(problems_table(problems, warnings))
+    output.show(*problems_list(problems, warnings))
     output.line(f"{file} is not valid: {plural(len(problems) - len(warnings), 'error')}.")
     return FAILED
 

@@ -1,4 +1,4 @@
-"""One line per request and stream, when it ends; never headers, bodies or query values."""
+"""A log line for each request and stream, written at its end: the route and not the path, no header, body or query."""
 
 from __future__ import annotations
 

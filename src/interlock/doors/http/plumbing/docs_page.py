@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
 
 from interlock.core.errors import not_found
 from interlock.doors.http.plumbing.etag import matches, tag_of
@@ -20,7 +19,7 @@ _PAGE = b"""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Interlock API</title>
-<link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
+<link rel="icon" href="/docs/assets/icon.svg">
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
 </head>
 <body>
@@ -33,7 +32,7 @@ _PAGE = b"""<!doctype html>
 """
 _START = b"""window.addEventListener("load", function () {
   window.ui = SwaggerUIBundle({
-    url: "/docs/assets/openapi.json",
+    url: "/openapi.json",
     dom_id: "#swagger-ui",
     deepLinking: true,
     validatorUrl: null,
@@ -41,10 +40,16 @@ _START = b"""window.addEventListener("load", function () {
   });
 });
 """
+_ICON = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32" fill="none" stroke-width="4">
+<circle cx="12" cy="16" r="8" stroke="#1f6f8b"/><circle cx="20" cy="16" r="8" stroke="#e8a33d"/>
+</svg>
+"""
+_JAVASCRIPT = "text/javascript; charset=utf-8"
+_OWN = {"start.js": (_START, _JAVASCRIPT), "icon.svg": (_ICON, "image/svg+xml")}
+_PACKAGE = "mkdocs_swagger_ui_tag"  # only for the files of Swagger UI in it; none of its code is loaded
 _BUNDLED = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "favicon-32x32.png": "image/png",
+    "swagger-ui.css": ("stylesheets/swagger-ui.css", "text/css; charset=utf-8"),
+    "swagger-ui-bundle.js": ("javascripts/swagger-ui-bundle.js", _JAVASCRIPT),
 }
 
 
@@ -55,11 +60,12 @@ def page() -> Reply:
 
 def asset(name: str, if_none_match: str | None) -> Reply:
     """A script or style of the page. Raises NOT_FOUND for any name but the few it needs."""
-    if name == "start.js":
-        return cached(_START, "text/javascript; charset=utf-8", if_none_match)
+    if name in _OWN:
+        return cached(*_OWN[name], if_none_match)
     if name not in _BUNDLED:
         raise not_found("NOT_FOUND", "The documentation page has no such asset")
-    return cached(_bundled(name), _BUNDLED[name], if_none_match)
+    path, media_type = _BUNDLED[name]
+    return cached(_bundled(path), media_type, if_none_match)
 
 
 def cached(body: bytes, media_type: str, if_none_match: str | None) -> Reply:
@@ -72,26 +78,5 @@ def cached(body: bytes, media_type: str, if_none_match: str | None) -> Reply:
 
 
 @lru_cache(maxsize=len(_BUNDLED))
-def _bundled(name: str) -> bytes:
-    vendor = files("swagger_ui_bundle") / "vendor"
-    newest = max((entry for entry in vendor.iterdir() if entry.name.startswith("swagger-ui")), key=lambda e: e.name)
-    return (newest / name).read_bytes()
-
-
-def for_page(document: dict[str, Any]) -> dict[str, Any]:
-    """The document as OpenAPI 3.0, which is what the bundled page can show: null becomes ``nullable``."""
-    return {**_simplify(document), "openapi": "3.0.3"}
-
-
-def _simplify(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_simplify(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    simple = {key: _simplify(item) for key, item in value.items()}
-    options = simple.get("anyOf")
-    if isinstance(options, list) and {"type": "null"} in options:
-        rest = [option for option in options if option != {"type": "null"}]
-        del simple["anyOf"]
-        simple |= {"nullable": True} | (rest[0] if len(rest) == 1 else {"anyOf": rest})
-    return simple
+def _bundled(path: str) -> bytes:
+    return files(_PACKAGE).joinpath("swagger-ui", path).read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,8 +11,8 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing.pipeline import Pipeline
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
+from interlock.kit.hosts import canonical, host_of, is_loopback
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 ALWAYS: list[tuple[bytes, bytes]] = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -28,8 +29,7 @@ PAGE: tuple[tuple[bytes, bytes], ...] = (
 )
 """Headers of HTML: scripts come from this server and from nowhere else, never from the page's own text."""
 
-_LOOPBACK_ORIGIN = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?")
-_PORT = re.compile(r":\d{1,5}$")
+_PAGE_OF_A_SERVER = re.compile(r"https?://([^/?#]+)")
 _EXPOSED = (
     b"X-Request-ID, X-Trace-Id, X-Process-Time, ETag, Idempotency-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, "
     b"X-RateLimit-Reset, RateLimit, RateLimit-Policy, Retry-After, Mcp-Session-Id, WWW-Authenticate"
@@ -37,18 +37,21 @@ _EXPOSED = (
 
 
 class Guarded:
-    """Checks ``Host`` and ``Origin``, answers preflights, and lets allowed pages read the answers.
+    """Checks who calls by which name from which page, answers preflights, and lets allowed pages read the answers.
 
-    In local mode only loopback names and the configured ones are served (421 for others), and a request from a
-    page of another origin is refused (403). No answer ever allows credentials of the browser.
+    In local mode only this machine may call unless remote callers are allowed (403), only by loopback names and
+    configured ones (421), and from no page but those of loopback, of this server itself, and configured ones (403).
+    Outside local mode the configured names, if any, are the only ones (421). No answer ever allows credentials of the
+    browser.
     """
 
     def __init__(self, app: ASGIApp, settings: HttpSettings, pipeline: Pipeline) -> None:
         self._app = app
         self._is_local = settings.is_local
-        self._hosts = settings.allowed_hosts | (LOOPBACK_NAMES if settings.is_local else frozenset())
+        self._allows_remote = settings.allows_remote or not settings.is_local
+        self._hosts = frozenset(map(canonical, settings.allowed_hosts))
         self._any_host = not settings.is_local and not settings.allowed_hosts
-        self._origins = settings.allowed_origins
+        self._origins = frozenset(origin.lower() for origin in settings.allowed_origins)
         self._pipeline = pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,28 +59,43 @@ class Guarded:
             await self._app(scope, receive, send)
             return
         exchange: Exchange = scope[EXCHANGE]
-        if not self._any_host and not self._is_our_host(exchange.headers.get(b"host", b"")):
-            error = InterlockError(ErrorKind.DENIED, "MISDIRECTED_REQUEST", "This server does not serve that host name")
+        if not self._allows_remote and not self._is_near(exchange.client):
+            error = _denied("REMOTE_DENIED", "In local mode this server answers its own machine only")
+            await self._pipeline.refuse(error, 403, (), scope, receive, send)
+            return
+        if not self._any_host and not self._is_our_host(scope):
+            error = _denied("MISDIRECTED_REQUEST", "This server does not serve that host name")
             await self._pipeline.refuse(error, 421, (), scope, receive, send)
             return
         origin = exchange.headers.get(b"origin")
         if origin is None:
             await self._app(scope, receive, send)
-        elif self._is_allowed(origin):
+        elif self._is_allowed(origin, exchange.headers.get(b"host", b"")):
             await self._answer_page(origin, exchange, scope, receive, send)
         elif self._is_local:
-            error = InterlockError(ErrorKind.DENIED, "ORIGIN_DENIED", "Pages of this origin may not call this server")
+            error = _denied("ORIGIN_DENIED", "Pages of this origin may not call this server")
             await self._pipeline.refuse(error, 403, (), scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _is_our_host(self, value: bytes) -> bool:
-        name = _PORT.sub("", value.decode("latin-1")).lower()
-        return name in self._hosts
+    def _is_near(self, client: str) -> bool:
+        """Whether a peer is on this machine; one without an address came by a unix socket."""
+        return not client or is_loopback(client)
 
-    def _is_allowed(self, value: bytes) -> bool:
+    def _is_our_host(self, scope: Scope) -> bool:
+        """Whether the request names exactly one host and that is one of ours."""
+        named = [value for name, value in scope["headers"] if name == b"host"]
+        host = _host(named[0]) if len(named) == 1 else ""
+        return host in self._hosts or (self._is_local and is_loopback(host))
+
+    def _is_allowed(self, value: bytes, host: bytes) -> bool:
         origin = value.decode("latin-1").lower()
-        return origin in self._origins or (self._is_local and _LOOPBACK_ORIGIN.fullmatch(origin) is not None)
+        if origin in self._origins:
+            return True
+        page = _PAGE_OF_A_SERVER.fullmatch(origin) if self._is_local else None
+        if page is None:
+            return False
+        return is_loopback(host_of(page[1])) or page[1] == host.decode("latin-1").lower()
 
     async def _answer_page(self, origin: bytes, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         asked = exchange.headers.get(b"access-control-request-method")
@@ -96,3 +114,12 @@ class Guarded:
             await send(message)
 
         await self._app(scope, receive, send_granted)
+
+
+@lru_cache(maxsize=1024)
+def _host(value: bytes) -> str:
+    return host_of(value.decode("latin-1"))
+
+
+def _denied(code: str, message: str) -> InterlockError:
+    return InterlockError(ErrorKind.DENIED, code, message)

@@ -10,7 +10,8 @@ from typing import Protocol
 class HttpSettings:
     """The doors' branch of the settings. Sizes are bytes, times seconds.
 
-    ``allowed_hosts`` are names beside the loopback ones; empty means any host, except in local mode.
+    ``allowed_hosts`` are names without port, in local mode beside the loopback ones; empty means any host, except in
+    local mode. ``allows_remote`` lets other machines call in local mode.
     ``allowed_origins`` are origins of browsers beside the loopback ones of local mode.
     """
 
@@ -18,6 +19,7 @@ class HttpSettings:
     environment: str = "production"
     debug: bool = False
     is_local: bool = False
+    allows_remote: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     allowed_origins: frozenset[str] = frozenset()
     access_log: bool = True

@@ -1,0 +1,95 @@
+"""Several processes on one port: ready once, kept alive, stopped together; what prevents their start is said once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from served import environment
+
+DEADLINE = 60.0
+
+
+@contextmanager
+def serving(tmp_path: Path, url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """``interlock serve`` over a database; what it says on stderr goes to a file."""
+    command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(tmp_path / "keys"), *options]
+    told = environment(INTERLOCK_DATABASE_URL=url, INTERLOCK_DATABASE_POOL_SIZE="2", INTERLOCK_LOG_LEVEL="ERROR")
+    with (tmp_path / "errors").open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=told)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    """What ``holds`` answers once that is something."""
+    deadline = time.monotonic() + DEADLINE
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.05)
+    return found
+
+
+def children(pid: int) -> set[int]:
+    """The living processes that a process has started."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+    rows = (line.split() for line in listed.stdout.splitlines())
+    return {int(row[0]) for row in rows if int(row[1]) == pid and not row[2].startswith("Z")}
+
+
+def test_two_processes_are_ready_once_and_a_dead_one_is_replaced(tmp_path: Path, own_database: Any) -> None:
+    with serving(tmp_path, own_database.serve_url, "--workers", "2", "--json") as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert told["processes"] == 2
+        first = children(process.pid)
+        assert len(first) == 2
+        headers = {"authorization": f"Bearer {told['token']}"}
+        assert httpx2.get(f"{told['ready']}/api/app/workflows", headers=headers).status_code == 200
+        os.kill(min(first), signal.SIGKILL)
+        until(lambda: len(children(process.pid) - first) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 0
+        assert process.stdout.read() == "", "ready is said once"
+        assert not any(map(is_there, first))
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_what_keeps_all_from_starting_is_said_once_and_ends_the_command(tmp_path: Path, empty_database: Any) -> None:
+    with serving(tmp_path, empty_database.serve_url, "--workers", "3") as process:
+        assert process.wait(DEADLINE) == 1
+    said = (tmp_path / "errors").read_text()
+    assert said.count("Error: ") == said.count("Next: ") == 1
+    assert "interlock migrate up" in said
+
+
+def test_a_port_that_another_group_of_processes_serves_is_taken(tmp_path: Path, own_database: Any) -> None:
+    (tmp_path / "other").mkdir()
+    with serving(tmp_path, own_database.serve_url, "--workers", "2", "--json") as process:
+        assert process.stdout is not None
+        port = json.loads(process.stdout.readline())["ready"].rpartition(":")[2]
+        with serving(tmp_path / "other", own_database.serve_url, "--workers", "2", "--port", port) as second:
+            assert second.wait(DEADLINE) == 1
+    assert "Cannot listen on" in (tmp_path / "other" / "errors").read_text()
