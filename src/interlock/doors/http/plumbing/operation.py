@@ -29,8 +29,12 @@ class Policy(StrEnum):
 
     OPEN = "open"  # everybody; a credential is not looked at
     OPTIONAL = "optional"  # everybody; a credential that is present must be valid
-    LOCAL = "local"  # everybody in local mode, else a user with the scope
-    USER = "user"  # a user with the scope
+    USER = "user"  # a person's token with the scope
+    KEY = "key"  # an API key with the scope
+    CALLER = "caller"  # either of the two with the scope
+    LOCAL = "local"  # in local mode also the local user, without a credential; else a caller
+    TENANT = "tenant"  # in local mode also whoever names a tenant in X-Tenant-Id; else a caller
+    PROOF = "proof"  # the request proves itself; the handler checks it
 
 
 class Reply(Protocol):
