@@ -14,13 +14,18 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from interlock.identity_settings import IdentitySettings
+from interlock.kit import failpoints
 from interlock.kit.hosts import canonical, host_of, in_url
 
 PREFIX = "INTERLOCK_"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+_KEY_BYTES = 32
+_KEY_SIGNS = 10
+"""A random key of that length has more different signs than this."""
 _ANSWER = re.compile(r"(Value error, |Input )?(?P<reason>.*)", re.DOTALL)
 
 
@@ -42,7 +47,7 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(BaseSettings):
+class Settings(IdentitySettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -69,6 +74,12 @@ class Settings(BaseSettings):
         8000, ge=0, le=65535, validation_alias=_also("PORT", "PORT"), description="HTTP port; 0 picks one."
     )
     share_port: bool = Field(False, description="Let several processes listen on the port; `serve --workers` sets it.")
+    ends_with_input: bool = Field(
+        False, description="End when standard input ends; `serve --workers` sets it for its processes."
+    )
+    connections_per_address: int = Field(
+        2000, ge=1, description="Connections one address (of IPv6 one /64) may hold to a process; more get 503."
+    )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="`Host` names served, without port; in local mode beside the loopback ones. Others get 421."
     )
@@ -105,7 +116,10 @@ class Settings(BaseSettings):
         "standard", validation_alias=_also("LOG_FORMAT", "LOG_FORMAT"), description="Form of log lines."
     )
     log_file: Path | None = Field(None, description="Log to this file instead of standard error.")
-    access_log: bool = Field(True, description="One log line per request.")
+    log_emoji: bool | None = Field(
+        None, description="A sign before well-known messages in the text forms; empty: on a terminal."
+    )
+    access_log: bool = Field(True, description="One log line per request, whatever the least level.")
     metrics_enabled: bool = Field(
         True, validation_alias=_also("METRICS_ENABLED", "METRICS_ENABLED"), description="Serve /metrics."
     )
@@ -116,6 +130,26 @@ class Settings(BaseSettings):
     failpoints: str = Field("", description="For fault tests only: `name=exit|raise|sleep:S[@n]`, comma-separated.")
     url: str = Field("http://127.0.0.1:8000", description="Server that the commands talk to.")
     token: SecretStr | None = Field(None, description="Credential of the commands; default: the local user's.")
+    api_secret_key: SecretStr | None = Field(
+        None,
+        validation_alias=_also("API_SECRET_KEY", "API_SECRET_KEY"),
+        description="Hashes API keys and derives their signing secrets: 32 random characters or more; `new,old` while "
+        "rotating. Empty: one made in the data directory.",
+    )
+    mcp_api_keys: SecretStr | None = Field(
+        None,
+        validation_alias=_also("MCP_API_KEYS", "MCP_API_KEYS"),
+        description="API keys beside the stored ones: a JSON object of key and record.",
+    )
+    allow_key_in_url: bool | None = Field(
+        None, description="Take API keys from an address where a door knows that; on in local mode, else off."
+    )
+    encryption_key: SecretStr | None = Field(
+        None,
+        validation_alias=_also("ENCRYPTION_KEY", "ENCRYPTION_KEY"),
+        description="Seals stored secrets: 32 random characters or more; `new,old` while rotating. Empty: a key made "
+        "in the data directory.",
+    )
 
     @field_validator("data_dir", "pg_bindir", "log_file")
     @classmethod
@@ -150,6 +184,23 @@ class Settings(BaseSettings):
         if not (text.isascii() and text.isprintable()) or " " in text:
             raise ValueError("holds signs that no token has; `interlock token` prints one")
         return SecretStr(text)
+
+    @field_validator("failpoints")
+    @classmethod
+    def _check_failpoints(cls, value: str) -> str:
+        failpoints.read(value)
+        return value
+
+    @field_validator("encryption_key", "api_secret_key")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        keys = value.get_secret_value().split(",") if value is not None else []
+        if any(len(key.encode()) < _KEY_BYTES or len(set(key)) < _KEY_SIGNS or key != key.strip() for key in keys):
+            raise ValueError(
+                f"holds a key that is too easy to guess; each needs {_KEY_BYTES} random characters, such as "
+                "`openssl rand -base64 48` prints"
+            )
+        return value
 
     @field_validator("host")
     @classmethod
@@ -211,6 +262,7 @@ def worker_environment(settings: Settings, port: int) -> dict[str, str]:
         "LOCAL_ALLOW_REMOTE": settings.local_allow_remote,
         "LOG_LEVEL": settings.log_level,
         "SHARE_PORT": True,
+        "ENDS_WITH_INPUT": True,
     }
     return {**os.environ, **{PREFIX + name: str(value) for name, value in options.items()}}
 
@@ -218,7 +270,13 @@ def worker_environment(settings: Settings, port: int) -> dict[str, str]:
 def child_environment() -> dict[str, str]:
     """What a child process that runs functions may see of the environment: no setting of ours, no store's address."""
     hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG")
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    secret = {name for name, field in known_names().items() if _is_secret(field)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(hidden) and name not in secret}
+
+
+def _is_secret(field: str) -> bool:
+    annotation = Settings.model_fields[field].annotation
+    return SecretStr in (annotation, *get_args(annotation))
 
 
 def default_url() -> str:

@@ -20,6 +20,7 @@ from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
+from interlock.backends.store.postgres.access import PostgresAccess
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
@@ -31,6 +32,7 @@ from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
 from interlock.runtime.engine import LocalEngine
+from interlock.services.access.bundle import build_access
 from interlock.services.bundle import Services, build_services
 
 BASE = "http://127.0.0.1:8000"
@@ -101,12 +103,24 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         stack.push_async_callback(engine.close, 5.0)
         identity = LocalIdentity(tmp_path_factory.mktemp("keys"), clock)
         identity.open()
+        access_store = PostgresAccess(database.serve_url)
+        await access_store.open()
+        stack.push_async_callback(access_store.close)
+        access = build_access(
+            access_store=access_store,
+            store=store,
+            tokens=identity,
+            clock=clock,
+            ids=ids,
+            peppers=(b"the pepper of the tests, long enough",),
+            environment="local",
+        )
         services = build_services(
             store=store,
             engine=engine,
             bus=bus,
             blobs=blobs,
-            identity=identity,
+            access=access,
             registry=registry,
             clock=clock,
             ids=ids,

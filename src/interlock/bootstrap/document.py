@@ -76,6 +76,8 @@ _SAMPLES = {
     "pg_bindir": "/usr/lib/postgresql/18/bin",
     "log_file": "/var/log/interlock.log",
     "token": "TOKEN",
+    "mcp_api_keys": '{"32-RANDOM-CHARACTERS-OR-MORE-HERE":{"client_name":"tools","scopes":["tools:read"]}}',
+    "allow_key_in_url": "false",
 }
 """What stands in the file to copy for settings without a default that could be written down."""
 

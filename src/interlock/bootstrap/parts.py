@@ -25,13 +25,17 @@ from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_unsafe
+from interlock.bootstrap.identity import open_identities
+from interlock.bootstrap.secrets import open_secrets
 from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
+from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 
@@ -52,14 +56,16 @@ class Parts:
     telemetry: PrometheusTelemetry
     clock: SystemClock
     ids: RandomIds
+    secrets: Secrets
 
 
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
     """Start everything; ``stack`` stops it. Raises InterlockError with what to do if something is missing or unsafe."""
-    failpoints.arm(settings.failpoints)
+    _arm(settings)
     make_data_dir(settings.data_dir)
     serve_url = await open_database(settings, stack, embedded=embedded)
     clock, ids = SystemClock(), RandomIds()
+    secrets = open_secrets(settings, clock)
     telemetry = PrometheusTelemetry(VERSION)
     registry = load_nodes()
     schemas = JsonSchemas(registry.types)
@@ -97,22 +103,40 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         replaces_namesakes=embedded,
     )
     await engine.open()
-    stack.push_async_callback(engine.close, settings.shutdown_grace_seconds)
+    stack.push_async_callback(engine.close, settings.shutdown_grace_seconds / 2)
     identity = LocalIdentity(settings.data_dir, clock)
     identity.open()
+    identities = open_identities(settings, identity, serve_url, clock, ids, stack)
+    access = await open_access(
+        settings, stack, url=serve_url, store=store, tokens=identities.identity, clock=clock, ids=ids
+    )
     services = build_services(
         store=store,
         engine=engine,
         bus=bus,
         blobs=blobs,
-        identity=identity,
+        access=access,
+        directory=identities.directory,
         registry=registry,
         clock=clock,
         ids=ids,
         check_parameters=schemas.check_parameters,
         check_value=schemas.check_value,
     )
-    return Parts(settings, services, engine, identity, telemetry, clock, ids)
+    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets)
+
+
+def _arm(settings: Settings) -> None:
+    """Set the failpoints of a fault test. Raises RULE for one that does not exist."""
+    try:
+        failpoints.arm(settings.failpoints)
+    except ValueError as error:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_FAILPOINTS",
+            f"INTERLOCK_FAILPOINTS cannot be used: {error}",
+            details={"next": "Leave it out; it is for fault tests only."},
+        ) from error
 
 
 async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> str:

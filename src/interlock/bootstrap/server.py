@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,9 +19,19 @@ from interlock.bootstrap.parts import VERSION, Parts, start_parts
 from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
+from interlock.doors.http.plumbing.connections import Connections, WireLimits
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.farewell import Farewell
 from interlock.doors.http.plumbing.settings import HttpSettings
+from interlock.doors.http.plumbing.wire import protocol_over
 from interlock.kit.hosts import in_url, is_everywhere
+
+FAREWELL_SECONDS = 0.5
+"""How long a stopping server still answers, so that callers hear with an answer that this connection ends."""
+
+_MAX_OPEN_FILES = 65_536
+_SHARE_OF_CONNECTIONS = 0.7
+"""Of the files a process may have open; the rest is for the database, children and artifacts."""
 
 _REMEDIES = {
     errno.EADDRINUSE: "Choose another port with --port, or stop what uses this one.",
@@ -36,6 +47,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         debug=settings.profile in ("local", "development"),
         is_local=settings.local,
         allows_remote=settings.local_allow_remote,
+        allow_key_in_url=settings.local if settings.allow_key_in_url is None else settings.allow_key_in_url,
         allowed_hosts=_names(settings),
         allowed_origins=frozenset(settings.cors_origins),
         access_log=settings.access_log,
@@ -100,14 +112,17 @@ async def serve(
     _on_signals(stopping)
     try:
         async with running_app(settings, embedded=embedded) as (app, parts, context):
+            connections = Connections(
+                WireLimits(per_address=settings.connections_per_address, total=_most_connections())
+            )
             port = Port(
                 uvicorn.Config(
-                    app,
+                    Farewell(app),
                     log_config=None,
                     access_log=False,
                     lifespan="off",
                     loop="uvloop",
-                    http="httptools",
+                    http=protocol_over(connections),
                     ws="none",
                     server_header=False,
                     proxy_headers=False,
@@ -124,6 +139,7 @@ async def serve(
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             parts.engine.drain()
             context.drain.begin()
+            await _bid_farewell(connections)
             port.should_exit = True
             await serving
             waiting.cancel()
@@ -161,6 +177,24 @@ def url_of(listener: socket.socket) -> str:
     if is_everywhere(host):
         host = "::1" if listener.family is socket.AF_INET6 else "127.0.0.1"
     return f"http://{in_url(host)}:{number}"
+
+
+async def _bid_farewell(connections: Connections) -> None:
+    """Let every connection end with its next answer, for a moment; those that are still idle then are just closed."""
+    connections.is_draining = True
+    until = asyncio.get_running_loop().time() + FAREWELL_SECONDS
+    while len(connections) and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.02)
+
+
+def _most_connections() -> int:
+    """How many connections this process can hold, after it has taken all the room it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return int(_SHARE_OF_CONNECTIONS * (wanted if soft == resource.RLIM_INFINITY else soft))
 
 
 def _calm_collector() -> None:

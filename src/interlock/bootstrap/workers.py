@@ -111,7 +111,12 @@ class _Worker:
     def start(self) -> None:
         # A group of its own: Ctrl-C reaches only the process that will tell this one to end.
         self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.PIPE, text=True, process_group=0
+            self._command,
+            env=self._environment,
+            stdin=subprocess.PIPE,  # held open as long as this process lives: theirs ends with it
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
         )
         assert self._process.stdout is not None
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
@@ -136,6 +141,7 @@ class _Worker:
             self._delay = min(LONGEST_DELAY, self._delay * 2)
         elif time.monotonic() >= self._next:
             self._next = 0.0
+            self._let_go()
             self.start()
 
     @property
@@ -158,5 +164,12 @@ class _Worker:
         if self.is_alive:
             self._process.kill()
             self._process.wait()
+            self._let_go()
             return BROKEN_OFF
+        self._let_go()
         return self._process.returncode
+
+    def _let_go(self) -> None:
+        """Close what held the process to this one."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()

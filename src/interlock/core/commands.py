@@ -83,6 +83,7 @@ class SignalKind(StrEnum):
     RETRY = "retry"
     CHILD_ENDED = "child_ended"
     BLACKBOARD = "blackboard"
+    CALLBACK = "callback"
 
 
 class Signal(Command, frozen=True, kw_only=True):

@@ -68,6 +68,7 @@ class ExecutionStarted(Event, frozen=True, kw_only=True):
     start_at: str | None = None  # a flow state or graph node to begin at
     blackboard: dict[str, Any] = {}
     deadline_at: datetime | None = None
+    idle_after: float | None = None  # seconds a flow may wait for its user before it is paused
 
 
 class ExecutionPaused(Event, frozen=True, kw_only=True):
@@ -248,6 +249,20 @@ class ApprovalEscalated(Event, frozen=True, kw_only=True):
     node_id: str
     assignees: list[str] = []
     expires_at: datetime | None = None
+
+
+class CallbackReceived(Event, frozen=True, kw_only=True):
+    """A webhook answered. Only an accepted answer changes anything; ``digest`` tells an equal one again."""
+
+    type: ClassVar[str] = "callback.received"
+    task_id: str
+    node_id: str
+    status: str = "success"  # success, error, need_user_input
+    accepted: bool = True
+    reason: str = ""  # why it was not
+    callback_id: str = ""
+    digest: str = ""
+    by: str = ""
 
 
 class SignalReceived(Event, frozen=True, kw_only=True):

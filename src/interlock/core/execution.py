@@ -125,6 +125,28 @@ class Task:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+class Shown:
+    """What the nodes of a flow answered since the last signal, for whoever sent it."""
+
+    __slots__ = ("artifacts", "result", "ui_schema")
+
+    def __init__(self) -> None:
+        self.result: Any = None
+        self.ui_schema: Any = None
+        self.artifacts: dict[str, Any] = {}
+
+    def add(self, result: Any, ui_schema: Any, artifacts: Mapping[str, Any]) -> None:
+        """One more answer; a node without a form leaves that of the one before."""
+        self.result = result
+        if ui_schema is not None:
+            self.ui_schema = ui_schema
+        self.artifacts.update(artifacts)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All of it as plain data, to compare two folds."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
 class Ready:
     """A node whose inputs are decided: ``edges`` are the live connections; without any it is skipped."""
 
@@ -145,6 +167,8 @@ class Execution:
         self.seq = 0
         self.ended: Status | None = None
         self.is_paused = False
+        self.is_idle = False  # paused by itself, because its user did not come
+        self.idle_after: float | None = None
         self.input: Any = None
         self.output: Any = None
         self.error: Failure | None = None
@@ -164,6 +188,7 @@ class Execution:
         self.skipped: list[str] = []
         self.mailbox: dict[str, list[Any]] = {}  # signals nobody waited for yet
         self.activations = 0
+        self.called_back: dict[str, str] = {}  # task id and node -> digest of the callback it accepted
         # graph
         self.ready: dict[str, Ready] = {}
         self.arrivals: dict[str, list[int]] = {}  # task id -> [decided, live edge, live edge, …]
@@ -178,6 +203,8 @@ class Execution:
         self.chain = 0  # transitions since the last wait
         self.asked: dict[str, str] = {}  # flow state that asks its user -> its task id
         self.last_failed: str | None = None  # the flow state that RETRY would enter again
+        self.shown = Shown()  # what nodes said since the last signal
+        self.written: dict[str, int] = {}  # blackboard key -> number of the event that set it from outside
 
     @property
     def status(self) -> Status:
@@ -229,6 +256,7 @@ class Execution:
         """All of the fold as plain data, to compare two folds."""
         plain = {name: value for name, value in vars(self).items() if name != "program"}
         plain["tasks"] = {key: task.fingerprint() for key, task in self.tasks.items()}
+        plain["shown"] = self.shown.fingerprint()
         plain["ready"] = {key: (ready.scope, ready.node_id, ready.edges) for key, ready in self.ready.items()}
         return plain
 

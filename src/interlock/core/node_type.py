@@ -13,6 +13,7 @@ class NodeType(msgspec.Struct, frozen=True, kw_only=True):
     ``runs``: *kernel* types have their meaning in the engine; *task* types run somewhere (``place``).
     ``data_parameter`` names the parameter that defaults to the node's incoming data.
     ``expressions`` names parameters that are bare expressions, evaluated by the engine and not as a text.
+    ``calls_back`` tells types whose result may come later, as a callback from outside.
     ``on_lost`` says what happens when the host of an attempt is lost: run it again, or fail as unknown.
     """
 
@@ -28,4 +29,5 @@ class NodeType(msgspec.Struct, frozen=True, kw_only=True):
     expressions: frozenset[str] = frozenset()
     on_lost: Literal["rerun", "unknown"] = "rerun"
     default_timeout: float = 300.0  # seconds per attempt
+    calls_back: bool = False  # its result may come later, as a callback
     examples: tuple[dict[str, Any], ...] = ()

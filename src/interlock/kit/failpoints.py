@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections.abc import Mapping
 
+Plan = Mapping[str, tuple[str, int]]
+"""Of each place what it does, and at which hit only; 0 for every hit."""
+
+_PART = re.compile(r"(?P<name>[a-z_.]+)=(?P<action>exit|raise|sleep:\d+(?:\.\d+)?)(?:@(?P<only>[1-9]\d*))?")
 _plan: dict[str, tuple[str, int]] = {}
 _hits: dict[str, int] = {}
 KNOWN: set[str] = set()
@@ -19,14 +25,29 @@ def declare(*names: str) -> None:
     KNOWN.update(names)
 
 
+def read(plan: str) -> Plan:
+    """The plan ``name=action[@n]``, separated by commas; action is exit, raise or sleep:SECONDS; n-th hit only.
+
+    Raises ValueError with a sentence about the part that cannot be read.
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for part in filter(None, map(str.strip, plan.split(","))):
+        match = _PART.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{part!r} is no failpoint; write name=exit, name=raise or name=sleep:SECONDS, and @n")
+        found[match["name"]] = (match["action"], int(match["only"] or 0))
+    return found
+
+
 def arm(plan: str) -> None:
-    """Set the plan: ``name=action[@n]`` separated by commas; action is exit, raise or sleep:SECONDS; n-th hit only."""
+    """Set the plan. Raises ValueError for what cannot be read and for a place that no loaded module has."""
+    found = read(plan)
+    unknown = sorted(found.keys() - KNOWN)
+    if unknown:
+        raise ValueError(f"There is no failpoint {unknown[0]!r}; there are {', '.join(sorted(KNOWN))}")
     _plan.clear()
     _hits.clear()
-    for part in filter(None, plan.split(",")):
-        name, _, action = part.strip().partition("=")
-        action, _, hit = action.partition("@")
-        _plan[name] = (action, int(hit or 0))
+    _plan.update(found)
 
 
 def hit(name: str) -> None:

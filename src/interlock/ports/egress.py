@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,5 +47,37 @@ class Egress(Protocol):
         Raises InterlockError: ``EGRESS_BLOCKED`` (denied) before anything is sent when the URL, a header or an
         address is not allowed; ``TIMEOUT``; ``EXTERNAL_SERVICE_ERROR`` when no complete answer came, which is
         retryable unless the other server does not speak proper HTTP or TLS.
+        """
+        ...
+
+
+class EgressAnswer(Protocol):
+    """An answer whose head has come; its body comes piece by piece. ``headers`` have lower-case names."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def read(self, max_bytes: int) -> bytes:
+        """The whole body. Raises EXTERNAL_SERVICE_ERROR if it is cut off or longer, TIMEOUT if it stalls."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, without copying it together; the same errors."""
+        ...
+
+
+class StreamingEgress(Protocol):
+    """The same guard for answers that are relayed while they come."""
+
+    def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float, idle: float
+    ) -> AbstractAsyncContextManager[EgressAnswer]:
+        """Make one call and wait at most ``timeout`` seconds for the head of its answer.
+
+        Redirects are not followed. No more than ``idle`` seconds may pass between two pieces of the body. Leaving
+        the context closes the connection unless the body was read to its end. Raises what ``Egress.request`` does.
         """
         ...

@@ -10,6 +10,7 @@ import msgspec
 
 from interlock.core.approval import Approval, Decision
 from interlock.core.commands import SignalKind
+from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.workflow import Definition
 
@@ -50,6 +51,10 @@ class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
     key: Key | None = None
     wait: float = 0.0
     needs_head: bool = False
+    execution_id: UUID | None = None  # one the caller has worked out; None: a new one
+    inherited_from: UUID | None = None
+    blackboard: dict[str, Any] = {}  # what it begins with
+    idle_after: float | None = None  # seconds a flow may wait for its user before it is paused
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +70,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     workflow_id: UUID | None = None
     is_replay: bool = False  # the answer to an earlier request with the same key
+    flow: FlowStanding | None = None  # of a flow that rests and is in memory here
 
 
 class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +86,7 @@ class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
     dedupe_key: str | None = None
     expected_state: str | None = None
     wait: float = 5.0
+    rest: float = 0.0  # seconds to wait, once it is folded, until the execution rests
 
 
 class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +97,8 @@ class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int | None = None
     status: str | None = None
     pending: bool = False  # recorded, but not folded before the waiting time was over
+    is_duplicate: bool = False  # the signal had been sent before; this is what became of it then
+    flow: FlowStanding | None = None  # how a flow stands once it rests, if that is in memory here
 
 
 class Engine(Protocol):
@@ -119,6 +128,10 @@ class Engine(Protocol):
         self, approval_id: ApprovalId, tenant_id: str, decision: Decision, by: str, trace_id: str
     ) -> Approval:
         """Decide a pending approval; the row that won comes back. Raises CONFLICT, GONE, NOT_FOUND."""
+        ...
+
+    async def totals(self) -> dict[str, int]:
+        """How many ``sessions``, ``aborted`` ones, ``signals``, ``nodes`` and ``flows`` there are; of a moment ago."""
         ...
 
     def is_ready(self) -> dict[str, bool]:

@@ -10,11 +10,14 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.core.api_key import ApiKey
 from interlock.core.approval import Approval
+from interlock.core.audit import AuditFilter
 from interlock.core.events import Recorded
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal
 from interlock.core.workflow import Version, Workflow
+from interlock.ports.registry import RegistryQueries
 
 
 class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +96,7 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
-class Transaction(Protocol):
+class Transaction(RegistryQueries, Protocol):
     """Queries under one caller's claims; the database shows only what that caller may see."""
 
     async def head(self, workflow_id: UUID) -> WorkflowHead | None: ...
@@ -115,6 +118,13 @@ class Transaction(Protocol):
     async def list_approvals(
         self, *, status: str | None, execution_id: UUID | None, limit: int, offset: int
     ) -> Page: ...
+
+    async def list_keys(self, limit: int) -> list[ApiKey]: ...
+    async def find_own_key(self, reference: str) -> ApiKey | None: ...
+    async def add_key(self, key: ApiKey) -> None: ...
+    async def replace_key(self, key_id: UUID, replaced_by: UUID, expires_at: datetime) -> None: ...
+    async def revoke_key(self, key_id: UUID, at: datetime) -> None: ...
+    async def list_audit(self, wanted: AuditFilter) -> Page: ...
 
 
 class Store(Protocol):

@@ -38,6 +38,8 @@ from interlock.runtime.upkeep import Upkeep
 
 SLOTS = 2_000
 TENANT_CAP = 1_000
+TOTALS_SECONDS = 1.0
+"""How old counts of the whole deployment may be."""
 
 log = structlog.get_logger("engine")
 
@@ -122,6 +124,8 @@ class LocalEngine:
         self.runner.children.cancel = self._signalling.cancel_child
         self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
+        self._totals: dict[str, int] = {}
+        self._totals_until = float("-inf")
         self._registering: asyncio.Task[None] | None = None
         bus.on_inbox(self._signalling.hinted)
 
@@ -214,6 +218,12 @@ class LocalEngine:
             "accepting": not self._starting.is_draining,
         }
 
+    async def totals(self) -> dict[str, int]:
+        if self._clock.monotonic() >= self._totals_until:
+            self._totals = await guarded(self._ledger.totals())
+            self._totals_until = self._clock.monotonic() + TOTALS_SECONDS
+        return self._totals
+
     # Starting ----------------------------------------------------------------------------------------------
 
     async def start(self, request: StartExecution) -> Standing:
@@ -229,6 +239,11 @@ class LocalEngine:
             await asyncio.wait([started.rest], timeout=max(0.0, until - self._clock.monotonic()))
             if started.rest.done() and started.rest.result() and execution.ended is not None:
                 return standing_of(started.owned)
+            rested = started.owned.rested
+            if started.rest.done() and rested is not None:
+                return msgspec.structs.replace(
+                    started.standing, status=rested.status, waiting_reason=rested.waiting_reason, flow=rested
+                )
             if started.rest.done() and started.rest.result():
                 return await self.standing(execution.execution_id, 0)
         return await self.standing(execution.execution_id, max(0.0, until - self._clock.monotonic()))

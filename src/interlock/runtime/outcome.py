@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from interlock.core.engine.flow.standing import FlowStanding, flow_standing
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.events import FlowTransitioned
+from interlock.core.execution import ENDED, Status
 from interlock.ports.engine import SignalOutcome
+
+_AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
 
 
 def outcome_of(turn: Turn, first: int) -> dict[str, Any]:
@@ -22,7 +28,10 @@ def outcome_of(turn: Turn, first: int) -> dict[str, Any]:
                 "details": refusal.details,
             }
         }
+    flow = flow_standing(turn.execution) if turn.execution.status in _AT_REST else None
+    is_quiet = flow is not None and flow.result is None and not flow.artifacts
     return {
+        **({"flow": flow} if is_quiet else {}),  # what nodes said may be large, and is in the log
         "first_seq": first if turn.events else None,
         "last_seq": turn.execution.seq if turn.events else None,
         "status": str(turn.execution.status),
@@ -44,4 +53,10 @@ def read_outcome(inbox_seq: int, outcome: dict[str, Any] | None) -> SignalOutcom
         first_seq=outcome["first_seq"],
         last_seq=outcome["last_seq"],
         status=outcome["status"],
+        flow=_flow(outcome.get("flow")),
     )
+
+
+def _flow(found: Any) -> FlowStanding | None:
+    """The standing as it was put in, or as it was read back."""
+    return msgspec.convert(found, FlowStanding) if isinstance(found, dict) else found

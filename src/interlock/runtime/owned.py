@@ -7,9 +7,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from interlock.core.engine.flow.standing import FlowStanding, flow_standing
 from interlock.core.execution import Execution, Status, WaitingReason
 
 if TYPE_CHECKING:
+    from interlock.runtime.entry import Entry
     from interlock.runtime.record import Recording
 
 
@@ -20,6 +22,7 @@ class Owned:
         "attempts",
         "backlog",
         "children",
+        "committed_seq",
         "execution",
         "folded",
         "has_approvals",
@@ -34,6 +37,7 @@ class Owned:
         "recorded_reason",
         "recorded_status",
         "rest_waiters",
+        "rested",
         "root_id",
         "tenant_id",
         "timer",
@@ -80,15 +84,27 @@ class Owned:
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
         self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence
         self.rest_waiters: list[asyncio.Future[bool]] = []
+        self.committed_seq = 0  # the last event that is known to be committed, if memory is not ahead of it
+        self.rested: FlowStanding | None = None  # how a flow stood when its waiters were woken
 
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
 
+    def committed(self, entry: Entry) -> None:
+        """An entry of it was committed."""
+        if entry.is_newest(self.execution.seq):
+            self.committed_seq = self.execution.seq
+
     def wake_waiters(self, *, is_committed: bool) -> None:
         """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""
         waiters, self.rest_waiters = self.rest_waiters, []
+        self.rested = self.standing() if waiters and is_committed else None
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(is_committed)
+
+    def standing(self) -> FlowStanding | None:
+        """How a flow stands, if memory holds nothing that is not committed."""
+        return flow_standing(self.execution) if self.committed_seq == self.execution.seq else None

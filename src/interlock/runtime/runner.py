@@ -35,7 +35,8 @@ from interlock.runtime.timers import Timers
 
 STAYS_OWNED = timedelta(seconds=5)
 """An execution whose next timer is nearer than this is not parked."""
-_AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
+AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
+"""Statuses in which nothing moves without somebody or some time."""
 
 failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result")
 log = structlog.get_logger("runner")
@@ -211,14 +212,14 @@ class Runner:
     def rests_long(self, owned: Owned) -> bool:
         """Whether nothing here will move the execution within the next seconds."""
         execution = owned.execution
-        if execution.ended is not None or execution.running or execution.status not in _AT_REST:
+        if execution.ended is not None or execution.running or execution.status not in AT_REST:
             return False
         wake_at = execution.next_wake()
         return wake_at is None or wake_at - self._clock.now() > STAYS_OWNED
 
     def tell_if_at_rest(self, owned: Owned, entry: Entry) -> None:
         """Wake whoever waits for the execution to rest, if it does as of this committed entry."""
-        if entry.status in _AT_REST:
+        if entry.status in AT_REST:
             owned.wake_waiters(is_committed=True)
 
     def settle(self, owned: Owned) -> None:
@@ -275,6 +276,7 @@ class Runner:
             self.children.announce(entry)
         if owned is None:
             return
+        owned.committed(entry)
         if not self.may_release():
             log.error("runner.lease_doubtful", execution_id=str(entry.execution_id))
             self.forget(owned)
@@ -288,7 +290,7 @@ class Runner:
             self._end(owned)
         elif entry.park is not None:
             self._parked(owned, committed.parked)
-        elif entry.status in _AT_REST:
+        elif entry.status in AT_REST:
             owned.wake_waiters(is_committed=True)
 
     def act(self, owned: Owned, entry: Entry) -> None:

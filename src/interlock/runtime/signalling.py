@@ -7,9 +7,11 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from interlock.core.approval import Approval, ApprovalStatus, Decision
+from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.kit import failpoints
@@ -23,7 +25,7 @@ from interlock.runtime.inbox import Inboxes
 from interlock.runtime.outcome import read_outcome
 from interlock.runtime.owned import Owned
 from interlock.runtime.reading import Reading
-from interlock.runtime.runner import Runner
+from interlock.runtime.runner import AT_REST, Runner
 
 POLL = 0.25
 """Seconds between looks at an outcome that another process will write."""
@@ -85,7 +87,25 @@ class Signalling:
         if sent is None:
             raise await self._not_live(request.execution_id)
         self.deliver(sent)
-        return read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        if sent.is_duplicate:
+            return msgspec.structs.replace(outcome, is_duplicate=True)
+        if request.rest <= 0 or outcome.flow is not None:
+            return outcome
+        return msgspec.structs.replace(outcome, flow=await self._rested(request.execution_id, request.rest))
+
+    async def _rested(self, execution_id: ExecutionId, seconds: float) -> FlowStanding | None:
+        """How a flow stands once it rests; None if it takes longer, or this process cannot say."""
+        owned = self._runner.owned.get(execution_id)
+        if owned is None or owned.kind != "flow":
+            return None
+        standing = owned.standing() if owned.execution.status in AT_REST else None
+        if standing is not None:
+            return standing
+        rest: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        owned.rest_waiters.append(rest)
+        await asyncio.wait([rest], timeout=seconds)
+        return owned.rested if rest.done() else None
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
         adopter = self.runner_id if self.runner_id and not self._claiming.is_draining else None

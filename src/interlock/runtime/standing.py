@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from interlock.core.engine.flow.standing import flow_standing
 from interlock.ports.engine import Standing
 from interlock.runtime.entry import EntryRefused
 from interlock.runtime.owned import Owned
@@ -26,4 +27,5 @@ def standing_of(owned: Owned) -> Standing:
         ended_at=execution.ended_at,
         trace_id=owned.trace_id,
         workflow_id=owned.workflow_id,
+        flow=flow_standing(execution),
     )

@@ -131,7 +131,7 @@ class Starting:
 
     def _new(self, request: StartExecution) -> Owned:
         program = self._programs.compile(request.version_id, request.definition)
-        execution_id = ExecutionId(self._ids.new())
+        execution_id = ExecutionId(request.execution_id or self._ids.new())
         return Owned(
             Execution(execution_id, program),
             tenant_id=request.tenant_id,
@@ -156,6 +156,9 @@ class Starting:
             mode=request.mode,
             started_by=request.user_id,
             start_at=request.start_at,
+            inherited_from=request.inherited_from,
+            blackboard=request.blackboard,
+            idle_after=request.idle_after,
             deadline_at=_deadline_at(request, owned, now),
         )
         heads = self._runner.children.heads(owned.execution.execution_id)
@@ -185,6 +188,7 @@ class Starting:
             if not committed.is_lost:
                 self._bus.log_grew(entry.execution_id)
                 self._runner.children.announce(entry)
+                owned.committed(entry)
                 if keeps and self._runner.may_release():
                     self._runner.keep(owned)
                     self._runner.act(owned, entry)

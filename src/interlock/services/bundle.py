@@ -13,6 +13,7 @@ from interlock.ports.engine import Engine
 from interlock.ports.identity import Identity
 from interlock.ports.node import Registry
 from interlock.ports.store import Store
+from interlock.services.access.bundle import Access
 from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
 from interlock.services.approvals.list import ListApprovals
@@ -25,6 +26,7 @@ from interlock.services.executions.start import StartExecutions
 from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
 from interlock.services.health import CheckHealth
+from interlock.services.identity.bundle import DirectoryServices
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -37,6 +39,7 @@ class Services:
     """What can be asked. Each use case takes the principal first; ``identity`` says who that is."""
 
     identity: Identity
+    access: Access
     health: CheckHealth
     node_types: ListNodeTypes
     validate_definition: ValidateDefinitions
@@ -53,6 +56,7 @@ class Services:
     pause_execution: PauseExecutions
     list_approvals: ListApprovals
     decide_approval: DecideApprovals
+    directory: DirectoryServices | None
 
 
 def build_services(
@@ -61,18 +65,20 @@ def build_services(
     engine: Engine,
     bus: Bus,
     blobs: Blobs,
-    identity: Identity,
+    access: Access,
     registry: Registry,
     clock: Clock,
     ids: Ids,
     check_parameters: CheckParameters,
     check_value: CheckValue,
+    directory: DirectoryServices | None = None,
 ) -> Services:
     """The use cases over these parts."""
     validate = ValidateDefinitions(registry, check_parameters)
     watch = WatchExecutions(store, bus)
     return Services(
-        identity=identity,
+        identity=access.identity,
+        access=access,
         health=CheckHealth(store, engine, clock),
         node_types=ListNodeTypes(registry),
         validate_definition=validate,
@@ -89,4 +95,5 @@ def build_services(
         pause_execution=PauseExecutions(store, engine),
         list_approvals=ListApprovals(store),
         decide_approval=DecideApprovals(store, engine, check_value),
+        directory=directory,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import urljoin
 
 import aiohttp
@@ -12,6 +13,7 @@ import aiohttp
 from interlock.backends.egress.address import AddressPolicy
 from interlock.backends.egress.body import read_body
 from interlock.backends.egress.connect import CheckedResolver, GuardedConnector
+from interlock.backends.egress.streamed import StreamedAnswer
 from interlock.backends.egress.target import Target, blocked_host, check_headers, check_method, parse_target
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.ports.egress import EgressResponse
@@ -66,6 +68,31 @@ class AiohttpEgress:
         except TimeoutError as error:
             message = f"The call to {target.host!r} took longer than {timeout:g} seconds."
             raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
+
+    @asynccontextmanager
+    async def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float, idle: float
+    ) -> AsyncIterator[StreamedAnswer]:
+        """Make one call whose answer is read while it comes, as the port promises."""
+        target = parse_target(url)
+        method = check_method(method)
+        check_headers(headers)
+        if target.is_address and not self._policy.permits(target.host):
+            raise blocked_host(target.host)
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._open_session().request(
+                    method, target.url, headers=headers, data=body, allow_redirects=False, ssl=self._tls
+                )
+        except TimeoutError as error:
+            message = f"The server {target.host!r} gave no answer within {timeout:g} seconds."
+            raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
+        except aiohttp.ClientError as error:
+            raise _explain(target, error) from error
+        try:
+            yield StreamedAnswer(response, idle, lambda error: _explain(target, error))
+        finally:
+            response.close()  # a connection whose answer was read to its end is back in the pool already
 
     async def _follow(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, max_bytes: int, hops: int

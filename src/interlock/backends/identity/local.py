@@ -108,7 +108,7 @@ class LocalIdentity:
                 bearer, key.secret, algorithms=[ALGORITHM], issuer=ISSUER, audience=AUDIENCE, options=_OPTIONS
             )
             claims = msgspec.convert(content, _Claims)
-        except (jwt.PyJWTError, msgspec.ValidationError, UnicodeError) as error:
+        except (jwt.PyJWTError, msgspec.ValidationError, ValueError, RecursionError) as error:
             raise _refused("invalid_token", f"The token is not valid here; {_RENEW}") from error
         if claims.exp <= now.timestamp():
             raise _refused("expired", f"The token has expired; {_RENEW}")

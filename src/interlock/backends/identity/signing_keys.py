@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -29,12 +30,20 @@ class SigningKey(msgspec.Struct, frozen=True):
         return f"SigningKey({self.kid})"
 
 
-class SigningKeys:
-    """The keys in ``path``, oldest first; the newest signs. Other processes may rotate them at any time."""
+def _random_text() -> str:
+    return secrets.token_urlsafe(_SECRET_BYTES)
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+
+class SigningKeys:
+    """The keys in ``path``, oldest first; the newest signs. Other processes may rotate them at any time.
+
+    ``make_secret`` makes what a new key keeps secret, as text.
+    """
+
+    def __init__(self, path: Path, clock: Clock, make_secret: Callable[[], str] = _random_text) -> None:
         self._path = path
         self._clock = clock
+        self._make_secret = make_secret
         self._keys: list[SigningKey] = []
         self._read_version: tuple[int, int] | None = None
 
@@ -58,6 +67,11 @@ class SigningKeys:
         self._refresh()
         return next((key for key in self._valid() if key.kid == kid), None)
 
+    def valid(self) -> list[SigningKey]:
+        """The keys whose signatures count now, the one that signs last."""
+        self._refresh()
+        return self._valid()
+
     def rotate(self) -> SigningKey:
         """A new key signs from now on. Those before stay valid for 24 h after they were replaced, and then go."""
         self._refresh()
@@ -72,7 +86,7 @@ class SigningKeys:
         return [key for key, at in zip(self._keys, replaced_at, strict=True) if now < at + GRACE]
 
     def _new(self) -> SigningKey:
-        return SigningKey(secrets.token_hex(8), secrets.token_urlsafe(_SECRET_BYTES), self._clock.now())
+        return SigningKey(secrets.token_hex(8), self._make_secret(), self._clock.now())
 
     def _refresh(self) -> None:
         """Read the file if it is not the one that was read last."""

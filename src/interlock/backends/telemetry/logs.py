@@ -1,81 +1,136 @@
-"""Log lines: JSON or text, one line a record, redacted and bounded at the sink."""
+"""Log lines: every record of this process, ours and those of libraries, goes through one sink and is redacted there."""
 
 from __future__ import annotations
 
+import functools
 import logging
-import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import structlog
+from structlog.processors import CallsiteParameter, CallsiteParameterAdder
 
-MAX_LINE = 16 * 1024
-_SECRET_NAMES = re.compile(r"(?i)(authorization|cookie|password|secret|token|api[_-]?key|database_url)")
-_SECRET_SHAPES = re.compile(
-    r"(eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}|il_[a-z]+_\w+|(?<=://)[^:/@\s]+:[^@\s]+(?=@)|(?i:bearer )\S+)"
-)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from interlock.backends.telemetry.lines import Record, Render, json_line, simple_line, standard_line
+from interlock.backends.telemetry.log_file import LogFile
+from interlock.backends.telemetry.redact import Redactor
+from interlock.kit.clock import SystemClock
 
-Record = MutableMapping[str, Any]
+ACCESS = "interlock.access"
+"""The logger of request lines, which do not depend on the level."""
+
+_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_FRAMES_TO_SKIP = ["logging", "interlock.backends.telemetry"]
+_SITE = [CallsiteParameter.FILENAME, CallsiteParameter.LINENO, CallsiteParameter.FUNC_NAME]
 
 
-def configure(level: str, form: str, *, stream: TextIO | None = None, file: Path | None = None) -> None:
-    """Send all log records to one sink. ``form`` is ``json``, ``standard`` or ``simple``.
+class Sink(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> Any: ...
+
+    def flush(self) -> None: ...
+
+
+def configure(
+    level: str,
+    form: str,
+    *,
+    stream: Sink | None = None,
+    file: Path | None = None,
+    known: Iterable[str] = (),
+    has_marks: bool = False,
+) -> Redactor:
+    """Send all records of this process to one sink. ``form`` is ``json``, ``standard`` or ``simple``.
 
     Lines go to standard error (or ``file``), so that commands can keep standard output for their own answers.
+    ``known`` are secrets that no line may show; the redactor that comes back learns more of them. ``has_marks`` puts
+    a sign before the message of well-known events in the text forms. Raises OSError if the file cannot be written.
     """
-    sink: TextIO = file.open("a", encoding="utf-8") if file is not None else stream or sys.stderr
+    sink: Sink = LogFile(file) if file is not None else stream or sys.stderr
     number = logging.getLevelNamesMapping()[level]
+    redactor = Redactor(known)
     structlog.configure(
         processors=[
+            functools.partial(_drop_below, number),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _Stamp(),
+            *([CallsiteParameterAdder(_SITE, additional_ignores=_FRAMES_TO_SKIP)] if form == "standard" else []),
             structlog.processors.format_exc_info,
-            _redact,
-            _json if form == "json" else _simple if form == "simple" else _standard,
+            functools.partial(_redact, redactor),
+            functools.partial(_render, _renderer(form, has_marks=has_marks)),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sink),
+        wrapper_class=structlog.make_filtering_bound_logger(min(number, logging.INFO)),
+        logger_factory=functools.partial(_named, sink),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sink, force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Foreign()], force=True)
+    return redactor
 
 
-def redact(text: str) -> str:
-    """The text without what looks like a credential."""
-    return _SECRET_SHAPES.sub("[redacted]", text)
+class _Lines:
+    """Writes finished lines; ``name`` says who speaks."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._sink = sink
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        self._sink.write(line + "\n")  # in one piece: several processes may share the sink
+        self._sink.flush()
+
+    debug = info = warning = warn = error = critical = fatal = exception = log = msg
 
 
-def _redact(logger: Any, method: str, record: Record) -> Record:
-    for name, value in record.items():
-        if _SECRET_NAMES.search(name):
-            record[name] = "[redacted]"
-        elif isinstance(value, str):
-            record[name] = redact(value[:MAX_LINE])
+class _Foreign(logging.Handler):
+    """Takes the records of libraries, which know nothing of structlog, into the same sink."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max((known for known in _LEVELS if known <= record.levelno), default=logging.DEBUG)
+        lines = structlog.get_logger(record.name)
+        lines.log(level, "library.record", message=_message_of(record), exc_info=record.exc_info)
+
+
+class _Stamp:
+    """Adds the time, to the millisecond."""
+
+    def __init__(self) -> None:
+        self._clock = SystemClock()
+
+    def __call__(self, logger: Any, method: str, record: Record) -> Record:
+        record["timestamp"] = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return record
+
+
+def _named(sink: Sink, *names: str) -> _Lines:
+    return _Lines(sink, names[0] if names else "interlock")
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # the library gave more or fewer arguments than its text wants
+        return str(record.msg)
+
+
+def _drop_below(number: int, logger: Any, method: str, record: Record) -> Record:
+    if logging.getLevelNamesMapping()[method.upper().replace("EXCEPTION", "ERROR")] < number and logger.name != ACCESS:
+        raise structlog.DropEvent
+    record["logger"] = logger.name
     return record
 
 
-def _json(logger: Any, method: str, record: Record) -> str:
-    record["message"] = record.get("event", "")
-    return _bounded(str(structlog.processors.JSONRenderer(default=str)(logger, method, record)))
+def _redact(redactor: Redactor, logger: Any, method: str, record: Record) -> Record:
+    return {redactor.text(name): redactor.value(name, value) for name, value in record.items()}
 
 
-def _standard(logger: Any, method: str, record: Record) -> str:
-    at, level, event = record.pop("timestamp", ""), record.pop("level", ""), record.pop("event", "")
-    fields = " ".join(f"{name}={value}" for name, value in record.items())
-    return _bounded(_plain(f"{at} - {str(level).upper()} - {event} {fields}".rstrip()))
+def _renderer(form: str, *, has_marks: bool) -> Render:
+    if form == "json":
+        return json_line
+    return functools.partial(simple_line if form == "simple" else standard_line, has_marks=has_marks)
 
 
-def _simple(logger: Any, method: str, record: Record) -> str:
-    return _bounded(_plain(f"{str(record.get('level', '')).upper()} - {record.get('event', '')}"))
-
-
-def _plain(line: str) -> str:
-    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", line).replace("\n", "\\n")
-
-
-def _bounded(line: str) -> str:
-    return line if len(line) <= MAX_LINE else line[:MAX_LINE] + " …cut"
+def _render(render: Render, logger: Any, method: str, record: Record) -> str:
+    return render(record)

@@ -22,6 +22,7 @@ from interlock.core.commands import (
     TaskSuspended,
 )
 from interlock.core.engine.approving import request_approval, take_decision
+from interlock.core.engine.callbacks import CALLBACK, expire_callback, take_callback
 from interlock.core.engine.retrying import fail_attempt, fail_task, replace_lost, start_again
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import ErrorKind, InterlockError, conflict
@@ -33,6 +34,7 @@ from interlock.core.events import (
     ExecutionResumed,
     ExecutionStarted,
     Failure,
+    SignalReceived,
     TaskProgressed,
     TaskWaiting,
 )
@@ -123,6 +125,8 @@ def _fire(turn: Turn, timer: str) -> None:
     task = turn.execution.tasks.get(timer)
     if task is not None and task.phase is Phase.RETRYING:
         start_again(turn, task)
+    elif task is not None and task.waits_for == CALLBACK:
+        expire_callback(turn, task)
     elif task is None or task.waits_for != "approval":  # an approval's deadline is decided by its row
         turn.execution.program.wake(turn, timer)
 
@@ -181,6 +185,8 @@ def _signal(turn: Turn, signal: Signal) -> None:
 
 
 def _cancel(turn: Turn, signal: Signal) -> None:
+    if turn.execution.program.kind == "flow":
+        turn.emit(SignalReceived(name="ABORT", payload=signal.payload, by=signal.by, signal_id=signal.signal_id))
     turn.emit(ExecutionCancelled(reason=_reason(signal), by=signal.by))
 
 
@@ -204,6 +210,14 @@ def _retry(turn: Turn, signal: Signal) -> None:
 
 
 def _write_blackboard(turn: Turn, signal: Signal) -> None:
+    """``expected_state`` is the number of the event that set the key last, if the sender has seen it."""
+    found = str(turn.execution.written.get(signal.name, 0))
+    if signal.expected_state not in (None, found):
+        message = f"The key is at version {found}, not {signal.expected_state}"
+        turn.refusal = InterlockError(
+            ErrorKind.PRECONDITION, "PRECONDITION_FAILED", message, details={"version": int(found)}
+        )
+        return
     turn.emit(BlackboardWritten(key=signal.name, value=signal.payload, by=signal.by))
 
 
@@ -247,4 +261,5 @@ _SIGNALS: dict[SignalKind, Callable[[Turn, Signal], None]] = {
     SignalKind.DECISION: take_decision,
     SignalKind.CHILD_ENDED: _child_ended,
     SignalKind.BLACKBOARD: _write_blackboard,
+    SignalKind.CALLBACK: take_callback,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.events import (
@@ -11,6 +11,7 @@ from interlock.core.events import (
     ApprovalEscalated,
     ApprovalRequested,
     BlackboardWritten,
+    CallbackReceived,
     Event,
     ExecutionCancelled,
     ExecutionFailed,
@@ -30,8 +31,10 @@ from interlock.core.events import (
     TaskStarted,
     TaskWaiting,
 )
-from interlock.core.execution import Execution, Phase, Status, Task
+from interlock.core.execution import Execution, Phase, Status, Task, WaitingReason
 
+IDLE = "idle"
+"""Why a flow is paused whose user did not come, and the name of the timer that does it."""
 ITERATIONS = "iterations"
 """What a map or loop task waits for."""
 
@@ -64,21 +67,33 @@ def _started(execution: Execution, event: ExecutionStarted, at: datetime) -> Non
     execution.started_by = event.started_by
     execution.start_at = event.start_at
     execution.blackboard = dict(event.blackboard)
+    execution.idle_after = event.idle_after
     execution.program.on_execution_started(execution, event, at)
 
 
 def _paused(execution: Execution, event: ExecutionPaused, at: datetime) -> None:
     execution.is_paused = True
+    execution.is_idle = event.reason == IDLE
+    execution.timers.pop(IDLE, None)
 
 
 def _resumed(execution: Execution, event: ExecutionResumed, at: datetime) -> None:
-    execution.is_paused = False
+    execution.is_paused = execution.is_idle = False
+    expect_user(execution, at)
+
+
+def expect_user(execution: Execution, at: datetime) -> None:
+    """From now on the flow's user is awaited: after ``idle_after`` seconds without a signal it is paused."""
+    if execution.idle_after is not None and execution.waiting_reason is WaitingReason.INPUT:
+        execution.timers[IDLE] = at + timedelta(seconds=execution.idle_after)
+    else:
+        execution.timers.pop(IDLE, None)
 
 
 def _end(execution: Execution, status: Status, at: datetime) -> None:
     execution.ended = status
     execution.ended_at = at
-    execution.is_paused = False
+    execution.is_paused = execution.is_idle = False
     execution.running = 0
     execution.deadline_at = None
     for live in (
@@ -179,7 +194,11 @@ def _task_completed(execution: Execution, event: TaskCompleted, at: datetime) ->
     task = _finish_task(execution, event.task_id)
     if event.blackboard:
         execution.blackboard.update(event.blackboard)
+    if execution.program.kind == "flow":
+        execution.shown.add(event.output, event.ui_schema, event.blackboard)
     execution.program.on_task_completed(execution, task, event.port, event.output, event.dead)
+    if execution.idle_after is not None:
+        expect_user(execution, at)
 
 
 def _task_failed(execution: Execution, event: TaskFailed, at: datetime) -> None:
@@ -207,7 +226,9 @@ def _input_requested(execution: Execution, event: TaskInputRequested, at: dateti
     task.phase = Phase.WAITING
     task.waits_for = "input"
     execution.blackboard.update(event.blackboard)
+    execution.shown.add(event.output, event.ui_schema, event.blackboard)
     execution.program.on_input_requested(execution, task, event)
+    expect_user(execution, at)
 
 
 def _approval_requested(execution: Execution, event: ApprovalRequested, at: datetime) -> None:
@@ -231,11 +252,18 @@ def _approval_escalated(execution: Execution, event: ApprovalEscalated, at: date
 
 
 def _signal_received(execution: Execution, event: SignalReceived, at: datetime) -> None:
+    execution.timers.pop(IDLE, None)
     execution.program.on_signal(execution, event)
+
+
+def _called_back(execution: Execution, event: CallbackReceived, at: datetime) -> None:
+    if event.accepted:
+        execution.called_back[event.task_id] = execution.called_back[event.node_id] = event.digest
 
 
 def _blackboard_written(execution: Execution, event: BlackboardWritten, at: datetime) -> None:
     execution.blackboard[event.key] = event.value
+    execution.written[event.key] = execution.seq
 
 
 def _flow_event(execution: Execution, event: FlowEventRaised, at: datetime) -> None:
@@ -244,6 +272,7 @@ def _flow_event(execution: Execution, event: FlowEventRaised, at: datetime) -> N
 
 def _transitioned(execution: Execution, event: FlowTransitioned, at: datetime) -> None:
     execution.program.on_transition(execution, event, at)
+    expect_user(execution, at)
 
 
 def _no_change(execution: Execution, event: TaskProgressed, at: datetime) -> None:
@@ -268,6 +297,7 @@ _FOLD: dict[type[Event], Callable[[Execution, Any, datetime], None]] = {
     ApprovalDecided: _approval_decided,
     ApprovalEscalated: _approval_escalated,
     SignalReceived: _signal_received,
+    CallbackReceived: _called_back,
     BlackboardWritten: _blackboard_written,
     FlowEventRaised: _flow_event,
     FlowTransitioned: _transitioned,

@@ -13,7 +13,8 @@ from interlock.ports.ledger import NO_ROWS, Flush
 
 _SQL = load("flush")
 _BEFORE_EVENTS = ("starts",)
-_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "artifacts", "notices")
+_ROWS_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "artifacts", "notices")
+_AFTER_EVENTS = (*_ROWS_AFTER_EVENTS, "outbox")
 _PLACE = re.compile(r"(?<!:):([a-z_]+)")
 _CONSTANTS = {"format": FORMAT}
 
@@ -27,7 +28,7 @@ class Statement(NamedTuple):
 
 def parts_of(flush: Flush) -> frozenset[str]:
     """The row sets of a flush that are not empty."""
-    return frozenset(name for name in _BEFORE_EVENTS + _AFTER_EVENTS if getattr(flush, name) != NO_ROWS)
+    return frozenset(name for name in _BEFORE_EVENTS + _ROWS_AFTER_EVENTS if getattr(flush, name) != NO_ROWS)
 
 
 def compose(parts: frozenset[str]) -> Statement:
@@ -53,9 +54,12 @@ class FlushStatements:
         self._connection = connection
         self._prepared: dict[frozenset[str], tuple[Any, tuple[str, ...]]] = {}
 
-    async def run(self, runner_id: int, flush: Flush, timeout: float) -> Any:
-        """Send the flush; the row it answers with. Raises what asyncpg raises, TimeoutError after ``timeout`` s."""
-        parts = parts_of(flush)
+    async def run(self, runner_id: int, flush: Flush, timeout: float, *, publishes: bool = False) -> Any:
+        """Send the flush; the row it answers with. Raises what asyncpg raises, TimeoutError after ``timeout`` s.
+
+        With ``publishes`` it also puts events that webhooks want to hear of into the outbox.
+        """
+        parts = parts_of(flush) | ({"outbox"} if publishes and flush.seqs else frozenset())
         found = self._prepared.get(parts)
         if found is None:
             text, places = compose(parts)

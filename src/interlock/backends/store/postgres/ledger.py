@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,6 +37,7 @@ _JOURNAL = load("journal")
 _OWNERSHIP = load("ownership")
 _INBOX = load("inbox")
 _LOAD = load("load")
+_TOTALS = load("registry")["totals"]
 FLUSH_TIMEOUT = 5.0
 """Seconds after which the outcome of a flush counts as unknown."""
 _PAGE = 5_000
@@ -51,6 +52,8 @@ class PostgresLedger:
         self._pool = EnginePool(dsn, connections)
         self._journal: asyncpg.Connection[Any] | None = None
         self._flushes: FlushStatements | None = None
+        self._publishes = False
+        self.on_published: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         await self._pool.open()
@@ -68,6 +71,10 @@ class PostgresLedger:
     def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """Lend a connection of the engine's role, for what else belongs to the engine (blobs)."""
         return self._pool.use()
+
+    def publish(self, is_on: bool) -> None:
+        """Whether flushes fill the outbox; ``on_published`` is called after each that did."""
+        self._publishes = is_on
 
     async def settings(self) -> dict[str, Any]:
         """What the start-up self-check wants to know of the server and the login role."""
@@ -87,13 +94,15 @@ class PostgresLedger:
         if self._flushes is None:
             raise OutcomeUnknown("the journal has no connection")
         try:
-            row = await self._flushes.run(runner_id, flush, FLUSH_TIMEOUT)
+            row = await self._flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=self._publishes)
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise FlushRejected(f"{type(error).__name__}: {error}") from error
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         if not row["alive"]:
             return FlushResult(alive=False)
+        if row.get("published"):
+            self.on_published()
         woken = zip(row.get("woken", ()), row.get("woken_owners", ()), strict=True)
         return FlushResult(
             alive=True,
@@ -328,6 +337,9 @@ class PostgresLedger:
     async def queue_age(self) -> tuple[float, int]:
         row = (await self._rows(_LOAD["queue_ages"]))[0]
         return row["oldest"], row["due"]
+
+    async def totals(self) -> dict[str, int]:
+        return dict((await self._rows(_TOTALS))[0])
 
     async def _rows(self, statement: str, *arguments: Any) -> list[Any]:
         async with self._pool.use() as connection:

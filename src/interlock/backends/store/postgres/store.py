@@ -10,12 +10,15 @@ import asyncpg
 import structlog
 
 from interlock.backends.store.postgres.approvals import ApprovalQueries
+from interlock.backends.store.postgres.audit import AuditQueries
 from interlock.backends.store.postgres.batch import Batch, Recent
 from interlock.backends.store.postgres.claims import NO_CLAIMS, begin, claims_of
 from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.executions import ExecutionQueries
+from interlock.backends.store.postgres.keys import KeyQueries
 from interlock.backends.store.postgres.migrate import SCHEMA_VERSION
 from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.registry import RegistryQueries
 from interlock.backends.store.postgres.session import Session
 from interlock.backends.store.postgres.workflows import WorkflowQueries
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
@@ -39,7 +42,7 @@ _REFUSED = (
 )
 
 
-class PostgresTransaction(WorkflowQueries, ExecutionQueries, ApprovalQueries):
+class PostgresTransaction(WorkflowQueries, ExecutionQueries, ApprovalQueries, KeyQueries, AuditQueries, RegistryQueries):
     """Queries of one transaction; of no use after its end."""
 
     def __init__(self, session: Session) -> None:

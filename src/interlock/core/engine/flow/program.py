@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.commands import Signal, TaskSucceeded
+from interlock.core.engine.evolve import IDLE, expect_user
 from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.flow.compile import CompiledFlow
 from interlock.core.engine.flow.move import advance, choose, complete, give_up, move, start_node, take
@@ -24,7 +25,7 @@ from interlock.core.events import (
     TaskInputRequested,
     TaskSkipped,
 )
-from interlock.core.execution import Execution, Task, WaitingReason
+from interlock.core.execution import Execution, Shown, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import FlowDefinition, RetryPolicy
 
@@ -66,6 +67,7 @@ class FlowProgram:
 
     def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None:
         self._enter(execution, (event.start_at or self.flow.initial_state,), at)
+        expect_user(execution, at)
 
     def on_task_started(self, execution: Execution, task: Task) -> None:
         if task.node_id in execution.entering:
@@ -95,6 +97,7 @@ class FlowProgram:
     def on_signal(self, execution: Execution, event: SignalReceived) -> None:
         execution.payload = event.payload
         execution.chain = 0
+        execution.shown = Shown()
 
     def on_flow_event(self, execution: Execution, event: FlowEventRaised) -> None:
         if not event.task_id:  # a timer: the flow had been at rest
@@ -144,7 +147,10 @@ class FlowProgram:
         give_up(self.flow, turn, task, failed.error)
 
     def wake(self, turn: Turn, timer: str) -> None:
-        """A state's timer raises its event; a waiting node completes."""
+        """A state's timer raises its event; a waiting node completes; a flow whose user did not come is paused."""
+        if timer == IDLE:
+            turn.emit(ExecutionPaused(reason=IDLE, by="engine"))
+            return
         if not timer.startswith(_TIMER):
             task = turn.execution.tasks[timer]
             result = {"waited_until": task.wake_at.isoformat() if task.wake_at else None}
@@ -177,13 +183,17 @@ class FlowProgram:
             return
         if not found and self._control(turn, signal, name):
             return
-        if execution.is_paused:
-            turn.refusal = conflict("SESSION_PAUSED", "The execution is paused; resume it first")
+        if execution.is_paused and not execution.is_idle:
+            turn.refusal = conflict(
+                "SESSION_PAUSED", "The execution is paused; resume it first", **self._where(execution)
+            )
         elif found:
             state, transition = found[0]
+            _wake_up(turn, signal)
             turn.emit(_received(signal, name))
             take(self.flow, turn, transition, state.name, name)
         elif name in ("USER_INPUT", "USER_MODIFY") and execution.asked:
+            _wake_up(turn, signal)
             turn.emit(_received(signal, name))
             changes = signal.payload if isinstance(signal.payload, dict) else {}
             start_node(self.flow, turn, self.flow.states[next(iter(execution.asked))], changes)
@@ -195,13 +205,13 @@ class FlowProgram:
         execution = turn.execution
         if name in _PAUSES:
             if not execution.is_paused:
-                turn.emit(ExecutionPaused(reason="signal", by=signal.by))
+                turn.emit(ExecutionPaused(reason=_reason(signal), by=signal.by))
         elif name in _RESUMES:
             if execution.is_paused:
-                turn.emit(ExecutionResumed(reason="signal", by=signal.by))
+                turn.emit(ExecutionResumed(reason=_reason(signal), by=signal.by))
         elif name in _ABORTS:
             turn.emit(_received(signal, "ABORT"))
-            turn.emit(ExecutionCancelled(reason="signal", by=signal.by))
+            turn.emit(ExecutionCancelled(reason=_reason(signal), by=signal.by))
         elif name == "RETRY" and execution.last_failed is not None:
             self.retry(turn, signal)
         else:
@@ -220,7 +230,7 @@ class FlowProgram:
     def resting_reason(self, execution: Execution) -> WaitingReason | None:
         if execution.asked or any(self.flow.states[name].user_input for name in execution.active):
             return WaitingReason.INPUT
-        return WaitingReason.TIMER if execution.timers else WaitingReason.SIGNAL
+        return WaitingReason.TIMER if execution.timers.keys() - {IDLE} else WaitingReason.SIGNAL
 
     def _no_transition(self, execution: Execution, name: str) -> InterlockError:
         where = self._where(execution)
@@ -235,6 +245,18 @@ class FlowProgram:
             "valid_events": list(self.flow.valid_events(execution.active)),
             "tick": execution.seq,
         }
+
+
+def _reason(signal: Signal) -> str:
+    """What the sender said, else that it was a signal."""
+    told = signal.payload.get("reason") if isinstance(signal.payload, dict) else None
+    return str(told) if told else "signal"
+
+
+def _wake_up(turn: Turn, signal: Signal) -> None:
+    """A flow that was paused because nobody came goes on with the event that comes."""
+    if turn.execution.is_idle:
+        turn.emit(ExecutionResumed(reason="event", by=signal.by))
 
 
 def _received(signal: Signal, name: str) -> SignalReceived:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.frames import sse_frame, sse_frame_of_workflow
+from interlock.doors.http.plumbing.authorise import prove as prove_caller
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, EmptyReply
 from interlock.doors.http.plumbing.sse import EventStream, resume_after
@@ -19,9 +19,10 @@ STREAM_ALIASES = {"after": "since", "last_event_id": "since"}
 
 
 class StreamQuery(msgspec.Struct, kw_only=True):
-    """``since``: only events with a higher number. ``access_token``: for browsers, which cannot set headers here."""
+    """``since``: only events with a higher number. ``ticket``, ``access_token``: for browsers, which set no headers."""
 
     since: str | None = None
+    ticket: str | None = None
     access_token: str | None = None
 
 
@@ -58,7 +59,7 @@ async def stream_execution(call: Call[None, StreamQuery]) -> Reply:
         return EmptyReply(204, PRIVATE)
 
     async def prove() -> None:
-        await _prove_identity(call)
+        await prove_caller(call)
         await call.services.watch_execution.prove(call.principal, execution_id)
 
     return EventStream(call, _ExecutionFrames(watch), prove)
@@ -70,12 +71,7 @@ async def stream_workflow(call: Call[None, StreamQuery]) -> Reply:
     watch = await call.services.watch_workflow(call.principal, workflow_id)
 
     async def prove() -> None:
-        await _prove_identity(call)
+        await prove_caller(call)
         await call.services.watch_workflow.prove(call.principal, workflow_id)
 
     return EventStream(call, _WorkflowFrames(watch), prove)
-
-
-async def _prove_identity(call: Call[Any, Any]) -> None:
-    """The credential that opened the stream must still be good. Raises UNAUTHENTICATED."""
-    await call.services.identity.authenticate(call.credential)

@@ -1,14 +1,16 @@
-"""Where a credential may stand: the header, and on streams the query, because browsers cannot set a header there."""
+"""Where a credential may stand: a header, and on some paths the query, because browsers cannot set a header there."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.plumbing.operation import Operation
 from interlock.kit.clock import Clock
 
 REQUIRED_AUTH = "Bearer token via Authorization header"
@@ -16,6 +18,7 @@ MAX_URL_TOKEN_SECONDS = 3600
 """A token in an address may be valid for so long at most: addresses are kept in too many places."""
 
 _URL_NAMES = ("access_token", "token")
+_TICKET = "ticket"
 
 
 class _Claims(msgspec.Struct):
@@ -23,6 +26,16 @@ class _Claims(msgspec.Struct):
 
 
 _claims = msgspec.json.Decoder(_Claims)
+
+
+@dataclass(frozen=True, slots=True)
+class InUrl:
+    """A credential found in an address, and what it may be."""
+
+    text: str
+    is_ticket: bool = False
+    may_be_token: bool = False
+    may_be_key: bool = False
 
 
 def unauthenticated(message: str, reason: str) -> InterlockError:
@@ -47,12 +60,33 @@ def bearer_of(headers: dict[bytes, bytes]) -> str | None:
     return token.decode()
 
 
-def token_in_url(query_string: bytes) -> str | None:
-    """The token of a stream's address, if there is one."""
-    if b"token=" not in query_string:
+def key_of_header(headers: dict[bytes, bytes]) -> str | None:
+    """The key of ``X-API-Key``; None without that header. Raises UNAUTHENTICATED for what can be no key."""
+    value = headers.get(b"x-api-key")
+    if value is None:
+        return None
+    text = value.strip()
+    if not text or not text.isascii() or text.count(b".") == 2:  # tokens belong into the other header
+        raise unauthenticated("X-API-Key must hold an API key", "invalid_api_key")
+    return text.decode()
+
+
+def presented_in_url(query_string: bytes, operation: Operation, *, allows_key: bool) -> InUrl | None:
+    """The credential in an address, where the operation takes one there; None if there is none.
+
+    A stream takes a ticket or a token, and ``operation.key_in_url`` names where a key may stand if that is allowed.
+    """
+    if not query_string or not (operation.is_stream or operation.key_in_url):
         return None
     values = dict(parse_qsl(query_string.decode("latin-1")))
-    return next((values[name] for name in _URL_NAMES if values.get(name)), None)
+    if operation.is_stream and values.get(_TICKET):
+        return InUrl(values[_TICKET], is_ticket=True)
+    for name in _URL_NAMES if operation.is_stream else ():
+        if values.get(name):
+            return InUrl(values[name], may_be_token=True, may_be_key=allows_key and name == operation.key_in_url)
+    if operation.key_in_url is not None and values.get(operation.key_in_url):
+        return InUrl(values[operation.key_in_url], may_be_key=allows_key)
+    return None
 
 
 def require_short_life(token: str, clock: Clock) -> None:

@@ -13,6 +13,17 @@ from interlock.doors.http.plumbing.operation import Operation, Policy
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)}")
 _JSON = "application/json"
+_TOKEN: dict[str, list[str]] = {"bearer": []}
+_KEY: dict[str, list[str]] = {"apiKey": []}
+_SECURITY: dict[Policy | None, list[dict[str, list[str]]]] = {
+    Policy.OPTIONAL: [_TOKEN, _KEY, {}],
+    Policy.USER: [_TOKEN],
+    Policy.KEY: [_KEY, _TOKEN],
+    Policy.CALLER: [_TOKEN, _KEY],
+    Policy.LOCAL: [_TOKEN, _KEY, {}],
+    Policy.TENANT: [_TOKEN, _KEY, {}],
+    Policy.PROOF: [_TOKEN, _KEY, {}],
+}
 _WORDS = {
     200: "Done",
     201: "Made",
@@ -54,7 +65,10 @@ def openapi(operations: Iterable[Operation], title: str, version: str, errors: d
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
     }
 
@@ -75,11 +89,10 @@ def _operation(
     if operation.aliases:
         names = ", ".join(f"{alias} = {name}" for alias, name in operation.aliases.items())
         described["description"] = f"Also accepted in the body: {names}."
-    if operation.policy is Policy.USER:
-        described["security"] = [{"bearer": []}]
+    if operation.policy in _SECURITY:
+        described["security"] = _SECURITY[operation.policy]
+    if operation.scope is not None:
         described["x-required-scope"] = operation.scope
-    elif operation.policy is not Policy.OPEN:
-        described["security"] = [{"bearer": []}, {}]
     return described
 
 
@@ -142,7 +155,7 @@ def _failure(status: int, envelope: Any, schema_of: dict[Any, dict[str, Any]]) -
 def _common(operation: Operation) -> set[int]:
     """Statuses that follow from what the operation declares."""
     found: set[int] = set()
-    if operation.policy in (Policy.USER, Policy.LOCAL):
+    if operation.policy not in (Policy.OPEN, Policy.OPTIONAL):
         found |= {401, 403, 503}
     if operation.policy is Policy.OPTIONAL:
         found.add(401)

@@ -34,7 +34,7 @@ class Policy(StrEnum):
     CALLER = "caller"  # either of the two with the scope
     LOCAL = "local"  # in local mode also the local user, without a credential; else a caller
     TENANT = "tenant"  # in local mode also whoever names a tenant in X-Tenant-Id; else a caller
-    PROOF = "proof"  # the request proves itself; the handler checks it
+    PROOF = "proof"  # the request proves itself, which the handler checks; a credential that is present must be valid
 
 
 class Reply(Protocol):
@@ -161,6 +161,7 @@ class Operation:
     tags: tuple[str, ...] = ()
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key
+    key_in_url: str | None = None  # the query parameter in which an API key may stand, where the settings allow it
 
     @property
     def route(self) -> str:

@@ -1,4 +1,4 @@
-"""From a matched request to its answer, in this order: credential, scope, size and syntax, schema, handler."""
+"""From a matched request to its answer: credential, scope, limits, size and syntax, schema, handler; then the audit."""
 
 from __future__ import annotations
 
@@ -8,17 +8,12 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import InterlockError
-from interlock.core.principal import Principal
+from interlock.doors.http.plumbing import auditing
+from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
-from interlock.doors.http.plumbing.credentials import (
-    bearer_of,
-    missing_credential,
-    require_short_life,
-    token_in_url,
-)
 from interlock.doors.http.plumbing.errors import problem, refuse, status_of, unexpected
 from interlock.doors.http.plumbing.instants import rfc3339
-from interlock.doors.http.plumbing.operation import ANONYMOUS, Call, Door, Operation, Policy, Refusal, Reply
+from interlock.doors.http.plumbing.operation import Call, Door, Operation, Refusal, Reply
 from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
 from interlock.doors.http.plumbing.replies import Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
@@ -40,16 +35,22 @@ class Pipeline:
         exchange: Exchange = scope[EXCHANGE]
         exchange.route = operation.route
         exchange.door = operation.door.name
+        code = ""
         try:
             reply = await operation.handler(await self._call(operation, path, exchange, scope, receive))
         except CallerLeft:
             return
         except InterlockError as error:
+            code = error.code
             reply = self._refused(error, operation.door, exchange)
         except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
             _log.exception("error", route=exchange.route, method=exchange.method)
+            code = unexpected().code
             reply = self._refused(unexpected(), operation.door, exchange)
-        await self._send(reply, exchange, scope, receive, send)
+        try:
+            await self._send(reply, exchange, scope, receive, send)
+        finally:
+            auditing.note(operation, exchange, self._context, path, status=exchange.status, code=code)
 
     async def refuse(
         self, error: InterlockError, status: int, headers: Headers, scope: Scope, receive: Receive, send: Send
@@ -68,12 +69,10 @@ class Pipeline:
     async def _call(
         self, operation: Operation, path: dict[str, str], exchange: Exchange, scope: Scope, receive: Receive
     ) -> Call[Any, Any]:
-        principal = ANONYMOUS
-        if operation.policy is not Policy.OPEN:
-            principal = await self._principal(operation, exchange, scope)
-        raw = b""
-        if operation.body is not None:
-            raw = await read_body(receive, exchange.headers, self._context.settings.max_body)
+        body = _Body(receive, exchange.headers, self._context.settings.max_body)
+        principal = await authorise(operation, exchange, scope, self._context, read_body=body.read)
+        # Limits are asked here: after the scope, before the body.
+        raw = await body.read() if operation.body is not None else b""
         return Call(
             operation,
             self._context,
@@ -85,38 +84,6 @@ class Pipeline:
             decode_body(raw, operation, self._context.settings.max_body, principal),
             raw,
         )
-
-    async def _principal(self, operation: Operation, exchange: Exchange, scope: Scope) -> Principal:
-        try:
-            principal = await self._authenticate(operation, exchange, scope)
-        except InterlockError as error:
-            self._context.telemetry.auth_failed(operation.door.name, str(error.details.get("reason", error.code)))
-            raise
-        exchange.principal = principal
-        if principal is None:
-            return ANONYMOUS
-        if operation.scope is not None and operation.policy is not Policy.OPTIONAL:
-            principal.require(operation.scope)
-        return principal
-
-    async def _authenticate(self, operation: Operation, exchange: Exchange, scope: Scope) -> Principal | None:
-        """The caller, or None where the operation is open and nobody says who they are."""
-        identity = self._context.services.identity
-        token = bearer_of(exchange.headers)
-        if token is not None:
-            exchange.credential = token
-            return await identity.authenticate(token)
-        if operation.is_stream and (token := token_in_url(scope["query_string"])) is not None:
-            exchange.credential = token
-            principal = await identity.authenticate(token)
-            require_short_life(token, self._context.clock)
-            return principal
-        is_open = operation.policy is Policy.OPTIONAL or (
-            operation.policy is Policy.LOCAL and self._context.settings.is_local
-        )
-        if not is_open:
-            raise missing_credential()
-        return None
 
     def _refused(self, error: InterlockError, door: Door, exchange: Exchange) -> Reply:
         return refuse(self._refusal(error, status_of(error, door), exchange), door)
@@ -131,3 +98,20 @@ class Pipeline:
             trace_id=exchange.trace_id,
             timestamp=rfc3339(self._context.clock.now()),
         )
+
+
+class _Body:
+    """The body of one request, read when first asked for: a signature covers it, so that it may be needed early."""
+
+    __slots__ = ("_bytes", "_headers", "_limit", "_receive")
+
+    def __init__(self, receive: Receive, headers: dict[bytes, bytes], limit: int) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._limit = limit
+        self._bytes: bytes | None = None
+
+    async def read(self) -> bytes:
+        if self._bytes is None:
+            self._bytes = await read_body(self._receive, self._headers, self._limit)
+        return self._bytes

@@ -10,10 +10,12 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import ErrorKind, InterlockError, not_found
-from interlock.doors.http.plumbing.operation import Operation
+from interlock.doors.http.plumbing.operation import Operation, Policy
 from interlock.doors.http.plumbing.pipeline import Pipeline
 from interlock.doors.http.plumbing.replies import EmptyReply
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
+
+_WITHOUT_SCOPE = frozenset({Policy.OPEN, Policy.OPTIONAL, Policy.PROOF})
 
 
 class RouteError(Exception):
@@ -133,8 +135,8 @@ def _allowed(place: _Segment) -> list[str]:
 def _check(operation: Operation) -> None:
     if operation.policy is None:
         raise RouteError(f"{operation.method} {operation.route} declares no policy")
-    if operation.policy in ("user", "local") and operation.scope is None:
-        raise RouteError(f"{operation.method} {operation.route} is for users and declares no scope")
+    if operation.policy not in _WITHOUT_SCOPE and operation.scope is None:
+        raise RouteError(f"{operation.method} {operation.route} is for callers and declares no scope")
 
 
 def route_lines(operations: Iterable[Operation]) -> list[str]:

@@ -20,6 +20,7 @@ class HttpSettings:
     debug: bool = False
     is_local: bool = False
     allows_remote: bool = False
+    allow_key_in_url: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     allowed_origins: frozenset[str] = frozenset()
     access_log: bool = True

@@ -43,7 +43,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, started: float, ids: Ids) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.method: str = scope["method"]
+        self.method: str = scope.get("method", "GET")  # the handshake of a WebSocket is a GET
         self.path: str = scope["path"]
         client = scope.get("client")
         self.client: str = client[0] if client else ""

@@ -179,3 +179,17 @@ array(select execution_id from parked) as parked
 -- name: notices_result
 array(select execution_id from woken) as woken,
 array(select coalesce(owner, 0) from woken) as woken_owners
+
+-- name: outbox
+published as (  -- in the commit of the event: what a webhook of its tenant wants to hear of
+  insert into interlock.outbox (execution_id, seq, tenant_id)
+  select e.execution_id, e.seq, s.tenant_id
+  from unnest(:execution_ids::uuid[], :seqs::int[], :types::text[]) as e(execution_id, seq, type)
+  join sources s using (execution_id)
+  where exists (select from interlock.webhooks w
+    where w.tenant_id = s.tenant_id and w.is_active and e.type = any (w.events))
+  returning execution_id
+)
+
+-- name: outbox_result
+(select count(*) from published) as published

@@ -1,0 +1,190 @@
+"""Hints between processes by Redis pub/sub. Losing Redis costs latency and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from interlock.backends.bus.hints import pack, unpack
+from interlock.backends.bus.memory import Follower, MemoryBus, OnInbox
+from interlock.kit.ids import Ids
+
+CHANNEL = "interlock:hints"
+GATHER_SECONDS = 0.005
+"""Hints of this long leave together."""
+PING_SECONDS = 15.0
+ANSWER_SECONDS = 5.0
+FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
+
+_LOST = (RedisError, OSError)  # OSError: also a timeout
+
+
+class RedisBus:
+    """Satisfies ``ports.bus.Bus`` over two connections to ``url``: one hears, one says.
+
+    On the wire a hint stands behind the name of the process that says it, which hears itself: so it knows that hearing
+    works.
+    """
+
+    def __init__(self, url: str, ids: Ids) -> None:
+        self._url = url
+        self._name = ids.new().hex
+        self._local = MemoryBus()
+        self._has_peers = False
+        self._logs: set[UUID] = set()
+        self._inboxes: set[tuple[UUID, int | None]] = set()
+        self._due = asyncio.Event()
+        self._is_settled = asyncio.Event()  # the first connection listens, or has failed
+        self._keeper: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger(__name__)
+
+    async def start(self) -> None:
+        """Listen, or keep trying to in the background if Redis is away."""
+        self._keeper = asyncio.create_task(self._keep_connected(), name="redis-bus")
+        await self._is_settled.wait()
+
+    async def stop(self) -> None:
+        """Close the connections and let everybody go who waits. Hints not sent yet are dropped."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        await self._local.stop()
+
+    def log_grew(self, execution_id: UUID) -> None:
+        """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
+        self._local.log_grew(execution_id)
+        if self._has_peers:
+            self._logs.add(execution_id)
+            self._due.set()
+
+    def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
+        """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
+        self._local.inbox_grew(execution_id, owner)
+        if self._has_peers:
+            self._inboxes.add((execution_id, owner))
+            self._due.set()
+
+    def follow(self, execution_id: UUID) -> Follower:
+        """A subscription from now on; follow first and read then."""
+        return self._local.follow(execution_id)
+
+    def on_inbox(self, callback: OnInbox) -> None:
+        """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
+        self._local.on_inbox(callback)
+
+    def set_peers(self, others: bool) -> None:
+        """Whether other processes live; without any, nothing is sent (listening goes on)."""
+        self._has_peers = others
+        if not others:
+            self._forget_unsent()
+
+    async def _keep_connected(self) -> None:
+        pause = _Pause()
+        while True:
+            try:
+                await self._work(pause.shorten)
+            except _LOST as error:
+                self._log.warning("bus.connection_lost", error=str(error) or type(error).__name__)
+            self._is_settled.set()
+            self._forget_unsent()  # they would be old news
+            await asyncio.sleep(pause.next())
+
+    async def _work(self, on_connected: Callable[[], None]) -> None:
+        """Hear and say until Redis is lost; raises what lost it."""
+        redis: Redis = Redis.from_url(
+            self._url,
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        heard = redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await heard.subscribe(CHANNEL)
+            on_connected()
+            self._local.wake_all()  # what was said while nobody listened
+            self._is_settled.set()
+            await _until_one_fails(self._hear(heard), self._say(redis))
+        finally:
+            await heard.aclose()  # type: ignore[no-untyped-call]
+            await redis.aclose()
+
+    async def _hear(self, heard: PubSub) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while loop.time() - last < PING_SECONDS + ANSWER_SECONDS:  # our own pings come back, unless nothing does
+            message = await heard.get_message(timeout=ANSWER_SECONDS)
+            if message is not None:
+                last = loop.time()
+                self._on_message(message["data"])
+        raise TimeoutError("nothing was heard for too long")
+
+    async def _say(self, redis: Redis) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._due.wait()
+            except TimeoutError:  # a silent network is noticed only by asking
+                await redis.publish(CHANNEL, self._name)
+                continue
+            await asyncio.sleep(GATHER_SECONDS)
+            logs, inboxes = self._logs, self._inboxes
+            self._forget_unsent()
+            for text in pack(logs, inboxes):
+                await redis.publish(CHANNEL, f"{self._name} {text}")
+
+    def _forget_unsent(self) -> None:
+        self._logs, self._inboxes = set(), set()
+        self._due.clear()
+
+    def _on_message(self, data: Any) -> None:
+        sender, _, text = bytes(data).decode("utf-8", "replace").partition(" ")
+        if sender == self._name or not text:
+            return  # our own: everybody here was told; or a ping of another process
+        try:
+            hints = unpack(text)
+        except ValueError as error:  # of a newer release, or of somebody else in this Redis
+            self._log.warning("bus.unreadable_hint", error=str(error))
+            return
+        for hint in hints:
+            if isinstance(hint, UUID):
+                self._local.log_grew(hint)
+            else:
+                self._local.inbox_grew(*hint)
+
+
+class _Pause:
+    """How long to wait before the next try, seconds: longer each time, and never the same for all processes."""
+
+    def __init__(self) -> None:
+        self._delay = FIRST_DELAY
+
+    def shorten(self) -> None:
+        self._delay = FIRST_DELAY
+
+    def next(self) -> float:
+        delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
+        return delay * random.uniform(0.5, 1.0)
+
+
+async def _until_one_fails(*works: Any) -> None:
+    """Run endless works until one of them raises; the others are cancelled, and its error goes on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

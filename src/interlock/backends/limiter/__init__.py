@@ -1,0 +1,1 @@
+"""Windows of requests behind ``ports/limiter``: of this process, or shared through Redis."""

@@ -1,0 +1,111 @@
+"""Windows of one process. Also what holds while a shared store is away."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from interlock.core.limits import Standing, Strategy, Verdict, Window
+from interlock.core.sliding_window import RequestLog, shape
+from interlock.kit.clock import Clock
+from interlock.ports.limiter import LimiterState
+
+MAX_LOGS = 200_000
+"""Callers' windows that are kept; the one that was used longest ago goes first."""
+
+
+class _Kept:
+    """A log, and when nothing in it counts any longer."""
+
+    __slots__ = ("empty_at", "log")
+
+    def __init__(self) -> None:
+        self.log = RequestLog()
+        self.empty_at = 0
+
+
+class MemoryLimiter:
+    """Satisfies ``ports.limiter.Limiter`` for one process, without waiting for anything."""
+
+    def __init__(self, clock: Clock, strategy: Strategy = "sliding_window", *, max_logs: int = MAX_LOGS) -> None:
+        self._clock = clock
+        self._strategy: Strategy = strategy
+        self._max_logs = max_logs
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+
+    async def start(self) -> None:
+        """Nothing to do: it is always up."""
+
+    async def stop(self) -> None:
+        """Nothing to do."""
+
+    @property
+    def state(self) -> LimiterState:
+        return "not_configured"
+
+    async def take(self, caller: str, windows: Sequence[Window]) -> Verdict:
+        """Count one request in all windows, or in none if one of them is full."""
+        return self.take_now(caller, windows)
+
+    def take_now(self, caller: str, windows: Sequence[Window]) -> Verdict:
+        """``take`` without a turn of the loop."""
+        now = self._now()
+        standings = self._look(caller, windows, now)
+        if any(standing.used >= standing.window.limit for standing in standings):
+            return Verdict(False, standings, now)
+        self._add(caller, windows, now)
+        return Verdict(True, self._look(caller, windows, now), now)
+
+    def note(self, caller: str, windows: Sequence[Window]) -> None:
+        """Count a request that was admitted elsewhere."""
+        self._add(caller, windows, self._now())
+
+    async def give_back(self, caller: str, verdict: Verdict) -> None:
+        """Let an admitted request count no longer."""
+        for standing in verdict.standings:
+            kept = self._kept.get((caller, standing.window.name))
+            if kept is not None:
+                kept.log.remove(verdict.stamp, shape(standing.window, self._strategy)[0])
+
+    async def look(self, caller: str, windows: Sequence[Window]) -> tuple[Standing, ...]:
+        """Where the caller stands, without counting anything."""
+        return self._look(caller, windows, self._now())
+
+    def __len__(self) -> int:
+        """How many windows are kept."""
+        return len(self._kept)
+
+    def _now(self) -> int:
+        return int(self._clock.monotonic() * 1_000_000)
+
+    def _look(self, caller: str, windows: Sequence[Window], now: int) -> tuple[Standing, ...]:
+        return tuple(self._standing(caller, window, now) for window in windows)
+
+    def _standing(self, caller: str, window: Window, now: int) -> Standing:
+        kept = self._kept.get((caller, window.name))
+        if kept is None:
+            return Standing(window, 0, 0.0)
+        hold = shape(window, self._strategy)[1]
+        used = kept.log.used(now, hold)
+        return Standing(window, used, kept.log.reset_after(now, hold))
+
+    def _add(self, caller: str, windows: Sequence[Window], now: int) -> None:
+        for window in windows:
+            length, hold = shape(window, self._strategy)
+            key = caller, window.name
+            kept = self._kept.get(key)
+            if kept is None:
+                kept = self._kept[key] = _Kept()
+            else:
+                self._kept.move_to_end(key)
+            kept.log.add(now, length)
+            kept.empty_at = now + hold
+        self._forget(now)
+
+    def _forget(self, now: int) -> None:
+        """Drop the oldest windows that are empty, and any that are too many."""
+        while self._kept:
+            oldest = next(iter(self._kept))
+            if self._kept[oldest].empty_at > now and len(self._kept) <= self._max_logs:
+                return
+            del self._kept[oldest]

@@ -1,0 +1,117 @@
+"""What decides about access, over Postgres: as ``interlock_access``, for all tenants, on a few tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from interlock.backends.store.postgres.connections import Connections
+from interlock.backends.store.postgres.keys import key_of
+from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.session import Session
+from interlock.core.api_key import ApiKey
+from interlock.core.audit import AuditEntry
+from interlock.core.principal import Principal
+from interlock.ports.access import Ticket
+
+_SQL = load("access")
+_FRAME = load("session")
+_COLUMNS = (
+    "audit_id",
+    "tenant_id",
+    "at",
+    "subject",
+    "kind",
+    "key_id",
+    "action",
+    "target",
+    "outcome",
+    "status",
+    "code",
+    "door",
+    "client",
+    "user_agent",
+    "trace_id",
+    "request_id",
+)
+
+
+class PostgresAccess:
+    """Satisfies ``ports.access.AccessStore`` over the serving URL. ``cached_statements`` is 0 behind a pooler."""
+
+    def __init__(self, url: str, *, connections: int = 4, cached_statements: int = 100) -> None:
+        self._connections = Connections(url, connections, cached_statements)
+
+    async def open(self) -> None:
+        """Take up work; nothing is connected yet."""
+        self._connections.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    async def find_key(self, public_id: str) -> ApiKey | None:
+        """The key with its digest, whether or not it is still good."""
+        async with self._session() as session:
+            row = await session.row(_SQL["find_key"], public_id)
+        return None if row is None else key_of(row)
+
+    async def touch_keys(self, used: Mapping[UUID, datetime]) -> None:
+        """Note when keys were used last; an older time than the one noted changes nothing."""
+        async with self._session() as session:
+            await session.run(_SQL["touch_keys"], list(used), list(used.values()))
+
+    async def add_ticket(self, digest: bytes, ticket: Ticket) -> None:
+        """Keep a ticket under the hash of its text."""
+        principal = msgspec.json.encode(ticket.principal).decode()
+        async with self._session() as session:
+            await session.run(
+                _SQL["add_ticket"], digest, ticket.principal.tenant_id, principal, ticket.resource, ticket.expires_at
+            )
+
+    async def take_ticket(self, digest: bytes) -> Ticket | None:
+        """The ticket, exactly once over all processes."""
+        async with self._session() as session:
+            row = await session.row(_SQL["take_ticket"], digest)
+        if row is None:
+            return None
+        return Ticket(msgspec.json.decode(row["principal"], type=Principal), row["resource"], row["expires_at"])
+
+    async def use_nonce(self, key_id: UUID, tenant_id: str, nonce: str, until: datetime) -> bool:
+        """Whether the key uses this nonce for the first time."""
+        async with self._session() as session:
+            return await session.value(_SQL["use_nonce"], key_id, nonce, tenant_id, until) is not None
+
+    async def ensure_tenant(self, tenant_id: str, at_most: int) -> bool:
+        """Whether the tenant exists now. Two processes together make no more than ``at_most``."""
+        async with self._session() as session:
+            if await session.value(_SQL["has_tenant"], tenant_id):
+                return True
+            await session.run(_SQL["take_turn_for_tenants"])
+            if await session.value(_SQL["has_tenant"], tenant_id):
+                return True
+            return await session.value(_SQL["ensure_tenant"], tenant_id, at_most) is not None
+
+    async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Append to the audit log, all or nothing."""
+        columns = [[getattr(entry, name) for entry in entries] for name in _COLUMNS]
+        async with self._session() as session:
+            await session.run(_SQL["write_audit"], *columns)
+
+    async def purge(self) -> None:
+        """Delete tickets and nonces that are over."""
+        async with self._session() as session:
+            await session.run(_SQL["purge_tickets"])
+            await session.run(_SQL["purge_nonces"])
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        async with self._connections.use() as connection:
+            session = Session(connection)
+            await session.run(_SQL["begin"])
+            yield session
+            await session.commit(_FRAME["commit"])

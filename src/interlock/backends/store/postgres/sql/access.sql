@@ -1,0 +1,58 @@
+-- What is looked up and written for all tenants, as interlock_access.
+
+-- name: begin
+begin; select set_config('role', 'interlock_access', true), set_config('statement_timeout', '8000', true);
+
+-- name: find_key
+select key_id, public_id, tenant_id, client_name, scopes, tier, signing, digest, last4, allowed_tools, allowed_models,
+  created_at, created_by, expires_at, revoked_at, replaced_by, last_used_at
+from interlock.api_keys
+where public_id = $1;
+
+-- name: touch_keys
+-- $1 keys, $2 when each was used last. Rows of api_keys are locked in order of their ids, so that processes cannot
+-- wait for each other in a circle.
+with used as (
+  select k.key_id, u.at
+  from unnest($1::uuid[], $2::timestamptz[]) as u(key_id, at) join interlock.api_keys k on k.key_id = u.key_id
+  where k.last_used_at is null or k.last_used_at < u.at
+  order by k.key_id for no key update of k
+)
+update interlock.api_keys k set last_used_at = used.at from used where k.key_id = used.key_id;
+
+-- name: add_ticket
+insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at) values ($1, $2, $3, $4, $5);
+
+-- name: take_ticket
+delete from interlock.tickets where digest = $1 returning principal, resource, expires_at;
+
+-- name: use_nonce
+insert into interlock.nonces (key_id, nonce, tenant_id, expires_at) values ($1, $2, $3, $4)
+on conflict do nothing
+returning true;
+
+-- name: take_turn_for_tenants
+select pg_advisory_xact_lock(7305, 3);
+
+-- name: has_tenant
+select exists (select from interlock.tenants where tenant_id = $1);
+
+-- name: ensure_tenant
+-- $2: at most so many. Whoever comes here has taken its turn, so that two cannot both be the last.
+insert into interlock.tenants (tenant_id)
+select $1 where (select count(*) from interlock.tenants) < $2
+returning true;
+
+-- name: write_audit
+-- Each parameter is a column of all entries.
+insert into interlock.audit (audit_id, tenant_id, at, subject, kind, key_id, action, target, outcome, status, code,
+  door, client, user_agent, trace_id, request_id)
+select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::uuid[], $7::text[],
+  $8::text[], $9::text[], $10::int[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
+on conflict (audit_id) do nothing;
+
+-- name: purge_tickets
+delete from interlock.tickets where expires_at < interlock.now() - interval '1 minute';
+
+-- name: purge_nonces
+delete from interlock.nonces where expires_at < interlock.now();

@@ -1,0 +1,159 @@
+-- Subscriptions as their callers see them (run as authenticated), and everything behind them (as interlock_engine).
+
+-- name: add_webhook
+insert into interlock.webhooks (webhook_id, tenant_id, user_id, url, description, events, workflow_id, created_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: webhook
+select webhook_id, tenant_id, user_id, url, description, events, workflow_id, is_active, disabled_reason,
+  last_success_at, created_at
+from interlock.webhooks where webhook_id = $1;
+
+-- name: list_webhooks
+select webhook_id, tenant_id, user_id, url, description, events, workflow_id, is_active, disabled_reason,
+  last_success_at, created_at
+from interlock.webhooks where tenant_id = (select interlock.tenant())
+order by created_at desc, webhook_id limit $1;
+
+-- name: switch_webhook
+update interlock.webhooks set is_active = $2, disabled_reason = $3 where webhook_id = $1 returning webhook_id;
+
+-- name: delete_webhook
+delete from interlock.webhooks where webhook_id = $1 returning webhook_id;
+
+-- name: list_deliveries
+-- $1 webhook, $2 status, $3 limit. Newest first.
+select delivery_id, webhook_id, execution_id, seq, type, status, attempts, due_at, log, created_at, ended_at,
+  redelivery_of
+from interlock.deliveries
+where tenant_id = (select interlock.tenant()) and webhook_id = $1 and ($2::text is null or status = $2)
+order by created_at desc, delivery_id limit $3;
+
+-- name: delivery
+select delivery_id, webhook_id, execution_id, seq, type, status, attempts, due_at, log, created_at, ended_at,
+  redelivery_of
+from interlock.deliveries where delivery_id = $1;
+
+-- Secrets ---------------------------------------------------------------------------------------------------------
+
+-- name: secret
+select sealed, previous, previous_until from interlock.webhook_secrets where tenant_id = $1 and owner = $2;
+
+-- name: add_secret
+insert into interlock.webhook_secrets (tenant_id, owner, sealed) values ($1, $2, $3) on conflict do nothing;
+
+-- name: replace_secret
+insert into interlock.webhook_secrets as w (tenant_id, owner, sealed) values ($1, $2, $3)
+on conflict (tenant_id, owner) do update set sealed = excluded.sealed,
+  previous = case when $4::timestamptz is not null then w.sealed end, previous_until = $4;
+
+-- name: reseal
+update interlock.webhook_secrets set sealed = $4 where tenant_id = $1 and owner = $2 and sealed = $3;
+
+-- name: drop_secret
+delete from interlock.webhook_secrets where tenant_id = $1 and owner = $2;
+
+-- Callbacks -------------------------------------------------------------------------------------------------------
+
+-- name: callback_target
+-- The execution, and the parameters of the node or flow state $2 of the version it pins.
+select x.tenant_id, x.status, x.ended_at is not null as is_ended, v.definition
+from interlock.executions x join interlock.versions v using (version_id)
+where x.execution_id = $1;
+
+-- name: accepted_callbacks
+select data->>'task_id' as task_id, data->>'node_id' as node_id, coalesce(data->>'digest', '') as digest,
+  coalesce(data->>'callback_id', '') as callback_id
+from interlock.events
+where execution_id = $1 and type = 'callback.received' and coalesce(data->>'accepted', 'true') = 'true'
+order by seq desc limit 1000;
+
+-- name: was_accepted
+select coalesce(data->>'accepted', 'true') = 'true' as accepted, coalesce(data->>'reason', '') as reason
+from interlock.events
+where execution_id = $1 and seq between $2 and $3 and type = 'callback.received' limit 1;
+
+-- name: keep_late
+insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, sent_by, trace_id, outcome)
+select $1, coalesce(max(inbox_seq), 0) + 1, $2, 'callback', 'late', $3::json, $4, $5,
+  json_build_object('ignored', $6::text)
+from interlock.inbox where execution_id = $1
+on conflict do nothing
+returning inbox_seq;
+
+-- Outbox ----------------------------------------------------------------------------------------------------------
+
+-- name: has_webhooks
+select exists (select from interlock.webhooks);
+
+-- name: fan_out
+-- One delivery for each webhook that wants an event and may hear of it. $1: at most so many events.
+with taken as (
+  delete from interlock.outbox where (execution_id, seq) in (
+    select execution_id, seq from interlock.outbox order by execution_id, seq limit $1 for update skip locked)
+  returning execution_id, seq, tenant_id
+), made as (
+  insert into interlock.deliveries (webhook_id, tenant_id, private_to, execution_id, seq, type)
+  select w.webhook_id, t.tenant_id, e.private_to, t.execution_id, t.seq, e.type
+  from taken t
+  join interlock.events e on e.execution_id = t.execution_id and e.seq = t.seq
+  join interlock.executions x on x.execution_id = t.execution_id
+  join interlock.webhooks w on w.tenant_id = t.tenant_id and w.is_active and e.type = any (w.events)
+    and (w.workflow_id is null or w.workflow_id = x.workflow_id)
+    and (e.private_to is null or e.private_to = w.user_id)
+)
+select count(*) from taken;
+
+-- name: take_due
+-- $1 limit, $2 limit of each webhook, $3 webhooks to leave out, $4 lease.
+with due as materialized (
+  select d.delivery_id
+  from interlock.webhooks w
+  cross join lateral (
+    select p.delivery_id from interlock.deliveries p
+    where p.webhook_id = w.webhook_id and p.status = 'pending' and p.due_at <= interlock.now()
+    order by p.due_at limit $2 for update skip locked
+  ) d
+  where w.is_active and w.webhook_id <> all ($3::uuid[])
+  limit $1
+), taken as (
+  update interlock.deliveries d set attempts = d.attempts + 1, due_at = interlock.now() + $4::interval
+  from due where d.delivery_id = due.delivery_id
+  returning d.*
+)
+select t.delivery_id, t.webhook_id, t.tenant_id, w.url, t.attempts as attempt, t.failures, t.execution_id,
+  x.workflow_id, t.seq, t.type, e.at, e.trace_id,
+  case when e.refs is null and length(e.data::text) <= 65536 then e.data::text end as data
+from taken t
+join interlock.webhooks w using (webhook_id)
+join interlock.events e on e.execution_id = t.execution_id and e.seq = t.seq
+join interlock.executions x on x.execution_id = t.execution_id;
+
+-- name: settle
+-- $1 delivery, $2 which attempt, $3 what is logged, $4 delivered, $5 when again (null: never), $6 why it is turned off.
+with settled as (
+  update interlock.deliveries d
+  set log = d.log || $3::jsonb, failures = d.failures + (not $4::boolean)::int,
+    status = case when $4 then 'delivered' when $5::interval is null then 'failed' else 'pending' end,
+    due_at = case when not $4 then interlock.now() + $5::interval end,
+    ended_at = case when $4 or $5::interval is null then interlock.now() end
+  where d.delivery_id = $1 and d.attempts = $2 and d.status = 'pending'
+  returning d.webhook_id, d.created_at
+)
+update interlock.webhooks w
+set last_success_at = case when $4 then interlock.now() else w.last_success_at end,
+  is_active = w.is_active and not coalesce($6 <> 'failing' or w.last_success_at is null
+    or w.last_success_at < s.created_at, false),
+  disabled_reason = case when not w.is_active then w.disabled_reason
+    when $6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at then $6::text end
+from settled s
+where w.webhook_id = s.webhook_id and ($4 or $6::text is not null);
+
+-- name: redeliver
+insert into interlock.deliveries (webhook_id, tenant_id, private_to, execution_id, seq, type, redelivery_of)
+select webhook_id, tenant_id, private_to, execution_id, seq, type, delivery_id
+from interlock.deliveries where delivery_id = $1 and tenant_id = $2
+returning delivery_id;
+
+-- name: purge
+delete from interlock.deliveries where ended_at < interlock.now() - $1::interval;

@@ -1,0 +1,168 @@
+"""Accounts in Postgres, as the role of access: no caller's claims reach these tables, and no caller sees them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from interlock.backends.store.postgres.connections import Connections
+from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.rows import decoded, encoded
+from interlock.backends.store.postgres.session import Session
+from interlock.core.account import FAILURE_WINDOW, MAX_FAILURES, Account, Standing
+from interlock.core.principal import Role
+from interlock.ports.accounts import Exchange, Exchanged
+
+_SQL = load("users")
+_ACCOUNT = frozenset(Account.__struct_fields__)
+
+
+class PostgresAccounts:
+    """Satisfies ``ports.accounts.Accounts`` over the serving URL; the login may become ``interlock_access``."""
+
+    def __init__(self, url: str, *, connections: int = 3, cached_statements: int = 100) -> None:
+        self._connections = Connections(url, connections, cached_statements)
+
+    def open(self) -> None:
+        """Take up work; nothing is connected before the first question."""
+        self._connections.open()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    async def add(self, account: Account, password_hash: str) -> None:
+        """A new account. Raises CONFLICT if its address or id is taken."""
+        async with self._transaction() as session:
+            await session.run(
+                _SQL["add"],
+                account.user_id,
+                account.tenant_id,
+                account.email,
+                str(account.role),
+                encoded(account.user_metadata),
+                password_hash,
+                account.confirmed_at,
+                account.created_at,
+            )
+
+    async def find(self, email: str) -> tuple[Account, str] | None:
+        """The account of an address with its password hash."""
+        async with self._transaction() as session:
+            row = await session.row(_SQL["find"], email)
+        return None if row is None else (_account_of(row), row["password_hash"])
+
+    async def get(self, user_id: UUID) -> Account | None:
+        """An account by its id."""
+        async with self._transaction() as session:
+            return _perhaps(await session.row(_SQL["get"], user_id))
+
+    async def list(self, tenant_id: str, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+        """Accounts of a tenant, oldest first, and how many there are."""
+        async with self._transaction() as session:
+            rows = await session.rows(_SQL["list"], tenant_id, limit, offset)
+            return [_account_of(row) for row in rows], await session.value(_SQL["count"], tenant_id)
+
+    async def set_password(self, user_id: UUID, password_hash: str, keep_login: UUID | None) -> None:
+        """Change the password and end all logins but one."""
+        async with self._transaction() as session:
+            await session.run(_SQL["set_password"], user_id, password_hash)
+            await session.run(_SQL["end_logins"], user_id, None, keep_login)
+
+    async def set_metadata(self, user_id: UUID, user_metadata: dict[str, Any]) -> Account | None:
+        """Replace what a person says about themselves."""
+        async with self._transaction() as session:
+            return _perhaps(await session.row(_SQL["set_metadata"], user_id, encoded(user_metadata)))
+
+    async def administer(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        *,
+        role: Role | None = None,
+        confirm: bool = False,
+        disabled: bool | None = None,
+    ) -> Account | None:
+        """Change an account of this tenant; None if there is none. Disabling ends all its logins."""
+        async with self._transaction() as session:
+            wanted = None if role is None else str(role)
+            account = _perhaps(await session.row(_SQL["administer"], tenant_id, user_id, wanted, confirm, disabled))
+            if account is not None and disabled:
+                await session.run(_SQL["end_logins"], user_id, None, None)
+            return account
+
+    async def begin_attempt(self, tenant_id: str, email: str, address: str) -> float | None:
+        """Count an attempt as a failure, or say in how many seconds the next one is allowed."""
+        async with self._transaction() as session:
+            await session.run(_SQL["lock_attempts"], email, address)
+            seconds: float | None = await session.value(
+                _SQL["begin_attempt"], tenant_id, email, address, FAILURE_WINDOW, MAX_FAILURES
+            )
+            await session.run(_SQL["forget_attempts"], FAILURE_WINDOW)
+            return seconds
+
+    async def forgive_attempts(self, email: str, address: str) -> None:
+        """The attempt succeeded: nothing counts any more."""
+        async with self._transaction() as session:
+            await session.run(_SQL["forgive_attempts"], email, address)
+
+    async def open_login(self, login_id: UUID, account: Account, digest: bytes, expires_at: datetime) -> None:
+        """A new login with its first refresh token."""
+        async with self._transaction() as session:
+            await session.run(_SQL["open_login"], login_id, account.tenant_id, account.user_id)
+            await session.run(_SQL["note_login"], account.user_id)
+            await session.run(_SQL["add_refresh_token"], digest, login_id, account.tenant_id, expires_at)
+
+    async def exchange(self, digest: bytes, next_digest: bytes, expires_at: datetime) -> Exchanged:
+        """Use a refresh token up and put the next one in its place."""
+        async with self._transaction() as session:
+            login_id = await session.value(_SQL["lock_login"], digest)
+            row = None if login_id is None else await session.row(_SQL["refresh_token"], digest)
+            if row is None or row["has_ended"]:
+                return Exchanged(Exchange.UNKNOWN)
+            account = _account_of(row)
+            if row["is_used"]:
+                await session.run(_SQL["end_logins"], account.user_id, login_id, None)
+                return Exchanged(Exchange.REUSED, account, login_id)
+            if row["is_old"] or not account.can_log_in:
+                return Exchanged(Exchange.UNKNOWN)
+            await session.run(_SQL["use_refresh_token"], digest)
+            await session.run(_SQL["add_refresh_token"], next_digest, login_id, account.tenant_id, expires_at)
+            return Exchanged(Exchange.DONE, account, login_id)
+
+    async def end_logins(self, user_id: UUID, *, only: UUID | None = None, but: UUID | None = None) -> None:
+        """End one login, all but one, or all."""
+        async with self._transaction() as session:
+            await session.run(_SQL["end_logins"], user_id, only, but)
+
+    async def standing(self, user_id: UUID, login_id: UUID) -> Standing | None:
+        """What a login is worth now."""
+        async with self._transaction() as session:
+            row = await session.row(_SQL["standing"], user_id, login_id)
+        if row is None:
+            return None
+        return Standing(
+            tenant_id=row["tenant_id"], email=row["email"], role=Role(row["role"]), is_good=row["is_good"]
+        )
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Session]:
+        async with self._connections.use() as connection:
+            session = Session(connection)
+            await session.run(_SQL["begin"])
+            yield session
+            await session.commit(_SQL["commit"])
+
+
+def _account_of(row: asyncpg.Record) -> Account:
+    columns = {name: value for name, value in row.items() if name in _ACCOUNT}
+    return Account(**columns | {"role": Role(row["role"]), "user_metadata": decoded(row["user_metadata"])})
+
+
+def _perhaps(row: asyncpg.Record | None) -> Account | None:
+    return None if row is None else _account_of(row)

@@ -1,0 +1,111 @@
+"""One record, one line: JSON or text, at most 16 KiB, without a character that a terminal or a reader could obey."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+Record = MutableMapping[str, Any]
+Render = Callable[[Record], str]
+
+MAX_LINE = 16 * 1024
+"""Bytes of a line, with its end."""
+
+MARK = " …cut"
+MARKS = {
+    "request.received": "📨",
+    "access.public": "🌐",
+    "session.guest": "👤",
+    "token.checked": "🔐",
+    "auth.succeeded": "✅",
+    "auth.failed": "🚫",
+    "error": "❌",
+    "request.completed": "📤",
+}
+"""What may stand before the message of an event in the text forms."""
+
+_BASE = ("timestamp", "level", "message", "event", "logger")
+_CALLSITE = ("filename", "lineno", "func_name")
+_SHORT = 256
+# Control characters of both sets, the separators that some programs take for line ends, and those that turn the
+# direction of writing: with them a text could pretend to be another line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_PLAIN = re.compile(r"[^\s\"=]+")
+
+
+def json_line(record: Record) -> str:
+    """One JSON object in ASCII; too long a record loses the ends of its longest fields and says so in ``cut``."""
+    event = record.get("event", "")
+    record = {**record, "message": record.get("message", event), "event": event}
+    ordered = {name: record[name] for name in _BASE if name in record}
+    ordered |= {name: value for name, value in record.items() if name not in _BASE and name not in _CALLSITE}
+    line = json.dumps(ordered, default=str)
+    return line if len(line) < MAX_LINE else json.dumps(_shortened(ordered))
+
+
+def standard_line(record: Record, *, has_marks: bool = False) -> str:
+    """``<time> - <LEVEL> - <file>:<line>:<function> - <message> key=value …``."""
+    site = ":".join(str(record.get(name, "?")) for name in _CALLSITE)
+    hidden = {*_BASE, *_CALLSITE}
+    fields = [f"{_word(name)}={_written(value)}" for name, value in record.items() if name not in hidden]
+    if "message" in record:
+        fields.insert(0, f"event={_written(record.get('event', ''))}")
+    told = " ".join([_message(record, has_marks=has_marks), *fields])
+    return _bounded(f"{record.get('timestamp', '')} - {_level(record)} - {site} - {told}")
+
+
+def simple_line(record: Record, *, has_marks: bool = False) -> str:
+    """``<LEVEL> - <message>``."""
+    return _bounded(f"{_level(record)} - {_message(record, has_marks=has_marks)}")
+
+
+def escaped(text: str) -> str:
+    """The text with control characters written out."""
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def _level(record: Record) -> str:
+    return str(record.get("level", "")).upper()
+
+
+def _message(record: Record, *, has_marks: bool) -> str:
+    event = str(record.get("event", ""))
+    mark = f"{MARKS[event]} " if has_marks and event in MARKS else ""
+    return mark + str(record.get("message", event))
+
+
+def _word(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else json.dumps(name)
+
+
+def _written(value: Any) -> str:
+    """A value that cannot be mistaken for another field."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _bounded(line: str) -> str:
+    line = escaped(line)
+    raw = line.encode(errors="backslashreplace")
+    if len(raw) < MAX_LINE:
+        return raw.decode()
+    return raw[: MAX_LINE - 1 - len(MARK.encode())].decode(errors="ignore") + MARK
+
+
+def _shortened(record: Record) -> Record:
+    """The record with its long values cut; of one with too many fields only those that all have."""
+    short = {name: _cut(value) for name, value in record.items()} | {"cut": True}
+    if len(json.dumps(short)) < MAX_LINE:
+        return short
+    return {name: value for name, value in short.items() if name in (*_BASE, "cut", "trace_id")}
+
+
+def _cut(value: Any) -> Any:
+    if value is None or isinstance(value, bool | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if len(text) > _SHORT:
+        return text[:_SHORT] + MARK
+    return value

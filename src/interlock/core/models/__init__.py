@@ -1,0 +1,1 @@
+"""What a model call is, what it costs and who serves it: plain rules without I/O."""

@@ -1,0 +1,66 @@
+"""Which provider serves a model, and under which name and price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from interlock.core.errors import ErrorKind, InterlockError, not_found
+from interlock.core.models.prices import LIST_PRICES, Price
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A model at one provider. ``upstream`` is its name there; ``price`` is None if nobody knows it."""
+
+    provider: str
+    model: str
+    upstream: str
+    price: Price | None
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider serves. ``models`` maps our names to its own; empty: it is asked for any name."""
+
+    provider: str
+    models: Mapping[str, str] = {}
+    prices: Mapping[str, Price] = {}
+    default_price: Price | None = None
+
+    def deployment(self, model: str) -> Deployment | None:
+        """The model here, or None."""
+        if self.models and model not in self.models:
+            return None
+        upstream = self.models.get(model, model)
+        price = self.prices.get(model) or self.prices.get(upstream) or LIST_PRICES.get(upstream) or self.default_price
+        return Deployment(self.provider, model, upstream, price)
+
+
+class Routes:
+    """All offers of an installation, in the order of the settings."""
+
+    def __init__(self, offers: Sequence[Offer]) -> None:
+        self._offers = tuple(offers)
+
+    def names(self) -> list[tuple[str, str]]:
+        """Names of models with the provider that comes first for each, in order of names."""
+        found: dict[str, str] = {}
+        for offer in self._offers:
+            for name in offer.models:
+                found.setdefault(name, offer.provider)
+        return sorted(found.items())
+
+    def find(self, models: Sequence[str]) -> tuple[Deployment, ...]:
+        """Where the wanted models are, best first; providers that name a model before those that take any.
+
+        Raises LLM_NOT_CONFIGURED without any provider, MODEL_NOT_FOUND if none serves one of the models.
+        """
+        if not self._offers:
+            message = "No model provider is configured; the operator sets MODEL_PROVIDERS"
+            raise InterlockError(ErrorKind.UNAVAILABLE, "LLM_NOT_CONFIGURED", message, retry_after=60.0)
+        ordered = sorted(self._offers, key=lambda offer: not offer.models)
+        found = [offer.deployment(model) for model in models for offer in ordered]
+        deployments = tuple(deployment for deployment in found if deployment is not None)
+        if not deployments:
+            raise not_found("MODEL_NOT_FOUND", f"No provider serves the model {models[0][:100]}", field="model")
+        return deployments

@@ -1,0 +1,105 @@
+"""A stream of chunks on its way through: handed on as bytes, and looked into only where there is something to see."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.models.answers import read_chunk_usage, vendor_code
+from interlock.core.models.prices import Usage
+from interlock.core.models.tokens import count_bytes
+
+MAX_EVENT = 1_048_576
+"""Bytes of one event; a longer one ends the stream."""
+DONE = b"data: [DONE]\n\n"
+
+_SOMETHING_TO_SEE = re.compile(rb'"usage"\s*:\s*\{|\[DONE\]|"error"\s*:\s*[^n\s]')
+_TEXT = re.compile(rb'"(?:content|reasoning_content|arguments|refusal)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+
+
+class StreamReader:
+    """Reads a provider's stream in whole events.
+
+    ``usage`` is what the provider told, ``is_done`` that it came to its end, ``failure`` the error that it told in
+    mid-stream. Chunks that bring nothing but the usage are left out unless ``keeps_usage``.
+    """
+
+    def __init__(self, *, keeps_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.is_done = False
+        self.failure: InterlockError | None = None
+        self._keeps_usage = keeps_usage
+        self._rest = b""
+        self._events = 0
+        self._text_bytes = 0
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of what came so far, by our own count."""
+        return max(self._events, count_bytes(self._text_bytes)) if self._text_bytes else 0
+
+    def feed(self, piece: bytes) -> bytes:
+        """What to hand on: every whole event that is there now. Raises EXTERNAL for an event that is too long."""
+        data = self._rest + piece
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        end = data.rfind(b"\n\n") + 2
+        whole, self._rest = (data[:end], data[end:]) if end > 1 else (b"", data)
+        if len(self._rest) > MAX_EVENT:
+            self._rest = b""
+            raise _failed("The provider sent an event that is too long")
+        self._count(whole)
+        if _SOMETHING_TO_SEE.search(whole) is None:
+            return whole
+        return b"".join(self._look(event) for event in whole.split(b"\n\n") if event)
+
+    def _count(self, whole: bytes) -> None:
+        texts = _TEXT.findall(whole)
+        self._events += len(texts)
+        self._text_bytes += sum(map(len, texts))
+
+    def _look(self, event: bytes) -> bytes:
+        """One event as it is to be handed on, which may be not at all."""
+        if self.is_done or self.failure is not None:
+            return b""
+        data = event.removeprefix(b"data:").strip()
+        if data == b"[DONE]":
+            self.is_done = True
+            return DONE
+        if not event.startswith(b"data:"):
+            return event + b"\n\n"
+        try:
+            failed, is_usage_only = self._look_into(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return event + b"\n\n"  # not what we know; the caller may
+        if failed or (is_usage_only and not self._keeps_usage):
+            return b""
+        return event + b"\n\n"
+
+    def _look_into(self, data: bytes) -> tuple[bool, bool]:
+        if _has_error(data):
+            code = vendor_code(data)
+            self.failure = _failed("The provider broke off its answer" + (f" ({code})" if code else ""))
+            return True, False
+        usage, is_bare = read_chunk_usage(data)
+        if usage is not None:
+            self.usage = usage
+        return False, usage is not None and is_bare
+
+
+class _Error(msgspec.Struct):
+    error: msgspec.Raw | None = None
+
+
+_errors = msgspec.json.Decoder(_Error)
+
+
+def _has_error(data: bytes) -> bool:
+    error = _errors.decode(data).error
+    return error is not None and bytes(error) != b"null"
+
+
+def _failed(message: str) -> InterlockError:
+    return InterlockError(ErrorKind.EXTERNAL, "LLM_PROVIDER_ERROR", message)

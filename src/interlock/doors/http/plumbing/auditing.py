@@ -1,0 +1,63 @@
+"""What of a call goes into the audit log: every change, and every call that was refused for who its caller is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from interlock.core.audit import AuditEntry, Outcome
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation
+from interlock.doors.http.plumbing.trace import Exchange
+
+_LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSED_ACCESS = frozenset({401, 403, 429})
+_MAX_TEXT = 256
+
+
+def note(
+    operation: Operation,
+    exchange: Exchange,
+    context: Context,
+    path: Mapping[str, str],
+    *,
+    status: int,
+    code: str = "",
+) -> None:
+    """Note how a call ended, if it changes something or was refused access. Never waits, never raises.
+
+    ``status`` is the HTTP status or the close code of a socket; 0 for a caller who left before the answer.
+    """
+    if operation.method in _LOOKING and status not in _REFUSED_ACCESS:
+        return
+    principal = exchange.principal or ANONYMOUS
+    context.services.access.audit.note(
+        AuditEntry(
+            audit_id=context.ids.new(),
+            tenant_id=_text(principal.tenant_id),
+            at=context.clock.now(),
+            subject=_text(principal.subject),
+            kind=principal.kind,
+            key_id=principal.key_id,
+            action=f"{operation.method} {operation.route}",
+            target=_text(" ".join(path.values())),
+            outcome=_outcome(status, code),
+            status=status,
+            code=code,
+            door=operation.door.name,
+            client=_text(exchange.client),
+            user_agent=_text(exchange.headers.get(b"user-agent", b"").decode("latin-1")),
+            trace_id=exchange.trace_id,
+            request_id=exchange.request_id,
+        )
+    )
+
+
+def _outcome(status: int, code: str) -> Outcome:
+    if status >= 500:
+        return Outcome.FAILED
+    return Outcome.REFUSED if status >= 400 or code else Outcome.DONE
+
+
+def _text(value: str) -> str:
+    """Text that the database can hold, cut."""
+    return value[:_MAX_TEXT].replace("\0", "").encode(errors="replace").decode()

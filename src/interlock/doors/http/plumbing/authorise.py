@@ -1,0 +1,202 @@
+"""Who may do what: the one place where an operation's policy is obeyed, for HTTP, SSE and WebSocket alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.types import Scope
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT, Principal, Tier
+from interlock.core.principal import Scope as Permission
+from interlock.core.signed_request import SignedRequest
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.credentials import (
+    bearer_of,
+    key_of_header,
+    missing_credential,
+    presented_in_url,
+    require_short_life,
+    unauthenticated,
+)
+from interlock.doors.http.plumbing.operation import ANONYMOUS, Call, Operation, Policy
+from interlock.doors.http.plumbing.trace import Exchange
+
+ReadBody = Callable[[], Awaitable[bytes]]
+
+_TENANT_HEADER = b"x-tenant-id"
+_SIGNED = b"x-api-key-id"
+_TOOLS_DOOR = "mcp"
+_LOCAL_KEY = "dev_default"
+_LOCAL_KEY_HOLDER = Principal(
+    subject="key:dev_default",
+    tenant_id=LOCAL_TENANT,
+    scopes=frozenset({Permission.TOOLS_READ, Permission.TOOLS_EXECUTE, Permission.HEALTH_CHECK}),
+    kind="key",
+    tier=Tier.STANDARD,
+)
+"""Who calls the tools door of a local server with the key that everybody knows."""
+
+_MAY_BE_ANONYMOUS = frozenset({Policy.OPTIONAL, Policy.PROOF})
+_WITHOUT_SCOPE = frozenset({Policy.OPTIONAL, Policy.PROOF})
+
+
+async def authorise(
+    operation: Operation,
+    exchange: Exchange,
+    scope: Scope,
+    context: Context,
+    *,
+    read_body: ReadBody | None = None,
+    told_token: str | None = None,
+    told_tenant: str | None = None,
+) -> Principal:
+    """The caller of ``operation``, who holds its scope. ``ANONYMOUS`` where the policy lets nobody in particular in.
+
+    The order of credentials is ``Authorization``, ``X-API-Key``, a signature, the address; the first that is present
+    decides, and one that is not valid is refused, never passed over. ``exchange`` and ``scope`` are those of an HTTP
+    request or a WebSocket handshake; ``exchange.principal`` and ``exchange.credential`` are set.
+
+    ``read_body`` reads the whole body, which a signature covers; without it (WebSockets) signatures are refused.
+    ``told_token`` is a token from a socket's first message, looked at last. ``told_tenant`` is the tenant that a
+    socket's address names for local mode, in place of ``X-Tenant-Id``.
+
+    Raises UNAUTHENTICATED (401), DENIED (403: no scope, or another tenant than the credential's), LIMITED, and
+    UNAVAILABLE if the credential cannot be checked now.
+    """
+    if operation.policy is Policy.OPEN:
+        return ANONYMOUS
+    exchange.principal = None
+    try:
+        principal = await _identify(operation, exchange, scope, context, read_body, told_token, told_tenant)
+    except InterlockError as error:
+        context.telemetry.auth_failed(operation.door.name, str(error.details.get("reason", error.code)))
+        raise
+    if principal.kind == "anonymous":
+        return principal
+    exchange.principal = principal
+    if operation.scope is not None and operation.policy not in _WITHOUT_SCOPE:
+        principal.require(operation.scope)
+    return principal
+
+
+async def prove(call: Call[Any, Any]) -> None:
+    """Check again, while a stream is open, that what opened it is still good. Raises UNAUTHENTICATED."""
+    if call.credential:
+        await call.services.identity.authenticate(call.credential)
+    elif call.principal.key_id is not None:
+        await call.services.access.key_identity.prove(call.principal)
+
+
+async def _identify(
+    operation: Operation,
+    exchange: Exchange,
+    scope: Scope,
+    context: Context,
+    read_body: ReadBody | None,
+    told_token: str | None,
+    told_tenant: str | None,
+) -> Principal:
+    principal = await _present(operation, exchange, scope, context, read_body, told_token)
+    if principal is not None:
+        _require_kind(operation, principal)
+        _refuse_other_tenant(exchange.headers, principal)
+        return principal
+    return await _without_credential(operation, exchange, context, told_tenant)
+
+
+async def _present(
+    operation: Operation,
+    exchange: Exchange,
+    scope: Scope,
+    context: Context,
+    read_body: ReadBody | None,
+    told_token: str | None,
+) -> Principal | None:
+    """The principal of the credential that is present; None if there is none."""
+    token = bearer_of(exchange.headers) or key_of_header(exchange.headers)
+    if token is not None:
+        return await _by_token(token, operation, exchange, context)
+    if _SIGNED in exchange.headers:
+        return await _by_signature(exchange, scope, context, read_body)
+    found = presented_in_url(scope["query_string"], operation, allows_key=context.settings.allow_key_in_url)
+    if found is None:
+        return await _by_token(told_token, operation, exchange, context) if told_token is not None else None
+    if found.is_ticket:
+        return await context.services.access.tickets.redeem(found.text, exchange.path)
+    if context.services.access.key_identity.is_key(found.text) or _is_local_key(found.text, operation, context):
+        if not found.may_be_key:
+            raise unauthenticated("An API key is not taken from the address; send it as a header", "invalid_token")
+        return await _by_token(found.text, operation, exchange, context)
+    if not found.may_be_token:
+        raise unauthenticated("The API key is not valid here", "invalid_api_key")
+    principal = await _by_token(found.text, operation, exchange, context)
+    require_short_life(found.text, context.clock)
+    return principal
+
+
+async def _by_token(token: str, operation: Operation, exchange: Exchange, context: Context) -> Principal:
+    if _is_local_key(token, operation, context):
+        return _LOCAL_KEY_HOLDER
+    exchange.credential = token
+    return await context.services.identity.authenticate(token)
+
+
+def _is_local_key(token: str, operation: Operation, context: Context) -> bool:
+    return token == _LOCAL_KEY and context.settings.is_local and operation.door.name == _TOOLS_DOOR
+
+
+async def _by_signature(exchange: Exchange, scope: Scope, context: Context, read_body: ReadBody | None) -> Principal:
+    if read_body is None:
+        raise unauthenticated("Signed requests are not taken here; send the key or a ticket", "invalid_signature")
+    texts = [
+        exchange.headers.get(name, b"").decode("latin-1")
+        for name in (_SIGNED, b"x-api-timestamp", b"x-api-nonce", b"x-api-signature")
+    ]
+    request = SignedRequest(
+        public_id=texts[0],
+        timestamp=texts[1],
+        nonce=texts[2],
+        signature=texts[3],
+        method=exchange.method,
+        raw_path=scope.get("raw_path") or exchange.path.encode(),
+        raw_query=scope["query_string"],
+        body=await read_body(),
+    )
+    return await context.services.access.key_identity.authenticate_signed(request)
+
+
+def _require_kind(operation: Operation, principal: Principal) -> None:
+    """A person's door takes no key, a program's door takes nothing else."""
+    if operation.policy is Policy.USER and principal.kind == "key":
+        raise unauthenticated("This call needs a person's token; API keys are not taken here", "invalid_token")
+    if operation.policy is Policy.KEY and principal.kind != "key":
+        raise unauthenticated("This call needs an API key", "invalid_api_key")
+
+
+def _refuse_other_tenant(headers: Mapping[bytes, bytes], principal: Principal) -> None:
+    """The tenant comes from the credential; a header may repeat it and never change it."""
+    named = headers.get(_TENANT_HEADER)
+    if named is not None and named.decode("latin-1") != principal.tenant_id:
+        message = "The tenant comes from the credential; leave X-Tenant-Id out"
+        raise InterlockError(ErrorKind.DENIED, "TENANT_MISMATCH", message, details={"field": "X-Tenant-Id"})
+
+
+async def _without_credential(
+    operation: Operation, exchange: Exchange, context: Context, told_tenant: str | None
+) -> Principal:
+    """The local principal, or nobody in particular, where the policy lets them in. Raises UNAUTHENTICATED elsewhere."""
+    tenants = context.services.access.tenants
+    if context.settings.is_local:
+        if operation.policy is Policy.LOCAL:
+            return await tenants.principal()
+        named = exchange.headers.get(_TENANT_HEADER)
+        tenant_id = named.decode("latin-1") if named is not None else told_tenant
+        if operation.policy in (Policy.TENANT, Policy.PROOF) and tenant_id is not None:
+            return await tenants.principal(tenant_id)
+    if operation.policy in _MAY_BE_ANONYMOUS:
+        return ANONYMOUS
+    if operation.policy is Policy.TENANT and context.settings.is_local:
+        raise unauthenticated("Name your tenant: send X-Tenant-Id", "missing_token")
+    raise missing_credential()

@@ -1,0 +1,113 @@
+"""The open connections of one server: how many there may be, and which of them take too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Protocol
+
+SWEEP_SECONDS = 1.0
+"""How often connections are looked at; a deadline is met by so much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireLimits:
+    """What a client may take its time for. Times are seconds, sizes bytes."""
+
+    first_byte: float = 5.0
+    """From the connection to the first byte."""
+    headers: float = 9.0
+    """From the first byte of a request to the end of its headers."""
+    body_grace: float = 8.0
+    """So long a body may come as slowly as it likes."""
+    body_rate: int = 1024
+    """From then on it must have come with so many bytes a second on average."""
+    stalled: float = 15.0
+    """So long a client may leave what was sent to it unread."""
+    lingering: float = 4.0
+    """So long a closed connection may stay open for what is still to be sent."""
+    header_bytes: int = 64 * 1024
+    header_count: int = 100
+    per_address: int = 2000
+    """Connections from one address; of IPv6 from one /64."""
+    total: int = 100_000
+    """Connections in all."""
+
+
+@lru_cache(maxsize=4096)
+def group_of(address: str) -> str:
+    """Whose connections are counted together: a subscriber of IPv6 has a whole /64."""
+    if ":" not in address:
+        return address
+    return str(ip_network((address.partition("%")[0], 64), strict=False))
+
+
+class Connection(Protocol):
+    """What is looked at."""
+
+    @property
+    def address(self) -> str:
+        """The peer's; empty if it has none."""
+        ...
+
+    def look(self, now: float, passed: float) -> None:
+        """End the connection if it takes too long. ``now`` is the loop's time, ``passed`` the seconds since last."""
+        ...
+
+
+class Connections:
+    """All connections of a server. ``exempt`` addresses may hold any number: those of the proxies in front of it."""
+
+    def __init__(self, limits: WireLimits, exempt: Collection[str] = ()) -> None:
+        self.limits = limits
+        self.is_draining = False
+        """Whether connections are to end after the answer they wait for."""
+        self.refused: Counter[str] = Counter()
+        """How many connections were refused or ended early, by reason."""
+        self._exempt = frozenset(exempt)
+        self._open: set[Connection] = set()
+        self._by_group: Counter[str] = Counter()
+        self._is_sweeping = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, connection: Connection) -> bool:
+        """Watch a connection from now on; False if it is one too many, and then it is to be closed."""
+        group = group_of(connection.address)
+        is_limited = group != "" and connection.address not in self._exempt
+        is_one_too_many = len(self._open) >= self.limits.total or (
+            is_limited and self._by_group[group] >= self.limits.per_address
+        )
+        self._open.add(connection)
+        self._by_group[group] += 1
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._sweep_later()
+        return not is_one_too_many
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed, or somebody else's from now on. May be called again."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        group = group_of(connection.address)
+        self._by_group[group] -= 1
+        if self._by_group[group] <= 0:
+            del self._by_group[group]
+
+    def _sweep_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(SWEEP_SECONDS, self._sweep, loop.time())
+
+    def _sweep(self, before: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self._open):
+            connection.look(now, now - before)
+        self._is_sweeping = bool(self._open)
+        if self._is_sweeping:
+            self._sweep_later()

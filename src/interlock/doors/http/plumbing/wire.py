@@ -1,0 +1,237 @@
+"""HTTP/1.1 on the wire: uvicorn's protocol, with a deadline for whatever a client sends or leaves unread.
+
+The app sees only requests that came whole and unambiguous so far; everything before that is refused here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from enum import IntEnum
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from interlock.doors.http.plumbing.connections import Connections
+from interlock.doors.http.plumbing.sse import ABORT
+
+_PER_FIELD = 4
+"""Bytes of a header on the wire beside its name and value."""
+
+_REASONS = {
+    400: "The bytes that came are no HTTP request that has exactly one meaning",
+    408: "The request did not arrive in time",
+    431: "The headers are too large or too many",
+    503: "There are too many connections; close some first",
+}
+
+
+class _Phase(IntEnum):
+    """What a connection owes us."""
+
+    SILENT = 0  # its first byte
+    HEADERS = 1  # the rest of its headers
+    BODY = 2  # the rest of its body
+    NOTHING = 3
+
+
+class _Refused(Exception):
+    """Raised into the parser, which hands the connection over to ``send_400_response``."""
+
+
+class WatchedProtocol(HttpToolsProtocol):
+    """One connection. Subclasses made by ``protocol_over`` know the connections of their server."""
+
+    connections_of_server: ClassVar[Connections]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.watched = self.connections_of_server
+        self.limits = self.watched.limits
+        self.address = self.client[0] if self.client else ""
+        self._phase = _Phase.SILENT
+        self._since = self.loop.time()
+        self._received = 0
+        self._head = 0
+        self._fields = 0
+        self._status = 400
+        self._stalled: float | None = None
+        self._closing: float | None = None
+        if not self.watched.enter(self):
+            self._refuse(503)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.watched.leave(self)
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        self.watched.leave(self)
+        super().handle_websocket_upgrade()
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is _Phase.SILENT or (self._phase is _Phase.NOTHING and not self._is_answering()):
+            self._enter(_Phase.HEADERS)
+        if self._phase is _Phase.HEADERS:
+            self._head += len(data)
+        super().data_received(data)
+        if self._phase is _Phase.HEADERS and self._head > self.limits.header_bytes and not self._is_closing():
+            self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        if self._phase is not _Phase.HEADERS:
+            self._enter(_Phase.HEADERS)
+        self._fields = 0
+        self._status = 400
+        super().on_message_begin()
+        cast("dict[str, Any]", self.scope)["extensions"] = {ABORT: self.transport.abort}
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + _PER_FIELD)
+        if self._phase is _Phase.BODY:
+            return  # a trailer: nobody asked for it, and it must not become a header
+        super().on_header(name, value)
+        if len(self.headers) > self.limits.header_count:
+            self._status = 431
+            raise _Refused
+
+    def on_headers_complete(self) -> None:
+        self._refuse_two_meanings()
+        self._enter(_Phase.BODY)
+        super().on_headers_complete()
+        if self.watched.is_draining and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._received += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._enter(_Phase.NOTHING)
+        super().on_message_complete()
+
+    def _enter(self, phase: _Phase) -> None:
+        self._phase = phase
+        self._since = self.loop.time()
+        self._received = self._head = 0
+
+    def _count(self, size: int) -> None:
+        self._fields += size
+        if self._fields > self.limits.header_bytes:
+            self._status = 431
+            raise _Refused
+
+    def _refuse_two_meanings(self) -> None:
+        """Raise for a request that another server on the way could read as another request."""
+        names = [name for name, _ in self.headers]
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+            raise _Refused
+        if b"transfer-encoding" in names and b"content-length" in names:
+            raise _Refused
+        if not self.url.startswith(b"/") and not self._is_of(hosts):
+            raise _Refused
+
+    def _is_of(self, hosts: list[bytes]) -> bool:
+        """Whether a target that is no path is the whole server's ``*`` or names the host that the header names."""
+        if self.url == b"*":
+            return self.parser.get_method() == b"OPTIONS"
+        scheme, _, rest = self.url.partition(b"://")
+        authority = rest.partition(b"/")[0].partition(b"?")[0]
+        return scheme.lower() in (b"http", b"https") and hosts == [authority]
+
+    # What goes out
+
+    def pause_writing(self) -> None:
+        self._stalled = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stalled = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Uvicorn calls this for every request that its parser refuses."""
+        self._refuse(self._status)
+
+    def _refuse(self, status: int) -> None:
+        """Answer and close; a connection with an answer under way is closed only, since two answers would mix."""
+        self.watched.refused[str(status)] += 1
+        if not self._is_silent(status) and (not self._is_answering() or self._is_first_unanswered()):
+            self.transport.write(_answer(status))
+        self.transport.close()
+
+    def _is_first_unanswered(self) -> bool:
+        """Whether the request that is still coming is the one whose answer is due next, and none has begun."""
+        return self._phase is _Phase.BODY and not self.pipeline and not self.cycle.response_started
+
+    def _is_silent(self, status: int) -> bool:
+        """Whether nobody asked for anything yet."""
+        return status == 408 and self._phase is _Phase.SILENT
+
+    def _is_answering(self) -> bool:
+        """Whether the app is still busy with a request of this connection that came whole."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    # Deadlines
+
+    def look(self, now: float, passed: float) -> None:
+        """End the connection if it takes too long; what we keep waiting ourselves does not count."""
+        if self._is_closing():
+            self._closing = now if self._closing is None else self._closing
+            if now - self._closing > self.limits.lingering:
+                self.transport.abort()
+        elif self._stalled is not None and now - self._stalled > self.limits.stalled:
+            self.watched.refused["stalled"] += 1
+            self.transport.abort()
+        elif self.flow.read_paused:
+            self._since += passed
+        elif now - self._since > self._allowed():
+            self._refuse(408)
+
+    def _allowed(self) -> float:
+        """Seconds that the present phase may last."""
+        if self._phase is _Phase.SILENT:
+            return self.limits.first_byte
+        if self._phase is _Phase.HEADERS:
+            return self.limits.headers
+        if self._phase is _Phase.BODY:
+            return self.limits.body_grace + self._received / self.limits.body_rate
+        return math.inf
+
+
+def protocol_over(connections: Connections) -> type[WatchedProtocol]:
+    """The protocol of one server."""
+
+    class ServerProtocol(WatchedProtocol):
+        connections_of_server = connections
+
+    return ServerProtocol
+
+
+def _answer(status: int) -> bytes:
+    """A whole answer for a request that no door has seen."""
+    phrase = HTTPStatus(status).phrase
+    body = json.dumps(
+        {"type": "about:blank", "title": phrase, "status": status, "detail": _REASONS[status], "code": _code(status)}
+    ).encode()
+    retry = b"retry-after: 1\r\n" if status == 503 else b""
+    return (
+        b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
+        b"x-content-type-options: nosniff\r\n%bconnection: close\r\n\r\n%b"
+        % (status, phrase.encode(), len(body), retry, body)
+    )
+
+
+def _code(status: int) -> str:
+    return {400: "INVALID_REQUEST", 408: "TIMEOUT", 431: "PAYLOAD_TOO_LARGE", 503: "SERVICE_UNAVAILABLE"}[status]

@@ -1,0 +1,125 @@
+"""Model providers, and the books in which calls of them are held and settled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.models.requests import Kind
+
+
+class Upstream(Protocol):
+    """An answer of a provider that has begun. ``headers`` have lower-case names."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def read(self, max_bytes: int) -> bytes:
+        """The whole body. Raises EXTERNAL_SERVICE_ERROR if it is cut off or longer, TIMEOUT if it stalls."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; the same errors."""
+        ...
+
+
+class Provider(Protocol):
+    """Serves models in OpenAI's shape."""
+
+    @property
+    def name(self) -> str: ...
+
+    def call(self, kind: Kind, body: bytes) -> AbstractAsyncContextManager[Upstream]:
+        """Send one request and wait for the head of its answer, whatever status it has.
+
+        Leaving the context ends the provider's work too. Raises InterlockError: TIMEOUT, EXTERNAL_SERVICE_ERROR,
+        EGRESS_BLOCKED.
+        """
+        ...
+
+    def batch_of(self, model: str) -> int | None:
+        """How many texts one embeddings call of the model takes; None: any number, relayed as they came."""
+        ...
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant (``holder`` empty) or one of its API keys may spend, in nanodollars.
+
+    ``leased`` is what processes hold and have not spent.
+    """
+
+    budget_id: UUID
+    tenant_id: str
+    holder: str
+    cap: int
+    spent: int = 0
+    leased: int = 0
+
+
+CallStatus = Literal["held", "settled", "crashed"]
+
+
+class CallRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the ledger: a call that was begun (``held``) or is over (``settled``). Money is nanodollars.
+
+    ``budget_id`` and ``slice_id`` are None for a call that no budget limits.
+    """
+
+    call_id: UUID
+    tenant_id: str
+    subject: str
+    budget_id: UUID | None
+    slice_id: UUID | None
+    provider: str
+    model: str
+    kind: Kind
+    status: CallStatus
+    estimate: int
+    cost: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    is_estimated: bool = False
+    trace_id: str = ""
+    at: datetime
+
+
+class Books(Protocol):
+    """The ledger of model calls and the budgets beside it. Its methods raise UNAVAILABLE when it is away."""
+
+    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
+        """The budget of the holder, else that of its tenant, else None."""
+        ...
+
+    async def set_budget(self, budget: Budget) -> Budget:
+        """Set the cap of a tenant's or key's budget; what was spent stays. Returns it as it is now."""
+        ...
+
+    async def list_budgets(self, tenant_id: str) -> list[Budget]: ...
+
+    async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
+        """Lease a part of the budget for ``lease`` seconds: at least ``least``, or 0 if there is not so much left."""
+        ...
+
+    async def write(self, rows: Sequence[CallRow]) -> None:
+        """Write what is new; a call is settled once, by whoever does it first. Each call is in ``rows`` once."""
+        ...
+
+    async def renew(self, slice_ids: Sequence[UUID], lease: float) -> set[UUID]:
+        """Make the leases last; returns those that still did."""
+        ...
+
+    async def give_back(self, slice_ids: Sequence[UUID]) -> None:
+        """Return what is left of slices; their calls that are still held settle at their estimate."""
+        ...
+
+    async def sweep(self) -> int:
+        """End the slices whose lease ran out as ``give_back`` does; returns how many."""
+        ...

@@ -1,0 +1,176 @@
+"""Webhooks: what a node needs to make a signed call, and what the relay and callbacks need to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.subscription import Try
+
+CALLBACKS = "callbacks"
+"""Whose secret proves callback tokens, one in each tenant."""
+CALLS = "calls"
+"""Whose secret signs calls to addresses that are no registered node."""
+
+
+def of_node(node_id: str) -> str:
+    """Whose secret signs the calls of a registered node."""
+    return f"node/{node_id}"
+
+
+def headers_of_node(node_id: str) -> str:
+    """Under which name the further headers of a registered node are kept: they may hold credentials."""
+    return f"headers/{node_id}"
+
+
+def of_webhook(webhook_id: UUID) -> str:
+    """Whose secret signs the messages of a subscription."""
+    return f"webhook/{webhook_id}"
+
+
+class WebhookCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt needs to call a webhook. ``secrets`` sign it, ``headers`` go with it."""
+
+    callback_url: str
+    callback_token: str
+    deadline: datetime
+    now: datetime
+    secrets: tuple[str, ...]
+    headers: dict[str, str] = {}
+
+
+class WebhookCalls(Protocol):
+    """Prepares calls of webhook nodes."""
+
+    async def prepare(
+        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float
+    ) -> WebhookCall:
+        """What an attempt needs to call the registered node ``node_id``, or any address if that is None.
+
+        The callback may come for ``seconds`` from now.
+        """
+        ...
+
+
+class SigningSecrets(Protocol):
+    """Secrets by tenant and owner, sealed where they are kept. ``owner`` is one of the names above."""
+
+    async def good(self, tenant_id: str, owner: str) -> tuple[str, ...]:
+        """The texts that are good now, the newest first: two for a day after a change; none if there are none."""
+        ...
+
+    async def ensure(self, tenant_id: str, owner: str) -> tuple[str, ...]:
+        """The same; a new random secret is made if there is none."""
+        ...
+
+    async def put(self, tenant_id: str, owner: str, secret: str, *, keeps_former: bool = True) -> None:
+        """Put a text in place of the former one, which stays good for a day if ``keeps_former``."""
+        ...
+
+    async def drop(self, tenant_id: str, owner: str) -> None:
+        """Forget it at once."""
+        ...
+
+
+class CallbackTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """The execution a callback is for. ``parameters`` are those of the step's webhook, None if it has no such step."""
+
+    tenant_id: str
+    status: str
+    is_ended: bool
+    parameters: dict[str, Any] | None
+
+
+class AcceptedCallback(msgspec.Struct, frozen=True):
+    task_id: str
+    node_id: str
+    digest: str
+    callback_id: str
+
+
+class CallbackRows(Protocol):
+    """What is known of executions that are called back."""
+
+    async def callback_target(self, execution_id: UUID, step: str) -> CallbackTarget | None: ...
+
+    async def accepted_callbacks(self, execution_id: UUID) -> list[AcceptedCallback]:
+        """Those accepted last, at most 1,000."""
+        ...
+
+    async def was_accepted(self, execution_id: UUID, first_seq: int, last_seq: int) -> tuple[bool, str]:
+        """Whether the callback recorded among these events was accepted, and if not, why."""
+        ...
+
+    async def keep_late(
+        self, execution_id: UUID, tenant_id: str, told: dict[str, Any], by: str, trace_id: str, reason: str
+    ) -> None:
+        """Keep a callback of an execution that has ended, in its inbox, with the reason it changes nothing."""
+        ...
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery to attempt now, for the ``attempt``-th time; ``at`` and the rest are those of its event."""
+
+    delivery_id: UUID
+    webhook_id: UUID
+    tenant_id: str
+    url: str
+    attempt: int
+    failures: int
+    execution_id: UUID
+    workflow_id: UUID | None
+    seq: int
+    type: str
+    at: datetime
+    trace_id: str
+    data: str | None  # JSON text; None if it is too large to send
+
+
+class Outbox(Protocol):
+    """Events that were committed and are to be told, and the deliveries made of them."""
+
+    async def has_webhooks(self) -> bool:
+        """Whether anybody wants to hear of anything. From then on flushes put events into the outbox."""
+        ...
+
+    def publish(self, is_on: bool) -> None:
+        """Whether the flushes of this process put events into the outbox."""
+        ...
+
+    async def fan_out(self, limit: int) -> int:
+        """Make deliveries of the oldest events in the outbox, all or nothing; how many events were taken."""
+        ...
+
+    async def take_due(self, limit: int, per_webhook: int, busy: Collection[UUID], lease: float) -> list[Due]:
+        """Deliveries that are due, fairly over the webhooks but ``busy`` ones.
+
+        Each is due again after ``lease`` seconds, unless it is settled before.
+        """
+        ...
+
+    async def settle(
+        self,
+        due: Due,
+        told: Try,
+        *,
+        is_delivered: bool,
+        retry_in: float | None,
+        disable: str | None,
+    ) -> None:
+        """Write down how an attempt ended. ``disable`` turns the webhook off and says why.
+
+        Changes nothing if another process has taken the delivery meanwhile.
+        """
+        ...
+
+    async def redeliver(self, tenant_id: str, delivery_id: UUID) -> UUID | None:
+        """A new delivery of the same event to the same webhook, due at once; None if there is no such delivery."""
+        ...
+
+    async def purge(self, keep_days: int) -> None:
+        """Forget deliveries that ended so long ago."""
+        ...

@@ -1,0 +1,62 @@
+"""All use cases about access of one server, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from interlock.core.api_key import ApiKey
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.access import AccessStore
+from interlock.ports.identity import Identity
+from interlock.ports.store import Store
+from interlock.services.access.audit import AuditLog
+from interlock.services.access.authenticate import Credentials, KeyIdentity
+from interlock.services.access.keys import ManageKeys
+from interlock.services.access.tenants import LocalTenants
+from interlock.services.access.tickets import StreamTickets
+from interlock.services.access.upkeep import AUDIT_SECONDS, LAST_USED_SECONDS, PURGE_SECONDS, Upkeep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """``identity`` takes every bearer; ``upkeep`` must be started for the audit log to be written in time."""
+
+    identity: Identity
+    key_identity: KeyIdentity
+    keys: ManageKeys
+    tickets: StreamTickets
+    tenants: LocalTenants
+    audit: AuditLog
+    upkeep: Upkeep
+
+
+def build_access(
+    *,
+    access_store: AccessStore,
+    store: Store,
+    tokens: Identity,
+    clock: Clock,
+    ids: Ids,
+    peppers: Sequence[bytes],
+    environment: str,
+    configured_keys: Mapping[bytes, ApiKey] | None = None,
+) -> Access:
+    """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first."""
+    key_identity = KeyIdentity(access_store, clock, peppers, configured_keys)
+    audit = AuditLog(access_store, store)
+    chores = {
+        "audit": (audit.flush, AUDIT_SECONDS),
+        "last used": (key_identity.flush, LAST_USED_SECONDS),
+        "purge": (access_store.purge, PURGE_SECONDS),
+    }
+    return Access(
+        identity=Credentials(key_identity, tokens),
+        key_identity=key_identity,
+        keys=ManageKeys(store, clock, ids, peppers[0], environment),
+        tickets=StreamTickets(access_store, clock),
+        tenants=LocalTenants(access_store),
+        audit=audit,
+        upkeep=Upkeep(chores),
+    )

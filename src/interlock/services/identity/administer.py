@@ -1,0 +1,97 @@
+"""Looking after the accounts of a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from interlock.core.account import Account, check_password, normal_email
+from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
+from interlock.core.principal import Principal, Role, Scope
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.accounts import Accounts
+from interlock.ports.passwords import Passwords
+
+
+class AdministerAccounts:
+    """Accounts of the caller's tenant. Every call needs the scope ``admin``; a foreign account is not found."""
+
+    def __init__(self, accounts: Accounts, passwords: Passwords, clock: Clock, ids: Ids) -> None:
+        self._accounts = accounts
+        self._passwords = passwords
+        self._clock = clock
+        self._ids = ids
+
+    async def create(
+        self, principal: Principal, *, email: str, password: str, role: Role = Role.MEMBER, is_confirmed: bool = True
+    ) -> Account:
+        """A new account in the caller's tenant. Raises CONFLICT if the address is taken, RULE, DENIED."""
+        principal.require(Scope.ADMIN)
+        email, password = normal_email(email), check_password(password)
+        now = self._clock.now()
+        account = Account(
+            user_id=self._ids.new(),
+            tenant_id=principal.tenant_id,
+            email=email,
+            role=role,
+            user_metadata={},
+            created_at=now,
+            updated_at=now,
+            confirmed_at=now if is_confirmed else None,
+        )
+        try:
+            await self._accounts.add(account, await self._passwords.hash(password))
+        except InterlockError as error:
+            if error.kind is ErrorKind.CONFLICT:
+                raise conflict("ALREADY_EXISTS", f"There is an account with the address {email}") from error
+            raise
+        return account
+
+    async def list(self, principal: Principal, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+        """Accounts of the caller's tenant, oldest first, and how many there are."""
+        principal.require(Scope.ADMIN)
+        return await self._accounts.list(principal.tenant_id, limit=limit, offset=offset)
+
+    async def find(self, principal: Principal, reference: str) -> UUID:
+        """The id behind an id or an e-mail address of the caller's tenant. Raises NOT_FOUND."""
+        principal.require(Scope.ADMIN)
+        user_id = _as_id(reference)
+        if user_id is not None:
+            return user_id
+        found = await self._accounts.find(reference.strip().lower())
+        if found is None or found[0].tenant_id != principal.tenant_id:
+            raise _not_there(reference)
+        return found[0].user_id
+
+    async def change(
+        self,
+        principal: Principal,
+        reference: str,
+        *,
+        role: Role | None = None,
+        confirm: bool = False,
+        disabled: bool | None = None,
+    ) -> Account:
+        """Another role, a confirmed address, disabled or let in again. A disabled account's logins end.
+
+        A role counts at once at the next log-in and renewal, and within 30 s for tokens in use. Raises NOT_FOUND.
+        """
+        user_id = await self.find(principal, reference)
+        account = await self._accounts.administer(
+            principal.tenant_id, user_id, role=role, confirm=confirm, disabled=disabled
+        )
+        if account is None:
+            raise _not_there(reference)
+        return account
+
+
+def _as_id(reference: str) -> UUID | None:
+    try:
+        return UUID(reference)
+    except ValueError:
+        return None
+
+
+def _not_there(reference: str) -> InterlockError:
+    return not_found("NOT_FOUND", f"There is no account {reference[:254]}")

@@ -1,0 +1,1 @@
+"""Calls of models for callers: found, paid for, tried again, relayed, booked."""

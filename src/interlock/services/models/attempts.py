@@ -1,0 +1,181 @@
+"""From the deployments of a model to an answer that has begun: tries, waits, and deployments that have a rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from interlock.core.errors import ErrorKind, InterlockError, rule_broken
+from interlock.core.models.answers import vendor_code
+from interlock.core.models.requests import ModelRequest
+from interlock.core.models.routing import Deployment
+from interlock.kit.clock import Clock
+from interlock.ports.models import Provider, Upstream
+
+ROUNDS = 3
+"""How often the deployments of a model are gone through."""
+WAITS = (1.0, 2.0)
+"""Seconds between the rounds, unless the provider says how long."""
+MAX_WAIT = 20.0
+"""A caller is not kept waiting longer than this for the next round."""
+COOL_SECONDS = 5.0
+"""A deployment that failed is left alone for so long while there is another."""
+
+_REFUSAL_BYTES = 65_536
+_CALLERS_FAULT = frozenset({400, 404, 413, 422})
+
+
+class Opened:
+    """An answer with status 200 that has begun; in a stream its first bytes are here. ``close`` ends the call."""
+
+    __slots__ = ("_stack", "deployment", "first", "pieces", "upstream")
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        upstream: Upstream,
+        stack: AsyncExitStack,
+        pieces: AsyncIterator[bytes] | None,
+        first: bytes,
+    ) -> None:
+        self.deployment = deployment
+        self.upstream = upstream
+        self.pieces = pieces
+        self.first = first
+        self._stack = stack
+
+    async def close(self) -> None:
+        """Leave the provider; it need not go on."""
+        await self._stack.aclose()
+
+
+class Attempts:
+    """Tries deployments in order, in at most three rounds, until an answer begins.
+
+    Only 408, 429, 5xx and failed connections are tried again, and nothing after the first byte.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._providers = providers
+        self._clock = clock
+        self._pause = pause
+        self._cool_until: dict[Deployment, float] = {}
+
+    async def open(self, request: ModelRequest, deployments: Sequence[Deployment]) -> Opened:
+        """An answer that has begun. Raises LLM_PROVIDER_ERROR, or RULE for what the provider finds wrong."""
+        for number in range(ROUNDS):
+            wait = 0.0
+            for deployment in self._rested(deployments):
+                try:
+                    return await self._try(request, deployment)
+                except InterlockError as error:
+                    if not error.retryable:
+                        raise
+                    self._cool(deployment, error.retry_after or COOL_SECONDS)
+                    last, wait = error, max(wait, error.retry_after or 0.0)
+            if number + 1 == ROUNDS or wait > MAX_WAIT:
+                break
+            await self._pause(wait or WAITS[number])
+        # The tries are used up here; a caller that tries again at once would only multiply them.
+        raise InterlockError(last.kind, last.code, last.message, details=last.details, retry_after=last.retry_after)
+
+    def _rested(self, deployments: Sequence[Deployment]) -> Sequence[Deployment]:
+        if not self._cool_until:
+            return deployments
+        now = self._clock.monotonic()
+        return [one for one in deployments if self._cool_until.get(one, 0.0) <= now] or deployments
+
+    def _cool(self, deployment: Deployment, seconds: float) -> None:
+        now = self._clock.monotonic()
+        self._cool_until = {one: until for one, until in self._cool_until.items() if until > now}
+        self._cool_until[deployment] = now + seconds
+
+    async def _try(self, request: ModelRequest, deployment: Deployment) -> Opened:
+        stack = AsyncExitStack()
+        call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment))
+        try:
+            upstream = await stack.enter_async_context(call)
+            if upstream.status != 200:
+                raise await _refused(upstream)
+            pieces = upstream.pieces() if request.is_stream else None
+            first = await _first(pieces) if pieces is not None else b""
+        except BaseException as error:
+            await stack.aclose()
+            if isinstance(error, InterlockError):
+                raise _worded(error) from error
+            raise
+        return Opened(deployment, upstream, stack, pieces, first)
+
+
+def body_for(request: ModelRequest, deployment: Deployment) -> bytes:
+    """What the provider gets: the caller's fields, the provider's name of the model, and a wish for the usage."""
+    body = {**request.body, "model": deployment.upstream}
+    if request.is_stream:
+        body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
+    return msgspec.json.encode(body)
+
+
+async def _first(pieces: AsyncIterator[bytes]) -> bytes:
+    async for piece in pieces:
+        return piece
+    raise _provider_error("The provider ended its answer before it began", retryable=True)
+
+
+async def _refused(upstream: Upstream) -> InterlockError:
+    """A refusal in our words: the provider's own may hold what callers should not see."""
+    status = upstream.status
+    try:
+        code = vendor_code(await upstream.read(_REFUSAL_BYTES))
+    except InterlockError:  # the status says enough
+        code = None
+    told = f"status {status}" + (f", {code}" if code else "")
+    if status in _CALLERS_FAULT and code != "Arrearage":
+        return rule_broken("LLM_REQUEST_REFUSED", f"The provider refused the request ({told})", provider_code=code)
+    is_passing = status in (408, 429) or status >= 500
+    return _provider_error(
+        f"The provider did not answer ({told})",
+        retryable=is_passing,
+        retry_after=_retry_after(upstream.headers) if is_passing else None,
+        provider_code=code,
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            return max(0.0, min(float(headers[name]) * unit, 3600.0))
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _worded(error: InterlockError) -> InterlockError:
+    """What went wrong on the way to a provider, without its address."""
+    if error.code in ("LLM_PROVIDER_ERROR", "LLM_REQUEST_REFUSED"):
+        return error
+    if error.kind in (ErrorKind.EXTERNAL, ErrorKind.TIMEOUT):
+        return _provider_error("The provider could not be reached", retryable=error.retryable)
+    if error.kind is ErrorKind.DENIED:
+        return _provider_error("The provider's address is not one that this server may call", retryable=False)
+    return error
+
+
+def _provider_error(
+    message: str, *, retryable: bool, retry_after: float | None = None, provider_code: str | None = None
+) -> InterlockError:
+    return InterlockError(
+        ErrorKind.EXTERNAL,
+        "LLM_PROVIDER_ERROR",
+        message,
+        details={"provider_code": provider_code} if provider_code else {},
+        retryable=retryable,
+        retry_after=retry_after,
+    )

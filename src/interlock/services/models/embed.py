@@ -1,0 +1,84 @@
+"""Embeddings of more texts than a provider takes at once: cut into batches, put together in order."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.models.prices import Usage
+from interlock.core.models.requests import ModelRequest, texts_of
+from interlock.core.models.routing import Deployment
+from interlock.core.models.tokens import count_inputs
+
+Ask = Callable[[ModelRequest, Sequence[Deployment]], Awaitable[tuple[bytes, Usage, Deployment]]]
+
+
+class _Row(msgspec.Struct):
+    embedding: list[float]
+    index: int
+
+
+class _Part(msgspec.Struct):
+    data: list[_Row]
+    model: str = ""
+
+
+_parts = msgspec.json.Decoder(_Part)
+
+
+async def embed_in_batches(
+    ask: Ask, request: ModelRequest, deployments: Sequence[Deployment], batch: int
+) -> tuple[bytes, Usage, Deployment]:
+    """One answer for all texts, in their order, from calls of at most ``batch`` texts, one after the other.
+
+    The provider is asked for plain numbers; a caller who wants them packed (``base64``) gets them packed here.
+    Raises LLM_PROVIDER_ERROR if a part does not have one vector for each of its texts.
+    """
+    texts = texts_of(request)
+    vectors: list[list[float]] = []
+    model, input_tokens, is_estimated = "", 0, False
+    for start in range(0, len(texts), batch):
+        part = texts[start : start + batch]
+        body = {**request.body, "input": part, "encoding_format": "float"}
+        smaller = msgspec.structs.replace(request, body=body, prompt_tokens=count_inputs(part))
+        answer, usage, deployment = await ask(smaller, deployments)
+        model = _collect(answer, len(part), vectors) or deployment.model
+        deployments = [deployment]  # vectors of different models do not belong together
+        input_tokens += usage.input_tokens
+        is_estimated = is_estimated or usage.is_estimated
+    is_packed = request.body.get("encoding_format") == "base64"
+    return _joined(vectors, model, input_tokens, is_packed), Usage(input_tokens, 0, is_estimated), deployments[0]
+
+
+def _collect(answer: bytes, count: int, vectors: list[list[float]]) -> str:
+    try:
+        part = _parts.decode(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _failed("The provider's embeddings cannot be read") from error
+    rows = sorted(part.data, key=lambda row: row.index)
+    if [row.index for row in rows] != list(range(count)):
+        raise _failed(f"The provider gave {len(rows)} vectors for {count} texts")
+    vectors += [row.embedding for row in rows]
+    return part.model
+
+
+def _joined(vectors: list[list[float]], model: str, tokens: int, is_packed: bool) -> bytes:
+    rows: list[dict[str, Any]] = [
+        {"object": "embedding", "index": index, "embedding": _pack(vector) if is_packed else vector}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return msgspec.json.encode({"object": "list", "data": rows, "model": model, "usage": usage})
+
+
+def _pack(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def _failed(message: str) -> InterlockError:
+    return InterlockError(ErrorKind.EXTERNAL, "LLM_PROVIDER_ERROR", message)

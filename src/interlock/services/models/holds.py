@@ -1,0 +1,211 @@
+"""Paying for calls: set aside before, settled after, every call a row of the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from interlock.core.errors import InterlockError, rule_broken, unavailable
+from interlock.core.models.prices import FREE, Usage
+from interlock.core.models.requests import ModelRequest
+from interlock.core.models.routing import Deployment
+from interlock.core.principal import Principal
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.models import Books, Budget, CallRow
+from interlock.services.models.purse import LEASE_SECONDS, Purse
+from interlock.services.models.writer import LedgerWriter
+
+_KNOWN_SECONDS = 5.0
+_KNOWN_MOST = 10_000
+_REST_SECONDS = 60.0
+_log = structlog.get_logger("interlock.models")
+
+
+def holder_of(principal: Principal) -> str:
+    """Whose budget a caller spends, within the tenant: the API key's, or a person's own."""
+    return str(principal.key_id) if principal.key_id is not None else principal.subject
+
+
+class Hold:
+    """What is set aside for one call; settled once, also when it is told twice."""
+
+    __slots__ = ("_holds", "_purse", "row")
+
+    def __init__(self, holds: Holds, row: CallRow, purse: Purse | None) -> None:
+        self._holds = holds
+        self._purse = purse
+        self.row: CallRow = row
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a budget stands behind it."""
+        return self._purse is not None
+
+    def settle(self, deployment: Deployment | None, usage: Usage) -> None:
+        """Book what the call used; without a deployment nothing was asked of anybody."""
+        if self.row.status != "held":
+            return
+        cost = 0 if deployment is None else (deployment.price or FREE).cost(usage)
+        self.row = msgspec.structs.replace(
+            self.row,
+            status="settled",
+            provider=deployment.provider if deployment else self.row.provider,
+            model=deployment.model if deployment else self.row.model,
+            cost=cost,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            is_estimated=usage.is_estimated,
+        )
+        if self._purse is not None and self.row.slice_id is not None:
+            self._purse.settle(self.row.slice_id, self.row.estimate, cost)
+        self._holds.written(self.row)
+
+
+class Holds:
+    """Holds of one process. ``start`` it on the loop that uses it."""
+
+    def __init__(self, books: Books, clock: Clock, ids: Ids) -> None:
+        self._books = books
+        self._clock = clock
+        self._ids = ids
+        self._writer = LedgerWriter(books)
+        self._purses: dict[UUID, Purse] = {}
+        self._known: dict[tuple[str, str], tuple[Budget | None, float]] = {}
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Keep leases alive and end those of dead processes, from now on."""
+        self._upkeep = asyncio.get_running_loop().create_task(self._keep_up())
+
+    async def stop(self) -> None:
+        """Write what is left and return what was not spent."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._upkeep
+        try:
+            await self._writer.flush()
+            for purse in self._purses.values():
+                await purse.give_back(all_of_them=True)
+        except InterlockError as error:  # the leases run out by themselves
+            _log.warning("models.budget_not_returned", reason=str(error))
+
+    async def take(
+        self, principal: Principal, request: ModelRequest, deployments: Sequence[Deployment], trace_id: str
+    ) -> Hold:
+        """Set aside what the call may cost. Raises BUDGET_EXCEEDED, MODEL_UNPRICED, UNAVAILABLE."""
+        self._writer.require_room()
+        budget = await self.budget_of(principal.tenant_id, holder_of(principal))
+        if budget is None:
+            return Hold(self, self._row(principal, request, deployments[0], trace_id, 0), None)
+        estimate = estimate_of(request, deployments)
+        purse = self._purse(budget)
+        slice_id = await purse.reserve(estimate)
+        row = self._row(principal, request, deployments[0], trace_id, estimate)
+        row = msgspec.structs.replace(row, budget_id=budget.budget_id, slice_id=slice_id)
+        hold = Hold(self, row, purse)
+        await self._enter(hold, purse)
+        return hold
+
+    def written(self, row: CallRow) -> None:
+        """Have a row written soon."""
+        self._writer.add(row)
+
+    def forget(self, tenant_id: str) -> None:
+        """The tenant's budgets were changed here."""
+        for key in [key for key in self._known if key[0] == tenant_id]:
+            del self._known[key]
+
+    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
+        """The budget that limits a caller, as it was within the last 5 s."""
+        now = self._clock.monotonic()
+        found, until = self._known.get((tenant_id, holder), (None, 0.0))
+        if until > now:
+            return found
+        found = await self._books.budget_of(tenant_id, holder)
+        if len(self._known) >= _KNOWN_MOST:
+            self._known.clear()
+        self._known[tenant_id, holder] = (found, now + _KNOWN_SECONDS)
+        return found
+
+    async def _enter(self, hold: Hold, purse: Purse) -> None:
+        """Write the hold. One may be on its way while its call begins; the others wait for their row."""
+        purse.unwritten += 1
+        writing = self._writer.add(hold.row)
+
+        def entered(_: asyncio.Future[bool]) -> None:
+            purse.unwritten -= 1
+
+        writing.add_done_callback(entered)
+        if purse.unwritten == 1:
+            return
+        try:
+            is_written = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            hold.settle(None, Usage())
+            raise
+        if not is_written:
+            hold.settle(None, Usage())
+            raise unavailable("The ledger of model calls cannot be written now; try again")
+
+    def _purse(self, budget: Budget) -> Purse:
+        purse = self._purses.get(budget.budget_id)
+        if purse is None:
+            purse = Purse(budget, self._books, self._writer, self._clock, self._ids)
+            self._purses[budget.budget_id] = purse
+        purse.budget = budget
+        return purse
+
+    def _row(
+        self, principal: Principal, request: ModelRequest, deployment: Deployment, trace_id: str, estimate: int
+    ) -> CallRow:
+        return CallRow(
+            call_id=self._ids.new(),
+            tenant_id=principal.tenant_id,
+            subject=principal.subject,
+            budget_id=None,
+            slice_id=None,
+            provider=deployment.provider,
+            model=deployment.model,
+            kind=request.kind,
+            status="held",
+            estimate=estimate,
+            trace_id=trace_id,
+            at=self._clock.now(),
+        )
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            try:
+                await self._renew()
+                await self._books.sweep()
+            except InterlockError as error:
+                _log.warning("models.leases_not_renewed", reason=str(error))
+
+    async def _renew(self) -> None:
+        held = [slice_id for purse in self._purses.values() for slice_id in purse.slice_ids]
+        now = self._clock.monotonic()
+        alive = await self._books.renew(held, LEASE_SECONDS) if held else set()
+        for budget_id, purse in list(self._purses.items()):
+            purse.renewed(alive, now)
+            if purse.is_at_rest and now - purse.used_at > _REST_SECONDS:
+                del self._purses[budget_id]
+                await purse.give_back()
+
+
+def estimate_of(request: ModelRequest, deployments: Sequence[Deployment]) -> int:
+    """The most that a call may cost at any of the deployments. Raises RULE if one of them has no price."""
+    most = 0
+    for deployment in deployments:
+        if deployment.price is None:
+            message = f"The model {deployment.model[:100]} has no price, so a caller with a budget cannot use it"
+            raise rule_broken("MODEL_UNPRICED", message, field="model")
+        most = max(most, deployment.price.cost(Usage(request.prompt_tokens, request.most_output)))
+    return most

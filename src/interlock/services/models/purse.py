@@ -1,0 +1,117 @@
+"""A budget as this process holds it: leased slices, filled again when they run low."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.models.prices import NANODOLLARS
+from interlock.core.models.slices import Slice
+from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids
+from interlock.ports.models import Books, Budget
+from interlock.services.models.writer import LedgerWriter
+
+LEASE_SECONDS = 30.0
+"""After so long without a sign of life a process's holds settle at their estimates."""
+
+
+class Purse:
+    """Reserves and settles within what was leased; asks the database only when that is not enough.
+
+    ``unwritten`` counts the holds whose row is not in the ledger yet: only one may begin before it is.
+    """
+
+    def __init__(self, budget: Budget, books: Books, writer: LedgerWriter, clock: Clock, ids: Ids) -> None:
+        self.budget = budget
+        self.unwritten = 0
+        self._books = books
+        self._writer = writer
+        self._clock = clock
+        self._ids = ids
+        self._slices: dict[UUID, Slice] = {}
+        self._until: dict[UUID, float] = {}
+        self._current: UUID | None = None
+        self._turn = asyncio.Lock()
+        self.used_at = clock.monotonic()
+
+    async def reserve(self, estimate: int) -> UUID:
+        """Set ``estimate`` aside and say in which slice. Raises BUDGET_EXCEEDED, UNAVAILABLE."""
+        self.used_at = self._clock.monotonic()
+        found = self._fit(estimate)
+        if found is not None:
+            return found
+        async with self._turn:
+            found = self._fit(estimate)
+            if found is None:
+                await self._refill(estimate)
+                found = self._fit(estimate)
+        if found is None:
+            raise _exceeded(self.budget, estimate)
+        return found
+
+    def settle(self, slice_id: UUID, estimate: int, cost: int) -> None:
+        """A call of this slice is over."""
+        if slice_id in self._slices:
+            self._slices[slice_id].settle(estimate, cost)
+
+    @property
+    def slice_ids(self) -> list[UUID]:
+        """The slices that this process holds."""
+        return list(self._slices)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no call is under way."""
+        return not any(one.set_aside for one in self._slices.values()) and not self._turn.locked()
+
+    def renewed(self, alive: set[UUID], asked_at: float) -> None:
+        """Some leases last on from ``asked_at``; the others were lost, and what is left in them is not ours."""
+        for slice_id in list(self._slices):
+            if slice_id in alive:
+                self._until[slice_id] = asked_at + LEASE_SECONDS
+            elif self._until[slice_id] <= asked_at + LEASE_SECONDS / 3:
+                self._forget(slice_id)
+
+    async def give_back(self, *, all_of_them: bool = False) -> None:
+        """Return the slices in which no call is under way, after their rows are written."""
+        empty = [slice_id for slice_id, one in self._slices.items() if all_of_them or not one.set_aside]
+        if not empty:
+            return
+        for slice_id in empty:
+            self._forget(slice_id)
+        await self._writer.flush()
+        await self._books.give_back(empty)
+
+    def _fit(self, estimate: int) -> UUID | None:
+        current = self._current
+        if current is None or self._until[current] <= self._clock.monotonic() + LEASE_SECONDS / 6:
+            return None
+        return current if self._slices[current].reserve(estimate) else None
+
+    async def _refill(self, estimate: int) -> None:
+        await self.give_back()
+        slice_id, asked_at = self._ids.new(), self._clock.monotonic()
+        granted = await self._books.take_slice(self.budget.budget_id, slice_id, estimate, LEASE_SECONDS)
+        if granted >= max(estimate, 1):
+            self._slices[slice_id] = Slice(granted)
+            self._until[slice_id] = asked_at + LEASE_SECONDS
+            self._current = slice_id
+
+    def _forget(self, slice_id: UUID) -> None:
+        del self._slices[slice_id], self._until[slice_id]
+        if self._current == slice_id:
+            self._current = None
+
+
+def _exceeded(budget: Budget, estimate: int) -> InterlockError:
+    wanted, cap = estimate / NANODOLLARS, budget.cap / NANODOLLARS
+    whose = "this key" if budget.holder else "this tenant"
+    return InterlockError(
+        ErrorKind.LIMITED,
+        "BUDGET_EXCEEDED",
+        f"The budget of {whose} ({cap:.6g} USD) has no room for this call, which may cost up to {wanted:.6g} USD; "
+        "ask for fewer max_tokens, or have the budget raised",
+        details={"cap_usd": cap, "estimate_usd": wanted},
+    )
