@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import pytest
 
-from conftest import Database, Tenant
 from engine_house import Gate, House, chain, node
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
@@ -25,14 +22,6 @@ from interlock.core.workflow import (
 )
 from interlock.ports.engine import SendSignal
 from interlock.ports.ledger import Flush
-
-
-@pytest.fixture
-async def house(own_database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    house = House(own_database, tenant)
-    await house.open()
-    yield house
-    await house.close()
 
 
 async def endings(house: House) -> list[tuple[bool, str]]:
