@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import pytest
+import msgspec
 
-from conftest import Database, Tenant
 from engine_house import Gate, House, chain, node
+from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
-from interlock.core.errors import InterlockError
 from interlock.core.ids import ExecutionId
 from interlock.core.workflow import (
     ConnectionDefinition,
@@ -22,14 +21,7 @@ from interlock.core.workflow import (
     TransitionDefinition,
 )
 from interlock.ports.engine import SendSignal
-
-
-@pytest.fixture
-async def house(own_database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    house = House(own_database, tenant)
-    await house.open()
-    yield house
-    await house.close()
+from interlock.ports.ledger import Flush
 
 
 async def endings(house: House) -> list[tuple[bool, str]]:
@@ -155,22 +147,67 @@ async def test_a_flow_that_moves_on_ends_the_child_of_the_state_it_left(house: H
     await house.until(is_left, "the child was cancelled")
 
 
-async def test_a_child_left_by_a_process_that_died_is_ended_by_the_next_owner(house: House) -> None:
+async def test_a_child_left_by_a_process_that_died_is_ended_by_another(house: House) -> None:
     first = await house.engine("first")
     await leaf(house)
-    first.runner.children.cancel = lambda execution_id, owned: None  # it dies before it can tell
     standing = await house.start(first, LEAVES, wait=0)
     await send(house, first, standing.execution_id, "SKIP")
-    assert (True, "cancelled") not in await endings(house)
     await house.kill(first)
-    second = await house.engine("second")
-    with pytest.raises(InterlockError, match="LOOK"):
-        await send(house, second, standing.execution_id, "LOOK")
+    await house.engine("second")
 
     async def is_left() -> bool:
         return await endings(house) == [(False, "waiting"), (True, "cancelled")]
 
     await house.until(is_left, "the child was cancelled")
+
+
+async def test_a_child_that_is_left_in_the_turn_that_starts_it_begins_and_ends_at_once(house: House) -> None:
+    engine = await house.engine()
+    await leaf(house)
+    nodes = (node("s", "subworkflow", workflow="leaf"), node("bad", "condition", condition_expression="1/0"))
+    await house.start(engine, GraphDefinition(nodes=nodes))
+    assert await endings(house) == [(False, "failed"), (True, "cancelled")]
+    assert await house.rows("select 1 from interlock.live") == []
+
+
+async def test_a_parent_that_is_not_owned_any_more_begins_no_child(house: House) -> None:
+    engine = await house.engine()
+    await leaf(house)
+    gate = GraphDefinition(
+        nodes=(node("w", "wait", signal="go"), node("s", "subworkflow", workflow="leaf")),
+        connections=(ConnectionDefinition(source="w", target="s"),),
+    )
+    standing = await house.start(engine, gate, wait=0)
+    ledger = PostgresLedger(house.database.serve_url)
+    await ledger.open()
+    runner_id, _ = await ledger.register("a stranger")
+    flush = Flush(
+        number=1,
+        touched=[standing.execution_id],
+        execution_ids=[],
+        seqs=[],
+        types=[],
+        data=[],
+        refs=[],
+        at=[],
+        trace_ids=[],
+        starts=await start_rows(house, standing.execution_id),
+    )
+    result = await ledger.flush(runner_id, flush)
+    await ledger.close()
+    assert result.foreign == {standing.execution_id}
+    assert [status for _, status in await endings(house)] == ["waiting"]
+
+
+async def start_rows(house: House, parent_id: UUID) -> str:
+    """A start like that of the parent, but in an entry of the parent's, as a child is started."""
+    fields = (
+        "tenant_id, user_id, visibility, workflow_id, version_id, workflow_number, kind, mode, started_by, trace_id"
+    )
+    row = (await house.rows(f"select {fields} from interlock.executions"))[0]
+    more = {"execution_id": house.ids.new(), "entry_of": parent_id, "parent_id": parent_id, "root_id": parent_id}
+    rest = {"status": "queued", "metadata": {}, "at": datetime(2026, 1, 1, tzinfo=UTC), "priority": 5}
+    return msgspec.json.encode([dict(row) | more | rest | {"is_owned": False}]).decode()
 
 
 async def send(house: House, engine: Any, execution_id: UUID, name: str) -> None:

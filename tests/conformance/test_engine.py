@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from conftest import Database, Tenant
 from engine_house import ASK, Gate, House, chain, node
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.approval import ApprovalStatus, Decision
@@ -19,14 +17,6 @@ from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 from interlock.ports.engine import Key, SendSignal
 from interlock.ports.ledger import Flush, FlushResult, OutcomeUnknown
-
-
-@pytest.fixture
-async def house(own_database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    house = House(own_database, tenant)
-    await house.open()
-    yield house
-    await house.close()
 
 
 def signal(house: House, execution_id: UUID, name: str, payload: Any = None, **more: Any) -> SendSignal:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from conftest import Database, Tenant
 from engine_house import House, chain, node
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.workflow import Workflow
@@ -22,14 +20,6 @@ CHANGES = {
     "hidden_and_given_away": "visibility = 'private', user_id = 'somebody else'",
     "of_another_tenant": "tenant_id = 'another'",
 }
-
-
-@pytest.fixture
-async def house(own_database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    house = House(own_database, tenant)
-    await house.open()
-    yield house
-    await house.close()
 
 
 async def another_version(house: House, workflow: Workflow) -> Workflow:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from crash.client import APP, GaveUp, Lost
 from crash.clock import steady, wall
+from crash.families import store_family
 from crash.load import Promise
 from crash.server import FAILPOINT_EXIT, Server
 from crash.stage import Stage
-from crash.workflows import chain, expiring, paused, resting
+from crash.workflows import chain, expiring, parent, paused, resting
 
 LATER_HIT = {"claiming.before_claim": 3}
 """Points that are hit before there is any work: which hit counts."""
@@ -31,6 +32,7 @@ class Cell:
     note: str = ""
     sick: str = ""
     promises: list[Promise] = field(default_factory=list)
+    families: list[Promise] = field(default_factory=list)
     cancelled: list[Promise] = field(default_factory=list)
 
     @property
@@ -65,7 +67,7 @@ def plan_of(cells: Sequence[Cell]) -> str:
 
 
 class Stimulus:
-    """Work of every sort: starts, timers, an approval, a signal, a cancellation."""
+    """Work of every sort: starts, timers, an approval, a signal, a family, cancellations of one and of a parent."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -84,6 +86,8 @@ class Stimulus:
             ("chain", chain(stage.sink, 2, 0.3)),
         ):
             self._workflows[name] = await stage.store(definition)
+        self._workflows["family"] = await store_family(stage, 0.1)
+        self._workflows["parent"] = await stage.store(parent(stage.sink, self._workflows["held"]))
 
     async def seed(self, cell: Cell, seeder: Server) -> None:
         """Executions that a server has begun when it dies."""
@@ -96,7 +100,9 @@ class Stimulus:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._decide(cell, victim))
             group.create_task(self._signal(cell, victim))
-            group.create_task(self._cancel(cell, victim))
+            group.create_task(self._cancel("held", cell, victim))
+            group.create_task(self._cancel("parent", cell, victim))
+            group.create_task(self._beget(cell, victim))
             for _ in range(PAUSED):
                 group.create_task(self._pause(cell, victim))
 
@@ -139,6 +145,9 @@ class Stimulus:
     async def _pause(self, cell: Cell, victim: Server) -> None:
         cell.promises.append(await self._start("paused", cell, victim))
 
+    async def _beget(self, cell: Cell, victim: Server) -> None:
+        cell.families.append(await self._start("family", cell, victim))
+
     async def _decide(self, cell: Cell, victim: Server) -> None:
         promise = await self._start("approval", cell, victim)
         cell.promises.append(promise)
@@ -160,8 +169,8 @@ class Stimulus:
         body, path = {"name": "go", "signal_id": promise.ref}, f"{APP}/executions/{promise.execution_id}/signal"
         await self._stage.client.insist(self._first(victim), "POST", path, body)
 
-    async def _cancel(self, cell: Cell, victim: Server) -> None:
-        promise = await self._start("held", cell, victim)
+    async def _cancel(self, workflow: str, cell: Cell, victim: Server) -> None:
+        promise = await self._start(workflow, cell, victim)
         cell.cancelled.append(promise)
         path = f"{APP}/executions/{promise.execution_id}/cancel"
         await self._stage.client.insist(self._first(victim), "POST", path, {})

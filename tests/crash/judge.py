@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from crash.children import check_children
+from crash.folding import check_folds
 from crash.load import Load, Promise
 from crash.logs import check_log
 from crash.ownership import check_ownership
 from crash.stage import Stage
+from crash.stuck import check_stuck
 
 OUTCOMES = "select execution_id, status, input ->> 'ref' as ref from interlock.executions"
 RECORDED = """
@@ -36,10 +39,14 @@ async def check_promises(stage: Stage, promises: Sequence[Promise], wanted: str 
 
 async def check_steps(stage: Stage, promises: Sequence[Promise], steps: Sequence[str]) -> None:
     """Each step of each promised execution: one recorded result, one effect key, and really done outside."""
+    await check_done(stage, [(promise.execution_id, step) for promise in promises for step in steps])
+
+
+async def check_done(stage: Stage, wanted: Sequence[tuple[str, str]]) -> None:
+    """The same for pairs of an execution and a step."""
     effects, verdict = stage.effects(), stage.verdict
     rows = await stage.observer.fetch(RECORDED)
     recorded = {(row[0], row[1]): row[2] for row in rows}
-    wanted = [(promise.execution_id, step) for promise in promises for step in steps]
     verdict.expect_none("each step was recorded exactly once", (w for w in wanted if recorded.get(w) != 1))
     verdict.expect_none("each step happened outside", (w for w in wanted if w not in effects.by_step))
     verdict.expect_none("all attempts of a step carry one effect key", effects.with_several_keys())
@@ -48,18 +55,16 @@ async def check_steps(stage: Stage, promises: Sequence[Promise], steps: Sequence
     verdict.counts["repeated_calls"] = effects.repeats()
 
 
-async def check_all(stage: Stage, load: Load, steps: Sequence[str]) -> None:
-    """Everything that must be true after a load of chains."""
+async def check_load(stage: Stage, load: Load) -> None:
+    """Every start of a load was acknowledged and ended as it should."""
     stage.verdict.expect_none("every start was promised in the end", load.given_up)
     await check_promises(stage, load.promises)
-    await check_steps(stage, load.promises, steps)
-    await check_common(stage)
 
 
 async def check_common(stage: Stage, *, errors_were_injected: bool = False) -> None:
     """What must be true after any scenario. An error that was raised on purpose may show as an internal error."""
-    await check_log(stage.observer, stage.verdict)
-    await check_ownership(stage.observer, stage.verdict)
+    for check in (check_log, check_children, check_folds, check_stuck, check_ownership):
+        await check(stage.observer, stage.verdict)
     if not errors_were_injected:
         stage.verdict.expect_none("no answer was an internal error", stage.client.surprises)
 

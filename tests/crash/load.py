@@ -20,10 +20,14 @@ class Promise:
 
 
 class Load:
-    """``promises`` are the starts that were acknowledged, ``given_up`` those that never were."""
+    """``promises`` are the starts that were acknowledged, ``given_up`` those that never were.
 
-    def __init__(self, stage: Stage, workflow_id: str, rate: float) -> None:
+    ``rate`` is starts a second; ``name`` tells the references of one load from those of another.
+    """
+
+    def __init__(self, stage: Stage, name: str, workflow_id: str, rate: float) -> None:
         self._stage = stage
+        self._name = name
         self._workflow_id = workflow_id
         self._rate = rate
         self._starts: set[asyncio.Task[None]] = set()
@@ -47,7 +51,7 @@ class Load:
         begun = steady()
         while True:
             self._count += 1
-            task = asyncio.create_task(self._start(f"{self._stage.verdict.seed}-{self._count}"))
+            task = asyncio.create_task(self._start(f"{self._name}-{self._stage.verdict.seed}-{self._count}"))
             self._starts.add(task)
             task.add_done_callback(self._starts.discard)
             await asyncio.sleep(max(0.0, begun + self._count / self._rate - steady()))

@@ -99,13 +99,19 @@ async def _run_one(name: str, postgres: PostgresServer, place: Path, scale: Scal
             async with asyncio.timeout(LONGEST[scale.name]):
                 await run(stage)
             verdict.versions["postgres"] = str(await stage.observer.value("show server_version"))
-    except Stuck as error:
-        verdict.error = f"stuck: {error}"
     except Exception as error:
-        verdict.error = f"{type(error).__name__}: {error}"[:2000]
-        traceback.print_exc()
+        verdict.error = describe(error)
+        if not verdict.error.startswith("stuck"):
+            traceback.print_exc()
     verdict.seconds = round(steady() - begun, 1)
     return verdict
+
+
+def describe(error: BaseException) -> str:
+    """Why a scenario broke off; of several parts that did, the first one's reason."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"stuck: {error}" if isinstance(error, Stuck) else f"{type(error).__name__}: {error}"[:2000]
 
 
 def summary(verdict: Verdict) -> str:

@@ -12,9 +12,11 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: tuple[str, ...]
     a1_seconds: float
     a1_rate: float
+    a1_families: float
     a1_least_kills: int
     a2_sleep: float
     a2_together: int
+    a2_commits: int
     a4_every: int
     a6_trials: int
     a9_cancels: int
@@ -31,9 +33,11 @@ MAKE = Scale(
     scenarios=("A1", "A2", "A4", "A6", "A9", "B1", "B7", "C3", "C5", "C6"),
     a1_seconds=90.0,
     a1_rate=8.0,
+    a1_families=2.0,
     a1_least_kills=10,
     a2_sleep=8.0,
     a2_together=3,
+    a2_commits=10,
     a4_every=12,
     a6_trials=12,
     a9_cancels=60,
@@ -51,6 +55,7 @@ SHORT = msgspec.structs.replace(
     scenarios=("A1", "A6", "C6"),
     a1_seconds=19.0,
     a1_rate=5.0,
+    a1_families=2.0,
     a1_least_kills=2,
     a6_trials=3,
     c6_races=20,
@@ -61,6 +66,7 @@ FULL = msgspec.structs.replace(
     name="full",
     a1_seconds=600.0,
     a1_rate=12.0,
+    a1_families=3.0,
     a1_least_kills=70,
     a2_sleep=20.0,
     a2_together=1,

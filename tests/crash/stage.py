@@ -20,6 +20,7 @@ from crash.ownership import watch_ownership
 from crash.process import Process, python
 from crash.scale import Scale
 from crash.server import Server
+from crash.stuck import check_stuck
 from crash.verdict import Verdict
 
 STALL_SECONDS = 30.0
@@ -156,6 +157,7 @@ class Stage:
                 last, moved = current, now
             if now - begun > seconds or now - moved > STALL_SECONDS:
                 self.verdict.dump = str(await write_dump(self.directory, self.observer, self.servers))
+                await check_stuck(self.observer, self.verdict)
                 raise Stuck(f"{what}: not after {now - begun:.0f} s, nothing moved for {now - moved:.0f} s")
         return steady() - begun
 
@@ -169,13 +171,15 @@ class Stage:
 
     async def prove_health(self, workflow_id: str, times: int = 3) -> None:
         """After the faults: every server carries ``times`` executions through, one after the other."""
-        for server in self.servers:
-            for number in range(times):
-                ref = f"healthy-{server.name}-{server.launches}-{number}"
-                execution_id = await self.start(workflow_id, ref, wait_ms=10_000, url=server.url)
-                answer = await self.client.insist([server.url], "GET", f"{APP}/executions/{execution_id}?wait_ms=10000")
-                self.verdict.expect(
-                    f"{server.name} works after healing ({number + 1})",
-                    answer.status == 200 and answer.body["status"] == "SUCCESS",
-                    f"{answer.status} {answer.body.get('status')}",
-                )
+        await asyncio.gather(*(self._prove_one(server, workflow_id, times) for server in self.servers))
+
+    async def _prove_one(self, server: Server, workflow_id: str, times: int) -> None:
+        for number in range(times):
+            ref = f"healthy-{server.name}-{server.launches}-{number}"
+            execution_id = await self.start(workflow_id, ref, wait_ms=10_000, url=server.url)
+            answer = await self.client.insist([server.url], "GET", f"{APP}/executions/{execution_id}?wait_ms=10000")
+            self.verdict.expect(
+                f"{server.name} works after healing ({number + 1})",
+                answer.status == 200 and answer.body["status"] == "SUCCESS",
+                f"{answer.status} {answer.body.get('status')}",
+            )

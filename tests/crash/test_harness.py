@@ -15,8 +15,11 @@ import pytest
 from crash.effects import Effect, Effects
 from crash.faultproxy import FaultProxy, tcp
 from crash.figures import BEGIN, END, write_figures
-from crash.mutants import MUTANTS, ROOT
+from crash.mutants import MUTANTS, ROOT, judge
 from crash.process import Process, ProcessError, python
+from crash.program import describe
+from crash.stage import Stuck
+from crash.together import all_of
 from crash.verdict import Verdict, percentile
 
 
@@ -78,6 +81,44 @@ def test_figures_refuse_a_page_without_markers(tmp_path: Path) -> None:
 def test_every_planted_bug_can_still_be_planted(name: str) -> None:
     mutant = MUTANTS[name]
     assert re.search(mutant.pattern, (ROOT / "src" / "interlock" / mutant.file).read_text())
+
+
+@pytest.mark.parametrize(
+    ("found", "word"),
+    [
+        (verdict(proofs=[{"name": "it hit", "is_ok": True, "seen": ""}]), "SURVIVED"),
+        (verdict(checks=[{"name": "nothing is lost", "is_ok": False, "seen": "1"}]), "caught"),
+        (verdict(error="stuck: every execution ends: not after 30 s"), "caught"),
+        (verdict(error="ProcessError: one ended without 'ready'"), "UNCLEAR"),
+        (verdict(), "UNCLEAR"),
+    ],
+)
+def test_a_planted_bug_counts_as_caught_only_if_a_promise_was_seen_broken(found: Verdict, word: str) -> None:
+    assert judge(msgspec.json.decode(found.to_json()))[0] == word
+
+
+def test_what_broke_off_part_of_a_scenario_is_named_and_not_its_group() -> None:
+    group = ExceptionGroup("several", [ExceptionGroup("inner", [Stuck("nothing moved")]), ValueError("late")])
+    assert describe(group) == "stuck: nothing moved"
+    assert describe(ValueError("late")) == "ValueError: late"
+
+
+async def test_when_one_part_fails_the_others_are_over_before_anybody_hears_of_it() -> None:
+    ended: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("waiting")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise Stuck("nothing moved")
+
+    with pytest.raises(Stuck):
+        await all_of(wait(), fail())
+    assert ended == ["waiting"]
 
 
 def effect(step: str, key: str) -> Effect:

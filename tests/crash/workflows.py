@@ -65,6 +65,55 @@ def resting(sink: str, kind: str) -> dict[str, Any]:
     return _joined(f"rests on a {kind}", nodes, connections)
 
 
+def child(step: str, workflow: str) -> Node:
+    """A node that starts ``workflow`` (id or name) and waits for its end; the child's reference names the node."""
+    return {
+        "id": step,
+        "name": step,
+        "type": "subworkflow",
+        "parameters": {"workflow": workflow, "input": {"ref": f"{{{{ $trigger.ref }}}}.{step}"}},
+    }
+
+
+def _receipt(step: str) -> str:
+    return f'{{{{ $node["{step}"].result.json.receipt }}}}'
+
+
+def _result(step: str) -> str:
+    return f'{{{{ $node["{step}"].result }}}}'
+
+
+def leaf(sink: str, delay: float = 0.0) -> dict[str, Any]:
+    """Two effects; gives their receipts. A child of ``middle`` and of ``family``."""
+    nodes = [effect(sink, step, delay=delay) for step in ("c1", "c2")]
+    return _joined("leaf", nodes, _line(nodes), output={"c1": _receipt("c1"), "c2": _receipt("c2")})
+
+
+def middle(sink: str, delay: float = 0.0) -> dict[str, Any]:
+    """An effect, then a child of its own, found by its name; gives the receipt and what the child gave."""
+    nodes = [effect(sink, "m1", delay=delay), child("inner", "leaf")]
+    return _joined("middle", nodes, _line(nodes), output={"m1": _receipt("m1"), "inner": _result("inner")})
+
+
+def family(sink: str, leaf_id: str, middle_id: str, delay: float = 0.0) -> dict[str, Any]:
+    """An effect, three children at once, another effect; gives what all of them gave.
+
+    Two of the children are alike, so that they end together; the third has a child itself.
+    """
+    children = [child("left", leaf_id), child("twin", leaf_id), child("right", middle_id)]
+    before, after = (effect(sink, step, delay=delay) for step in ("before", "after"))
+    ways = [way for one in children for way in _line([before, one, after])]
+    given = {node["id"]: _receipt(node["id"]) for node in (before, after)}
+    given |= {node["id"]: _result(node["id"]) for node in children}
+    return _joined("family", [before, *children, after], ways, output=given)
+
+
+def parent(sink: str, child_id: str) -> dict[str, Any]:
+    """An effect, a child, another effect."""
+    nodes = [effect(sink, "before"), child("held", child_id), effect(sink, "after")]
+    return _joined("parent", nodes, _line(nodes))
+
+
 def paused(sink: str, seconds: float) -> dict[str, Any]:
     """An effect, a short rest on a timer, another effect."""
     nodes = [effect(sink, "before"), {"id": "rest", "name": "rest", "type": "wait", "parameters": {"seconds": seconds}}]

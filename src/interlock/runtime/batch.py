@@ -21,8 +21,8 @@ _encode = msgspec.json.Encoder().encode
 def take(queue: deque[Entry]) -> list[Entry]:
     """The entries of the next flush, out of the queue: all of them if they fit, else round-robin by tenant.
 
-    Entries of one execution keep their order. A flush never updates a row twice, so the notice to a parent waits
-    for the next flush if the parent itself, or another of its children, changes in this one.
+    Entries of one execution keep their order. A flush never updates a row twice, so an entry with a notice to another
+    execution waits for the next flush if that one is told of something else, changes or begins in this one.
     """
     if sum(_weight(entry) for entry in queue) <= MAX_ROWS and sum(entry.size for entry in queue) <= MAX_BYTES:
         chosen = list(queue)
@@ -62,22 +62,23 @@ def _take_fairly(queue: deque[Entry]) -> list[Entry]:
 
 
 def _hold_back(chosen: list[Entry], queue: deque[Entry]) -> list[Entry]:
-    if all(entry.notice is None for entry in chosen):
+    if not any(entry.notices for entry in chosen):
         return chosen
-    changing = {entry.execution_id for entry in chosen}
+    changing: set[UUID] = set()
     told: set[UUID] = set()
+    held: set[UUID] = set()
     now: list[Entry] = []
     later: list[Entry] = []
-    for entry in chosen:
-        parent = entry.notice["execution_id"] if entry.notice is not None else None
-        if parent is not None and (parent in told or parent in changing):
+    for entry in chosen:  # what waited is first in the queue, so nothing waits for ever
+        targets = {notice["execution_id"] for notice in entry.notices}
+        changes = {entry.execution_id, *(start["execution_id"] for start in entry.starts)}
+        if entry.execution_id in held or changes & told or targets & (told | changing):
+            held.add(entry.execution_id)
             later.append(entry)
         else:
-            if parent is not None:
-                told.add(parent)
+            told |= targets
+            changing |= changes
             now.append(entry)
-    if not now:  # a parent that changes in every flush must not hold its child back for ever
-        return later[:1]
     queue.extendleft(reversed(later))
     return now
 
@@ -107,7 +108,7 @@ def lay_out(entries: Sequence[Entry], number: int) -> Flush:
     flush.outcomes = _rows(outcome for entry in entries for outcome in entry.outcomes)
     flush.approvals = _rows(approval for entry in entries for approval in entry.approvals)
     flush.artifacts = _rows(_last_artifacts(entries))
-    flush.notices = _rows(entry.notice for entry in entries if entry.notice is not None)
+    flush.notices = _rows(notice for entry in entries for notice in entry.notices)
     return flush
 
 

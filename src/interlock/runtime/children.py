@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from interlock.ports.bus import Bus
 from interlock.ports.ledger import Head
 from interlock.runtime.entry import Entry
 from interlock.runtime.owned import Owned
-from interlock.runtime.record import Recording, add_child
+from interlock.runtime.record import Recording, add_child, leave_notice
 
 _NO_HEADS: Mapping[str, Head] = {}
 
@@ -22,7 +22,6 @@ class Children:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._heads: dict[UUID, dict[str, Head]] = {}
-        self.cancel: Callable[[UUID, Owned], object] = lambda execution_id, owned: None
 
     def know(self, parent_id: UUID, heads: dict[str, Head]) -> None:
         """The workflows that an execution names, by its references."""
@@ -34,8 +33,12 @@ class Children:
 
     def add(self, recording: Recording, owned: Owned, child: ChildStart, now: datetime) -> None:
         """A child's first rows go into its parent's entry."""
-        add_child(recording, owned, child, self._heads[owned.execution.execution_id][child.workflow], now)
-        owned.children[child.parent_task_id] = child.execution_id
+        head = self._heads[owned.execution.execution_id][child.workflow]
+        task = owned.execution.tasks.get(child.parent_task_id)
+        is_left = owned.execution.ended is not None or task is None or task.child_id != child.execution_id
+        add_child(recording, owned, child, head, now, is_left=is_left)
+        if not is_left:
+            owned.children[child.parent_task_id] = child.execution_id
 
     def announce(self, entry: Entry) -> None:
         """Children that were committed with this entry can be claimed at once."""
@@ -46,22 +49,17 @@ class Children:
     def ended(self, owned: Owned, signal: Signal) -> None:
         """A child that ended by itself needs no telling."""
         if signal.kind is SignalKind.CHILD_ENDED and owned.children:
-            owned.children.pop(signal.payload["task_id"], None)
+            task_id, child_id = signal.payload["task_id"], signal.payload["child_id"]
+            if str(owned.children.get(task_id)) == child_id:
+                del owned.children[task_id]
 
-    def leave(self, owned: Owned) -> None:
-        """Cancel the children whose tasks are over: given up, left by their flow, or ended with the execution.
-
-        Call it only when memory holds no more than what is committed.
-        """
-        if owned.execution.ended is not None:
-            owned.children.clear()
-            self.cancel(owned.execution.execution_id, owned)  # with all that live below it
-            return
+    def leave(self, entry: Entry, owned: Owned) -> None:
+        """Tell those whose tasks are over as of this entry: given up, left by their flow, or ended with all else."""
         tasks = owned.execution.tasks
         for task_id, child_id in list(owned.children.items()):
-            if task_id not in tasks or tasks[task_id].child_id != child_id:
+            if owned.execution.ended is not None or task_id not in tasks or tasks[task_id].child_id != child_id:
                 del owned.children[task_id]
-                self.cancel(child_id, owned)
+                entry.notices.append(leave_notice(owned, child_id))
 
     def forget(self, parent_id: UUID) -> None:
         """The execution will start no more of them."""

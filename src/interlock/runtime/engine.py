@@ -71,7 +71,7 @@ class LocalEngine:
         self._telemetry = telemetry
         self._replaces_namesakes = replaces_namesakes
         self._programs = Programs(catalogue)
-        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._child_ended, self._spoiled)
+        self._journal = Journal(ledger, clock, telemetry, self._fenced, self._woken, self._spoiled)
         self.runner = Runner(
             journal=self._journal,
             blobs=blobs,
@@ -117,11 +117,10 @@ class LocalEngine:
             bus=bus,
             clock=clock,
         )
-        self._upkeep = Upkeep(ledger, self._signalling.cancel_left)
+        self._upkeep = Upkeep(ledger)
         self.runner.may_release = self._liveness.is_sure
         self.runner.read_inbox = self._inboxes.read
         self.runner.take_over = self._reading.take_over
-        self.runner.children.cancel = self._signalling.cancel_child
         self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
         self._totals: dict[str, int] = {}
@@ -177,8 +176,8 @@ class LocalEngine:
         self._journal.start(runner_id)
         self._claiming.start(runner_id)
 
-    def _child_ended(self, parent_id: UUID, owner: int | None) -> None:
-        self._signalling.woken(parent_id, owner)
+    def _woken(self, execution_id: UUID, owner: int | None) -> None:
+        self._signalling.woken(execution_id, owner)
 
     def _spoiled(self, execution_id: UUID) -> None:
         self.runner.spoil(execution_id)

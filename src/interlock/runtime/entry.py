@@ -24,7 +24,7 @@ class Entry:
         "deadline",
         "events",
         "execution_id",
-        "notice",
+        "notices",
         "outcomes",
         "park",
         "refused",
@@ -57,7 +57,7 @@ class Entry:
         self.outcomes: list[dict[str, Any]] = []
         self.approvals: list[dict[str, Any]] = []
         self.artifacts: list[dict[str, Any]] = []
-        self.notice: dict[str, Any] | None = None
+        self.notices: list[dict[str, Any]] = []  # signals to other executions
         self.size = 0  # bytes, about
         self.deadline: float | None = None  # monotonic: withdrawn if still queued then
 
@@ -65,12 +65,8 @@ class Entry:
     def is_only_events(self) -> bool:
         """Whether it writes to no other table than the log."""
         return not (
-            self.change or self.park or self.starts or self.outcomes or self.approvals or self.artifacts or self.notice
+            self.change or self.park or self.starts or self.outcomes or self.approvals or self.artifacts or self.notices
         )
-
-    def is_newest(self, seq: int) -> bool:
-        """Whether it brought the log to ``seq``: then memory is not ahead of what is committed."""
-        return bool(self.rows) and self.rows[-1][0] == self.execution_id and self.rows[-1][1] == seq
 
     @property
     def is_start(self) -> bool:

@@ -49,6 +49,9 @@ class Inboxes:
                 found = await self._ledger.open_inbox(execution_id, owned.folded)
                 if found is None or self._runner.owned.get(execution_id) is not owned:
                     return
+                if owned.is_parking:  # it may be another's by now; what came is read if the park does not hold
+                    owned.hinted = True
+                    return
                 self._fold(owned, *found)
                 if not owned.hinted or owned.is_parking:
                     return

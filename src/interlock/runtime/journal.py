@@ -247,8 +247,8 @@ class Journal:
         starts = [start["execution_id"] for entry in entries for start in entry.starts]
         parks = [entry.execution_id for entry in entries if entry.park is not None]
         lost, parked = await self._ledger.recheck(runner_id, starts, parks)
-        parents = tuple((entry.notice["execution_id"], None) for entry in entries if entry.notice is not None)
-        return FlushResult(alive=True, lost=lost, parked=parked, woken=parents)
+        told = tuple((notice["execution_id"], None) for entry in entries for notice in entry.notices)
+        return FlushResult(alive=True, lost=lost, parked=parked, woken=told)
 
     def _committed(self, entries: Sequence[Entry], result: FlushResult) -> None:
         for entry in entries:

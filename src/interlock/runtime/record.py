@@ -10,11 +10,12 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.commands import ChildStart
+from interlock.core.commands import ChildStart, SignalKind
 from interlock.core.engine.turn import Turn
 from interlock.core.events import (
     ApprovalRequested,
     Event,
+    ExecutionCancelled,
     ExecutionStarted,
     Parent,
     TaskCompleted,
@@ -26,6 +27,7 @@ from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.owned import Owned
 from interlock.runtime.payloads import MAX_INLINE, Externalised, externalise
 
+LEFT = "nobody waits for it any more"
 Released = Callable[[Entry, Committed], None]
 Refused = Callable[[Entry, Exception], None]
 
@@ -59,7 +61,7 @@ def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused:
         entry.change = _change(execution, entry.status, reason, now, owned.has_approvals)
         owned.recorded_status, owned.recorded_reason = entry.status, reason
     if execution.ended is not None and execution.parent is not None:
-        entry.notice = _notice(execution, execution.parent, owned.trace_id)
+        entry.notices.append(_end_notice(execution, execution.parent, owned.trace_id))
     return recording
 
 
@@ -126,8 +128,13 @@ def start_row(
     }
 
 
-def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head, now: datetime) -> None:
-    """The first event and the rows of a child, queued, in its parent's entry."""
+def add_child(
+    recording: Recording, owned: Owned, child: ChildStart, head: Head, now: datetime, *, is_left: bool
+) -> None:
+    """The first event and the rows of a child, queued, in its parent's entry.
+
+    With ``is_left`` the same turn of its parent has given it up already: it begins and ends at once.
+    """
     event = ExecutionStarted(
         workflow_id=head.workflow_id,
         version_id=head.version_id,
@@ -138,7 +145,8 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
         parent=Parent(owned.execution.execution_id, child.parent_task_id),
         deadline_at=now + timedelta(seconds=head.timeout) if head.timeout is not None else None,
     )
-    _add_events(recording, child.execution_id, 0, [event], now, owned.trace_id)
+    events: list[Event] = [event, ExecutionCancelled(reason=LEFT, by="engine")] if is_left else [event]
+    _add_events(recording, child.execution_id, 0, events, now, owned.trace_id)
     recording.entry.starts.append(
         {
             "execution_id": child.execution_id,
@@ -151,8 +159,8 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
             "version_id": head.version_id,
             "workflow_number": head.number,
             "kind": head.kind,
-            "status": Status.QUEUED,
-            "waiting_reason": "slot",
+            "status": Status.CANCELLED if is_left else Status.QUEUED,
+            "waiting_reason": None if is_left else "slot",
             "input": child.input,
             "mode": "subworkflow",
             "started_by": owned.user_id,
@@ -161,6 +169,7 @@ def add_child(recording: Recording, owned: Owned, child: ChildStart, head: Head,
             "trace_id": owned.trace_id,
             "metadata": {},
             "at": now,
+            "ended_at": now if is_left else None,
             "is_owned": False,
             "wake_at": now,
             "priority": owned.priority,
@@ -181,18 +190,33 @@ def _change(execution: Execution, status: Status, reason: Any, now: datetime, ha
     }
 
 
-def _notice(execution: Execution, parent: Parent, trace_id: str) -> dict[str, Any]:
+def _end_notice(execution: Execution, parent: Parent, trace_id: str) -> dict[str, Any]:
     error = execution.error
     return {
-        "child_id": execution.execution_id,
+        "from_id": execution.execution_id,
         "execution_id": parent.execution_id,
+        "kind": SignalKind.CHILD_ENDED,
+        "dedupe_key": f"child:{execution.execution_id}",
         "trace_id": trace_id,
         "payload": {
             "task_id": parent.task_id,
+            "child_id": execution.execution_id,
             "status": execution.status,
             "output": execution.output,
             "error": {"code": error.code, "message": error.message} if error is not None else None,
         },
+    }
+
+
+def leave_notice(owned: Owned, child_id: UUID) -> dict[str, Any]:
+    """Tells a sub-workflow that nobody waits for it any more."""
+    return {
+        "from_id": owned.execution.execution_id,
+        "execution_id": child_id,
+        "kind": SignalKind.CANCEL,
+        "dedupe_key": "left",
+        "trace_id": owned.trace_id,
+        "payload": {"reason": LEFT},
     }
 
 

@@ -114,7 +114,6 @@ class Runner:
         Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
         """
         self.keep(owned)
-        self.children.leave(owned)
         tasks = owned.execution.tasks
         lost = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
         for signal in signals:
@@ -191,6 +190,8 @@ class Runner:
 
     def _record(self, owned: Owned, turn: Turn) -> Recording:
         recording = record(owned, turn, turn.now, self._released, self._refused)
+        if owned.children:
+            self.children.leave(recording.entry, owned)
         for child in turn.children:
             self.children.add(recording, owned, child, turn.now)
         return recording
@@ -284,8 +285,6 @@ class Runner:
         self.act(owned, entry)
         if len(owned.attempts) > owned.execution.running:
             self._cancel_stale(owned)
-        if owned.children and entry.is_newest(owned.execution.seq):
-            self.children.leave(owned)
         if owned.execution.ended is not None and entry.status in ENDED:
             self._end(owned)
         elif entry.park is not None:

@@ -118,24 +118,6 @@ class Signalling:
         outcomes = await asyncio.gather(*waits)
         return all(outcome is not None for outcome in outcomes)
 
-    def cancel_child(self, child_id: UUID, owned: Owned) -> None:
-        """A sub-workflow that nobody waits for ends with all below it."""
-        self._in_background(self.cancel_left(child_id, owned.tenant_id, owned.trace_id))
-
-    async def cancel_left(self, execution_id: UUID, tenant_id: str, trace_id: str) -> None:
-        """Cancel an execution that was left, with all below it.
-
-        What fails here is done when its parent is read again, or by upkeep once the parent has ended.
-        """
-        reason = "nobody waits for it any more"
-        try:
-            sent = await self._ledger.cancel_tree(execution_id, tenant_id, reason, "engine", trace_id, None)
-        except Exception as error:  # noqa: BLE001 - upkeep asks again; the database may be away in many ways
-            log.warning("signalling.children_left", execution_id=str(execution_id), reason=str(error)[:200])
-            return
-        for row in sent:
-            self.deliver(row)
-
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from uuid import UUID
 
 import structlog
 
@@ -21,9 +19,8 @@ log = structlog.get_logger("upkeep")
 class Upkeep:
     """Hourly chores; any number of processes may do them at once."""
 
-    def __init__(self, ledger: Ledger, cancel_left: Callable[[UUID, str, str], Awaitable[None]]) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._cancel_left = cancel_left
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -40,8 +37,6 @@ class Upkeep:
         while True:
             try:
                 await self._ledger.ensure_partitions(WEEKS_AHEAD)
-                for parent_id, tenant_id in await self._ledger.forsaken(PURGE_AT_ONCE):
-                    await self._cancel_left(parent_id, tenant_id, "")
                 for _ in range(PURGES):
                     if await self._ledger.purge_keys(PURGE_AT_ONCE) < PURGE_AT_ONCE:
                         break

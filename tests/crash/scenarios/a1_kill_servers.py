@@ -1,10 +1,15 @@
-"""A1: two servers under load, one of them killed with SIGKILL every few seconds."""
+"""A1: two servers under load, with parents and children, one of them killed with SIGKILL every few seconds."""
 
 from __future__ import annotations
 
-from crash.judge import check_all
-from crash.load import Load
-from crash.nemesis import Nemesis, recovery_times
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from crash.families import check_families, store_family
+from crash.judge import check_common, check_load, check_steps, ids_of
+from crash.load import Load, Promise
+from crash.nemesis import Kill, Nemesis, recovery_times
 from crash.stage import Stage
 from crash.verdict import percentile
 from crash.workflows import chain
@@ -12,6 +17,13 @@ from crash.workflows import chain
 TITLE = "two servers, kill -9 every 5 to 9 s"
 STEPS = 5
 STEP_DELAY = 0.2
+FAMILY_DELAY = 0.3
+UNDER_WAY = """
+select count(*) from interlock.executions
+where execution_id = any ($1::uuid[]) and created_at < $2 and ended_at > $2"""
+RELATIVES = """
+select count(*) from interlock.executions
+where execution_id = any ($1::uuid[]) and root_id = any ($2::uuid[])"""
 PROMISED_RECOVERY = 10.0
 PROMISED_DRAIN = 60.0
 
@@ -22,17 +34,27 @@ async def run(stage: Stage) -> None:
     for name in ("one", "two"):
         await stage.add_server(name)
     workflow_id = await stage.store(chain(stage.sink, STEPS, STEP_DELAY))
-    load, nemesis = Load(stage, workflow_id, scale.a1_rate), Nemesis(stage)
-    load.begin()
+    family_id = await store_family(stage, FAMILY_DELAY)
+    chains = Load(stage, "chain", workflow_id, scale.a1_rate)
+    families = Load(stage, "family", family_id, scale.a1_families)
+    nemesis = Nemesis(stage)
+    for load in (chains, families):
+        load.begin()
     await nemesis.rage(scale.a1_seconds)
-    await load.end()
+    await asyncio.gather(chains.end(), families.end())
     drain = await stage.drain(PROMISED_DRAIN)
-    await check_all(stage, load, [f"s{number}" for number in range(1, STEPS + 1)])
+    for load in (chains, families):
+        await check_load(stage, load)
+    await check_steps(stage, chains.promises, [f"s{number}" for number in range(1, STEPS + 1)])
+    await check_families(stage, families.promises)
+    await check_common(stage)
     await stage.prove_health(workflow_id)
 
     times = await recovery_times(stage.observer, nemesis.kills)
     at_work = sum(bool(kill.owned) for kill in nemesis.kills)
+    hit, held = await _families_hit(stage, nemesis.kills, families.promises)
     verdict.injections |= {"kills": len(nemesis.kills), "kills_with_work_in_flight": at_work}
+    verdict.injections |= {"kills_with_families_under_way": hit, "parents_and_children_held_by_the_dead": held}
     verdict.counts |= {
         "executions_taken_over": sum(len(kill.owned) for kill in nemesis.kills),
         "calls_repeated_by_clients": stage.client.unclear,
@@ -49,4 +71,14 @@ async def run(stage: Stage) -> None:
     kills = len(nemesis.kills)
     verdict.prove(f"at least {scale.a1_least_kills} kills", kills >= scale.a1_least_kills, kills)
     verdict.prove("most kills hit work in flight", at_work * 2 > kills, at_work)
+    verdict.prove("most kills hit families under way", hit * 2 > kills, hit)
     verdict.prove("recovery was measured", len(times) * 2 > kills, len(times))
+
+
+async def _families_hit(stage: Stage, kills: Sequence[Kill], promises: Sequence[Promise]) -> tuple[int, int]:
+    """How many kills came while a family was under way, and how many of their members the dead servers held."""
+    parents, hit, held = ids_of(promises), 0, 0
+    for kill in kills:
+        hit += bool(await stage.observer.value(UNDER_WAY, parents, datetime.fromtimestamp(kill.at, UTC)))
+        held += await stage.observer.value(RELATIVES, list(kill.owned), parents)
+    return hit, held

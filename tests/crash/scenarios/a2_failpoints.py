@@ -1,4 +1,7 @@
-"""A2: every failpoint of the engine, in a server with work in flight, as a crash, a long pause and an error."""
+"""A2: every failpoint of the engine, in a server with work in flight, as a crash, a long pause and an error.
+
+And a family, with parents and children, whose server dies at every commit.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from collections.abc import Iterator
 
 import interlock.runtime.engine  # noqa: F401  (importing the runtime declares its failpoints)
 from crash.cell import Cell, Stimulus, plan_of
+from crash.commits import POINTS, die_at_every_commit
+from crash.families import check_families
 from crash.judge import check_common, check_promises
 from crash.server import Server
 from crash.stage import Stage
+from crash.together import all_of
 from interlock.kit import failpoints
 
 TITLE = "every failpoint as a crash, a pause and an error"
@@ -22,13 +28,11 @@ ALONE = ("claiming.",)
 
 
 async def run(stage: Stage) -> None:
-    """Most cells in batches beside one healthy server; those of claiming and reaping each on a stage of its own."""
+    """Most cells in batches beside one healthy server; what needs stages of its own meanwhile."""
     cells = [Cell(name, action, stage.scale.a2_sleep) for name in sorted(failpoints.KNOWN) for action in ACTIONS]
     alone = [cell for cell in cells if cell.name.startswith(ALONE)]
-    async with stage.beside("batches") as beside:
-        await _run_batches(beside, [cell for cell in cells if cell not in alone])
-    for first in range(0, len(alone), AT_ONCE):
-        await asyncio.gather(*(_run_alone(stage, cell) for cell in alone[first : first + AT_ONCE]))
+    others = [cell for cell in cells if cell not in alone]
+    await all_of(_run_batches(stage, others), _run_apart(stage, alone))
     verdict = stage.verdict
     for action in ACTIONS:
         verdict.injections[f"{action}_cells_hit"] = sum(cell.was_hit for cell in cells if cell.action == action)
@@ -39,8 +43,22 @@ async def run(stage: Stage) -> None:
     verdict.prove("every cell was hit", not missed, missed or len(cells))
 
 
-async def _run_batches(stage: Stage, cells: list[Cell]) -> None:
-    rescuer = await stage.add_server("rescuer")
+async def _run_apart(stage: Stage, alone: list[Cell]) -> None:
+    """Families whose server dies at every commit, then the cells of claiming and reaping."""
+    await all_of(*(die_at_every_commit(stage, point) for point in POINTS))
+    for first in range(0, len(alone), AT_ONCE):
+        await all_of(*(_run_alone(stage, cell) for cell in alone[first : first + AT_ONCE]))
+
+
+async def _run_batches(above: Stage, cells: list[Cell]) -> None:
+    async with above.beside("batches") as stage:
+        rescuer = await stage.add_server("rescuer")
+        await _carry_out(stage, cells)
+        stage.servers[:] = [rescuer]
+        await _judge(stage, cells)
+
+
+async def _carry_out(stage: Stage, cells: list[Cell]) -> None:
     stimulus = Stimulus(stage)
     await stimulus.prepare()
     victims = [stage.new_server(f"victim-{number}", slots=SLOTS) for number in range(1, AT_ONCE + 1)]
@@ -51,8 +69,6 @@ async def _run_batches(stage: Stage, cells: list[Cell]) -> None:
         await asyncio.gather(*(_hurt(stimulus, unit, victim) for unit, victim in batch))
         await stage.drain(90)
         await asyncio.gather(*(_leave(stimulus, unit[0], victim) for unit, victim in batch))
-    stage.servers[:] = [rescuer]
-    await _judge(stage, cells)
 
 
 def _units(cells: list[Cell], together: int) -> Iterator[list[Cell]]:
@@ -104,7 +120,9 @@ async def _run_alone(above: Stage, cell: Cell) -> None:
 
 
 async def _judge(stage: Stage, cells: list[Cell]) -> None:
-    await check_promises(stage, [promise for cell in cells for promise in cell.promises])
+    families = [promise for cell in cells for promise in cell.families]
+    await check_promises(stage, [promise for cell in cells for promise in cell.promises] + families)
+    await check_families(stage, families)
     await check_promises(stage, [promise for cell in cells for promise in cell.cancelled], "cancelled")
     stage.verdict.expect_none("all attempts of a step carry one effect key", stage.effects().with_several_keys())
     await check_common(stage, errors_were_injected=True)

@@ -222,10 +222,10 @@ def _write_blackboard(turn: Turn, signal: Signal) -> None:
 
 
 def _child_ended(turn: Turn, signal: Signal) -> None:
-    """Payload: ``{task_id, status, output, error}``. A child of a task that is over changes nothing."""
+    """Payload: ``{task_id, child_id, status, output, error}``. A child that nobody waits for changes nothing."""
     ended: dict[str, Any] = signal.payload
     task = turn.execution.tasks.get(ended["task_id"])
-    if task is None or task.waits_for != "child":
+    if task is None or task.waits_for != "child" or str(task.child_id) != str(ended["child_id"]):
         turn.refusal = InterlockError(ErrorKind.CONFLICT, "TASK_OVER", "The task no longer waits for this child")
     elif ended["status"] == "succeeded":
         turn.execution.program.complete(

@@ -36,7 +36,7 @@ def compose(parts: frozenset[str]) -> Statement:
     before = [name for name in _BEFORE_EVENTS if name in parts]
     after = [name for name in _AFTER_EVENTS if name in parts]
     sources = "sources_with_starts" if "starts" in parts else "sources"
-    blocks = ["me", *before, "owned", sources, "events", *after]
+    blocks = ["me", "owned", *before, sources, "events", *after]
     answers = ["result", *(f"{name}_result" for name in before + after if f"{name}_result" in _SQL)]
     text = f"with {_joined(blocks)}\nselect {_joined(answers)}"
     places = tuple(dict.fromkeys(_PLACE.findall(text)))

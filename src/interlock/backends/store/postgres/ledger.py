@@ -160,9 +160,6 @@ class PostgresLedger:
     async def adopt_orphans(self) -> int:
         return len(await self._rows(_OWNERSHIP["orphans"]))
 
-    async def forsaken(self, limit: int) -> list[tuple[UUID, str]]:
-        return [(row[0], row[1]) for row in await self._rows(_OWNERSHIP["forsaken"], limit)]
-
     async def load(self, execution_id: UUID) -> Loaded | None:
         """An unfinished execution with all its events, or None if it ended or never was."""
         async with self._pool.use() as connection:

@@ -8,6 +8,13 @@ me as materialized (
   update interlock.journals set flushed = :number where runner_id = :runner_id and flushed = :number - 1 returning runner_id
 )
 
+-- name: owned
+owned as materialized (
+  select l.execution_id, l.tenant_id, l.private_to
+  from me, unnest(:touched::uuid[]) as t(execution_id) join interlock.live l using (execution_id)
+  where l.owner is not distinct from :runner_id  -- by primary key: an index on owner would find all that is owned
+)
+
 -- name: starts
 starts as materialized (
   select n.* from me, json_to_recordset(:starts::json) as n(
@@ -30,11 +37,12 @@ keyed as (
   on conflict do nothing
   returning execution_id
 ),
-accepted as materialized (  -- an entry is all or nothing: with a start that is lost, its children are lost too
+accepted as materialized (  -- an entry is all or nothing: a start that is lost, or is not ours, takes its children along
   select * from starts where entry_of not in (
     select execution_id from starts where key is not null or needs_head
     except select execution_id from current where key is null
     except select execution_id from keyed)
+  and entry_of in (select execution_id from starts union all select execution_id from owned)
 ),
 new_executions as (
   insert into interlock.executions (execution_id, tenant_id, user_id, visibility, workflow_id, version_id,
@@ -49,13 +57,6 @@ new_live as (
   insert into interlock.live (execution_id, tenant_id, private_to, owner, epoch, wake_at, priority, format)
   select execution_id, tenant_id, private_to, case when is_owned then :runner_id end, 1, wake_at, priority, :format
   from accepted where ended_at is null
-)
-
--- name: owned
-owned as materialized (
-  select l.execution_id, l.tenant_id, l.private_to
-  from me, unnest(:touched::uuid[]) as t(execution_id) join interlock.live l using (execution_id)
-  where l.owner is not distinct from :runner_id  -- by primary key: an index on owner would find all that is owned
 )
 
 -- name: sources
@@ -150,8 +151,8 @@ new_artifacts as (
 -- name: notices
 notices as materialized (
   select n.* from json_to_recordset(:notices::json) as n(
-    child_id uuid, execution_id uuid, payload json, trace_id text)
-  join owned on owned.execution_id = n.child_id
+    from_id uuid, execution_id uuid, kind text, payload json, dedupe_key text, trace_id text)
+  join owned on owned.execution_id = n.from_id
 ),
 woken as (
   update interlock.live l set inbox_seq = l.inbox_seq + 1, wake_at = interlock.now()
@@ -160,8 +161,7 @@ woken as (
 ),
 new_inbox as (
   insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, payload, dedupe_key, sent_by, trace_id)
-  select w.execution_id, w.inbox_seq, w.tenant_id, 'child_ended', n.payload, 'child:' || n.child_id, 'engine',
-    n.trace_id
+  select w.execution_id, w.inbox_seq, w.tenant_id, n.kind, n.payload, n.dedupe_key, 'engine', n.trace_id
   from woken w join notices n using (execution_id)
   on conflict do nothing
 )

@@ -48,13 +48,6 @@ update interlock.live l set owner = null, epoch = epoch + 1, wake_at = interlock
 where l.owner is not null and not exists (select from interlock.runners r where r.runner_id = l.owner)
 returning l.execution_id;
 
--- name: forsaken
--- Parents that ended while children of theirs still live, with their tenants: at most $1.
-select distinct x.parent_id, x.tenant_id
-from interlock.live l join interlock.executions x using (execution_id)
-where x.parent_id is not null and not exists (select from interlock.live p where p.execution_id = x.parent_id)
-limit $1;
-
 -- name: namesakes
 -- Earlier runners of one name: for a process that knows by a lock of its own that they are gone.
 select runner_id from interlock.runners where name = $1 and runner_id <> $2;
