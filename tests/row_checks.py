@@ -32,7 +32,11 @@ READABLE = {
     "approvals": "private_to <> $1",
     "inbox": "execution_id in (select x.execution_id from told.private_executions x where x.user_id <> $1)",
     "live": "private_to <> $1",
+    "deliveries": "private_to <> $1",
 }
+
+# Tables without private rows: everybody of the tenant sees them all.
+TENANT_WIDE = ["tenants", "api_keys", "audit", "registry_nodes", "registry_flows", "scratch", "webhooks"]
 
 GRANTS = {
     **{("authenticated", table): {"SELECT"} for table in READABLE},
@@ -50,6 +54,32 @@ GRANTS = {
     ("interlock_engine", "blobs"): {"SELECT", "INSERT"},
     ("interlock_engine", "workflows"): {"SELECT"},
     ("interlock_engine", "versions"): {"SELECT"},
+    **{("interlock_engine", table): {"SELECT", "INSERT", "UPDATE"} for table in ("budgets", "model_calls")},
+    ("interlock_engine", "model_results"): {"SELECT", "INSERT"},
+    ("interlock_engine", "budget_slices"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("authenticated", "registry_nodes"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("authenticated", "registry_flows"): {"SELECT", "INSERT", "UPDATE"},
+    ("authenticated", "scratch"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("interlock_engine", "registry_flows"): {"SELECT"},
+    ("authenticated", "tenants"): {"SELECT"},
+    ("authenticated", "webhooks"): {"SELECT", "INSERT", "DELETE"},
+    ("interlock_engine", "webhooks"): {"SELECT", "UPDATE"},
+    **{
+        ("interlock_engine", table): {"SELECT", "INSERT", "UPDATE", "DELETE"}
+        for table in ("webhook_secrets", "outbox", "deliveries")
+    },
+    ("interlock_engine", "registry_nodes"): {"SELECT"},
+    ("authenticated", "audit"): {"SELECT"},
+    ("authenticated", "api_keys"): {"INSERT"},
+    ("interlock_access", "tenants"): {"SELECT", "INSERT"},
+    ("interlock_access", "api_keys"): {"SELECT"},
+    ("interlock_access", "tickets"): {"SELECT", "INSERT", "DELETE"},
+    ("interlock_access", "nonces"): {"SELECT", "INSERT", "DELETE"},
+    ("interlock_access", "audit"): {"INSERT"},
+    ("interlock_access", "users"): {"SELECT", "INSERT", "UPDATE"},
+    ("interlock_access", "logins"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("interlock_access", "refresh_tokens"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("interlock_access", "login_attempts"): {"SELECT", "INSERT", "DELETE"},
 }
 
 COLUMN_GRANTS = {
@@ -65,10 +95,32 @@ COLUMN_GRANTS = {
         "source",
         "updated_at",
         "deleted_at",
-    }
+    },
+    ("authenticated", "api_keys", "SELECT"): {
+        "key_id",
+        "public_id",
+        "tenant_id",
+        "client_name",
+        "scopes",
+        "tier",
+        "signing",
+        "last4",
+        "allowed_tools",
+        "allowed_models",
+        "created_at",
+        "created_by",
+        "expires_at",
+        "revoked_at",
+        "replaced_by",
+        "last_used_at",
+    },
+    ("authenticated", "api_keys", "UPDATE"): {"expires_at", "revoked_at", "replaced_by"},
+    ("interlock_access", "api_keys", "UPDATE"): {"last_used_at"},
+    ("authenticated", "webhooks", "UPDATE"): {"is_active", "disabled_reason"},
+    ("interlock_access", "audit", "SELECT"): {"audit_id"},
 }
 
-OPEN_POLICIES = {"engine": "{interlock_engine}", "owner_only": f"{{{OWNER}}}"}
+OPEN_POLICIES = {"engine": "{interlock_engine}", "access": "{interlock_access}", "owner_only": f"{{{OWNER}}}"}
 
 
 def row_check(function: Check) -> Check:
@@ -126,7 +178,7 @@ async def is_refused(connection: Any, statement: str, *values: object) -> bool:
 async def a_caller_sees_rows_of_its_own_tenant_only(connection: Any) -> None:
     for subject, tenant_id in ((ANN, A), (BEN, A), (ANN, B)):
         await become(connection, subject, tenant_id)
-        for table in READABLE:
+        for table in (*READABLE, *TENANT_WIDE):
             mine = await connection.fetchval(f"select count(*) from interlock.{table} where tenant_id = $1", tenant_id)
             seen = await connection.fetchval(f"select count(*) from interlock.{table}")
             assert mine > 0, f"{subject}@{tenant_id} sees nothing in {table}"
@@ -155,14 +207,14 @@ async def without_claims_there_are_no_rows(connection: Any) -> None:
         await connection.execute(
             "select set_config('role', 'authenticated', true), set_config('request.jwt.claims', $1, true)", claims
         )
-        for table in READABLE:
+        for table in (*READABLE, *TENANT_WIDE):
             assert not await connection.fetchval(f"select count(*) from interlock.{table}"), f"{table} with {claims!r}"
 
 
 @row_check
 async def the_login_itself_sees_no_rows(connection: Any) -> None:
     await connection.execute("set local role interlock_server")
-    for table in READABLE:
+    for table in (*READABLE, *TENANT_WIDE, "tickets", "nonces"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
 
 
@@ -178,6 +230,24 @@ async def a_caller_adds_workflows_for_itself_only(connection: Any) -> None:
     assert not await is_refused(connection, ADD_WORKFLOW, A, ANN)
     assert await is_refused(connection, ADD_WORKFLOW, A, BEN), "for a colleague"
     assert await is_refused(connection, ADD_WORKFLOW, B, ANN), "for another tenant"
+
+
+ADD_REGISTERED = {
+    "registry_nodes": """insert into interlock.registry_nodes (tenant_id, node_id, name, endpoint, timeout_seconds, secret,
+  registered_by) values ($1, 'n' || $2, 'N', 'http://x.example', 1, 's', 'ann')""",
+    "registry_flows": "insert into interlock.registry_flows values ($1, 'f' || $2, gen_random_uuid())",
+    "scratch": """insert into interlock.scratch (tenant_id, session_id, key, value, size, expires_at)
+  values ($1, 's', 'k' || $2, '1', 1, now() + interval '1 day')""",
+}
+"""A row of a tenant ($1), told from others by a text ($2)."""
+
+
+@row_check
+async def a_caller_registers_for_its_own_tenant_only(connection: Any) -> None:
+    await become(connection, ANN, A)
+    for table, statement in ADD_REGISTERED.items():
+        assert not await is_refused(connection, statement, A, "2"), table
+        assert await is_refused(connection, statement, B, "2"), f"{table} for another tenant"
 
 
 @row_check
@@ -222,6 +292,90 @@ async def a_colleague_cannot_hide_what_the_tenant_shares(connection: Any) -> Non
     assert await is_refused(connection, hide)
     await become(connection, ANN, A)
     assert not await is_refused(connection, hide)
+
+
+ADD_KEY = """insert into interlock.api_keys (key_id, public_id, tenant_id, client_name, scopes, tier, digest, last4,
+  created_at, created_by) values (gen_random_uuid(), gen_random_uuid()::text, $1, 'n', '{}', 'standard', 'd', '0000',
+  now(), $2)"""
+
+
+@row_check
+async def a_caller_adds_keys_to_its_tenant_in_its_own_name_only(connection: Any) -> None:
+    await become(connection, ANN, A)
+    assert not await is_refused(connection, ADD_KEY, A, ANN)
+    assert await is_refused(connection, ADD_KEY, A, BEN), "in the name of a colleague"
+    assert await is_refused(connection, ADD_KEY, B, ANN), "to another tenant"
+
+
+@row_check
+async def a_blind_end_of_keys_ends_none_of_another_tenant(connection: Any) -> None:
+    for tenant_id in (A, B):
+        await become(connection, ANN, tenant_id)
+        seen = await connection.fetchval("select count(*) from interlock.api_keys")
+        async with trying(connection):
+            done = await connection.execute("update interlock.api_keys set revoked_at = now()")
+        assert done == f"UPDATE {seen}", f"{tenant_id}: {done} of {seen}"
+
+
+@row_check
+async def what_a_key_is_compared_with_is_shown_to_no_caller(connection: Any) -> None:
+    await become(connection, ANN, A)
+    assert await is_refused(connection, "select digest from interlock.api_keys")
+    assert await is_refused(connection, "update interlock.api_keys set digest = 'mine'")
+    assert await is_refused(connection, "update interlock.api_keys set scopes = '{admin}'")
+    for table in ("tickets", "nonces"):
+        assert await is_refused(connection, f"select from interlock.{table}"), table
+
+
+ADD_WEBHOOK = """insert into interlock.webhooks (webhook_id, tenant_id, user_id, url, events)
+  values (gen_random_uuid(), $1, $2, 'http://x.example', '{execution.started}')"""
+ADD_DELIVERY = """insert into interlock.deliveries (webhook_id, tenant_id, private_to, execution_id, seq, type)
+  select webhook_id, tenant_id, $2, gen_random_uuid(), 1, 'execution.started' from interlock.webhooks
+  where tenant_id = $1 limit 1"""
+
+
+@row_check
+async def a_caller_adds_webhooks_to_its_tenant_in_its_own_name_only(connection: Any) -> None:
+    await become(connection, ANN, A)
+    assert not await is_refused(connection, ADD_WEBHOOK, A, ANN)
+    assert await is_refused(connection, ADD_WEBHOOK, A, BEN), "with the eyes of a colleague"
+    assert await is_refused(connection, ADD_WEBHOOK, B, ANN), "to another tenant"
+
+
+@row_check
+async def a_blind_change_or_end_of_webhooks_reaches_none_of_another_tenant(connection: Any) -> None:
+    for tenant_id in (A, B):
+        await become(connection, BEN, tenant_id)
+        seen = await connection.fetchval("select count(*) from interlock.webhooks")
+        for statement in ("update interlock.webhooks set is_active = false", "delete from interlock.webhooks"):
+            async with trying(connection):
+                done = await connection.execute(statement)
+            assert done.split(" ")[-1] == str(seen), f"{tenant_id}: {done} of {seen}"
+
+
+@row_check
+async def nobody_can_send_a_webhook_elsewhere_or_see_its_secret(connection: Any) -> None:
+    await become(connection, ANN, A)
+    for change in ("url = 'http://evil.example'", "user_id = 'ben'", "events = '{}'", f"tenant_id = '{B}'"):
+        assert await is_refused(connection, f"update interlock.webhooks set {change}"), change
+    for table in ("webhook_secrets", "outbox"):
+        assert await is_refused(connection, f"select from interlock.{table}"), table
+    assert await is_refused(connection, "update interlock.deliveries set status = 'pending'")
+
+
+@row_check
+async def the_audit_log_is_only_added_to(connection: Any) -> None:
+    await become(connection, ANN, A)
+    assert await is_refused(connection, f"insert into interlock.audit {AUDITED}"), "by a caller"
+    for role in ("authenticated", "interlock_access"):
+        await connection.execute("select set_config('role', $1, true)", role)
+        for statement in ("update interlock.audit set code = ''", "delete from interlock.audit"):
+            assert await is_refused(connection, statement), f"{role}: {statement}"
+
+
+AUDITED = """(audit_id, tenant_id, at, subject, kind, action, target, outcome, status, code, door, client, user_agent,
+  trace_id, request_id)
+  values (gen_random_uuid(), 'tenant-a', now(), 's', 'user', 'a', '', 'done', 200, '', 'app', '', '', '', '')"""
 
 
 @catalogue_check
@@ -281,7 +435,8 @@ async def the_roles_that_serve_have_no_powers(connection: Any) -> None:
         """select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication,
             exists (select from pg_class where relowner = r.oid) or exists (select from pg_proc where proowner = r.oid)
               or exists (select from pg_namespace where nspowner = r.oid) as owns
-          from pg_roles r where rolname in ('interlock_server', 'authenticated', 'interlock_engine', 'anon')"""
+          from pg_roles r
+          where rolname in ('interlock_server', 'authenticated', 'interlock_engine', 'interlock_access', 'anon')"""
     ):
         assert not any(role[1:]), role
 

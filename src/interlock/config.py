@@ -19,6 +19,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
 from interlock.kit.hosts import canonical, host_of, in_url
+from interlock.limit_settings import LimitSettings
+from interlock.model_settings import ModelSettings
 
 PREFIX = "INTERLOCK_"
 
@@ -47,7 +49,7 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(IdentitySettings):
+class Settings(ModelSettings, IdentitySettings, LimitSettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -109,6 +111,9 @@ class Settings(IdentitySettings):
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Private networks (CIDR, or `loopback`) that outgoing calls may reach."
     )
+    public_url: str = Field(
+        "", description="Address by which others reach this server, for callbacks; empty: the one it listens on."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=_also("LOG_LEVEL", "LOG_LEVEL"), description="Least level that is logged."
     )
@@ -122,6 +127,9 @@ class Settings(IdentitySettings):
     access_log: bool = Field(True, description="One log line per request, whatever the least level.")
     metrics_enabled: bool = Field(
         True, validation_alias=_also("METRICS_ENABLED", "METRICS_ENABLED"), description="Serve /metrics."
+    )
+    session_idle_seconds: float = Field(
+        1800.0, gt=0, le=2_592_000, description="How long a session waits for its user before it is paused, in seconds."
     )
     shutdown_grace_seconds: float = Field(20.0, gt=0, le=600, description="Longest clean stop, in seconds.")
     allow_unsafe_commit: bool = Field(
@@ -168,7 +176,7 @@ class Settings(IdentitySettings):
             ) from None
         return value
 
-    @field_validator("egress_allow")
+    @field_validator("egress_allow", "trusted_proxies")
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
@@ -207,7 +215,7 @@ class Settings(IdentitySettings):
     def _spell_host(cls, value: str) -> str:
         return _host_name(value)
 
-    @field_validator("trusted_hosts", "cors_origins", "egress_allow", mode="before")
+    @field_validator("trusted_hosts", "cors_origins", "egress_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """A list as commas or as a JSON array."""
@@ -247,6 +255,7 @@ def load(**given: Any) -> Settings:
         raise SettingsRefused(problems) from None
     if settings.local and settings.environment in ("staging", "production"):
         problems.append(f"INTERLOCK_LOCAL cannot be on with INTERLOCK_ENVIRONMENT={settings.environment}")
+    problems += settings.limit_problems()
     if problems:
         raise SettingsRefused(problems)
     return settings

@@ -1,8 +1,9 @@
-"""Every bus wakes who follows; that of Postgres also across processes, and it survives the loss of its connection."""
+"""Every bus wakes who follows; those of Postgres and Redis also across processes, and they survive a lost connection."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,74 +13,132 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from interlock.backends.bus import postgres as postgres_module
+from interlock.backends.bus import redis as redis_module
 from interlock.backends.bus.hints import MAX_BYTES, pack, unpack
 from interlock.backends.bus.memory import MemoryBus
 from interlock.backends.bus.postgres import CHANNEL, PostgresBus
+from interlock.backends.bus.redis import RedisBus
 from interlock.kit.ids import RandomIds
 
 SOON = 5.0  # a deadline, reached only when something is wrong
 NEVER = 0.05  # long enough for a hint that should not come
 
-Bus = MemoryBus | PostgresBus
+SharedBus = PostgresBus | RedisBus
+Bus = MemoryBus | SharedBus
 
 
 def new_id() -> UUID:
     return RandomIds().new()
 
 
+@pytest.fixture(params=["postgres", "redis"])
+def wire(request) -> str:
+    """What processes tell each other hints through."""
+    return request.param
+
+
+async def start_bus(stack: AsyncExitStack, bus: Any) -> Any:
+    """A bus that believes it has peers, stopped with ``stack``."""
+    await bus.start()
+    stack.push_async_callback(bus.stop)
+    bus.set_peers(True)
+    return bus
+
+
 @pytest.fixture
-async def running(database) -> AsyncIterator[Callable[[], Awaitable[PostgresBus]]]:
+async def running_postgres(database) -> AsyncIterator[Callable[[], Awaitable[PostgresBus]]]:
     """Starts buses of several processes over one database."""
     async with AsyncExitStack() as stack:
-
-        async def start() -> PostgresBus:
-            bus = PostgresBus(lambda: asyncpg.connect(database.serve_url))
-            await bus.start()
-            stack.push_async_callback(bus.stop)
-            bus.set_peers(True)
-            return bus
-
-        yield start
+        yield lambda: start_bus(stack, PostgresBus(lambda: asyncpg.connect(database.serve_url)))
 
 
-@pytest.fixture(params=["memory", "postgres", "postgres alone"])
-async def bus(request, running) -> AsyncIterator[Bus]:
-    if request.param == "memory":
-        bus: Bus = MemoryBus()
-        await bus.start()
-        yield bus
-        await bus.stop()
-    else:
-        bus = await running()
-        bus.set_peers(request.param == "postgres")
-        yield bus
+@pytest.fixture
+async def running_redis(valkey_url) -> AsyncIterator[Callable[[], Awaitable[RedisBus]]]:
+    """Starts buses of several processes over one Redis."""
+    async with AsyncExitStack() as stack:
+        yield lambda: start_bus(stack, RedisBus(valkey_url, RandomIds()))
+
+
+@pytest.fixture
+def running(wire, request) -> Callable[[], Awaitable[SharedBus]]:
+    """Starts buses of several processes."""
+    return request.getfixturevalue(f"running_{wire}")
+
+
+@pytest.fixture(params=["memory", "postgres", "postgres alone", "redis", "redis alone"])
+def start_any(request) -> Callable[[], Awaitable[Bus]]:
+    """Starts a bus of any kind, with peers or without."""
+    wire, _, alone = request.param.partition(" ")
+    start = request.getfixturevalue(f"running_{wire}")
+
+    async def start_with_peers() -> Bus:
+        bus: Bus = await start()
+        bus.set_peers(not alone)
+        return bus
+
+    return start_with_peers
+
+
+@pytest.fixture
+async def running_memory() -> AsyncIterator[Callable[[], Awaitable[MemoryBus]]]:
+    """Starts a bus of one process."""
+    async with AsyncExitStack() as stack:
+        yield lambda: start_bus(stack, MemoryBus())
+
+
+@pytest.fixture
+async def bus(start_any) -> Bus:
+    return await start_any()
 
 
 class Listener:
     """Another session that hears what is sent."""
 
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
+    def __init__(self, say: Callable[[str], Awaitable[Any]]) -> None:
         self.texts: list[str] = []
         self.heard = asyncio.Event()
+        self.say = say
 
-    def hear(self, connection: Any, sender: int, channel: str, text: str) -> None:
+    def hear(self, text: str) -> None:
         self.texts.append(text)
         self.heard.set()
 
-    async def say(self, text: str) -> None:
-        await self.connection.execute("select pg_notify($1, $2)", CHANNEL, text)
+
+@pytest.fixture
+def listener(wire, request) -> Listener:
+    return request.getfixturevalue(f"{wire}_listener")
 
 
 @pytest.fixture
-async def listener(database) -> AsyncIterator[Listener]:
+async def postgres_listener(database) -> AsyncIterator[Listener]:
     connection = await asyncpg.connect(database.serve_url)
-    listener = Listener(connection)
-    await connection.add_listener(CHANNEL, listener.hear)
+    listener = Listener(lambda text: connection.execute("select pg_notify($1, $2)", CHANNEL, text))
+    await connection.add_listener(CHANNEL, lambda _, __, ___, text: listener.hear(text))
     yield listener
     await connection.close()
+
+
+@pytest.fixture
+async def redis_listener(valkey_url) -> AsyncIterator[Listener]:
+    redis = Redis.from_url(valkey_url, decode_responses=True)
+    heard = redis.pubsub(ignore_subscribe_messages=True)
+    await heard.subscribe(redis_module.CHANNEL)
+    listener = Listener(lambda text: redis.publish(redis_module.CHANNEL, f"somebody {text}"))
+
+    async def listen() -> None:
+        async for message in heard.listen():
+            listener.hear(message["data"].partition(" ")[2])
+
+    listening = asyncio.create_task(listen())
+    yield listener
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await heard.aclose()
+    await redis.aclose()
 
 
 # Every bus ------------------------------------------------------------------------------------------------------
@@ -260,7 +319,7 @@ async def cut(database: Any, bus: PostgresBus, made: list[Any]) -> None:
     await superuser.close()
 
 
-async def test_a_lost_connection_is_made_again(database, running, monkeypatch):
+async def test_a_lost_connection_is_made_again(database, running_postgres, monkeypatch):
     monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
     made: list[Any] = []
 
@@ -268,7 +327,7 @@ async def test_a_lost_connection_is_made_again(database, running, monkeypatch):
         made.append(await asyncpg.connect(database.serve_url))
         return made[-1]
 
-    there = await running()
+    there = await running_postgres()
     bus = PostgresBus(connect)
     await bus.start()
     bus.set_peers(True)
@@ -285,9 +344,9 @@ async def test_a_lost_connection_is_made_again(database, running, monkeypatch):
     await bus.stop()
 
 
-async def test_a_database_that_is_away_at_the_start_is_found_later(database, running, monkeypatch):
+async def test_a_database_that_is_away_at_the_start_is_found_later(database, running_postgres, monkeypatch):
     monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
-    there = await running()
+    there = await running_postgres()
     tries = 0
 
     async def connect() -> Any:
@@ -342,6 +401,54 @@ async def test_a_bus_stops_whatever_it_is_doing(database):
         await asyncio.gather(starting, return_exceptions=True)
     unstarted = PostgresBus(never)
     await unstarted.stop()
+
+
+async def test_a_lost_redis_is_found_again_and_everybody_looks_for_themselves(new_valkey, monkeypatch):
+    monkeypatch.setattr(redis_module, "FIRST_DELAY", 0.01)
+    server = new_valkey()
+    port = server.port
+    async with AsyncExitStack() as stack:
+        here = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
+        there = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
+        near, far = here.follow(one := new_id()), there.follow(one)
+        server.terminate()
+        here.log_grew(one)
+        assert await near.wait(0), "what happens here is heard without Redis"
+        new_valkey(port=port)
+        assert await near.wait(SOON), "after the pause everybody looks for itself"
+        assert await far.wait(SOON)
+        follower = there.follow(two := new_id())
+        here.log_grew(two)
+        assert await follower.wait(SOON)
+
+
+async def test_a_redis_that_is_away_at_the_start_delays_nothing(new_valkey, monkeypatch):
+    monkeypatch.setattr(redis_module, "FIRST_DELAY", 0.01)
+    server = new_valkey()
+    port, url = server.port, server.connection_url
+    server.terminate()
+    async with AsyncExitStack() as stack:
+        async with asyncio.timeout(SOON):
+            bus = await start_bus(stack, RedisBus(url, RandomIds()))
+        follower = bus.follow(new_id())
+        new_valkey(port=port)
+        assert await follower.wait(SOON), "it listens now"
+
+
+async def test_a_redis_that_says_nothing_is_given_up(new_valkey, monkeypatch):
+    for name, seconds in (("FIRST_DELAY", 0.01), ("PING_SECONDS", 0.05), ("ANSWER_SECONDS", 0.1)):
+        monkeypatch.setattr(redis_module, name, seconds)
+    server = new_valkey()
+    async with AsyncExitStack() as stack:
+        bus = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
+        follower = bus.follow(new_id())
+        server._process.send_signal(signal.SIGSTOP)
+        with capture_logs() as lines:
+            async with asyncio.timeout(SOON):
+                while not any(line["event"] == "bus.connection_lost" for line in lines):
+                    await asyncio.sleep(0.01)
+        server._process.send_signal(signal.SIGCONT)
+        assert await follower.wait(SOON), "it has connected again"
 
 
 # The form of hints ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from interlock.backends.store.embedded.roles import OWNER
 from interlock.backends.store.postgres.migrate import migrate
 from interlock.kit.ids import RandomIds
-from row_checks import ANN, CHECKS, ROW_CHECKS, A, B, failing, is_refused, trying
+from row_checks import ADD_DELIVERY, ADD_KEY, ADD_WEBHOOK, ADD_REGISTERED, ANN, AUDITED, CHECKS, ROW_CHECKS, A, B, failing, is_refused, trying
 
 # The world ------------------------------------------------------------------------------------------------------
 
@@ -46,6 +46,14 @@ async def world(postgres: Any, plant_in: Any) -> AsyncIterator[Any]:
                 other,
             )
         await add_version(superuser, shared, B if tenant_id == A else A, number=99)
+        await superuser.execute("insert into interlock.tenants (tenant_id) values ($1)", tenant_id)
+        for statement in ADD_REGISTERED.values():
+            await superuser.execute(statement, tenant_id, "1")
+        await superuser.execute(ADD_KEY, tenant_id, ANN)
+        await superuser.execute(ADD_WEBHOOK, tenant_id, ANN)
+        for private_to in (None, ANN):
+            await superuser.execute(ADD_DELIVERY, tenant_id, private_to)
+        await superuser.execute(f"insert into interlock.audit {AUDITED.replace(A, tenant_id)}")
     yield database
     await superuser.close()
     await postgres.order(f"drop database {name} with (force)")
@@ -132,7 +140,7 @@ async def mutants(connection: Any) -> list[Mutant]:
             Mutant(f"{table} without walls", f"alter table interlock.{table} disable row level security"),
             Mutant(f"{table} open to its owner", f"alter table interlock.{table} no force row level security"),
             Mutant(f"{table} with a door", f"create policy door on interlock.{table} to authenticated using (true)"),
-            Mutant(f"{table} granted", f"grant delete on interlock.{table} to authenticated"),
+            Mutant(f"{table} granted", f"grant truncate on interlock.{table} to authenticated"),
         ]
     found += [
         Mutant("workflows.* granted", "grant update on interlock.workflows to authenticated"),

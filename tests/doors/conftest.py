@@ -14,26 +14,35 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp
 
+from doors.tempo_house import Tempo
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
+from interlock.backends.limiter.memory import MemoryLimiter
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
+from interlock.backends.secrets.aes_gcm import AesGcmSecrets
+from interlock.backends.secrets.given_keys import GivenKeys
 from interlock.backends.store.postgres.access import PostgresAccess
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.bootstrap.webhooks import start_relay, webhook_ports
+from interlock.core.limits import LimitTable
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
 from interlock.runtime.engine import LocalEngine
+from interlock.runtime.webhook_calls import PrepareWebhookCalls
 from interlock.services.access.bundle import build_access
 from interlock.services.bundle import Services, build_services
+from interlock.services.limits import CountRequests
 
 BASE = "http://127.0.0.1:8000"
 
@@ -48,7 +57,7 @@ class House:
     clock: SystemClock
     ids: RandomIds
 
-    def context(self, **settings: Any) -> Context:
+    def context(self, limits: dict[str, str] | None = None, **settings: Any) -> Context:
         """A context with its own settings over the same services."""
         told = HttpSettings(**{"version": "0.0.test", "environment": "local", "is_local": True, **settings})
         return Context(
@@ -59,7 +68,13 @@ class House:
             ids=self.ids,
             drain=Drain(),
             seats=StreamSeats(told, self.telemetry),
+            limits=self.limits(told, limits or {}),
         )
+
+    def limits(self, settings: HttpSettings, changes: dict[str, str]) -> Limits:
+        """Limits of a server of its own; public ones outside local mode only."""
+        table = LimitTable(changes, is_local=settings.is_local, limits_public=not settings.is_local)
+        return Limits(CountRequests(table, MemoryLimiter(self.clock)), self.clock)
 
     def app(self, **settings: Any) -> ASGIApp:
         """The whole server, with its own settings."""
@@ -87,7 +102,11 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         stack.push_async_callback(bus.stop)
         egress = AiohttpEgress(("loopback",))
         stack.push_async_callback(egress.close)
-        inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled)
+        webhooks = webhook_ports(ledger, AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"])), clock)
+        calls = PrepareWebhookCalls(webhooks.rows, webhooks.secrets, clock, BASE)
+        inline = InlineExecutor(
+            registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled, webhooks=calls
+        )
         engine = LocalEngine(
             name="test:doors",
             ledger=ledger,
@@ -101,6 +120,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         )
         await engine.open()
         stack.push_async_callback(engine.close, 5.0)
+        await start_relay(webhooks, ledger, egress, clock, stack)
         identity = LocalIdentity(tmp_path_factory.mktemp("keys"), clock)
         identity.open()
         access_store = PostgresAccess(database.serve_url)
@@ -126,6 +146,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             ids=ids,
             check_parameters=schemas.check_parameters,
             check_value=schemas.check_value,
+            webhooks=webhooks,
         )
         yield House(services, identity, telemetry, clock, ids)
 
@@ -283,3 +304,13 @@ async def nobody(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=house.app())
     async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
         yield client
+
+
+@pytest.fixture
+async def tempo(house: House) -> AsyncIterator[Tempo]:
+    """A caller of the tempo door in local mode, of a tenant of its own."""
+    tenant_id = f"t-{house.ids.new().hex}"
+    transport = httpx2.ASGITransport(app=house.app())
+    headers = {"X-Tenant-Id": tenant_id}
+    async with httpx2.AsyncClient(transport=transport, base_url=BASE, headers=headers) as client:
+        yield Tempo(client, tenant_id)

@@ -28,7 +28,10 @@ def test_messages_name_the_value_and_the_place() -> None:
     timeout = validate(call(timeout=0)).errors[0]
     assert timeout.message == "'timeout' of http_request: the value is less than or equal to the minimum of 0"
     neither = validate(nodes({"id": "a", "type": "transform"})).errors[0]
-    assert neither.message == "The parameters of transform: mapping: is missing or source: is missing"
+    assert neither.message == (
+        "The parameters of transform: mapping: is missing or source: is missing or source_artifact: is missing or "
+        "template: is missing"
+    )
 
 
 def test_a_circle_is_told_by_its_nodes() -> None:

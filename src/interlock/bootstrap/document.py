@@ -62,6 +62,7 @@ _WORDS: Mapping[type, str] = {
     Path: "path",
     SecretStr: "secret",
     tuple: "list",
+    dict: "JSON object",
 }
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 

@@ -66,9 +66,7 @@ def open_identities(
         url = issuer.keys_url or f"{issuer.name}/.well-known/jwks.json"
         _require_https(settings, "INTERLOCK_JWKS_URL" if settings.jwks_url else "INTERLOCK_SUPABASE_URL", url)
         keys = KeySet(url, egress, clock, algorithm=settings.jwt_algorithm)
-    confirmation: Confirmation = (
-        ByIssuer(issuer.name, _api_key(settings), egress) if issuer.asks_issuer else ByClaim()
-    )
+    confirmation: Confirmation = ByIssuer(issuer.name, _api_key(settings), egress) if issuer.asks_issuer else ByClaim()
     external = IssuerIdentity(
         issuer.name, settings.jwt_audience, keys, confirmation, clock, allows_guests=settings.allow_guests
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock import config
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT
 from interlock.core.workflow import Problem
 from interlock.doors.cli.app import build
 from interlock.doors.cli.programs import Check, CliEnvironment, DemoOptions, SchemaReport, ServeOptions, UpOptions
@@ -78,6 +79,13 @@ class Programs:
 
     def mint_token(self, data_dir: Path) -> str:
         return str(importlib.import_module("interlock.bootstrap.tokens").mint_token(data_dir))
+
+    def mint_admin_token(self, data_dir: Path, tenant: str = LOCAL_TENANT) -> str:
+        return str(importlib.import_module("interlock.bootstrap.tokens").mint_admin_token(data_dir, tenant))
+
+    def encryption_keys(self, data_dir: Path | None, *, rotate: bool) -> list[str]:
+        settings = settings_or_refusal(data_dir=data_dir)
+        return list(importlib.import_module("interlock.bootstrap.secrets").encryption_keys(settings, rotate=rotate))
 
     def check_file(self, source: dict[str, Any]) -> list[Problem]:
         problems: list[Problem] = self._parts.check_file(source)

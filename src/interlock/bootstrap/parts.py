@@ -13,14 +13,12 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from interlock.backends.blobs.postgres import PostgresBlobs
-from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.embedded import EmbeddedPostgres
-from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
@@ -28,7 +26,10 @@ from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_unsafe
 from interlock.bootstrap.identity import open_identities
+from interlock.bootstrap.models import open_models
 from interlock.bootstrap.secrets import open_secrets
+from interlock.bootstrap.shared import open_bus, open_limits
+from interlock.bootstrap.webhooks import prepare_calls, start_relay, webhook_ports
 from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
@@ -38,6 +39,7 @@ from interlock.nodes import load as load_nodes
 from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
+from interlock.services.limits import CountRequests
 
 VERSION = installed_version("interlock")
 SERVER_ROLE = "interlock_server"
@@ -57,6 +59,7 @@ class Parts:
     clock: SystemClock
     ids: RandomIds
     secrets: Secrets
+    limits: CountRequests
 
 
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
@@ -79,14 +82,23 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     refuse_unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
 
     blobs = PostgresBlobs(ledger.connection)
-    bus = PostgresBus(lambda: connect_as_server(serve_url))
-    await bus.start()
-    stack.push_async_callback(bus.stop)
+    bus = await open_bus(settings, stack, serve_url=serve_url, ids=ids)
+    limits = await open_limits(settings, stack, clock=clock, count_replicas=ledger.count_runners)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
     egress = AiohttpEgress(allow)
     stack.push_async_callback(egress.close)
 
-    inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled)
+    webhooks = webhook_ports(ledger, secrets, clock)
+    models = await open_models(settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids)
+    inline = InlineExecutor(
+        registry,
+        egress,
+        blobs,
+        trusted=registry.shipped,
+        on_stall=telemetry.loop_stalled,
+        webhooks=prepare_calls(webhooks, settings, clock),
+        models=models.for_tasks,
+    )
     pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
@@ -104,6 +116,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     await engine.open()
     stack.push_async_callback(engine.close, settings.shutdown_grace_seconds / 2)
+    await start_relay(webhooks, ledger, egress, clock, stack)
     identity = LocalIdentity(settings.data_dir, clock)
     identity.open()
     identities = open_identities(settings, identity, serve_url, clock, ids, stack)
@@ -117,13 +130,16 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         blobs=blobs,
         access=access,
         directory=identities.directory,
+        models=models,
         registry=registry,
         clock=clock,
         ids=ids,
         check_parameters=schemas.check_parameters,
         check_value=schemas.check_value,
+        session_idle_seconds=settings.session_idle_seconds,
+        webhooks=webhooks,
     )
-    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets)
+    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
 
 
 def _arm(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,8 +19,10 @@ from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.announce import announce
 from interlock.bootstrap.checks import is_exposed, refuse_exposed
 from interlock.bootstrap.doctor import examine
+from interlock.bootstrap.lifeline import end_with_input
 from interlock.bootstrap.main import settings_or_refusal
 from interlock.bootstrap.parts import Parts, embedded_postgres, readable_address, server_role
+from interlock.bootstrap.secrets import known_secrets
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
 from interlock.config import Settings
@@ -60,6 +63,8 @@ def serve_processes(options: ServeOptions) -> int:
             announce(url, token, settings, as_json=options.as_json, processes=count)
 
         return run_workers(count, settings, on_ready, as_json=options.as_json)
+    if settings.ends_with_input:
+        end_with_input(settings.shutdown_grace_seconds + 5)
     embedded = settings.database_url is None and settings.local
     return _serve(settings, embedded=embedded, as_json=options.as_json)
 
@@ -75,7 +80,7 @@ def demo(options: DemoOptions) -> int:
         log_level="ERROR",
         access_log=False,
     )
-    configure(settings.log_level, settings.log_format, file=settings.log_file)
+    configure(settings.log_level, settings.log_format, file=settings.log_file, known=known_secrets(settings))
     try:
         return uvloop.run(_demonstrate(settings, as_json=options.as_json))
     finally:
@@ -91,7 +96,7 @@ def migrate_now(*, change: bool) -> SchemaReport:
 def doctor() -> list[Check]:
     """What a start needs, and whether it is there."""
     settings = settings_or_refusal()
-    configure("ERROR", settings.log_format)
+    configure("ERROR", settings.log_format, known=known_secrets(settings))
     return asyncio.run(examine(settings))
 
 
@@ -130,7 +135,13 @@ def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
 def _configure_logs(settings: Settings) -> None:
     """Log as the settings say, and begin with what deserves a warning; of several processes the first one says it."""
     try:
-        configure(settings.log_level, settings.log_format, file=settings.log_file)
+        configure(
+            settings.log_level,
+            settings.log_format,
+            file=settings.log_file,
+            known=known_secrets(settings),
+            has_marks=_has_marks(settings),
+        )
     except OSError as error:
         raise InterlockError(
             ErrorKind.RULE,
@@ -146,6 +157,10 @@ def _configure_logs(settings: Settings) -> None:
             meaning="other machines can reach this server, and local mode asks for no credentials; requests by another "
             "name than these are refused, INTERLOCK_TRUSTED_HOSTS adds names",
         )
+
+
+def _has_marks(settings: Settings) -> bool:
+    return sys.stderr.isatty() and settings.log_file is None if settings.log_emoji is None else settings.log_emoji
 
 
 def _refuse_embedded(settings: Settings) -> None:

@@ -16,9 +16,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from interlock.bootstrap.parts import VERSION, Parts, start_parts
+from interlock.bootstrap.shared import limits_of
 from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
+from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import Connections, WireLimits
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
 from interlock.doors.http.plumbing.farewell import Farewell
@@ -72,6 +74,7 @@ def context_of(parts: Parts) -> Context:
         ids=parts.ids,
         drain=Drain(),
         seats=StreamSeats(settings, parts.telemetry),
+        limits=limits_of(parts.settings, parts.limits, parts.clock),
         started=parts.clock.monotonic(),
     )
 
@@ -111,9 +114,11 @@ async def serve(
     stopping = stop or asyncio.Event()
     _on_signals(stopping)
     try:
+        settings = settings.model_copy(update={"public_url": settings.public_url or url_of(listener)})
         async with running_app(settings, embedded=embedded) as (app, parts, context):
             connections = Connections(
-                WireLimits(per_address=settings.connections_per_address, total=_most_connections())
+                WireLimits(per_address=settings.connections_per_address, total=_most_connections()),
+                ClientAddresses(settings.trusted_proxies).is_proxy,
             )
             port = Port(
                 uvicorn.Config(
@@ -123,7 +128,11 @@ async def serve(
                     lifespan="off",
                     loop="uvloop",
                     http=protocol_over(connections),
-                    ws="none",
+                    ws="websockets-sansio",
+                    ws_max_size=64 * 1024,
+                    ws_ping_interval=20.0,
+                    ws_ping_timeout=25.0,
+                    ws_per_message_deflate=False,
                     server_header=False,
                     proxy_headers=False,
                     timeout_keep_alive=75,
@@ -182,9 +191,7 @@ def url_of(listener: socket.socket) -> str:
 async def _bid_farewell(connections: Connections) -> None:
     """Let every connection end with its next answer, for a moment; those that are still idle then are just closed."""
     connections.is_draining = True
-    until = asyncio.get_running_loop().time() + FAREWELL_SECONDS
-    while len(connections) and asyncio.get_running_loop().time() < until:
-        await asyncio.sleep(0.02)
+    await connections.wait_empty(FAREWELL_SECONDS)
 
 
 def _most_connections() -> int:

@@ -13,6 +13,8 @@ import msgspec
 
 from interlock.core.errors import rule_broken
 
+TARGET = "_webhook"
+"""The parameter of a webhook node that says whom to call; all others are sent. Only its author can set it."""
 SUCCESS, ERROR, NEED_USER_INPUT = "success", "error", "need_user_input"
 STATUSES = (SUCCESS, ERROR, NEED_USER_INPUT)
 _RESERVED = ("_", "signal:")

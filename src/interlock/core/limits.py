@@ -26,7 +26,7 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class Window(msgspec.Struct, frozen=True):
-    """At most ``limit`` requests of one caller in any ``seconds``; ``name`` tells it from the caller's other windows."""
+    """At most ``limit`` requests of one caller in any ``seconds``; ``name`` tells it from other windows."""
 
     name: str
     limit: int
@@ -34,7 +34,7 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where a caller stands: ``used`` requests count; after ``reset_after`` seconds the first of them no longer does."""
+    """Where a caller stands: ``used`` requests count, the first of them for ``reset_after`` seconds more."""
 
     window: Window
     used: int
@@ -212,7 +212,9 @@ class LimitTable:
     def windows(self, rules: Sequence[Rule], principal: Principal) -> tuple[Window, ...]:
         """What of these rules holds for a caller."""
         tier = self.tier_of(principal)
-        return tuple(window for rule in rules if self._holds(rule, tier) for window in rule.windows(_factor(rule, tier)))
+        return tuple(
+            window for rule in rules if self._holds(rule, tier) for window in rule.windows(_factor(rule, tier))
+        )
 
     def tier_of(self, principal: Principal) -> Tier:
         """The caller's tier; nobody is without limits outside local mode, and there everybody but API keys is."""
@@ -254,7 +256,9 @@ def _changed(table: tuple[Rule, ...], changes: Mapping[str, str]) -> tuple[Rule,
     for name, text in changes.items():
         index = rules.get(_plain(name.strip()))
         if index is None:
-            raise ValueError(f"{name!r} is no limit; there are {', '.join(sorted(limit_names()))}")
+            raise ValueError(f"names no limit with {name!r}; there are {', '.join(sorted(limit_names()))}")
+        if not isinstance(text, str):
+            raise ValueError(f"{name!r} needs a text such as 200/hour")
         changed[index] = replace(table[index], quotas=read_quotas(text), is_changed=True)
     return tuple(changed)
 

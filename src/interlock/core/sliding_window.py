@@ -53,12 +53,10 @@ class RequestLog:
             self._slices.append([start, 1])
         self._total += 1
 
-    def remove(self, at: int, length: int) -> None:
-        """Take back a request that was added at ``at``, if it still counts."""
-        start = at - at % length
+    def remove(self, at: int) -> None:
+        """Take back the newest request that was added until ``at``, if there is one."""
         for held in reversed(self._slices):
-            if held[0] <= start:
-                if held[0] == start and held[1]:
-                    held[1] -= 1
-                    self._total -= 1
+            if held[0] <= at and held[1]:
+                held[1] -= 1
+                self._total -= 1
                 return

@@ -79,7 +79,7 @@ def message_id(delivery_id: UUID) -> str:
 
 
 def event_types(wanted: Sequence[str]) -> tuple[str, ...]:
-    """The event types that names and patterns (``execution.*``, ``*``) mean, sorted. Raises RULE for what means none."""
+    """The event types that names and patterns (``execution.*``, ``*``) mean, sorted. Raises RULE for one with none."""
     found: set[str] = set()
     for name in wanted:
         prefix = name.removesuffix(_EVERYTHING)
@@ -95,7 +95,7 @@ def event_types(wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def describe_event(
-    *, execution_id: UUID, seq: int, type: str, workflow_id: UUID | None, at: str, trace_id: str, data: Any
+    *, execution_id: UUID, seq: int, event_type: str, workflow_id: UUID | None, at: str, trace_id: str, data: Any
 ) -> dict[str, Any]:
     """The body of a message, the same at every attempt. ``data`` are the event's fields, None if they are too large."""
     told: dict[str, Any] = {
@@ -105,4 +105,4 @@ def describe_event(
         "trace_id": trace_id,
         "event": data,
     }
-    return {"type": type, "timestamp": at, "data": told | ({} if data is not None else {"omitted": True})}
+    return {"type": event_type, "timestamp": at, "data": told | ({} if data is not None else {"omitted": True})}

@@ -95,6 +95,12 @@ def retry_after(failures: int, chance: float, asked: float | None = None) -> tim
     return min(timedelta(seconds=max(seconds, asked or 0.0)), max(_LONGEST_ASKED, timedelta(seconds=seconds)))
 
 
+def traceparent(trace_id: str, span_id: str) -> str | None:
+    """The W3C header of a message; None for a trace id of a caller's own form. ``span_id`` is 16 hex digits."""
+    is_standard = len(trace_id) == 32 and set(trace_id) <= set("0123456789abcdef") and set(trace_id) != {"0"}
+    return f"00-{trace_id}-{span_id}-01" if is_standard else None
+
+
 def refused(message: str) -> InterlockError:
     """A message that does not prove where it comes from."""
     return InterlockError(

@@ -103,7 +103,6 @@ class FlowDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     timeouts: dict[str, float] = {}
     timers: dict[str, StateTimer] = {}
     transitions: tuple[TransitionDefinition, ...] = ()
-    targets: dict[str, str] = {}  # flow state -> whom its webhook node calls: the id of a registered node, or a URL
 
 
 Definition = GraphDefinition | FlowDefinition

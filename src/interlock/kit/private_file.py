@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 Version = tuple[int, int]
@@ -39,6 +42,13 @@ class PrivateFile:
         """Put ``content`` in place of what is there; a reader sees one or the other."""
         self._draft(content).replace(self.path)
         self._sync_folder()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other processes out that would replace the file too."""
+        with open(self.path.with_name(f".{self.path.name}.turn"), "w") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            yield
 
     def version(self) -> Version:
         """Changes with every replacement."""

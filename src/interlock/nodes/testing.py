@@ -10,12 +10,19 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from interlock.core.events import ArtifactRef
+from interlock.core.models.requests import Kind
+from interlock.core.webhook import make_secret
 from interlock.ports.egress import Egress, EgressResponse
 from interlock.ports.node import Attempt, Node, Outcome
+from interlock.ports.webhooks import WebhookCall
+
+WEBHOOK_SECRET = make_secret(b"0123456789abcdef" * 2)
+WEBHOOK_AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 def make_attempt(node: Node, parameters: dict[str, Any], *, timeout: float = 5.0) -> Attempt:
@@ -35,16 +42,39 @@ def make_attempt(node: Node, parameters: dict[str, Any], *, timeout: float = 5.0
 
 @dataclass
 class KeptServices:
-    """Services that keep artifacts in ``artifacts`` and progress in ``reports``; calls go to ``egress``."""
+    """Services that keep artifacts in ``artifacts`` and progress in ``reports``; calls go to ``egress``.
+
+    Models give ``answers``, one after the other, and what they were asked is in ``asked``.
+    """
 
     egress: Egress = field(default_factory=lambda: ScriptedEgress([]))
     artifacts: dict[str, bytes] = field(default_factory=dict)
     reports: list[tuple[float | None, str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
         """Keep the content under its name."""
         self.artifacts[name] = content
         return ArtifactRef(name, len(content), hashlib.sha256(content).hexdigest(), content_type)
+
+    async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:
+        """The same call for everybody, signed with ``WEBHOOK_SECRET`` at ``WEBHOOK_AT``."""
+        return WebhookCall(
+            session_id="session",
+            callback_url="http://interlock.test/api/workflow/1/callback?ct=token",
+            callback_token="token",  # noqa: S106 - nobody takes it
+            deadline=WEBHOOK_AT + timedelta(seconds=seconds or 3600),
+            now=WEBHOOK_AT,
+            secrets=(WEBHOOK_SECRET,),
+            headers={"X-Kept": node_id} if node_id is not None else {},
+            endpoint=f"https://{node_id}.example/run" if node_id is not None else None,
+        )
+
+    async def model_call(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        """The next of ``answers``; what was asked is in ``asked``."""
+        self.asked.append((kind, body))
+        return self.answers.pop(0)
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
         """Keep what was reported, all of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -64,6 +64,19 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     leased: int = 0
 
 
+class ModelCalls(Protocol):
+    """Calls of models by the tasks of executions, paid by their tenant."""
+
+    async def call(
+        self, tenant_id: str, effect_key: str, trace_id: str, kind: Kind, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The answer in OpenAI's shape. What was answered under an effect key is answered again, and not paid again.
+
+        Raises InterlockError as a caller of the gateway gets it.
+        """
+        ...
+
+
 CallStatus = Literal["held", "settled", "crashed"]
 
 
@@ -103,6 +116,14 @@ class Books(Protocol):
         ...
 
     async def list_budgets(self, tenant_id: str) -> list[Budget]: ...
+
+    async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
+        """The answer that was remembered under an effect key."""
+        ...
+
+    async def remember(self, tenant_id: str, effect_key: str, answer: bytes) -> None:
+        """Keep an answer, JSON, under its effect key; the first one stays."""
+        ...
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
         """Lease a part of the budget for ``lease`` seconds: at least ``least``, or 0 if there is not so much left."""

@@ -11,8 +11,10 @@ import msgspec
 
 from interlock.core.effects import effect_key
 from interlock.core.events import ArtifactRef
+from interlock.core.models.requests import Kind
 from interlock.core.node_type import NodeType
 from interlock.ports.egress import Egress
+from interlock.ports.webhooks import WebhookCall
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +86,20 @@ class Services(Protocol):
 
     async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
         """Store a file; it belongs to the execution once the result that lists it is recorded."""
+        ...
+
+    async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:
+        """What this attempt needs to call a webhook: the registered node of that id, or any address.
+
+        Its callback may come for ``seconds`` from now; None: as long as the node was registered with.
+        """
+        ...
+
+    async def model_call(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask a model in OpenAI's shape. All attempts of the task get one answer, which is paid once.
+
+        Raises InterlockError as the model gateway tells it, and NodeFailed MODELS_UNAVAILABLE.
+        """
         ...
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:

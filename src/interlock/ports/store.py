@@ -18,6 +18,7 @@ from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal
 from interlock.core.workflow import Version, Workflow
 from interlock.ports.registry import RegistryQueries
+from interlock.ports.webhooks import WebhookQueries
 
 
 class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
-class Transaction(RegistryQueries, Protocol):
+class Transaction(RegistryQueries, WebhookQueries, Protocol):
     """Queries under one caller's claims; the database shows only what that caller may see."""
 
     async def head(self, workflow_id: UUID) -> WorkflowHead | None: ...

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.subscription import Try
+from interlock.core.subscription import Delivery, Try, Webhook
 
 CALLBACKS = "callbacks"
 """Whose secret proves callback tokens, one in each tenant."""
@@ -22,36 +22,36 @@ def of_node(node_id: str) -> str:
     return f"node/{node_id}"
 
 
-def headers_of_node(node_id: str) -> str:
-    """Under which name the further headers of a registered node are kept: they may hold credentials."""
-    return f"headers/{node_id}"
-
-
 def of_webhook(webhook_id: UUID) -> str:
     """Whose secret signs the messages of a subscription."""
     return f"webhook/{webhook_id}"
 
 
 class WebhookCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attempt needs to call a webhook. ``secrets`` sign it, ``headers`` go with it."""
+    """What one attempt needs to call a webhook. ``secrets`` sign it, ``headers`` go with it.
 
+    ``endpoint`` is that of a registered node, None for any other address.
+    """
+
+    session_id: str
     callback_url: str
     callback_token: str
     deadline: datetime
     now: datetime
     secrets: tuple[str, ...]
     headers: dict[str, str] = {}
+    endpoint: str | None = None
 
 
 class WebhookCalls(Protocol):
     """Prepares calls of webhook nodes."""
 
     async def prepare(
-        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float
+        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float | None
     ) -> WebhookCall:
         """What an attempt needs to call the registered node ``node_id``, or any address if that is None.
 
-        The callback may come for ``seconds`` from now.
+        The callback may come for ``seconds`` from now; None: as long as the node says. Raises NOT_FOUND.
         """
         ...
 
@@ -76,13 +76,36 @@ class SigningSecrets(Protocol):
         ...
 
 
+class RegisteredNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that a tenant registered to be called. ``secret`` is the text as it is stored."""
+
+    endpoint: str
+    timeout_seconds: float
+    headers: dict[str, str]
+    secret: str
+
+
+class RegisteredNodes(Protocol):
+    """Looks up whom to call."""
+
+    async def registered_node(self, tenant_id: str, node_id: str) -> RegisteredNode | None: ...
+
+    async def session_id(self, execution_id: UUID) -> str:
+        """What an execution is called by whoever started it."""
+        ...
+
+
 class CallbackTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """The execution a callback is for. ``parameters`` are those of the step's webhook, None if it has no such step."""
+    """The execution a callback is for. ``node_id`` is the registered node that its step calls.
+
+    ``has_step`` tells whether the version has a step of that name.
+    """
 
     tenant_id: str
     status: str
     is_ended: bool
-    parameters: dict[str, Any] | None
+    has_step: bool
+    node_id: str | None = None
 
 
 class AcceptedCallback(msgspec.Struct, frozen=True):
@@ -90,6 +113,14 @@ class AcceptedCallback(msgspec.Struct, frozen=True):
     node_id: str
     digest: str
     callback_id: str
+
+
+class FlowPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an execution stands; ``active`` are the flow states it is in."""
+
+    status: str
+    waiting_reason: str | None
+    active: tuple[str, ...]
 
 
 class CallbackRows(Protocol):
@@ -104,6 +135,8 @@ class CallbackRows(Protocol):
     async def was_accepted(self, execution_id: UUID, first_seq: int, last_seq: int) -> tuple[bool, str]:
         """Whether the callback recorded among these events was accepted, and if not, why."""
         ...
+
+    async def position(self, execution_id: UUID) -> FlowPosition: ...
 
     async def keep_late(
         self, execution_id: UUID, tenant_id: str, told: dict[str, Any], by: str, trace_id: str, reason: str
@@ -174,3 +207,19 @@ class Outbox(Protocol):
     async def purge(self, keep_days: int) -> None:
         """Forget deliveries that ended so long ago."""
         ...
+
+
+class WebhookRows(RegisteredNodes, CallbackRows, Outbox, Protocol):
+    """All rows of webhooks but the secrets."""
+
+
+class WebhookQueries(Protocol):
+    """The part of a caller's transaction that is about webhooks."""
+
+    async def add_webhook(self, webhook: Webhook) -> None: ...
+    async def webhook(self, webhook_id: UUID) -> Webhook | None: ...
+    async def list_webhooks(self, limit: int) -> list[Webhook]: ...
+    async def switch_webhook(self, webhook_id: UUID, is_active: bool, reason: str | None) -> bool: ...
+    async def delete_webhook(self, webhook_id: UUID) -> bool: ...
+    async def list_deliveries(self, webhook_id: UUID, status: str | None, limit: int) -> list[Delivery]: ...
+    async def delivery(self, delivery_id: UUID) -> Delivery | None: ...

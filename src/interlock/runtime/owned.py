@@ -84,7 +84,7 @@ class Owned:
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
         self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence
         self.rest_waiters: list[asyncio.Future[bool]] = []
-        self.committed_seq = 0  # the last event that is known to be committed, if memory is not ahead of it
+        self.committed_seq = 0  # the last event that is known to be committed
         self.rested: FlowStanding | None = None  # how a flow stood when its waiters were woken
 
     def stop_timer(self) -> None:
@@ -94,8 +94,9 @@ class Owned:
 
     def committed(self, entry: Entry) -> None:
         """An entry of it was committed."""
-        if entry.is_newest(self.execution.seq):
-            self.committed_seq = self.execution.seq
+        own = [row[1] for row in entry.rows if row[0] == self.execution.execution_id]
+        if own:
+            self.committed_seq = own[-1]
 
     def wake_waiters(self, *, is_committed: bool) -> None:
         """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""

@@ -19,7 +19,7 @@ import structlog
 
 from interlock.core.errors import InterlockError
 from interlock.core.subscription import Try, describe_event, message_id
-from interlock.core.webhook import retry_after, sign
+from interlock.core.webhook import retry_after, sign, traceparent
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.ports.egress import Egress, EgressResponse
@@ -142,7 +142,7 @@ class Relay:
         secrets = await self._secrets.good(due.tenant_id, of_webhook(due.webhook_id))
         body = body_of(due)
         headers = {"content-type": "application/json", **sign(secrets, message_id(due.delivery_id), at, body)}
-        if (trace := traceparent(due.trace_id, due.delivery_id)) is not None:
+        if (trace := traceparent(due.trace_id, due.delivery_id.hex[16:])) is not None:
             headers["traceparent"] = trace
         try:
             answer = await self._egress.request(
@@ -177,19 +177,13 @@ def body_of(due: Due) -> bytes:
         describe_event(
             execution_id=due.execution_id,
             seq=due.seq,
-            type=due.type,
+            event_type=due.type,
             workflow_id=due.workflow_id,
             at=due.at.isoformat().replace("+00:00", "Z"),
             trace_id=due.trace_id,
             data=data,
         )
     )
-
-
-def traceparent(trace_id: str, delivery_id: UUID) -> str | None:
-    """The W3C header of a message; None for a trace id of a caller's own form."""
-    is_standard = len(trace_id) == 32 and set(trace_id) <= set("0123456789abcdef") and set(trace_id) != {"0"}
-    return f"00-{trace_id}-{delivery_id.hex[16:]}-01" if is_standard else None
 
 
 def asked_seconds(answer: EgressResponse, now: datetime) -> float | None:

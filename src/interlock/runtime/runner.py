@@ -312,7 +312,8 @@ class Runner:
         if node_type.runs == "kernel":
             return
         failpoints.hit("runner.before_attempt")
-        place = "process" if task.isolated else node_type.place
+        # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
+        place = "process" if task.isolated and not node_type.calls_back else node_type.place
         attempt = Attempt(
             execution_id=owned.execution.execution_id,
             tenant_id=owned.tenant_id,

@@ -1,4 +1,4 @@
-"""What a webhook node needs for one call: where to call back, until when, and what signs it."""
+"""What a webhook node needs for one call: whom to call, where to call back, until when, and what signs it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,55 @@ from datetime import timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
-import msgspec
-
 from interlock.core.callback import Place, make_token
+from interlock.core.errors import not_found
 from interlock.core.webhook import key_of
 from interlock.kit.clock import Clock
-from interlock.ports.webhooks import CALLBACKS, CALLS, SigningSecrets, WebhookCall, headers_of_node, of_node
+from interlock.ports.webhooks import (
+    CALLBACKS,
+    CALLS,
+    RegisteredNode,
+    RegisteredNodes,
+    SigningSecrets,
+    WebhookCall,
+    of_node,
+)
 
-_headers: msgspec.json.Decoder[dict[str, str]] = msgspec.json.Decoder(dict[str, str])
+DEFAULT_SECONDS = 3600.0
+"""How long a callback may take unless somebody says otherwise."""
 
 
 class PrepareWebhookCalls:
     """Satisfies ``ports/webhooks.WebhookCalls``. ``public_url`` is where others reach this server."""
 
-    def __init__(self, secrets: SigningSecrets, clock: Clock, public_url: str) -> None:
+    def __init__(self, nodes: RegisteredNodes, secrets: SigningSecrets, clock: Clock, public_url: str) -> None:
+        self._nodes = nodes
         self._secrets = secrets
         self._clock = clock
         self._public_url = public_url.rstrip("/")
 
     async def prepare(
-        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float
+        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float | None
     ) -> WebhookCall:
-        proof = (await self._secrets.ensure(tenant_id, CALLBACKS))[-1]
+        node = await self._nodes.registered_node(tenant_id, node_id) if node_id is not None else None
+        if node_id is not None and node is None:
+            raise not_found("NODE_NOT_FOUND", f"There is no registered node {node_id[:64]!r} any more")
+        proof = (await self._secrets.ensure(tenant_id, CALLBACKS))[0]
         token = make_token(key_of(proof), tenant_id, execution_id, Place(task_id, attempt))
-        owner = of_node(node_id) if node_id is not None else CALLS
-        kept = await self._secrets.good(tenant_id, headers_of_node(node_id)) if node_id is not None else ()
         now = self._clock.now()
+        registered = node.timeout_seconds if node is not None else DEFAULT_SECONDS
         return WebhookCall(
+            session_id=await self._nodes.session_id(execution_id),
             callback_url=f"{self._public_url}/api/workflow/{execution_id}/callback?{urlencode({'ct': token})}",
             callback_token=token,
-            deadline=now + timedelta(seconds=seconds),
+            deadline=now + timedelta(seconds=seconds or registered),
             now=now,
-            secrets=await self._secrets.ensure(tenant_id, owner),
-            headers=_headers.decode(kept[0]) if kept else {},
+            secrets=await self._signing(tenant_id, node_id, node),
+            headers=node.headers if node is not None else {},
+            endpoint=node.endpoint if node is not None else None,
         )
+
+    async def _signing(self, tenant_id: str, node_id: str | None, node: RegisteredNode | None) -> tuple[str, ...]:
+        if node_id is None or node is None:
+            return await self._secrets.ensure(tenant_id, CALLS)
+        return await self._secrets.good(tenant_id, of_node(node_id)) or (node.secret,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from interlock.core.definition import CheckParameters
@@ -27,6 +28,18 @@ from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
 from interlock.services.health import CheckHealth
 from interlock.services.identity.bundle import DirectoryServices
+from interlock.services.models.bundle import Models, without_providers
+from interlock.services.registry.flows import RegisterFlows
+from interlock.services.registry.nodes import RegisterNodes
+from interlock.services.sessions.blackboard import Blackboards
+from interlock.services.sessions.log import ReadLogs
+from interlock.services.sessions.picture import PictureSessions
+from interlock.services.sessions.program import FindPrograms
+from interlock.services.sessions.push import PushEvents
+from interlock.services.sessions.session import FindSessions
+from interlock.services.sessions.start import StartSessions
+from interlock.services.sessions.stop import StopSessions
+from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -57,6 +70,18 @@ class Services:
     list_approvals: ListApprovals
     decide_approval: DecideApprovals
     directory: DirectoryServices | None
+    models: Models
+    start_session: StartSessions
+    push_event: PushEvents
+    find_session: FindSessions
+    picture_session: PictureSessions
+    stop_session: StopSessions
+    read_session_log: ReadLogs
+    blackboards: Blackboards
+    registered_nodes: RegisterNodes
+    registered_flows: RegisterFlows
+    totals: Callable[[], Awaitable[Mapping[str, int]]]
+    webhooks: Webhooks
 
 
 def build_services(
@@ -71,11 +96,19 @@ def build_services(
     ids: Ids,
     check_parameters: CheckParameters,
     check_value: CheckValue,
+    webhooks: WebhookPorts,
     directory: DirectoryServices | None = None,
+    models: Models | None = None,
+    session_idle_seconds: float = 1800.0,
 ) -> Services:
     """The use cases over these parts."""
     validate = ValidateDefinitions(registry, check_parameters)
     watch = WatchExecutions(store, bus)
+    cancel = CancelExecutions(store, engine)
+    flows = RegisterFlows(store, registry, check_parameters, clock, ids)
+    find = FindSessions(store)
+    picture = PictureSessions(store, blobs, registry, find)
+    programs = FindPrograms(store, registry, flows, clock)
     return Services(
         identity=access.identity,
         access=access,
@@ -91,9 +124,21 @@ def build_services(
         watch_execution=watch,
         watch_workflow=WatchWorkflows(store, watch, clock),
         signal_execution=SignalExecutions(store, engine),
-        cancel_execution=CancelExecutions(store, engine),
+        cancel_execution=cancel,
         pause_execution=PauseExecutions(store, engine),
         list_approvals=ListApprovals(store),
         decide_approval=DecideApprovals(store, engine, check_value),
         directory=directory,
+        models=models or without_providers(clock, ids),
+        start_session=StartSessions(engine, programs, find, picture, session_idle_seconds),
+        push_event=PushEvents(engine, find, picture),
+        find_session=find,
+        picture_session=picture,
+        stop_session=StopSessions(find, cancel),
+        read_session_log=ReadLogs(store, find),
+        blackboards=Blackboards(store, engine, picture),
+        registered_nodes=RegisterNodes(store, registry, webhooks.secrets),
+        registered_flows=flows,
+        totals=engine.totals,
+        webhooks=build_webhooks(webhooks, store, engine, clock, ids),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interlock.ports.engine import Key, SignalOutcome, Standing
+from interlock.ports.registry import WebhookNode
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Page",
     "SignalOutcome",
     "Standing",
+    "WebhookNode",
 ]

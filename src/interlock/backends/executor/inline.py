@@ -23,7 +23,9 @@ from interlock.backends.executor.services import AttemptServices, Host
 from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report, Result
+from interlock.ports.models import ModelCalls
 from interlock.ports.node import Attempt, Outcome, Registry
+from interlock.ports.webhooks import WebhookCalls
 
 STALL = 0.05
 """Seconds a plain node may keep the event loop before that is worth a warning."""
@@ -52,12 +54,16 @@ class InlineExecutor:
         *,
         trusted: Collection[str] = frozenset(),
         on_stall: Stalled = lambda seconds, node_type: None,
+        webhooks: WebhookCalls | None = None,
+        models: ModelCalls | None = None,
     ) -> None:
         self._registry = registry
         self._egress = egress
         self._blobs = blobs
         self._trusted = frozenset(trusted)
         self._on_stall = on_stall
+        self._webhooks = webhooks
+        self._models = models
         self._host: Host | None = None
         self._is_stopped = False
         self._running: dict[_Key, _Running] = {}
@@ -65,7 +71,7 @@ class InlineExecutor:
 
     async def start(self) -> None:
         """Must be awaited on the loop that calls the other methods."""
-        self._host = Host(self._egress, self._blobs)
+        self._host = Host(self._egress, self._blobs, webhooks=self._webhooks, models=self._models)
 
     @property
     def running(self) -> int:

@@ -12,10 +12,13 @@ from typing import Any
 from interlock.backends.executor.results import report_progress
 from interlock.core.commands import TaskReported
 from interlock.core.events import ArtifactRef
+from interlock.core.models.requests import Kind
 from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report
+from interlock.ports.models import ModelCalls
 from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.webhooks import WebhookCall, WebhookCalls
 
 MAX_ARTIFACT = 32 * 1_048_576
 """Bytes of one artifact."""
@@ -33,6 +36,8 @@ class Host:
     blobs: Blobs
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     thread: int = field(default_factory=threading.get_ident)
+    webhooks: WebhookCalls | None = None
+    models: ModelCalls | None = None
 
 
 class Pace:
@@ -73,6 +78,22 @@ class AttemptServices:
         check_artifact(name, len(content))
         sha256 = await self._host.blobs.put(self._attempt.tenant_id, content)
         return ArtifactRef(name, len(content), sha256, content_type)
+
+    async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:
+        """What this attempt needs to call a webhook. Raises NodeFailed WEBHOOKS_UNAVAILABLE."""
+        if self._host.webhooks is None:
+            raise NodeFailed("WEBHOOKS_UNAVAILABLE", "This server cannot call webhooks: it keeps no secrets to sign with.")
+        attempt = self._attempt
+        return await self._host.webhooks.prepare(
+            attempt.tenant_id, attempt.execution_id, attempt.task_id, attempt.attempt, node_id, seconds
+        )
+
+    async def model_call(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask a model on behalf of the task. Raises NodeFailed MODELS_UNAVAILABLE, InterlockError."""
+        if self._host.models is None:
+            raise NodeFailed("MODELS_UNAVAILABLE", "This server serves no models.")
+        attempt = self._attempt
+        return await self._host.models.call(attempt.tenant_id, attempt.effect_key, attempt.trace_id, kind, body)
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
         """Pass progress on, at most once a second; may be called in any thread."""

@@ -59,7 +59,7 @@ class IssuedTokens:
         """A token for an hour, and the epoch second at which it ends. A key that is too old is replaced first."""
         key = self._keys.newest()
         if now >= key.created_at + RENEW_AFTER:
-            key = self._keys.rotate()
+            key = self._keys.rotate(if_older_than=RENEW_AFTER)
         issued_at = int(now.timestamp())
         ends_at = issued_at + int(ACCESS_LIFETIME.total_seconds())
         claims = {

@@ -12,8 +12,8 @@ from typing import Any
 import jwt
 import msgspec
 
+from interlock.backends.identity.refusal import refused
 from interlock.backends.identity.signing_keys import SigningKey, SigningKeys
-from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT, Principal, Scope
 from interlock.kit.clock import Clock
 
@@ -88,9 +88,9 @@ class LocalIdentity:
         A token that was verified is believed for a minute at most, and never beyond its end.
         """
         if not bearer:
-            raise _refused("missing_token", "This call needs a token: Authorization: Bearer …")
+            raise refused("missing_token", "This call needs a token: Authorization: Bearer …")
         if len(bearer) > _MAX_CHARACTERS:
-            raise _refused("invalid_token", "The token is too long to be one of ours")
+            raise refused("invalid_token", "The token is too long to be one of ours")
         digest = hashlib.sha256(bearer.encode(errors="surrogatepass")).digest()
         now = self._clock.now()
         remembered = self._verified.get(digest)
@@ -109,11 +109,11 @@ class LocalIdentity:
             )
             claims = msgspec.convert(content, _Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, RecursionError) as error:
-            raise _refused("invalid_token", f"The token is not valid here; {_RENEW}") from error
+            raise refused("invalid_token", f"The token is not valid here; {_RENEW}") from error
         if claims.exp <= now.timestamp():
-            raise _refused("expired", f"The token has expired; {_RENEW}")
+            raise refused("expired", f"The token has expired; {_RENEW}")
         if claims.nbf > now.timestamp():
-            raise _refused("invalid_token", "The token is not valid yet")
+            raise refused("invalid_token", "The token is not valid yet")
         principal = Principal(
             subject=claims.sub,
             tenant_id=claims.tenant_id,
@@ -136,7 +136,3 @@ class LocalIdentity:
         self._verified[digest] = (principal, until)
         if len(self._verified) > _MAX_REMEMBERED:
             self._verified.popitem(last=False)
-
-
-def _refused(reason: str, message: str) -> InterlockError:
-    return InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", message, details={"reason": reason})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from interlock.core.errors import ErrorKind, InterlockError
 
+_REQUIRED_AUTH = "Bearer token via Authorization header"
+
 
 def refused(reason: str, message: str) -> InterlockError:
-    """UNAUTHENTICATED with one of the reasons ``missing_token|invalid_token|expired|email_not_confirmed|auth_failed``."""
-    return InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", message, details={"reason": reason})
+    """UNAUTHENTICATED; the reasons are missing_token, invalid_token, expired, email_not_confirmed and auth_failed."""
+    details = {"reason": reason, "required_auth": _REQUIRED_AUTH}
+    return InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", message, details=details)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import stat
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import Clock
+from interlock.kit.private_file import OpenToOthers, PrivateFile, Version
 
 GRACE = timedelta(hours=24)
 """A key is valid for this long after the next one was made."""
@@ -41,18 +40,16 @@ class SigningKeys:
     """
 
     def __init__(self, path: Path, clock: Clock, make_secret: Callable[[], str] = _random_text) -> None:
-        self._path = path
+        self._file = PrivateFile(path)
         self._clock = clock
         self._make_secret = make_secret
         self._keys: list[SigningKey] = []
-        self._read_version: tuple[int, int] | None = None
+        self._read_version: Version | None = None
 
     def open(self) -> None:
         """Read the keys, or make the first one. Raises UNAVAILABLE for a file that others may read, or a broken one."""
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._path.exists():
-                self._create([self._new()])
+            self._file.create(_encoded([self._new()]))
         except OSError as error:
             raise self._unusable(f"cannot be made: {error.strerror or error}") from error
         self._refresh()
@@ -64,21 +61,24 @@ class SigningKeys:
 
     def find(self, kid: str) -> SigningKey | None:
         """The key ``kid`` if it is still valid, also if another process has made it just now."""
-        self._refresh()
-        return next((key for key in self._valid() if key.kid == kid), None)
+        return next((key for key in self.valid() if key.kid == kid), None)
 
     def valid(self) -> list[SigningKey]:
         """The keys whose signatures count now, the one that signs last."""
         self._refresh()
         return self._valid()
 
-    def rotate(self) -> SigningKey:
-        """A new key signs from now on. Those before stay valid for 24 h after they were replaced, and then go."""
-        self._refresh()
-        new = self._new()
-        self._replace([*self._valid(), new])
-        self._refresh()
-        return new
+    def rotate(self, *, if_older_than: timedelta = timedelta(0)) -> SigningKey:
+        """A new key signs from now on, unless the newest is younger than that: of many processes one makes it.
+
+        Those before stay valid for 24 h after they were replaced, and then go.
+        """
+        with self._file.turn():
+            self._refresh()
+            if self._clock.now() >= self._keys[-1].created_at + if_older_than:
+                self._file.replace(_encoded([*self._valid(), self._new()]))
+                self._refresh()
+        return self._keys[-1]
 
     def _valid(self) -> list[SigningKey]:
         now = self._clock.now()
@@ -91,52 +91,23 @@ class SigningKeys:
     def _refresh(self) -> None:
         """Read the file if it is not the one that was read last."""
         try:
-            found = self._path.stat()
-            version = (found.st_mtime_ns, found.st_ino)
+            version = self._file.version()
             if version == self._read_version:
                 return
-            self._refuse_open_file(found.st_mode)
-            keys = msgspec.json.decode(self._path.read_bytes(), type=list[SigningKey])
+            keys = msgspec.json.decode(self._file.read(), type=list[SigningKey])
+        except OpenToOthers as error:
+            problem = "may be read by other users; run chmod 600 on it, or remove it to make new keys"
+            raise self._unusable(problem) from error
         except (OSError, msgspec.MsgspecError) as error:
             raise self._unusable(f"cannot be read: {error}") from error
         if not keys:
             raise self._unusable("holds no key")
         self._keys, self._read_version = keys, version
 
-    def _refuse_open_file(self, mode: int) -> None:
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise self._unusable("may be read by other users; run chmod 600 on it, or remove it to make new keys")
-
-    def _create(self, keys: list[SigningKey]) -> None:
-        draft = self._draft(keys)
-        try:
-            os.link(draft, self._path)  # unlike a rename, it leaves the keys of a process that was faster
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        self._sync_folder()
-
-    def _replace(self, keys: list[SigningKey]) -> None:
-        self._draft(keys).replace(self._path)
-        self._sync_folder()
-
-    def _draft(self, keys: list[SigningKey]) -> Path:
-        draft = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(keys)))
-            file.flush()
-            os.fsync(file.fileno())
-        return draft
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def _unusable(self, problem: str) -> InterlockError:
-        message = f"The file of signing keys {self._path} {problem}."
+        message = f"The file of signing keys {self._file.path} {problem}."
         return InterlockError(ErrorKind.UNAVAILABLE, "SIGNING_KEYS_UNUSABLE", message)
+
+
+def _encoded(keys: list[SigningKey]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(keys))

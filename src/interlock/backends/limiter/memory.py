@@ -62,10 +62,11 @@ class MemoryLimiter:
 
     async def give_back(self, caller: str, verdict: Verdict) -> None:
         """Let an admitted request count no longer."""
-        for standing in verdict.standings:
-            kept = self._kept.get((caller, standing.window.name))
-            if kept is not None:
-                kept.log.remove(verdict.stamp, shape(standing.window, self._strategy)[0])
+        self._remove(caller, verdict, verdict.stamp)
+
+    def give_back_noted(self, caller: str, verdict: Verdict) -> None:
+        """Let a request count no longer that was noted: the newest."""
+        self._remove(caller, verdict, self._now())
 
     async def look(self, caller: str, windows: Sequence[Window]) -> tuple[Standing, ...]:
         """Where the caller stands, without counting anything."""
@@ -101,6 +102,12 @@ class MemoryLimiter:
             kept.log.add(now, length)
             kept.empty_at = now + hold
         self._forget(now)
+
+    def _remove(self, caller: str, verdict: Verdict, at: int) -> None:
+        for standing in verdict.standings:
+            kept = self._kept.get((caller, standing.window.name))
+            if kept is not None:
+                kept.log.remove(at)
 
     def _forget(self, now: int) -> None:
         """Drop the oldest windows that are empty, and any that are too many."""

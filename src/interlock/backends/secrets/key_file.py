@@ -62,9 +62,10 @@ class KeyFile:
 
     def rotate(self) -> str:
         """A new key seals from now on, in every process over this file; its id. All others stay for reading."""
-        self._refresh()
         new = self._new()
-        self._write([*self._stored, new])
+        with self._file.turn():
+            self._refresh()
+            self._write([*self._stored, new])
         return new.key_id
 
     def key_ids(self) -> list[str]:
@@ -74,10 +75,11 @@ class KeyFile:
 
     def forget_older(self) -> list[str]:
         """Throw away all keys but the newest; their ids. What they sealed can never be read again."""
-        self._refresh()
-        gone = [key.key_id for key in self._stored[:-1]]
-        if gone:
-            self._write(self._stored[-1:])
+        with self._file.turn():
+            self._refresh()
+            gone = [key.key_id for key in self._stored[:-1]]
+            if gone:
+                self._write(self._stored[-1:])
         return gone
 
     def _new(self) -> StoredKey:

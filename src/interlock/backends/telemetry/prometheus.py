@@ -18,6 +18,20 @@ class TaskCounts(Collector):
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], int] = {}
+        self.times: dict[str, list[float]] = {}  # node type -> count, sum, least and most seconds
+
+    def time(self, node_type: str, seconds: float) -> None:
+        """One more task ended after so many seconds."""
+        found = self.times.get(node_type)
+        if found is None:
+            self.times[node_type] = [1, seconds, seconds, seconds]
+            return
+        found[0] += 1
+        found[1] += seconds
+        if seconds < found[2]:
+            found[2] = seconds
+        elif seconds > found[3]:
+            found[3] = seconds
 
     def collect(self) -> Iterable[Metric]:
         """Asked for by a scrape."""
@@ -83,6 +97,7 @@ class PrometheusTelemetry:
     def task_ended(self, node_type: str, status: str, seconds: float) -> None:
         counts = self._tasks.counts
         counts[node_type, status] = counts.get((node_type, status), 0) + 1
+        self._tasks.time(node_type, seconds)
         if seconds:
             self._task_seconds.labels(node_type).observe(seconds)
 
@@ -122,6 +137,14 @@ class PrometheusTelemetry:
 
     def stream_closed(self, door: str) -> None:
         self._streams.labels(door).dec()
+
+    def node_times(self) -> dict[str, tuple[int, float, float, float]]:
+        """Ended tasks by node type: how many, and their seconds in sum, at least and at most."""
+        return {name: (int(found[0]), found[1], found[2], found[3]) for name, found in self._tasks.times.items()}
+
+    def streams_open(self, door: str) -> int:
+        """Streams of a door that are open here."""
+        return int(self.registry.get_sample_value("interlock_streams_open", {"door": door}) or 0)
 
     def expose(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -1,4 +1,4 @@
-"""What a callback does to the task that waits for it: accept it once, tell a repeat, and write down what came too late."""
+"""What a callback does to the task that waits for it: accepted once, told if repeated, written down if too late."""
 
 from __future__ import annotations
 

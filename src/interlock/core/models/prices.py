@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -18,6 +18,18 @@ class Usage(msgspec.Struct, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     is_estimated: bool = False
+
+
+def total(used: Iterable[Usage]) -> Usage:
+    """Several calls as one."""
+    whole = Usage()
+    for one in used:
+        whole = Usage(
+            whole.input_tokens + one.input_tokens,
+            whole.output_tokens + one.output_tokens,
+            whole.is_estimated or one.is_estimated,
+        )
+    return whole
 
 
 class Price(msgspec.Struct, frozen=True):

@@ -18,10 +18,8 @@ MAX_MODELS = 8
 MAX_INPUTS = 2_048
 MAX_DIMENSIONS = 8_192
 
-_OURS = frozenset(
-    ("base_url", "api_base", "api_key", "api_version", "proxy", "proxies", "headers", "extra_headers", "default_headers")
-    + ("custom_provider", "custom_llm_provider", "organization", "extra_body", "extra_query")
-)
+_OURS = frozenset(("base_url", "api_base", "api_key", "api_version", "proxy", "proxies", "organization", "headers"))
+_OURS |= {"extra_headers", "default_headers", "custom_provider", "custom_llm_provider", "extra_body", "extra_query"}
 _PARTS_WITH_URL = ("image_url", "video_url", "file_url", "audio_url", "input_image")
 
 Kind = Literal["chat", "embeddings"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from interlock.core.errors import ErrorKind, InterlockError, not_found
+from interlock.core.errors import ErrorKind, InterlockError, not_found, rule_broken
 from interlock.core.models.prices import LIST_PRICES, Price
 
 
@@ -64,3 +64,12 @@ class Routes:
         if not deployments:
             raise not_found("MODEL_NOT_FOUND", f"No provider serves the model {models[0][:100]}", field="model")
         return deployments
+
+
+def priced(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Those whose price is known: nothing else may be paid from a budget. Raises RULE if there is none."""
+    found = tuple(one for one in deployments if one.price is not None)
+    if not found:
+        message = f"The model {deployments[0].model[:100]} has no price, so a caller with a budget cannot use it"
+        raise rule_broken("MODEL_UNPRICED", message, field="model")
+    return found

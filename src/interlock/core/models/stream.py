@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -35,6 +36,10 @@ class StreamReader:
         self._events = 0
         self._text_bytes = 0
 
+    def is_over(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.is_done or self.failure is not None
+
     @property
     def output_tokens(self) -> int:
         """Tokens of what came so far, by our own count."""
@@ -42,6 +47,8 @@ class StreamReader:
 
     def feed(self, piece: bytes) -> bytes:
         """What to hand on: every whole event that is there now. Raises EXTERNAL for an event that is too long."""
+        if self.is_over():
+            return b""
         data = self._rest + piece
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
@@ -62,7 +69,7 @@ class StreamReader:
 
     def _look(self, event: bytes) -> bytes:
         """One event as it is to be handed on, which may be not at all."""
-        if self.is_done or self.failure is not None:
+        if self.is_over():
             return b""
         data = event.removeprefix(b"data:").strip()
         if data == b"[DONE]":
@@ -90,15 +97,14 @@ class StreamReader:
 
 
 class _Error(msgspec.Struct):
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _errors = msgspec.json.Decoder(_Error)
 
 
 def _has_error(data: bytes) -> bool:
-    error = _errors.decode(data).error
-    return error is not None and bytes(error) != b"null"
+    return _errors.decode(data).error is not None
 
 
 def _failed(message: str) -> InterlockError:

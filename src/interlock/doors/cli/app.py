@@ -5,9 +5,16 @@ from __future__ import annotations
 import typer
 
 from interlock.doors.cli.calling import Caller
-from interlock.doors.cli.commands import reading, serving, starting, steering
+from interlock.doors.cli.commands import audit, keys, reading, secrets, serving, starting, steering, users, webhooks
 from interlock.doors.cli.grouped import GroupedCommands
-from interlock.doors.cli.options import PROGRAM_PANEL, SERVER_PANEL, STEERING_PANEL, WORKFLOW_PANEL, examples
+from interlock.doors.cli.options import (
+    ACCESS_PANEL,
+    PROGRAM_PANEL,
+    SERVER_PANEL,
+    STEERING_PANEL,
+    WORKFLOW_PANEL,
+    examples,
+)
 from interlock.doors.cli.programs import Programs
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
@@ -29,6 +36,9 @@ def build(programs: Programs) -> typer.Typer:
     _add_server_commands(app)
     _add_looking_commands(app)
     _add_steering_commands(app)
+    _add_user_commands(app)
+    _add_access_commands(app)
+    _add_webhook_commands(app)
     _add_program_commands(app)
     return app
 
@@ -97,6 +107,25 @@ def _add_steering_commands(app: typer.Typer) -> None:
     add(rich_help_panel=STEERING_PANEL, epilog=examples(f"resume {_EXECUTION}"))(steering.resume)
 
 
+def _add_access_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="API keys for programs.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(
+        epilog=examples("keys create ci --scope workflows:execute --scope executions:read --days 90"),
+    )(keys.create)
+    group.command("list", epilog=examples("keys list", "keys list --json"))(keys.list_keys)
+    group.command(epilog=examples("keys rotate 4fQz81LmTx0a --grace 3600"))(keys.rotate)
+    group.command(epilog=examples("keys revoke 4fQz81LmTx0a"))(keys.revoke)
+    app.add_typer(group, name="keys", rich_help_panel=ACCESS_PANEL)
+    sealing = typer.Typer(help="Keys that seal stored secrets.", rich_markup_mode=None, no_args_is_help=True)
+    sealing.command("list", epilog=examples("secrets list", "secrets list --data ./data --json"))(secrets.list_keys)
+    sealing.command(epilog=examples("secrets rotate --data ./data"))(secrets.rotate)
+    app.add_typer(sealing, name="secrets", rich_help_panel=ACCESS_PANEL)
+    app.command(
+        rich_help_panel=ACCESS_PANEL,
+        epilog=examples("audit", "audit --outcome refused --since 2026-11-22T00:00Z", "audit --subject ann --json"),
+    )(audit.audit)
+
+
 def _add_program_commands(app: typer.Typer) -> None:
     add = app.command
     add(rich_help_panel=PROGRAM_PANEL, epilog=examples("token", "token --data ./data"))(serving.token)
@@ -107,3 +136,29 @@ def _add_program_commands(app: typer.Typer) -> None:
     completion.command("show", epilog=examples("completion show bash"))(serving.completion_show)
     completion.command("install", epilog=examples("completion install"))(serving.completion_install)
     app.add_typer(completion, name="completion", rich_help_panel=PROGRAM_PANEL)
+
+
+def _add_user_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Accounts of the built-in directory.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(epilog=examples("users create ann@example.org --role admin --tenant acme"))(users.create)
+    group.command("list", epilog=examples("users list --tenant acme", "users list --json"))(users.list_users)
+    group.command(epilog=examples("users confirm ann@example.org"))(users.confirm)
+    group.command(epilog=examples("users role ann@example.org viewer"))(users.role)
+    group.command(epilog=examples("users disable ann@example.org"))(users.disable)
+    group.command(epilog=examples("users enable ann@example.org"))(users.enable)
+    app.add_typer(group, name="users", rich_help_panel=ACCESS_PANEL)
+
+
+def _add_webhook_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Messages to other systems about events.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(
+        epilog=examples(
+            "webhooks create https://svc.example/hook --event 'execution.*'",
+            "webhooks create https://svc.example/hook --event approval.requested --json",
+        )
+    )(webhooks.create)
+    group.command("list", epilog=examples("webhooks list", "webhooks list --json"))(webhooks.list_webhooks)
+    group.command(epilog=examples(f"webhooks deliveries {_EXECUTION} --status failed"))(webhooks.deliveries)
+    group.command(epilog=examples(f"webhooks redeliver {_EXECUTION}"))(webhooks.redeliver)
+    group.command(epilog=examples(f"webhooks delete {_EXECUTION}"))(webhooks.delete)
+    app.add_typer(group, name="webhooks", rich_help_panel=STEERING_PANEL)

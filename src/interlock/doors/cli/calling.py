@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.failures import FAILED, exit_code, failure
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import Programs
@@ -45,6 +46,13 @@ class Caller:
         A token from the settings goes wherever the caller points; the local user's never leaves this machine.
         Raises UNAUTHENTICATED without a token for another machine.
         """
+        return self._server(url, self.local_token)
+
+    def administrator(self, url: str | None, tenant: str = LOCAL_TENANT) -> Server:
+        """The same for commands that administer: a token that is made here holds the scope ``admin`` in ``tenant``."""
+        return self._server(url, lambda data_dir: self.programs.mint_admin_token(data_dir, tenant))
+
+    def _server(self, url: str | None, mint: Callable[[Path], str]) -> Server:
         environment = self.programs.environment()
         address = read_url(url or environment.url)
         if environment.token:
@@ -54,7 +62,7 @@ class Caller:
             step = "Put one into INTERLOCK_TOKEN; the local user's token is for this machine only."
             raise failure(ErrorKind.UNAUTHENTICATED, "NO_TOKEN", f"There is no token for {address}", step)
         remedy = _REMEDY_OF_MADE.format(environment.data_dir)
-        return Server(address, lambda: self.local_token(environment.data_dir), self.ids, remedy)
+        return Server(address, lambda: mint(environment.data_dir), self.ids, remedy)
 
     def local_token(self, data_dir: Path) -> str:
         """A fresh token of the local user of a data directory."""

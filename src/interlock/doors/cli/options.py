@@ -10,6 +10,7 @@ import typer
 SERVER_PANEL = "Run a server"
 WORKFLOW_PANEL = "Start and look"
 STEERING_PANEL = "Steer and decide"
+ACCESS_PANEL = "Who may come in"
 PROGRAM_PANEL = "This program"
 
 Url = Annotated[
@@ -33,6 +34,9 @@ Reason = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="Directory of database, keys and blobs.", show_default=False),
+]
+TenantOption = Annotated[
+    str, typer.Option("--tenant", metavar="NAME", help="Tenant that is meant, where INTERLOCK_TOKEN is not set.")
 ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from interlock.core.principal import LOCAL_TENANT
 from interlock.core.workflow import Problem
 
 
@@ -110,6 +111,14 @@ class Programs(Protocol):
 
     def mint_token(self, data_dir: Path) -> str:
         """A token for the local user, signed by the key of a data directory."""
+        ...
+
+    def mint_admin_token(self, data_dir: Path, tenant: str = LOCAL_TENANT) -> str:
+        """A token of five minutes for administering ``tenant``, signed by the key of a data directory."""
+        ...
+
+    def encryption_keys(self, data_dir: Path | None, *, rotate: bool) -> list[str]:
+        """The ids of the keys that seal secrets, the newest last; with ``rotate`` that one is made now."""
         ...
 
     def check_file(self, source: dict[str, Any]) -> list[Problem]:

@@ -94,6 +94,10 @@ class Server:
         """The answer to a PUT below the app door."""
         return _object(await self._change("PUT", path, body))
 
+    async def delete(self, path: str) -> dict[str, Any]:
+        """The answer to a DELETE below the app door."""
+        return _object(await self._send("DELETE", APP + path))
+
     async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and answer of a path that needs no token."""
         try:

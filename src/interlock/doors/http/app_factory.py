@@ -7,6 +7,8 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from interlock.doors.http.app.operations import OPERATIONS as APP_OPERATIONS
+from interlock.doors.http.identity.operations import OPERATIONS as IDENTITY_OPERATIONS
+from interlock.doors.http.models.operations import OPERATIONS as MODELS_OPERATIONS
 from interlock.doors.http.plumbing.access_log import RequestLog
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.operation import Operation
@@ -15,13 +17,16 @@ from interlock.doors.http.plumbing.routing import RouteTable
 from interlock.doors.http.plumbing.security import ALWAYS, Guarded
 from interlock.doors.http.plumbing.trace import Traced
 from interlock.doors.http.shared import ExposeMetrics, shared_operations
+from interlock.doors.http.tempo.llm import OPERATIONS as LLM_OPERATIONS
+from interlock.doors.http.tempo.operations import OPERATIONS as TEMPO_OPERATIONS
+from interlock.doors.http.tempo.websocket import EventSocket
 
 
 def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
     pipeline = Pipeline(context)
     table = RouteTable(all_operations(expose_metrics), pipeline)
-    router = Router([table], redirect_slashes=False)
+    router = Router([table, EventSocket(context)], redirect_slashes=False)
     guarded = Guarded(router, context.settings, pipeline)
     lines = structlog.get_logger("interlock.access").bind()
     log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
@@ -30,4 +35,5 @@ def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
 
 def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:
     """Every operation of every door, and the shared paths."""
-    return (*APP_OPERATIONS, *shared_operations(APP_OPERATIONS, expose_metrics))
+    doors = (*APP_OPERATIONS, *IDENTITY_OPERATIONS, *MODELS_OPERATIONS, *LLM_OPERATIONS, *TEMPO_OPERATIONS)
+    return (*doors, *shared_operations(doors, expose_metrics))

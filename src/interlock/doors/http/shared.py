@@ -9,6 +9,7 @@ from typing import Any
 from interlock.core.errors import not_found
 from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
+from interlock.doors.http.identity.door import IdentityError
 from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
 from interlock.doors.http.plumbing.instants import rfc3339
@@ -49,7 +50,7 @@ class SharedPaths:
                 "health_check": "/health",
                 "auth_model": "jwt+api_key",
                 "features": ["executions", "approvals"],
-                "api_layers": {name: door.prefixes[0] for name, door in doors.items()},
+                "api_layers": {n: d.prefixes[0] for n, d in doors.items() if d.prefixes[0].startswith("/api/")},
                 "endpoints": {"docs": "/docs", "health": "/health", "openapi": "/openapi.json"},
             },
             headers=NO_STORE,
@@ -84,7 +85,7 @@ class SharedPaths:
                 "version": settings.version,
                 "mode": settings.mode,
                 "timestamp": _now(call),
-                "redis": "not_configured",
+                "redis": call.context.limits.state,
                 "postgres": "connected" if health.checks["database"] else "unavailable",
                 "executor": settings.executor,
                 "sandbox": settings.sandbox,
@@ -135,7 +136,8 @@ class SharedPaths:
     def _documented(self, call: Call[None, None]) -> dict[str, Any]:
         if self._document is None:
             settings = call.context.settings
-            self._document = openapi(self._operations, settings.title, settings.version, {"app": AppError})
+            errors = {"app": AppError, "identity": IdentityError}
+            self._document = openapi(self._operations, settings.title, settings.version, errors)
         return self._document
 
     def _figures(self) -> tuple[dict[str, float], dict[str, float]]:

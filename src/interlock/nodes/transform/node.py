@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from interlock.core.node_type import NodeType
 from interlock.nodes.schema import anything, parameters, text
 from interlock.nodes.transform.pick import pick
 from interlock.ports.node import Attempt, Done, Services
+
+_OUTPUT_KEY = "transform_result"
+_ARTIFACT_FORM = frozenset({"source_artifact", "template"})
 
 
 class Transform:
@@ -17,17 +22,21 @@ class Transform:
         description=(
             "With `mapping`, gives it as it is after its expressions were evaluated. With `source`, gives "
             '`{"extracted": value}` with the value at `extract_path`, and fails with `SOURCE_NOT_FOUND` when there '
-            "is none."
+            "is none. `source_artifact` is such a source by its key on the blackboard, and `template` a text that is "
+            "given in place of what was picked; both are also written to the blackboard, as `transform_result` unless "
+            "`output_key` says otherwise."
         ),
         category="data",
         schema=parameters(
             {
                 "mapping": anything("The output: any JSON with `{{ expressions }}` in its texts."),
                 "source": anything("What to pick from, usually one expression such as `{{ variables.order }}`."),
+                "source_artifact": text("The blackboard key of what to pick from."),
+                "template": text("The text that is given as `extracted`, with `{{ key.path }}` of the blackboard."),
                 "extract_path": text("Where in the source: `items[0].name`, `$.items[0].name` or `items.0.name`."),
                 "output_key": text("The blackboard key that also gets the mapping, or the value picked."),
             },
-            anyOf=[{"required": ["mapping"]}, {"required": ["source"]}],
+            anyOf=[{"required": [name]} for name in ("mapping", "source", "source_artifact", "template")],
         ),
         examples=(
             {"parameters": {"mapping": {"total": "{{ $json.price * $json.count }}"}}},
@@ -39,14 +48,28 @@ class Transform:
     )
 
     def run(self, attempt: Attempt, services: Services) -> Done:
-        parameters = attempt.parameters
-        if "mapping" in parameters:
-            kept = output = parameters["mapping"]
+        told = attempt.parameters
+        if "mapping" in told:
+            kept = output = told["mapping"]
         else:
-            kept = pick(parameters.get("source"), parameters.get("extract_path"))
+            kept = _extracted(attempt)
             output = {"extracted": kept}
-        key = parameters.get("output_key")
+        key = told.get("output_key", _OUTPUT_KEY if told.keys() & _ARTIFACT_FORM else None)
         return Done(output=output) if key is None else Done(output=output, blackboard={str(key): kept})
+
+
+def _extracted(attempt: Attempt) -> Any:
+    """What is picked from the source; with a template that text, if the source is there."""
+    told = attempt.parameters
+    if "source_artifact" in told:
+        picked = pick(attempt.blackboard.get(str(told["source_artifact"])), told.get("extract_path"))
+    elif "source" in told:
+        picked = pick(told["source"], told.get("extract_path"))
+    elif "template" not in told:
+        picked = pick(None, None)
+    else:
+        picked = None
+    return told.get("template", picked)
 
 
 NODE = Transform()

@@ -3,11 +3,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.nodes.testing import make_attempt, run_node
+from interlock.nodes.testing import KeptServices, make_attempt, run_node
 from interlock.nodes.transform.node import NODE
 from interlock.nodes.transform.pick import pick
 from interlock.ports.node import Done, NodeFailed
@@ -86,3 +87,24 @@ def test_every_place_of_nested_objects_is_found_by_its_path(keys: list[str], lea
 
 def test_the_services_are_not_touched() -> None:
     assert NODE.run(make_attempt(NODE, {"mapping": 1}), None).output == 1  # type: ignore[arg-type]  # on purpose
+
+
+def test_picks_from_the_blackboard_and_keeps_what_it_picked_there() -> None:
+    told = {"source_artifact": "order", "extract_path": "$.items[0].name"}
+    attempt = msgspec.structs.replace(make_attempt(NODE, told), blackboard={"order": {"items": [{"name": "pen"}]}})
+    outcome = NODE.run(attempt, KeptServices())
+    assert outcome.output == {"extracted": "pen"}
+    assert outcome.blackboard == {"transform_result": "pen"}
+
+
+def test_a_missing_artifact_fails() -> None:
+    with pytest.raises(NodeFailed) as failed:
+        run_node(NODE, {"source_artifact": "order"})
+    assert failed.value.code == "SOURCE_NOT_FOUND"
+
+
+def test_a_template_is_given_as_it_was_rendered() -> None:
+    outcome = run_node(NODE, {"template": "Hello Ann", "output_key": "greeting"})
+    assert isinstance(outcome, Done)
+    assert outcome.output == {"extracted": "Hello Ann"}
+    assert outcome.blackboard == {"greeting": "Hello Ann"}

@@ -9,12 +9,15 @@ import structlog
 
 from interlock.core.audit import AuditEntry, AuditFilter
 from interlock.core.principal import Principal, Scope
+from interlock.kit.clock import Clock
 from interlock.ports.access import AccessStore
 from interlock.ports.store import Page, Store
 
 MAX_WAITING = 20_000
 """Entries kept in memory while the database does not take them; beyond that new ones are counted and lost."""
 BATCH = 500
+STRANGERS_A_SECOND = 50
+"""Entries of callers without a tenant that are kept in one second: being refused costs nothing, so they can be many."""
 
 
 class AuditLog:
@@ -23,17 +26,23 @@ class AuditLog:
     Entries that are noted and not yet written are lost with the process, and nothing else is; ``flush`` writes them.
     """
 
-    def __init__(self, access: AccessStore, store: Store) -> None:
+    def __init__(self, access: AccessStore, store: Store, clock: Clock) -> None:
         self._access = access
         self._store = store
+        self._clock = clock
         self._waiting: deque[AuditEntry] = deque()
         self._turn = asyncio.Lock()
         self._lost = 0
+        self._second = 0
+        self._strangers = 0
+        self._left_out = 0
         self._log = structlog.get_logger(__name__)
 
     def note(self, entry: AuditEntry) -> None:
-        """Take an entry. Never waits and never raises."""
-        if len(self._waiting) >= MAX_WAITING:
+        """Take an entry. Never waits and never raises. Of a flood by callers without a tenant only a part is kept."""
+        if not entry.tenant_id and self._is_flood():
+            self._left_out += 1
+        elif len(self._waiting) >= MAX_WAITING:
             self._lost += 1
         else:
             self._waiting.append(entry)
@@ -49,6 +58,15 @@ class AuditLog:
         if self._lost:
             self._log.error("audit.lost", entries=self._lost, meaning="the database took no entries for too long")
             self._lost = 0
+        if self._left_out:
+            self._log.warning("audit.left_out", entries=self._left_out, meaning="too many callers without a tenant")
+            self._left_out = 0
+
+    def _is_flood(self) -> bool:
+        second = int(self._clock.monotonic())
+        self._strangers = self._strangers + 1 if second == self._second else 1
+        self._second = second
+        return self._strangers > STRANGERS_A_SECOND
 
     async def list(self, principal: Principal, wanted: AuditFilter) -> Page:
         """Entries of the caller's tenant, newest first, with those noted so far. Raises DENIED."""

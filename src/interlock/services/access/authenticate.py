@@ -51,7 +51,7 @@ class KeyIdentity:
         return text.startswith(KEY_PREFIX) or (bool(self._configured) and _sha256(text) in self._configured)
 
     async def authenticate(self, text: str) -> Principal:
-        """The principal of an API key. Raises UNAUTHENTICATED: ``invalid_api_key``, or ``client_disabled`` if it was."""
+        """The principal of an API key. Raises UNAUTHENTICATED: ``invalid_api_key``, or ``client_disabled``."""
         digest = _sha256(text)
         believed = self._believed.get(digest)
         if believed is not None and self._clock.monotonic() < believed[2]:
@@ -111,8 +111,8 @@ class KeyIdentity:
 
     def _is_signed(self, request: SignedRequest) -> bool:
         """Whether one of the server's secrets, old or new, makes the signing secret that was used."""
-        secrets = [signing_secret(request.public_id, pepper) for pepper in self._peppers]
-        return any([request.is_signed_with(secret) for secret in secrets])
+        secrets = (signing_secret(request.public_id, pepper) for pepper in self._peppers)
+        return any(request.is_signed_with(secret) for secret in secrets)
 
     def _require_good(self, key: ApiKey) -> None:
         if not key.is_good(self._clock.now()):

@@ -45,7 +45,7 @@ def build_access(
 ) -> Access:
     """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first."""
     key_identity = KeyIdentity(access_store, clock, peppers, configured_keys)
-    audit = AuditLog(access_store, store)
+    audit = AuditLog(access_store, store, clock)
     chores = {
         "audit": (audit.flush, AUDIT_SECONDS),
         "last used": (key_identity.flush, LAST_USED_SECONDS),

@@ -95,7 +95,7 @@ class ManageKeys:
         return issued
 
     async def revoke(self, principal: Principal, reference: str) -> ApiKey:
-        """End a key for good; within 5 s no process takes it. Revoking again changes nothing. Raises DENIED, NOT_FOUND."""
+        """End a key for good; within 5 s no process takes it. Again changes nothing. Raises DENIED, NOT_FOUND."""
         principal.require(Scope.ADMIN)
         async with self._store.transaction(principal) as transaction:
             key = await self._find(transaction, reference)

@@ -26,7 +26,7 @@ class LocalTenants:
         self._known: dict[str, Principal] = {}
 
     async def principal(self, tenant_id: str = LOCAL_TENANT) -> Principal:
-        """The local principal of a tenant. Raises UNAUTHENTICATED for an impossible name, LIMITED beyond 256 tenants."""
+        """The local principal of a tenant. Raises UNAUTHENTICATED for no possible name, LIMITED beyond 256 tenants."""
         known = self._known.get(tenant_id)
         if known is not None:
             return known

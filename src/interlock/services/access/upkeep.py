@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -13,7 +14,7 @@ AUDIT_SECONDS = 0.5
 LAST_USED_SECONDS = 10.0
 PURGE_SECONDS = 60.0
 
-Chore = Callable[[], Awaitable[None]]
+Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Upkeep:

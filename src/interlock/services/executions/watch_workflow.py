@@ -24,16 +24,16 @@ _log = structlog.get_logger("interlock.watch")
 
 
 class WorkflowWatch:
-    """One reader of a workflow's executions."""
+    """One reader of many executions: those of a workflow, or of a tenant."""
 
     def __init__(
-        self, store: Store, watch: WatchExecutions, clock: Clock, principal: Principal, workflow_id: UUID
+        self, store: Store, watch: WatchExecutions, clock: Clock, principal: Principal, wanted: ExecutionFilter
     ) -> None:
         self._store = store
         self._watch = watch
         self._clock = clock
         self._principal = principal
-        self._workflow_id = workflow_id
+        self._wanted = wanted
         self._event = asyncio.Event()
         self._followed: dict[UUID, Watch] = {}
         self._seen: dict[UUID, None] = {}
@@ -101,10 +101,9 @@ class WorkflowWatch:
             del self._seen[next(iter(self._seen))]
 
     async def _newest(self) -> list[ExecutionRow]:
-        """The newest executions of the workflow, in the order they began."""
-        wanted = ExecutionFilter(workflow_id=self._workflow_id, limit=MAX_FOLLOWED)
+        """The newest of the executions that are watched, in the order they began."""
         async with self._store.transaction(self._principal, read_only=True) as transaction:
-            page = await transaction.list_executions(wanted)
+            page = await transaction.list_executions(self._wanted)
         return list(reversed(page.items))
 
     async def _follow(self, row: ExecutionRow, after: int) -> None:
@@ -129,7 +128,15 @@ class WatchWorkflows:
     async def __call__(self, principal: Principal, workflow_id: UUID) -> WorkflowWatch:
         """Watch everything from now on. Raises DENIED, NOT_FOUND."""
         await self.prove(principal, workflow_id)
-        watch = WorkflowWatch(self._store, self._watch, self._clock, principal, workflow_id)
+        return await self._open(principal, ExecutionFilter(workflow_id=workflow_id, limit=MAX_FOLLOWED))
+
+    async def tenant(self, principal: Principal, kind: str) -> WorkflowWatch:
+        """Watch all executions of a kind that the caller may see, from now on. Raises DENIED."""
+        principal.require(Scope.EXECUTIONS_READ)
+        return await self._open(principal, ExecutionFilter(kind=kind, limit=MAX_FOLLOWED))
+
+    async def _open(self, principal: Principal, wanted: ExecutionFilter) -> WorkflowWatch:
+        watch = WorkflowWatch(self._store, self._watch, self._clock, principal, wanted)
         await watch.open()
         return watch
 

@@ -33,9 +33,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 class LogIn:
     """Opens, renews and ends logins. Nobody is a principal yet here: the password, or the token, is the proof."""
 
-    def __init__(
-        self, accounts: Accounts, passwords: Passwords, tokens: AccessTokens, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, accounts: Accounts, passwords: Passwords, tokens: AccessTokens, clock: Clock, ids: Ids) -> None:
         self._accounts = accounts
         self._passwords = passwords
         self._tokens = tokens

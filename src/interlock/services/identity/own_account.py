@@ -81,6 +81,7 @@ class OwnAccounts:
             password_hash = await self._passwords.hash(check_password(password))
             await self._accounts.set_password(account.user_id, password_hash, held.login_id)
         if user_metadata is not None:
-            merged = {key: value for key, value in {**account.user_metadata, **user_metadata}.items() if value is not None}
+            merged = {**account.user_metadata, **user_metadata}
+            merged = {name: value for name, value in merged.items() if value is not None}
             account = await self._accounts.set_metadata(account.user_id, check_metadata(merged)) or account
         return account

@@ -10,12 +10,21 @@ from typing import Any
 import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.core.models.prices import Usage
+from interlock.core.models.prices import Usage, total
 from interlock.core.models.requests import ModelRequest, texts_of
 from interlock.core.models.routing import Deployment
 from interlock.core.models.tokens import count_inputs
 
-Ask = Callable[[ModelRequest, Sequence[Deployment]], Awaitable[tuple[bytes, Usage, Deployment]]]
+
+class Completion(msgspec.Struct, frozen=True):
+    """A whole answer in OpenAI's shape."""
+
+    body: bytes
+    usage: Usage
+    deployment: Deployment
+
+
+Ask = Callable[[ModelRequest, Sequence[Deployment]], Awaitable[Completion]]
 
 
 class _Row(msgspec.Struct):
@@ -33,7 +42,7 @@ _parts = msgspec.json.Decoder(_Part)
 
 async def embed_in_batches(
     ask: Ask, request: ModelRequest, deployments: Sequence[Deployment], batch: int
-) -> tuple[bytes, Usage, Deployment]:
+) -> Completion:
     """One answer for all texts, in their order, from calls of at most ``batch`` texts, one after the other.
 
     The provider is asked for plain numbers; a caller who wants them packed (``base64``) gets them packed here.
@@ -41,18 +50,18 @@ async def embed_in_batches(
     """
     texts = texts_of(request)
     vectors: list[list[float]] = []
-    model, input_tokens, is_estimated = "", 0, False
+    model, used = "", list[Usage]()
     for start in range(0, len(texts), batch):
         part = texts[start : start + batch]
         body = {**request.body, "input": part, "encoding_format": "float"}
         smaller = msgspec.structs.replace(request, body=body, prompt_tokens=count_inputs(part))
-        answer, usage, deployment = await ask(smaller, deployments)
-        model = _collect(answer, len(part), vectors) or deployment.model
-        deployments = [deployment]  # vectors of different models do not belong together
-        input_tokens += usage.input_tokens
-        is_estimated = is_estimated or usage.is_estimated
+        answer = await ask(smaller, deployments)
+        model = _collect(answer.body, len(part), vectors) or answer.deployment.model
+        deployments = [answer.deployment]  # vectors of different models do not belong together
+        used.append(answer.usage)
+    usage = total(used)
     is_packed = request.body.get("encoding_format") == "base64"
-    return _joined(vectors, model, input_tokens, is_packed), Usage(input_tokens, 0, is_estimated), deployments[0]
+    return Completion(_joined(vectors, model, usage.input_tokens, is_packed), usage, deployments[0])
 
 
 def _collect(answer: bytes, count: int, vectors: list[list[float]]) -> str:

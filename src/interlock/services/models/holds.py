@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from interlock.core.errors import InterlockError, rule_broken, unavailable
+from interlock.core.errors import InterlockError, unavailable
 from interlock.core.models.prices import FREE, Usage
 from interlock.core.models.requests import ModelRequest
-from interlock.core.models.routing import Deployment
+from interlock.core.models.routing import Deployment, priced
 from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
@@ -104,7 +104,7 @@ class Holds:
         budget = await self.budget_of(principal.tenant_id, holder_of(principal))
         if budget is None:
             return Hold(self, self._row(principal, request, deployments[0], trace_id, 0), None)
-        estimate = estimate_of(request, deployments)
+        estimate = estimate_of(request, priced(deployments))
         purse = self._purse(budget)
         slice_id = await purse.reserve(estimate)
         row = self._row(principal, request, deployments[0], trace_id, estimate)
@@ -201,11 +201,6 @@ class Holds:
 
 
 def estimate_of(request: ModelRequest, deployments: Sequence[Deployment]) -> int:
-    """The most that a call may cost at any of the deployments. Raises RULE if one of them has no price."""
-    most = 0
-    for deployment in deployments:
-        if deployment.price is None:
-            message = f"The model {deployment.model[:100]} has no price, so a caller with a budget cannot use it"
-            raise rule_broken("MODEL_UNPRICED", message, field="model")
-        most = max(most, deployment.price.cost(Usage(request.prompt_tokens, request.most_output)))
-    return most
+    """The most that a call may cost at any of the deployments, which all have a price."""
+    most = Usage(request.prompt_tokens, request.most_output)
+    return max(deployment.price.cost(most) for deployment in deployments if deployment.price is not None)

@@ -8,27 +8,19 @@ import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.answers import read_usage
-from interlock.core.models.prices import Usage
+from interlock.core.models.prices import Usage, total
 from interlock.core.models.requests import ModelRequest, with_limit
-from interlock.core.models.routing import Deployment, Routes
+from interlock.core.models.routing import Deployment, Routes, priced
 from interlock.core.models.stream import StreamReader
 from interlock.core.models.tokens import count_bytes
 from interlock.core.principal import Principal, Scope
 from interlock.ports.models import Provider
 from interlock.services.models.attempts import Attempts, Opened
-from interlock.services.models.embed import embed_in_batches
+from interlock.services.models.embed import Completion, embed_in_batches
 from interlock.services.models.holds import Hold, Holds
 
 MAX_ANSWER = 32 * 1_048_576
 """Bytes of an answer that is not a stream."""
-
-
-class Completion(msgspec.Struct, frozen=True):
-    """A whole answer in OpenAI's shape."""
-
-    body: bytes
-    usage: Usage
-    deployment: Deployment
 
 
 class RelayModels:
@@ -53,20 +45,19 @@ class RelayModels:
     async def complete(self, principal: Principal, request: ModelRequest, trace_id: str) -> Completion:
         """The whole answer of a chat, or of embeddings in the order of their inputs."""
         request, deployments, hold = await self._begin(principal, request, trace_id)
-        asked: Deployment | None = None
-        usage = Usage()
+        used: list[Usage] = []
+        answered = deployments[0]
         try:
-            asked = deployments[0]
-            usage = Usage(request.prompt_tokens, 0, is_estimated=True)
-            completion = await self._answer(request, deployments)
-            asked, usage = completion.deployment, completion.usage
+            completion = await self._answer(request, deployments, used)
+            answered = completion.deployment
             return completion
-        except InterlockError as error:
-            if error.code in ("LLM_PROVIDER_ERROR", "LLM_REQUEST_REFUSED"):
-                usage = Usage()  # a provider that refused is not paid
+        except InterlockError:
+            raise
+        except BaseException:  # the caller left: what the provider did until now has its price
+            used.append(Usage(request.prompt_tokens, 0, is_estimated=True))
             raise
         finally:
-            hold.settle(asked, usage)
+            hold.settle(answered, total(used))
 
     async def stream(self, principal: Principal, request: ModelRequest, trace_id: str) -> RelayedStream:
         """An answer that has begun; the caller must close it."""
@@ -88,32 +79,36 @@ class RelayModels:
         _require_allowed(principal, request)
         deployments = self._routes.find(request.models)
         hold = await self._holds.take(principal, request, deployments, trace_id)
-        return (with_limit(request) if hold.is_limited else request), deployments, hold
+        if hold.is_limited:
+            return with_limit(request), priced(deployments), hold
+        return request, deployments, hold
 
-    async def _answer(self, request: ModelRequest, deployments: Sequence[Deployment]) -> Completion:
+    async def _answer(self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage]) -> Completion:
+        async def ask(request: ModelRequest, deployments: Sequence[Deployment]) -> Completion:
+            return await self._ask(request, deployments, used)
+
         if request.kind == "embeddings":
             batch = self._providers[deployments[0].provider].batch_of(deployments[0].upstream)
             if batch is not None:
                 same = [one for one in deployments if one.provider == deployments[0].provider]
-                return Completion(*await embed_in_batches(self.ask, request, same, batch))
-        body, usage, deployment = await self.ask(request, deployments)
-        return Completion(body, usage, deployment)
+                return await embed_in_batches(ask, request, same, batch)
+        return await ask(request, deployments)
 
-    async def ask(
-        self, request: ModelRequest, deployments: Sequence[Deployment]
-    ) -> tuple[bytes, Usage, Deployment]:
-        """One call of one provider: its answer as it came, checked to be JSON, with its usage or our estimate."""
+    async def _ask(self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage]) -> Completion:
+        """One call of one provider: its answer as it came, checked to be JSON. What it used is added to ``used``."""
         opened = await self._attempts.open(request, deployments)
+        usage = Usage(request.prompt_tokens, 0, is_estimated=True)  # of an answer that breaks off
         try:
             body = await opened.upstream.read(MAX_ANSWER)
-            usage = read_usage(body)
+            usage = read_usage(body) or _estimated(request, len(body))
         except InterlockError as error:
             raise _broken_off(error) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _failed("The provider's answer is not JSON") from error
         finally:
+            used.append(usage)
             await opened.close()
-        return body, usage or _estimated(request, len(body)), opened.deployment
+        return Completion(body, usage, opened.deployment)
 
 
 class RelayedStream:
@@ -146,11 +141,11 @@ class RelayedStream:
         try:
             if ready := reader.feed(self._opened.first):
                 yield ready
-            if not reader.is_done and reader.failure is None and self._opened.pieces is not None:
+            if not reader.is_over() and self._opened.pieces is not None:
                 async for piece in self._opened.pieces:
                     if ready := reader.feed(piece):
                         yield ready
-                    if reader.is_done or reader.failure is not None:
+                    if reader.is_over():
                         break
         except InterlockError as error:
             raise _broken_off(error) from error

@@ -10,13 +10,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from interlock.core.engine.graph.regions import LOOP_TYPES
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found, rule_broken
 from interlock.core.principal import Principal, Scope
 from interlock.ports.node import Registry
 from interlock.ports.registry import WebhookNode
 from interlock.ports.store import Store
+from interlock.ports.webhooks import SigningSecrets, of_node
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
+"""Node types that mean nothing in a flow, or are named by what they call."""
 _SECRET_BYTES = 24
 _PREFIX = "whsec_"
 
@@ -42,8 +46,9 @@ class Registered(msgspec.Struct, frozen=True):
 class RegisterNodes:
     """List, register and forget nodes."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store, registry: Registry, secrets: SigningSecrets) -> None:
         self._store = store
+        self._secrets = secrets
         self._registry = registry
 
     async def list(self, principal: Principal) -> list[NodeEntry]:
@@ -51,7 +56,7 @@ class RegisterNodes:
         principal.require(Scope.REGISTRY_READ)
         async with self._store.transaction(principal, read_only=True) as transaction:
             nodes = await transaction.list_nodes()
-        types = sorted(self._registry.types.values(), key=lambda found: found.name)
+        types = [found for _, found in sorted(self._registry.types.items()) if found.name not in _NOT_IN_FLOWS]
         house = [
             NodeEntry(node_id=found.name, name=found.title, description=found.description, param_schema=found.schema)
             for found in types
@@ -69,13 +74,17 @@ class RegisterNodes:
         check_endpoint(node.endpoint)
         if node.node_id in self._registry.types:
             raise conflict("CONFLICT", f"{node.node_id} is a node of the system; choose another node_id")
-        is_given = bool(node.secret)
-        wanted = node if is_given else msgspec.structs.replace(node, secret=new_secret())
-        _check_secret(wanted.secret)
+        owner = of_node(node.node_id)
+        known = await self._secrets.good(principal.tenant_id, owner)
+        secret = node.secret or (new_secret() if rotate_secret or not known else None)
+        if secret is not None:
+            _check_secret(secret)
         async with self._store.transaction(principal) as transaction:
-            stored = await transaction.put_node(wanted, rotate_secret=rotate_secret or is_given)
-        is_new = stored.secret == wanted.secret
-        return Registered(_entry(stored), stored.secret if is_new else None)
+            stored = await transaction.put_node(msgspec.structs.replace(node, secret=""), rotate_secret=False)
+        if secret is None or secret in known[:1]:
+            return Registered(_entry(stored), None)
+        await self._secrets.put(principal.tenant_id, owner, secret)  # sealed, beside the node and not in it
+        return Registered(_entry(stored), secret)
 
     async def forget(self, principal: Principal, node_id: str) -> None:
         """Forget a node; sessions that run keep what they need. Raises DENIED, NOT_FOUND."""
@@ -86,6 +95,7 @@ class RegisterNodes:
             is_gone = await transaction.delete_node(node_id)
         if not is_gone:
             raise unknown_node(node_id)
+        await self._secrets.drop(principal.tenant_id, of_node(node_id))
 
 
 def check_name(field: str, text: str) -> None:
@@ -128,7 +138,11 @@ def _check_secret(secret: str) -> None:
 
 def _refused(field: str, reason: str) -> InterlockError:
     return rule_broken(
-        "VALIDATION_ERROR", f"{field}: {reason}", field=field, reason=reason, errors=[{"field": field, "reason": reason}]
+        "VALIDATION_ERROR",
+        f"{field}: {reason}",
+        field=field,
+        reason=reason,
+        errors=[{"field": field, "reason": reason}],
     )
 
 

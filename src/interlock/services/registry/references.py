@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.callback import TARGET
 from interlock.core.definition import node_reference
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import FlowDefinition
@@ -25,7 +26,9 @@ def is_address(reference: str) -> bool:
 def foreign(source: Any, types: Collection[str]) -> list[str]:
     """The references of a flow's source that no node type is behind: ids of nodes, addresses, mistakes."""
     nodes = source.get("state_node_map") if isinstance(source, dict) else None
-    texts = [node_reference(text) for text in nodes.values() if isinstance(text, str)] if isinstance(nodes, dict) else []
+    texts = (
+        [node_reference(text) for text in nodes.values() if isinstance(text, str)] if isinstance(nodes, dict) else []
+    )
     return [text for text in texts if text not in types]
 
 
@@ -36,9 +39,28 @@ def catalogue_with(types: Mapping[str, NodeType], targets: Iterable[str]) -> Map
 
 
 def bound(definition: FlowDefinition, types: Collection[str]) -> FlowDefinition:
-    """The flow with its foreign references as targets of webhook nodes."""
+    """The flow with webhook nodes in place of its foreign references, and these as what they call."""
     targets = {state: text for state, text in definition.nodes.items() if text not in types}
     if not targets:
         return definition
-    nodes = {state: WEBHOOK if state in targets else text for state, text in definition.nodes.items()}
-    return msgspec.structs.replace(definition, nodes=nodes, targets=targets)
+    calls = {state: {TARGET: target_of(text, definition.timeouts.get(state))} for state, text in targets.items()}
+    return msgspec.structs.replace(
+        definition,
+        nodes={**definition.nodes, **dict.fromkeys(targets, WEBHOOK)},
+        parameters={**definition.parameters, **{s: {**definition.parameters.get(s, {}), **calls[s]} for s in calls}},
+    )
+
+
+def target_of(reference: str, seconds: float | None) -> dict[str, Any]:
+    """Whom a webhook node calls for a reference, and how long the result may take."""
+    told: dict[str, Any] = {"endpoint": reference} if is_address(reference) else {"node_id": reference}
+    return told if seconds is None else {**told, "timeout_seconds": seconds}
+
+
+def reference_of(definition: FlowDefinition, state: str) -> str:
+    """What runs in a flow state, as an author would name it; empty if nothing does."""
+    node = definition.nodes.get(state)
+    target = definition.parameters.get(state, {}).get(TARGET)
+    if node == WEBHOOK and isinstance(target, dict):
+        return str(target.get("endpoint") or f"webhook://{target.get('node_id')}")
+    return "" if node is None else f"builtin://{node}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from interlock.core.callback import TARGET
 from interlock.core.workflow import FlowDefinition, RetryPolicy, TransitionDefinition
 
 _RETRY = RetryPolicy(max_attempts=3)
@@ -22,18 +25,17 @@ transitions:
 """The definitions by flow id, as their author wrote them."""
 
 
-def flow_around(node_type: str, target: str | None, timeout: float | None) -> FlowDefinition:
-    """One node as a flow: ``execute`` leads to ``done`` or ``error``. ``timeout`` is seconds for the node."""
+def flow_around(node_type: str, target: dict[str, Any] | None = None) -> FlowDefinition:
+    """One node as a flow: ``execute`` leads to ``done`` or ``error``. ``target`` is whom a webhook node calls."""
     return FlowDefinition(
         states=("execute", "done", "error"),
         initial_state="execute",
         nodes={"execute": node_type},
+        parameters={} if target is None else {"execute": {TARGET: target}},
         terminal_states=("done", "error"),
         retry={"execute": _RETRY},
-        timeouts={} if timeout is None else {"execute": timeout},
         transitions=(
             TransitionDefinition(source=("execute",), event="STEP_DONE", target=("done",)),
             TransitionDefinition(source=("execute",), event="ERROR", target=("error",)),
         ),
-        targets={} if target is None else {"execute": target},
     )

@@ -12,8 +12,10 @@ from interlock.backends.executor.results import report_progress
 from interlock.backends.executor.services import Pace, check_artifact
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.events import ArtifactRef
+from interlock.core.models.requests import Kind
 from interlock.ports.egress import Egress, EgressResponse
 from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.webhooks import WebhookCall
 
 _Kind = TypeVar("_Kind")
 
@@ -83,6 +85,14 @@ class ChildServices:
             lambda number: Store(call=number, name=name, content=content, content_type=content_type)
         )
         return _expect(answer, Stored).ref
+
+    async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:
+        """Refused: secrets that sign never enter a child. Raises NodeFailed WEBHOOKS_UNAVAILABLE."""
+        raise NodeFailed("WEBHOOKS_UNAVAILABLE", "Webhooks are called by the server itself, not in a child process.")
+
+    async def model_call(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        """Refused: models are asked by the server itself. Raises NodeFailed MODELS_UNAVAILABLE."""
+        raise NodeFailed("MODELS_UNAVAILABLE", "Models are asked by the server itself, not in a child process.")
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
         """Pass progress on, at most once a second; may be called in any thread."""

@@ -20,6 +20,7 @@ from interlock.backends.store.postgres.migrate import SCHEMA_VERSION
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.registry import RegistryQueries
 from interlock.backends.store.postgres.session import Session
+from interlock.backends.store.postgres.webhooks import WebhookQueries
 from interlock.backends.store.postgres.workflows import WorkflowQueries
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.core.ids import VersionId, WorkflowId
@@ -37,12 +38,15 @@ _REFUSED = (
     ("is_unbound", True, "is a superuser or bypasses row-level security, so nothing would separate the tenants"),
     ("is_owner", True, "owns the schema; serve with one that owns nothing"),
     ("may_serve", False, "may not become `authenticated`; run `interlock migrate` for this role"),
-    ("inherits_engine", True, "inherits the rights of `interlock_engine`; grant it `with inherit false`"),
+    ("may_decide", False, "may not become `interlock_access`; run `interlock migrate` for this role"),
+    ("inherits_engine", True, "inherits rights of system roles; grant it those `with inherit false`"),
     ("quotes_are_plain", False, "has standard_conforming_strings off; turn it on"),
 )
 
 
-class PostgresTransaction(WorkflowQueries, ExecutionQueries, ApprovalQueries, KeyQueries, AuditQueries, RegistryQueries):
+class PostgresTransaction(
+    WorkflowQueries, ExecutionQueries, ApprovalQueries, KeyQueries, AuditQueries, RegistryQueries, WebhookQueries
+):
     """Queries of one transaction; of no use after its end."""
 
     def __init__(self, session: Session) -> None:

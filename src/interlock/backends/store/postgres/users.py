@@ -14,7 +14,7 @@ from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.rows import decoded, encoded
 from interlock.backends.store.postgres.session import Session
-from interlock.core.account import FAILURE_WINDOW, MAX_FAILURES, Account, Standing
+from interlock.core.account import ACCESS_LIFETIME, FAILURE_WINDOW, MAX_FAILURES, Account, Standing
 from interlock.core.principal import Role
 from interlock.ports.accounts import Exchange, Exchanged
 
@@ -112,8 +112,10 @@ class PostgresAccounts:
             await session.run(_SQL["forgive_attempts"], email, address)
 
     async def open_login(self, login_id: UUID, account: Account, digest: bytes, expires_at: datetime) -> None:
-        """A new login with its first refresh token."""
+        """A new login with its first refresh token; what is left of the account's old ones is cleared away."""
         async with self._transaction() as session:
+            await session.run(_SQL["forget_refresh_tokens"], account.user_id)
+            await session.run(_SQL["forget_logins"], account.user_id, ACCESS_LIFETIME)
             await session.run(_SQL["open_login"], login_id, account.tenant_id, account.user_id)
             await session.run(_SQL["note_login"], account.user_id)
             await session.run(_SQL["add_refresh_token"], digest, login_id, account.tenant_id, expires_at)
@@ -146,9 +148,7 @@ class PostgresAccounts:
             row = await session.row(_SQL["standing"], user_id, login_id)
         if row is None:
             return None
-        return Standing(
-            tenant_id=row["tenant_id"], email=row["email"], role=Role(row["role"]), is_good=row["is_good"]
-        )
+        return Standing(tenant_id=row["tenant_id"], email=row["email"], role=Role(row["role"]), is_good=row["is_good"])
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Session]:

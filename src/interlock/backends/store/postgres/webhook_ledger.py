@@ -13,9 +13,10 @@ import msgspec
 
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import explained
+from interlock.core.callback import TARGET
 from interlock.core.subscription import Try
-from interlock.core.workflow import Definition, FlowDefinition, GraphDefinition
-from interlock.ports.webhooks import AcceptedCallback, CallbackTarget, Due
+from interlock.core.workflow import Definition, FlowDefinition
+from interlock.ports.webhooks import AcceptedCallback, CallbackTarget, Due, FlowPosition, RegisteredNode
 
 _SQL = load("webhooks")
 _definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
@@ -25,7 +26,7 @@ Use = Callable[[], AbstractAsyncContextManager["asyncpg.Connection[Any]"]]
 
 
 class PostgresWebhooks:
-    """Satisfies ``CallbackRows`` and ``Outbox`` of ``ports/webhooks``.
+    """Satisfies ``RegisteredNodes``, ``CallbackRows`` and ``Outbox`` of ``ports/webhooks``.
 
     ``publish`` is told whether this process's flushes fill the outbox. Raises UNAVAILABLE or TIMEOUT if the database
     does not answer.
@@ -35,17 +36,27 @@ class PostgresWebhooks:
         self._use = use
         self._publish = publish
 
+    async def registered_node(self, tenant_id: str, node_id: str) -> RegisteredNode | None:
+        rows = await self._rows("registered_node", tenant_id, node_id)
+        return RegisteredNode(**dict(rows[0]) | {"headers": msgspec.json.decode(rows[0]["headers"])}) if rows else None
+
+    async def session_id(self, execution_id: UUID) -> str:
+        rows = await self._rows("session_id", execution_id)
+        return str(rows[0][0]) if rows else str(execution_id)
+
     # Callbacks ---------------------------------------------------------------------------------------------
 
     async def callback_target(self, execution_id: UUID, step: str) -> CallbackTarget | None:
         rows = await self._rows("callback_target", execution_id)
         if not rows:
             return None
+        has_step, node_id = _step(_definitions.decode(rows[0]["definition"]), step)
         return CallbackTarget(
             tenant_id=rows[0]["tenant_id"],
             status=rows[0]["status"],
             is_ended=rows[0]["is_ended"],
-            parameters=_parameters(_definitions.decode(rows[0]["definition"]), step),
+            has_step=has_step,
+            node_id=node_id,
         )
 
     async def accepted_callbacks(self, execution_id: UUID) -> list[AcceptedCallback]:
@@ -54,6 +65,15 @@ class PostgresWebhooks:
     async def was_accepted(self, execution_id: UUID, first_seq: int, last_seq: int) -> tuple[bool, str]:
         rows = await self._rows("was_accepted", execution_id, first_seq, last_seq)
         return (rows[0]["accepted"], rows[0]["reason"]) if rows else (False, "not recorded")
+
+    async def position(self, execution_id: UUID) -> FlowPosition:
+        rows = await self._rows("position", execution_id)
+        active = msgspec.json.decode(rows[0]["active"] or "[]")
+        return FlowPosition(
+            status=rows[0]["status"],
+            waiting_reason=rows[0]["waiting_reason"],
+            active=tuple(name for name in active if name is not None),
+        )
 
     async def keep_late(
         self, execution_id: UUID, tenant_id: str, told: dict[str, Any], by: str, trace_id: str, reason: str
@@ -104,9 +124,14 @@ async def fetch(use: Use, statement: str, *values: object) -> list[asyncpg.Recor
                 return await connection.fetch(statement, *values)
 
 
-def _parameters(definition: Definition, step: str) -> dict[str, Any] | None:
-    """Those of the node or flow state ``step``; None if there is no such one, or no node in it."""
+def _step(definition: Definition, step: str) -> tuple[bool, str | None]:
+    """Whether there is such a step with a node, and the registered node it calls."""
     if isinstance(definition, FlowDefinition):
-        return definition.parameters.get(step, {}) if step in definition.nodes else None
-    nodes = definition.nodes if isinstance(definition, GraphDefinition) else ()
-    return next((node.parameters for node in nodes if node.id == step), None)
+        return step in definition.nodes, _node_id(definition.parameters.get(step, {}).get(TARGET))
+    found = next((node for node in definition.nodes if node.id == step), None)
+    return found is not None, _node_id(found.parameters.get(TARGET)) if found is not None else None
+
+
+def _node_id(told: Any) -> str | None:
+    found = told.get("node_id") if isinstance(told, dict) else None
+    return found if isinstance(found, str) else None

@@ -14,7 +14,7 @@ _SQL = load("webhooks")
 
 
 class PostgresSigningSecrets:
-    """Satisfies ``ports/webhooks.SigningSecrets`` as ``interlock_engine``. Nothing is remembered: a change is at once."""
+    """Satisfies ``ports/webhooks.SigningSecrets`` as ``interlock_engine``. Nothing is cached: a change is at once."""
 
     def __init__(self, use: Use, seals: Secrets, clock: Clock) -> None:
         self._use = use

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from interlock.core.callback import TARGET
 from interlock.core.commands import TaskSucceeded
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
@@ -52,7 +53,9 @@ def start_node(flow: CompiledFlow, turn: Turn, state: FlowState, changes: dict[s
         raise TypeError(f"flow state {state.name} has no node")
     base = execution.input if isinstance(execution.input, dict) else {}
     try:
-        parameters = {**base, **state.template.render(activation.environment(state.template.roots)), **changes}
+        own = state.template.render(activation.environment(state.template.roots))
+        parameters = {**base, **own, **changes}
+        _set_target(own, parameters)
         if node.runs == "kernel":
             run_kernel(node.name, turn, activation, parameters, state.expressions)
             return
@@ -69,6 +72,13 @@ def start_node(flow: CompiledFlow, turn: Turn, state: FlowState, changes: dict[s
             deadline_at=turn.now + timedelta(seconds=state.deadline) if state.deadline is not None else None,
         )
     )
+
+
+def _set_target(own: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Whom a webhook node calls is said by the flow: neither its input nor its user can say it."""
+    parameters.pop(TARGET, None)
+    if TARGET in own:
+        parameters[TARGET] = own[TARGET]
 
 
 def complete(flow: CompiledFlow, turn: Turn, task: Task, result: TaskSucceeded) -> None:

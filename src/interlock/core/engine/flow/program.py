@@ -242,6 +242,8 @@ class FlowProgram:
         return {
             "current_state": execution.active[0] if execution.active else None,
             "active_states": list(execution.active),
+            "status": str(execution.status),
+            "waiting_reason": execution.waiting_reason,
             "valid_events": list(self.flow.valid_events(execution.active)),
             "tick": execution.seq,
         }

@@ -49,9 +49,6 @@ def missing_at_joins(execution: Execution) -> tuple[str, ...]:
     joins = {join.index: join for name in execution.active for join in program.flow.states[name].joins}
     return tuple(
         dict.fromkeys(
-            name
-            for join in joins.values()
-            for name in join.source
-            if name not in execution.joined.get(join.index, ())
+            name for join in joins.values() for name in join.source if name not in execution.joined.get(join.index, ())
         )
     )

@@ -31,6 +31,7 @@ _WORDS: dict[ErrorKind, str] = {
     ErrorKind.INTERNAL: "internal_server_error",
 }
 _ON_TOP = ("reason", "required_auth", "required_scopes", "your_scopes")
+_ON_TOP_OF_LIMITS = ("limit", "current", "reset_time", "retry_after")
 
 
 class AppError(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -51,12 +52,17 @@ class AppError(msgspec.Struct, kw_only=True, omit_defaults=True):
     required_auth: str | msgspec.UnsetType = msgspec.UNSET
     required_scopes: list[str] | msgspec.UnsetType = msgspec.UNSET
     your_scopes: list[str] | msgspec.UnsetType = msgspec.UNSET
+    limit: int | msgspec.UnsetType = msgspec.UNSET
+    current: int | msgspec.UnsetType = msgspec.UNSET
+    reset_time: int | msgspec.UnsetType = msgspec.UNSET
+    retry_after: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def envelope(refusal: Refusal) -> dict[str, Any]:
     """The body of a refused request."""
     error = refusal.error
     on_top = _ON_TOP if error.kind in (ErrorKind.UNAUTHENTICATED, ErrorKind.DENIED) else ()
+    on_top = _ON_TOP_OF_LIMITS if error.kind is ErrorKind.LIMITED else on_top
     details = {key: value for key, value in _details(error).items() if key not in on_top}
     return {
         "success": False,

@@ -6,10 +6,12 @@ import dataclasses
 from typing import Any
 
 from interlock.core.principal import Scope
-from interlock.doors.http.app import approvals, executions, logs, streams, workflows
+from interlock.doors.http.app import approvals, executions, limits, logs, streams, users, workflows
+from interlock.doors.http.app.access_operations import ACCESS
 from interlock.doors.http.app.approval_object import ApprovalObject
 from interlock.doors.http.app.door import APP
 from interlock.doors.http.app.execution_object import ExecutionObject
+from interlock.doors.http.app.webhooks import WEBHOOKS
 from interlock.doors.http.app.workflow_object import WorkflowBody, WorkflowObject
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
 
@@ -292,4 +294,36 @@ APPROVALS = (
     ),
 )
 
-OPERATIONS: tuple[Operation, ...] = (*WORKFLOWS, *EXECUTIONS, *APPROVALS)
+USERS = (
+    _operation(
+        "GET", "/users", Scope.ADMIN, "List accounts", users.list_users, query=users.UsersQuery, answer=users.UserList
+    ),
+    _operation(
+        "POST",
+        "/users",
+        Scope.ADMIN,
+        "Make an account",
+        users.create_user,
+        body=users.CreateUserBody,
+        answer=users.UserObject,
+        status=201,
+        failures=(409,),
+    ),
+    _operation(
+        "PUT",
+        "/users/{user}",
+        Scope.ADMIN,
+        "Change an account",
+        users.change_user,
+        body=users.ChangeUserBody,
+        answer=users.UserObject,
+    ),
+)
+
+LIMITS = (
+    _operation(
+        "GET", "/limits", Scope.HEALTH_CHECK, "Show the caller's limits", limits.show_limits, answer=limits.LimitsObject
+    ),
+)
+
+OPERATIONS: tuple[Operation, ...] = (*LIMITS, *WORKFLOWS, *EXECUTIONS, *APPROVALS, *USERS, *ACCESS, *WEBHOOKS)

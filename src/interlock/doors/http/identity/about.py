@@ -7,8 +7,27 @@ from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 
 _KEYS_KEPT = ((b"cache-control", b"public, max-age=600"),)
-_PROVIDERS = ("anonymous_users", "phone", "apple", "azure", "bitbucket", "discord", "facebook", "github", "gitlab",
-              "google", "keycloak", "linkedin", "notion", "slack", "spotify", "twitch", "twitter", "workos", "zoom")
+_PROVIDERS = (
+    "anonymous_users",
+    "phone",
+    "apple",
+    "azure",
+    "bitbucket",
+    "discord",
+    "facebook",
+    "github",
+    "gitlab",
+    "google",
+    "keycloak",
+    "linkedin",
+    "notion",
+    "slack",
+    "spotify",
+    "twitch",
+    "twitter",
+    "workos",
+    "zoom",
+)
 
 
 async def health(call: Call[None, None]) -> Reply:

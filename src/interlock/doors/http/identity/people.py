@@ -16,6 +16,7 @@ from interlock.doors.http.identity.shapes import (
     login_answer,
     user,
 )
+from interlock.doors.http.plumbing.client import network_of
 from interlock.doors.http.plumbing.credentials import missing_credential
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, EmptyReply, JsonReply
@@ -48,7 +49,7 @@ async def token(call: Call[TokenBody, TokenQuery]) -> Reply:
     directory = directory_of(call)
     match call.query.grant_type:
         case "password":
-            address = call.exchange.client
+            address = network_of(call.context.limits.client_of(call.scope))
             login = await directory.log_in.with_password(call.body.email, call.body.password, address)
         case "refresh_token":
             login = await directory.log_in.with_refresh_token(call.body.refresh_token)

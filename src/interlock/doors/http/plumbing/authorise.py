@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from starlette.types import Scope
@@ -27,6 +27,8 @@ ReadBody = Callable[[], Awaitable[bytes]]
 
 _TENANT_HEADER = b"x-tenant-id"
 _SIGNED = b"x-api-key-id"
+_ONCE = frozenset({b"authorization", b"x-api-key", _SIGNED, b"x-api-signature", _TENANT_HEADER})
+"""Headers that say who calls: twice, they would say two things to two readers."""
 _TOOLS_DOOR = "mcp"
 _LOCAL_KEY = "dev_default"
 _LOCAL_KEY_HOLDER = Principal(
@@ -115,6 +117,7 @@ async def _present(
     told_token: str | None,
 ) -> Principal | None:
     """The principal of the credential that is present; None if there is none."""
+    _refuse_doubled(scope["headers"])
     token = bearer_of(exchange.headers) or key_of_header(exchange.headers)
     if token is not None:
         return await _by_token(token, operation, exchange, context)
@@ -134,6 +137,12 @@ async def _present(
     principal = await _by_token(found.text, operation, exchange, context)
     require_short_life(found.text, context.clock)
     return principal
+
+
+def _refuse_doubled(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    names = [name for name, _ in headers if name in _ONCE]
+    if len(names) != len(set(names)):
+        raise unauthenticated("A header that says who calls stands there twice", "invalid_token")
 
 
 async def _by_token(token: str, operation: Operation, exchange: Exchange, context: Context) -> Principal:

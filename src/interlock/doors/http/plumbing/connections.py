@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_network
 from typing import Protocol
+
+from interlock.doors.http.plumbing.client import network_of
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at; a deadline is met by so much."""
@@ -38,14 +39,6 @@ class WireLimits:
     """Connections in all."""
 
 
-@lru_cache(maxsize=4096)
-def group_of(address: str) -> str:
-    """Whose connections are counted together: a subscriber of IPv6 has a whole /64."""
-    if ":" not in address:
-        return address
-    return str(ip_network((address.partition("%")[0], 64), strict=False))
-
-
 class Connection(Protocol):
     """What is looked at."""
 
@@ -60,26 +53,27 @@ class Connection(Protocol):
 
 
 class Connections:
-    """All connections of a server. ``exempt`` addresses may hold any number: those of the proxies in front of it."""
+    """All connections of a server. Addresses that are ``exempt``, its own proxies, may hold any number."""
 
-    def __init__(self, limits: WireLimits, exempt: Collection[str] = ()) -> None:
+    def __init__(self, limits: WireLimits, exempt: Callable[[str], bool] = lambda address: False) -> None:
         self.limits = limits
         self.is_draining = False
         """Whether connections are to end after the answer they wait for."""
         self.refused: Counter[str] = Counter()
         """How many connections were refused or ended early, by reason."""
-        self._exempt = frozenset(exempt)
+        self._is_exempt = exempt
         self._open: set[Connection] = set()
         self._by_group: Counter[str] = Counter()
         self._is_sweeping = False
+        self._emptied: asyncio.Event | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
     def enter(self, connection: Connection) -> bool:
         """Watch a connection from now on; False if it is one too many, and then it is to be closed."""
-        group = group_of(connection.address)
-        is_limited = group != "" and connection.address not in self._exempt
+        group = network_of(connection.address)
+        is_limited = group != "" and not self._is_exempt(connection.address)
         is_one_too_many = len(self._open) >= self.limits.total or (
             is_limited and self._by_group[group] >= self.limits.per_address
         )
@@ -95,10 +89,19 @@ class Connections:
         if connection not in self._open:
             return
         self._open.discard(connection)
-        group = group_of(connection.address)
+        group = network_of(connection.address)
         self._by_group[group] -= 1
         if self._by_group[group] <= 0:
             del self._by_group[group]
+        if not self._open and self._emptied is not None:
+            self._emptied.set()
+
+    async def wait_empty(self, seconds: float) -> None:
+        """Wait until the last connection is gone, at most so long."""
+        if self._open:
+            self._emptied = asyncio.Event()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), seconds)
 
     def _sweep_later(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
@@ -79,4 +80,5 @@ class Context:
     ids: Ids
     drain: Drain
     seats: StreamSeats
+    limits: Limits
     started: float = field(default=0.0)  # the monotonic clock at start, seconds

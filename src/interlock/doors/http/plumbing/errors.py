@@ -29,6 +29,7 @@ STATUS: dict[ErrorKind, int] = {
 """The status of each kind; a broken rule (``RULE``) has the status its door says."""
 
 _STATE_CODES = frozenset({"INVALID_TRANSITION"})
+_PRECONDITION_FAILED = "PRECONDITION_FAILED"  # what If-Match named, where that header is honoured
 _TITLES = {
     400: "Bad Request",
     403: "Forbidden",
@@ -43,7 +44,7 @@ def status_of(error: InterlockError, door: Door) -> int:
     """The HTTP status of an error at a door."""
     if error.kind is ErrorKind.RULE:
         return 422 if error.code in _STATE_CODES else door.rule_status
-    return STATUS[error.kind]
+    return 412 if error.code == _PRECONDITION_FAILED else STATUS[error.kind]
 
 
 def unexpected() -> InterlockError:
@@ -80,6 +81,6 @@ def refuse(refusal: Refusal, door: Door, headers: Headers = ()) -> JsonReply:
     return JsonReply(
         door.envelope(refusal),
         status=refusal.status,
-        headers=(*NO_STORE, *extra, *headers),
+        headers=(*NO_STORE, *extra, *door.error_headers(error), *headers),
         media_type=door.media_type,
     )

@@ -27,6 +27,7 @@ _SECURITY: dict[Policy | None, list[dict[str, list[str]]]] = {
 _WORDS = {
     200: "Done",
     201: "Made",
+    202: "Taken, and done later",
     204: "Nothing left",
     302: "Elsewhere",
     304: "The caller already has it",
@@ -36,12 +37,15 @@ _WORDS = {
     404: "Unknown, or not the caller's",
     409: "The thing is not in a condition that allows this",
     410: "No longer there",
+    412: "The version named is not the current one",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "The request can be read and cannot be done",
     429: "Too much; try later",
     500: "The server failed",
+    502: "What this server asked failed",
     503: "Not now; try later",
+    504: "It took too long",
 }
 
 

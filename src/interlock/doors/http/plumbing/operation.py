@@ -126,6 +126,8 @@ class Door:
     envelope: Envelope
     rule_status: int = 422
     media_type: str = "application/json"
+    answers_misses: bool = False  # a wrong method on its paths is refused in this door's words
+    error_headers: Callable[[InterlockError], tuple[tuple[bytes, bytes], ...]] = lambda error: ()
 
     def prefix_of(self, path: str) -> str:
         """The door's prefix that ``path`` begins with; its first one for any other path."""

@@ -49,15 +49,23 @@ class Pipeline:
             reply = self._refused(unexpected(), operation.door, exchange)
         try:
             await self._send(reply, exchange, scope, receive, send)
+            await self._context.limits.settle(exchange)
         finally:
             auditing.note(operation, exchange, self._context, path, status=exchange.status, code=code)
 
     async def refuse(
-        self, error: InterlockError, status: int, headers: Headers, scope: Scope, receive: Receive, send: Send
+        self,
+        error: InterlockError,
+        status: int,
+        headers: Headers,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        door: Door | None = None,
     ) -> None:
-        """Answer a request that belongs to no operation."""
+        """Answer a request that belongs to no operation, in the envelope of ``door`` if its paths are known."""
         exchange: Exchange = scope[EXCHANGE]
-        await refuse(self._refusal(error, status, exchange), NO_DOOR, headers)(scope, receive, send)
+        await refuse(self._refusal(error, status, exchange), door or NO_DOOR, headers)(scope, receive, send)
 
     async def _send(self, reply: Reply, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -71,7 +79,7 @@ class Pipeline:
     ) -> Call[Any, Any]:
         body = _Body(receive, exchange.headers, self._context.settings.max_body)
         principal = await authorise(operation, exchange, scope, self._context, read_body=body.read)
-        # Limits are asked here: after the scope, before the body.
+        await self._context.limits.admit(operation, scope, principal)
         raw = await body.read() if operation.body is not None else b""
         return Call(
             operation,

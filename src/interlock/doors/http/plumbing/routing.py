@@ -105,13 +105,15 @@ class RouteTable(BaseRoute):
     ) -> None:
         allow = (b"allow", ", ".join(_allowed(place)).encode())
         exchange: Exchange = scope[EXCHANGE]
-        exchange.route = next(iter(place.by_method.values()))[0].route
+        operation = next(iter(place.by_method.values()))[0]
+        exchange.route = operation.route
         if method == "OPTIONS":
             await EmptyReply(204, (allow,))(scope, receive, send)
             return
         message = f"{method[:16]} is not possible here; use {allow[1].decode()}"
         error = InterlockError(ErrorKind.INVALID, "METHOD_NOT_ALLOWED", message)
-        await self._pipeline.refuse(error, 405, (allow,), scope, receive, send)
+        door = operation.door if operation.door.answers_misses else None
+        await self._pipeline.refuse(error, 405, (allow,), scope, receive, send, door)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         raise NoMatchFound(name, path_params)

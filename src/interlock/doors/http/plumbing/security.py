@@ -55,6 +55,9 @@ class Guarded:
         self._pipeline = pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._guard_socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,6 +80,20 @@ class Guarded:
             await self._pipeline.refuse(error, 403, (), scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same for a handshake: a page may open a socket if it is an allowed one or of this server itself."""
+        client = scope.get("client")
+        headers = dict(scope["headers"])
+        origin, host = headers.get(b"origin"), headers.get(b"host", b"")
+        is_ours = self._any_host or self._is_our_host(scope)
+        is_near = self._allows_remote or self._is_near(client[0] if client else "")
+        page = _PAGE_OF_A_SERVER.fullmatch(origin.decode("latin-1").lower()) if origin is not None else None
+        is_own_page = page is not None and page[1] == host.decode("latin-1").lower()
+        if is_ours and is_near and (origin is None or is_own_page or self._is_allowed(origin, host)):
+            await self._app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008, "reason": "this page may not connect"})
 
     def _is_near(self, client: str) -> bool:
         """Whether a peer is on this machine; one without an address came by a unix socket."""

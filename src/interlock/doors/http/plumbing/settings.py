@@ -45,6 +45,10 @@ class HttpTelemetry(Protocol):
 
     def stream_closed(self, door: str) -> None: ...
 
+    def node_times(self) -> dict[str, tuple[int, float, float, float]]: ...
+
+    def streams_open(self, door: str) -> int: ...
+
 
 class NoTelemetry:
     """Counts nothing."""
@@ -56,3 +60,9 @@ class NoTelemetry:
     def stream_opened(self, door: str) -> None: ...
 
     def stream_closed(self, door: str) -> None: ...
+
+    def node_times(self) -> dict[str, tuple[int, float, float, float]]:
+        return {}
+
+    def streams_open(self, door: str) -> int:
+        return 0

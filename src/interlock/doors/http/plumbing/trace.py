@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +13,9 @@ from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.access_log import RequestLog
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+
+if TYPE_CHECKING:
+    from interlock.doors.http.plumbing.limits import Limited
 
 EXCHANGE = "interlock.exchange"
 """Where the scope of a request keeps its exchange."""
@@ -31,6 +35,7 @@ class Exchange:
         "credential",
         "door",
         "headers",
+        "limited",
         "method",
         "path",
         "principal",
@@ -54,6 +59,7 @@ class Exchange:
         self.door = ""
         self.principal: Principal | None = None
         self.credential = ""  # the token it came with; never logged
+        self.limited: Limited | None = None  # set once its limits were asked
         self.status = 0
         self.bytes_out = 0
 
@@ -88,6 +94,8 @@ class Traced:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 message["headers"] = [*message["headers"], *self._headers, *self._own(exchange)]
+                if exchange.limited is not None:
+                    message["headers"] += exchange.limited.headers
             else:
                 exchange.bytes_out += len(message.get("body", b""))
             await send(message)

@@ -57,6 +57,8 @@ class WatchedProtocol(HttpToolsProtocol):
         self._head = 0
         self._fields = 0
         self._status = 400
+        self._is_upgraded = False
+        self._ignored: int | None = None
         self._stalled: float | None = None
         self._closing: float | None = None
         if not self.watched.enter(self):
@@ -67,12 +69,15 @@ class WatchedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        self.watched.leave(self)
+        self._is_upgraded = True  # from now on its own protocol has deadlines; it still counts as a connection
         super().handle_websocket_upgrade()
 
     # What comes in
 
     def data_received(self, data: bytes) -> None:
+        if self._ignored is not None:
+            self._ignore(data)
+            return
         if self._phase is _Phase.SILENT or (self._phase is _Phase.NOTHING and not self._is_answering()):
             self._enter(_Phase.HEADERS)
         if self._phase is _Phase.HEADERS:
@@ -162,11 +167,22 @@ class WatchedProtocol(HttpToolsProtocol):
         self._refuse(self._status)
 
     def _refuse(self, status: int) -> None:
-        """Answer and close; a connection with an answer under way is closed only, since two answers would mix."""
+        """Answer and close, but never into an answer that is under way: that one still goes out, and then it closes."""
         self.watched.refused[str(status)] += 1
+        if self._is_answering() and self._phase is not _Phase.BODY:
+            self._ignored = 0
+            self._phase = _Phase.NOTHING
+            self.cycle.keep_alive = False
+            return
         if not self._is_silent(status) and (not self._is_answering() or self._is_first_unanswered()):
             self.transport.write(_answer(status))
         self.transport.close()
+
+    def _ignore(self, data: bytes) -> None:
+        """What comes behind nonsense has no meaning; it is read only to notice that the client leaves."""
+        self._ignored = (self._ignored or 0) + len(data)
+        if self._ignored > self.limits.header_bytes:
+            self.transport.abort()
 
     def _is_first_unanswered(self) -> bool:
         """Whether the request that is still coming is the one whose answer is due next, and none has begun."""
@@ -187,7 +203,10 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def look(self, now: float, passed: float) -> None:
         """End the connection if it takes too long; what we keep waiting ourselves does not count."""
-        if self._is_closing():
+        if self._is_upgraded:
+            if self._is_closing():
+                self.watched.leave(self)
+        elif self._is_closing():
             self._closing = now if self._closing is None else self._closing
             if now - self._closing > self.limits.lingering:
                 self.transport.abort()

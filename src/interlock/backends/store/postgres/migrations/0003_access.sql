@@ -63,7 +63,7 @@ create table interlock.nonces (
 create index nonces_by_tenant on interlock.nonces (tenant_id);
 create index nonces_expiry on interlock.nonces (expires_at);
 
--- One row for every change and every refusal. Ids are UUIDv7, so that the id orders by time.
+-- One row for every change and every refusal.
 create table interlock.audit (
   audit_id uuid primary key,
   tenant_id text not null,
@@ -82,7 +82,7 @@ create table interlock.audit (
   trace_id text not null,
   request_id text not null
 );
-create index audit_newest on interlock.audit (tenant_id, audit_id desc);
+create index audit_newest on interlock.audit (tenant_id, at desc, audit_id desc);
 
 -- What is written in the audit log stays, also for the owner of the table.
 create function interlock.refuse_change() returns trigger language plpgsql

@@ -80,5 +80,6 @@ begin
   end loop;
 end $$;
 
-grant select, insert, update on interlock.users, interlock.logins, interlock.refresh_tokens to interlock_access;
+grant select, insert, update on interlock.users to interlock_access;
+grant select, insert, update, delete on interlock.logins, interlock.refresh_tokens to interlock_access;
 grant select, insert, delete on interlock.login_attempts to interlock_access;

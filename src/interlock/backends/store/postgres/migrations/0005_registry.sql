@@ -58,7 +58,6 @@ create policy of_tenant on interlock.scratch to authenticated
 grant select, insert, update, delete on interlock.registry_nodes, interlock.scratch to authenticated;
 grant select, insert, update on interlock.registry_flows to authenticated;
 
--- The engine calls nodes for all tenants, and counts what there is.
-create policy engine on interlock.registry_nodes for select to interlock_engine using (true);
+-- The engine counts what there is.
 create policy engine on interlock.registry_flows for select to interlock_engine using (true);
-grant select on interlock.registry_nodes, interlock.registry_flows to interlock_engine;
+grant select on interlock.registry_flows to interlock_engine;

@@ -91,5 +91,9 @@ create policy engine on interlock.outbox to interlock_engine using (true) with c
 create policy engine on interlock.deliveries to interlock_engine using (true) with check (true);
 
 grant select, update on interlock.webhooks to interlock_engine;
-grant select, insert, update, delete on interlock.webhook_secrets, interlock.deliveries to interlock_engine;
-grant select, insert, delete on interlock.outbox to interlock_engine;
+grant select, insert, update, delete on interlock.webhook_secrets, interlock.outbox, interlock.deliveries
+  to interlock_engine;
+
+-- Whom a webhook node calls is looked up when it calls.
+create policy engine on interlock.registry_nodes for select to interlock_engine using (true);
+grant select on interlock.registry_nodes to interlock_engine;

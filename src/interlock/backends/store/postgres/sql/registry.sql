@@ -80,5 +80,6 @@ where tenant_id = (select interlock.tenant()) and session_id = $1;
 select (select count(*) from interlock.executions where kind = 'flow') as sessions,
   (select count(*) from interlock.executions where kind = 'flow' and status = 'cancelled') as aborted,
   (select count(*) from interlock.inbox where kind = 'event') as signals,
+  (select count(*) from interlock.inbox where kind = 'callback') as callbacks,
   (select count(*) from interlock.registry_nodes) as nodes,
   (select count(*) from interlock.registry_flows) as flows;

@@ -28,7 +28,9 @@ select session_user::text as role,
   exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'interlock' and pg_has_role(session_user, c.relowner, 'usage')) as is_owner,
   coalesce(pg_has_role(session_user, to_regrole('authenticated'), 'member'), false) as may_serve,
-  coalesce(pg_has_role(session_user, to_regrole('interlock_engine'), 'usage'), false) as inherits_engine;
+  coalesce(pg_has_role(session_user, to_regrole('interlock_access'), 'member'), false) as may_decide,
+  coalesce(pg_has_role(session_user, to_regrole('interlock_engine'), 'usage'), false)
+    or coalesce(pg_has_role(session_user, to_regrole('interlock_access'), 'usage'), false) as inherits_engine;
 
 -- name: readiness
 select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off' as takes_writes,

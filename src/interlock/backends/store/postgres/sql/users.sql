@@ -69,6 +69,17 @@ delete from interlock.login_attempts where email = $1 and address = $2;
 -- name: forget_attempts
 delete from interlock.login_attempts where at <= interlock.now() - $1::interval;
 
+-- name: forget_refresh_tokens
+-- Of this account, those too old to be of use.
+delete from interlock.refresh_tokens t using interlock.logins l
+where l.login_id = t.login_id and l.user_id = $1 and t.expires_at <= interlock.now();
+
+-- name: forget_logins
+-- Of this account, those that ended longer ago than any access token lives, and those without a refresh token.
+delete from interlock.logins l
+where l.user_id = $1 and (l.ended_at <= interlock.now() - $2::interval
+  or not exists (select from interlock.refresh_tokens t where t.login_id = l.login_id));
+
 -- name: open_login
 insert into interlock.logins (login_id, tenant_id, user_id) values ($1, $2, $3);
 

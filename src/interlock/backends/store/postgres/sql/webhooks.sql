@@ -53,10 +53,17 @@ update interlock.webhook_secrets set sealed = $4 where tenant_id = $1 and owner 
 -- name: drop_secret
 delete from interlock.webhook_secrets where tenant_id = $1 and owner = $2;
 
+-- name: registered_node
+select endpoint, timeout_seconds, headers, secret from interlock.registry_nodes where tenant_id = $1 and node_id = $2;
+
+-- name: session_id
+select coalesce(nullif(metadata->'session'->>'session_id', ''), execution_id::text)
+from interlock.executions where execution_id = $1;
+
 -- Callbacks -------------------------------------------------------------------------------------------------------
 
 -- name: callback_target
--- The execution, and the parameters of the node or flow state $2 of the version it pins.
+-- The execution, and the version it pins.
 select x.tenant_id, x.status, x.ended_at is not null as is_ended, v.definition
 from interlock.executions x join interlock.versions v using (version_id)
 where x.execution_id = $1;
@@ -72,6 +79,15 @@ order by seq desc limit 1000;
 select coalesce(data->>'accepted', 'true') = 'true' as accepted, coalesce(data->>'reason', '') as reason
 from interlock.events
 where execution_id = $1 and seq between $2 and $3 and type = 'callback.received' limit 1;
+
+-- name: position
+select x.status, x.waiting_reason,
+  coalesce((select e.data->'active' from interlock.events e
+      where e.execution_id = x.execution_id and e.type = 'flow.transitioned' order by e.seq desc limit 1),
+    (select json_build_array(coalesce(e.data->>'start_at', v.definition->>'initial_state'))
+      from interlock.events e where e.execution_id = x.execution_id and e.seq = 1)) as active
+from interlock.executions x join interlock.versions v using (version_id)
+where x.execution_id = $1;
 
 -- name: keep_late
 insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, sent_by, trace_id, outcome)
@@ -142,10 +158,10 @@ with settled as (
 )
 update interlock.webhooks w
 set last_success_at = case when $4 then interlock.now() else w.last_success_at end,
-  is_active = w.is_active and not coalesce($6 <> 'failing' or w.last_success_at is null
-    or w.last_success_at < s.created_at, false),
+  is_active = w.is_active and not coalesce(
+    $6::text is not null and ($6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at), false),
   disabled_reason = case when not w.is_active then w.disabled_reason
-    when $6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at then $6::text end
+    when $6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at then $6 end
 from settled s
 where w.webhook_id = s.webhook_id and ($4 or $6::text is not null);
 

@@ -1,0 +1,114 @@
+"""One connection to Redis with many commands under way at once: answers come in the order of the questions.
+
+A pool of connections would cost each request several times the work, and could run dry just when many come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from hashlib import sha1
+from typing import Any
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+LOST = (RedisError, OSError)  # OSError: also a timeout
+"""Everything that can go wrong with a question."""
+
+
+class Script:
+    """A Lua script and the name by which Redis knows it once it has seen it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.name = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Pipe:
+    """Opened once; when it is lost, everybody who waits for an answer is told, and another one has to be made."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._pool = ConnectionPool.from_url(
+            url, socket_timeout=None, socket_connect_timeout=seconds, protocol=2, retry=Retry(NoBackoff(), 0)
+        )
+        self._seconds = seconds
+        self._connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._unsent: list[bytes] = []
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lost: BaseException | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises one of ``LOST``."""
+        async with asyncio.timeout(self._seconds):
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
+
+    async def close(self) -> None:
+        """Disconnect; whoever waits is told."""
+        self._fail(RedisConnectionError("closed"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connection.disconnect(nowait=True)
+
+    async def run(self, script: Script, keys: list[str], arguments: list[int]) -> Any:
+        """The script's answer: one round trip, two where Redis does not know it yet. Raises one of ``LOST``."""
+        async with asyncio.timeout(self._seconds):
+            try:
+                return await self._ask("EVALSHA", script.name, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await self._ask("EVAL", script.text, len(keys), *keys, *arguments)
+
+    def _ask(self, *command: Any) -> asyncio.Future[Any]:
+        if self._lost is not None:
+            raise RedisConnectionError("lost") from self._lost
+        self._unsent += self._connection.pack_command(*command)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        self._due.set()
+        return answer
+
+    async def _send(self) -> None:
+        """Whatever has come together since the last time leaves at once."""
+        try:
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                unsent, self._unsent = self._unsent, []
+                await self._connection.send_packed_command(b"".join(unsent), check_health=False)
+        except LOST as error:
+            self._fail(error)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                try:
+                    answer: Any = await self._connection.read_response(disconnect_on_error=False)
+                except ResponseError as error:
+                    answer = error
+                self._answer(answer)
+        except LOST as error:
+            self._fail(error)
+
+    def _answer(self, answer: Any) -> None:
+        if not self._waiting:
+            raise RedisConnectionError("an answer to no question")
+        waiting = self._waiting.popleft()
+        if waiting.done():  # nobody waits any more
+            return
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
+
+    def _fail(self, error: BaseException) -> None:
+        self._lost = self._lost or error
+        while self._waiting:
+            self._answer(RedisConnectionError(str(error) or type(error).__name__))

@@ -1,0 +1,112 @@
+"""The books of model calls in Postgres: budgets, the slices that processes hold, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from interlock.backends.store.postgres.connection import EnginePool
+from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.session import Session, explained
+from interlock.ports.models import Budget, CallRow
+
+_SQL = load("budgets")
+_COLUMNS = (
+    "call_id",
+    "tenant_id",
+    "subject",
+    "budget_id",
+    "slice_id",
+    "provider",
+    "model",
+    "kind",
+    "status",
+    "estimate",
+    "cost",
+    "input_tokens",
+    "output_tokens",
+    "is_estimated",
+    "trace_id",
+    "at",
+)
+
+
+class PostgresBooks:
+    """Satisfies ``ports/models.Books`` over the serving URL, as the engine's role: one statement for each question."""
+
+    def __init__(self, url: str, *, connections: int = 2) -> None:
+        self._pool = EnginePool(url, connections)
+
+    async def open(self) -> None:
+        """Connect. Raises UNAVAILABLE if the database is away."""
+        with explained():
+            await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._pool.close()
+
+    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
+        """The budget of the holder, else that of its tenant, else None."""
+        async with self._session() as session:
+            row = await session.row(_SQL["budget_of"], tenant_id, holder)
+        return None if row is None else Budget(**dict(row))
+
+    async def set_budget(self, budget: Budget) -> Budget:
+        """Set the cap; a budget that is there keeps its id and what was spent."""
+        async with self._session() as session:
+            row = await session.row(_SQL["set_budget"], budget.budget_id, budget.tenant_id, budget.holder, budget.cap)
+        return Budget(**dict(row or {}))
+
+    async def list_budgets(self, tenant_id: str) -> list[Budget]:
+        """All budgets of a tenant."""
+        async with self._session() as session:
+            return [Budget(**dict(row)) for row in await session.rows(_SQL["list_budgets"], tenant_id)]
+
+    async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
+        """The answer that was remembered."""
+        async with self._session() as session:
+            answer = await session.value(_SQL["recall"], tenant_id, effect_key)
+        return None if answer is None else str(answer).encode()
+
+    async def remember(self, tenant_id: str, effect_key: str, answer: bytes) -> None:
+        """Keep an answer; one that is there stays."""
+        async with self._session() as session:
+            await session.run(_SQL["remember"], tenant_id, effect_key, answer.decode())
+
+    async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
+        """What was granted, 0 if less than ``least`` is left."""
+        async with self._session() as session:
+            return int(await session.value(_SQL["take_slice"], budget_id, slice_id, least, lease) or 0)
+
+    async def write(self, rows: Sequence[CallRow]) -> None:
+        """Enter and settle calls in one statement, and so in one commit."""
+        columns = [[getattr(row, column) for row in rows] for column in _COLUMNS]
+        async with self._session() as session:
+            await session.run(_SQL["write"], *columns)
+
+    async def renew(self, slice_ids: Sequence[UUID], lease: float) -> set[UUID]:
+        """Those of the slices that are still there, with a new lease."""
+        async with self._session() as session:
+            rows = await session.rows(_SQL["renew"], list(slice_ids), lease)
+        return {UUID(int=row["slice_id"].int) for row in rows}
+
+    async def give_back(self, slice_ids: Sequence[UUID]) -> None:
+        """End the leases now, and return what is left."""
+        async with self._session() as session:
+            await session.run(_SQL["expire"], list(slice_ids))
+            await session.value(_SQL["sweep"])
+
+    async def sweep(self) -> int:
+        """End the leases that ran out."""
+        async with self._session() as session:
+            return int(await session.value(_SQL["sweep"]))
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Session]:
+        connection: Any
+        with explained():
+            async with self._pool.use() as connection:
+                yield Session(connection)

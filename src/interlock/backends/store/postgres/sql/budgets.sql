@@ -1,0 +1,96 @@
+-- Budgets, their slices, and the ledger of model calls. Run as interlock_engine.
+
+-- name: budget_of
+-- The holder's own, else the tenant's.
+select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets
+where tenant_id = $1 and holder in ($2, '') order by holder = '' limit 1;
+
+-- name: set_budget
+insert into interlock.budgets (budget_id, tenant_id, holder, cap) values ($1, $2, $3, $4)
+on conflict (tenant_id, holder) do update set cap = excluded.cap, updated_at = interlock.now()
+returning budget_id, tenant_id, holder, cap, spent, leased;
+
+-- name: list_budgets
+select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets where tenant_id = $1 order by holder;
+
+-- name: recall
+select answer::text from interlock.model_results where tenant_id = $1 and effect_key = $2;
+
+-- name: remember
+insert into interlock.model_results (tenant_id, effect_key, answer) values ($1, $2, $3::text::json)
+on conflict (tenant_id, effect_key) do nothing;
+
+-- name: take_slice
+-- At least $3; more while there is plenty, so that processes come back seldom and hold little near the end.
+with grown as (
+  update interlock.budgets set
+    leased = leased + greatest($3::bigint, least(cap / 32, (cap - spent - leased) / 8)),
+    last_slice = greatest($3::bigint, least(cap / 32, (cap - spent - leased) / 8))
+  where budget_id = $1 and cap - spent - leased >= $3::bigint
+  returning budget_id, tenant_id, last_slice
+)
+insert into interlock.budget_slices (slice_id, budget_id, tenant_id, granted, expires_at)
+select $2, budget_id, tenant_id, last_slice, interlock.now() + make_interval(secs => $4) from grown
+returning granted;
+
+-- name: write
+-- Holds are entered, calls are settled; a call that was settled already stays as it is, and costs nothing again.
+with given as (
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+    $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::text[],
+    $16::timestamptz[])
+    as g(call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind, status, estimate, cost,
+      input_tokens, output_tokens, is_estimated, trace_id, held_at)
+), written as (
+  insert into interlock.model_calls as c (call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind,
+    status, estimate, cost, input_tokens, output_tokens, is_estimated, trace_id, held_at, settled_at)
+  select call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind, status, estimate, cost,
+    input_tokens, output_tokens, is_estimated, trace_id, held_at,
+    case when status = 'settled' then interlock.now() end
+  from given
+  on conflict (call_id) do update set status = excluded.status, provider = excluded.provider, model = excluded.model,
+    cost = excluded.cost, input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+    is_estimated = excluded.is_estimated, settled_at = excluded.settled_at
+  where c.status = 'held' and excluded.status = 'settled'
+  returning c.budget_id, c.slice_id, c.cost, c.status
+), paid as (
+  select budget_id, slice_id, sum(cost)::bigint as cost from written
+  where status = 'settled' and budget_id is not null group by budget_id, slice_id
+), from_slices as (
+  update interlock.budget_slices s set spent = s.spent + p.cost from paid p where s.slice_id = p.slice_id
+  returning s.slice_id, p.cost
+)
+update interlock.budgets b set spent = b.spent + t.cost, leased = b.leased - t.leased, updated_at = interlock.now()
+from (
+  select p.budget_id, sum(p.cost)::bigint as cost, coalesce(sum(f.cost), 0)::bigint as leased
+  from paid p left join from_slices f on f.slice_id = p.slice_id group by p.budget_id
+) t where b.budget_id = t.budget_id;
+
+-- name: renew
+update interlock.budget_slices set expires_at = interlock.now() + make_interval(secs => $2)
+where slice_id = any($1::uuid[]) and expires_at > interlock.now() returning slice_id;
+
+-- name: expire
+update interlock.budget_slices set expires_at = '-infinity' where slice_id = any($1::uuid[]);
+
+-- name: sweep
+-- Slices whose lease is over: their holds settle at the estimate, the rest goes back to the budget.
+with due as (
+  select slice_id from interlock.budget_slices where expires_at < interlock.now() for update skip locked
+), gone as (
+  delete from interlock.budget_slices s using due where s.slice_id = due.slice_id
+  returning s.slice_id, s.budget_id, s.granted - s.spent as rest
+), crashed as (
+  update interlock.model_calls c set status = 'crashed', cost = c.estimate, is_estimated = true,
+    settled_at = interlock.now()
+  from gone g where c.slice_id = g.slice_id and c.status = 'held'
+  returning c.slice_id, c.estimate
+), returned as (
+  update interlock.budgets b set spent = b.spent + t.cost, leased = b.leased - t.rest, updated_at = interlock.now()
+  from (
+    select g.budget_id, sum(g.rest)::bigint as rest, coalesce(sum(c.cost), 0)::bigint as cost
+    from gone g left join (select slice_id, sum(estimate) as cost from crashed group by slice_id) c
+      on c.slice_id = g.slice_id group by g.budget_id
+  ) t where b.budget_id = t.budget_id
+)
+select count(*) from gone;

@@ -1,0 +1,40 @@
+"""Webhooks of one server: where their rows and secrets are, what prepares calls, and the relay."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.store.postgres.webhook_ledger import PostgresWebhooks
+from interlock.backends.store.postgres.webhook_secrets import PostgresSigningSecrets
+from interlock.config import Settings
+from interlock.kit.clock import Clock
+from interlock.kit.hosts import in_url
+from interlock.ports.egress import Egress
+from interlock.ports.secrets import Secrets
+from interlock.runtime.relay import Relay
+from interlock.runtime.webhook_calls import PrepareWebhookCalls
+from interlock.services.webhooks.bundle import WebhookPorts
+
+
+def webhook_ports(ledger: PostgresLedger, secrets: Secrets, clock: Clock) -> WebhookPorts:
+    """Rows and secrets of webhooks, over the ledger's connections."""
+    rows = PostgresWebhooks(ledger.connection, ledger.publish)
+    return WebhookPorts(rows, PostgresSigningSecrets(ledger.connection, secrets, clock))
+
+
+def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> PrepareWebhookCalls:
+    """What webhook nodes are called with. Without a public address others are told the one that is listened on."""
+    public_url = settings.public_url or f"http://{in_url(settings.host)}:{settings.port}"
+    return PrepareWebhookCalls(ports.rows, ports.secrets, clock, public_url)
+
+
+async def start_relay(
+    ports: WebhookPorts, ledger: PostgresLedger, egress: Egress, clock: Clock, stack: AsyncExitStack
+) -> None:
+    """Begin to tell webhooks of events; ``stack`` ends it."""
+    relay = Relay(ports.rows, ports.secrets, egress, clock)
+    ledger.publish(await ports.rows.has_webhooks())
+    ledger.on_published = relay.wake
+    relay.start()
+    stack.push_async_callback(relay.stop)

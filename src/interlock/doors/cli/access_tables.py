@@ -1,0 +1,53 @@
+"""API keys and audit entries as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from interlock.doors.cli.tables import plain_table
+from interlock.doors.cli.texts import one_line, shown
+
+_NAME = 32
+_ACTION = 60
+_SECONDS = 19  # of an instant: date and time without fractions
+
+
+def keys_table(keys: Sequence[Mapping[str, Any]]) -> Table:
+    """Keys with what they may do and when they were used last."""
+    table = plain_table("Key", "Name", "", "Last used (UTC)", "Ends (UTC)", "Scopes")
+    for key in keys:
+        sign = Text("✓ good", style="green") if key.get("active") else Text("✗ over", style="red")
+        table.add_row(
+            shown(key.get("public_id")),
+            one_line(key.get("client_name"), _NAME),
+            sign,
+            _moment(key.get("last_used_at")),
+            _moment(key.get("expires_at") if key.get("revoked_at") is None else key.get("revoked_at")),
+            shown(", ".join(key.get("scopes") or [])),
+        )
+    return table
+
+
+def audit_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """Entries of the audit log, one a line."""
+    table = plain_table("When (UTC)", "Outcome", "Who", "From", "Did what")
+    styles = {"done": "green", "refused": "yellow", "failed": "red"}
+    for entry in entries:
+        outcome = str(entry.get("outcome"))
+        code = f" {entry['code']}" if entry.get("code") else ""
+        table.add_row(
+            _moment(entry.get("at")),
+            Text(shown(outcome), style=styles.get(outcome, "")),
+            one_line(entry.get("subject"), _NAME),
+            shown(entry.get("client") or ""),
+            one_line(f"{entry.get('action')} {entry.get('target') or ''}{code}", _ACTION),
+        )
+    return table
+
+
+def _moment(text: Any) -> str:
+    return shown(text)[:_SECONDS].replace("T", " ") if text else ""

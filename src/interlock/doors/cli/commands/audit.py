@@ -1,0 +1,64 @@
+"""The command that reads the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlock.core.principal import LOCAL_TENANT
+from interlock.doors.cli.access_tables import audit_table
+from interlock.doors.cli.calling import caller_of, carry_out_async
+from interlock.doors.cli.failures import DONE
+from interlock.doors.cli.options import AsJson, TenantOption, Url
+from interlock.doors.cli.output import Output
+
+
+def audit(
+    context: typer.Context,
+    subject: Annotated[
+        str, typer.Option("--subject", metavar="WHO", help="Only of this caller.", show_default=False)
+    ] = "",
+    action: Annotated[
+        str, typer.Option("--action", metavar="TEXT", help="Only actions that begin so.", show_default=False)
+    ] = "",
+    outcome: Annotated[
+        str, typer.Option("--outcome", metavar="WORD", help="done, refused or failed.", show_default=False)
+    ] = "",
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="TIME", help="From then on, such as 2026-11-22T00:00Z.", show_default=False),
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100, help="How many at most.")] = 50,
+    cursor: Annotated[
+        str, typer.Option("--cursor", metavar="CURSOR", help="Go on behind this page.", show_default=False)
+    ] = "",
+    tenant: TenantOption = LOCAL_TENANT,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who did what, from where, and how it ended."""
+    caller, output = caller_of(context), Output(as_json=as_json)
+
+    async def work() -> int:
+        async with caller.administrator(url, tenant) as server:
+            found = await server.get(
+                "/audit",
+                subject=subject or None,
+                action=action or None,
+                outcome=outcome or None,
+                since=since or None,
+                limit=limit,
+                cursor=cursor or None,
+            )
+        output.json(found)
+        entries = found.get("entries") or []
+        if not entries:
+            output.line("The audit log has nothing of that kind.")
+            return DONE
+        output.show(audit_table(entries))
+        if found.get("has_more"):
+            output.note(f"{found.get('total_count')} in all; go on with --cursor {found.get('next_cursor')}")
+        return DONE
+
+    carry_out_async(output, work)

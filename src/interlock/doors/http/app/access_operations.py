@@ -1,0 +1,78 @@
+"""The operations of the app door that are about access itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.core.principal import Scope
+from interlock.doors.http.app import api_keys, audit, stream_tickets
+from interlock.doors.http.app.door import APP
+from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+
+
+def _operation(method: str, path: str, scope: Scope, summary: str, handler: Handler, **rest: Any) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        door=APP,
+        summary=summary,
+        handler=handler,
+        policy=Policy.USER,
+        scope=scope,
+        tags=("access",),
+        **rest,
+    )
+
+
+ACCESS: tuple[Operation, ...] = (
+    _operation("GET", "/api-keys", Scope.ADMIN, "List API keys", api_keys.list_keys, answer=api_keys.KeyList),
+    _operation(
+        "POST",
+        "/api-keys",
+        Scope.ADMIN,
+        "Make an API key",
+        api_keys.create_key,
+        body=api_keys.KeyBody,
+        aliases=api_keys.KEY_ALIASES,
+        answer=api_keys.IssuedKeyObject,
+        status=201,
+    ),
+    _operation(
+        "POST",
+        "/api-keys/{key_id}/rotate",
+        Scope.ADMIN,
+        "Replace an API key",
+        api_keys.rotate_key,
+        body=api_keys.RotateBody,
+        answer=api_keys.IssuedKeyObject,
+        status=201,
+        failures=(409,),
+    ),
+    _operation(
+        "DELETE",
+        "/api-keys/{key_id}",
+        Scope.ADMIN,
+        "Revoke an API key",
+        api_keys.revoke_key,
+        answer=api_keys.KeyRevoked,
+    ),
+    _operation(
+        "POST",
+        "/stream-tickets",
+        Scope.EXECUTIONS_READ,
+        "Get a ticket for a stream",
+        stream_tickets.create_ticket,
+        body=stream_tickets.TicketBody,
+        answer=stream_tickets.TicketObject,
+        status=201,
+    ),
+    _operation(
+        "GET",
+        "/audit",
+        Scope.ADMIN,
+        "Read the audit log",
+        audit.list_audit,
+        query=audit.AuditQuery,
+        answer=audit.AuditList,
+    ),
+)

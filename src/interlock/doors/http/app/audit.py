@@ -1,0 +1,117 @@
+"""The audit log of the tenant: who did what, from where, and how it ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from interlock.core.audit import AuditEntry, AuditFilter
+from interlock.core.errors import invalid
+from interlock.doors.http.app.executions import Limit
+from interlock.doors.http.plumbing.instants import rfc3339
+from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
+
+Text = Annotated[str, Meta(max_length=256)]
+
+
+class AuditQuery(msgspec.Struct, kw_only=True):
+    """``action`` is the beginning of one, such as ``POST /api/app/api-keys``; ``since`` and ``until`` are instants."""
+
+    subject: Text | None = None
+    action: Text | None = None
+    outcome: Literal["done", "refused", "failed"] | None = None
+    target: Text | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class AuditObject(msgspec.Struct, kw_only=True):
+    """One call. ``target`` holds the ids of its path, ``code`` why it was refused."""
+
+    id: str
+    at: str
+    subject: str
+    kind: str
+    key_id: str | None
+    action: str
+    target: str
+    outcome: str
+    status: int
+    code: str
+    door: str
+    client: str
+    user_agent: str
+    trace_id: str
+    request_id: str
+
+
+class AuditList(msgspec.Struct, kw_only=True):
+    """``next_cursor`` leads to the page before, also while new entries are written."""
+
+    entries: list[AuditObject]
+    total_count: int
+    total: int
+    has_more: bool
+    next_cursor: str | None
+
+
+async def list_audit(call: Call[None, AuditQuery]) -> Reply:
+    """Entries, newest first."""
+    query = call.query
+    wanted = AuditFilter(
+        subject=query.subject,
+        action=query.action,
+        outcome=query.outcome,
+        target=query.target,
+        since=query.since,
+        until=query.until,
+        before=_read_cursor(query.cursor),
+        limit=query.limit + 1,  # one more than asked for tells whether there is a next page
+    )
+    page = await call.services.access.audit.list(call.principal, wanted)
+    shown = page.items[: query.limit]
+    has_more = len(page.items) > query.limit
+    answer = AuditList(
+        entries=[_object(entry) for entry in shown],
+        total_count=page.total,
+        total=page.total,
+        has_more=has_more,
+        next_cursor=str(shown[-1].audit_id) if has_more else None,
+    )
+    return JsonReply(answer, headers=NO_STORE)
+
+
+def _object(entry: AuditEntry) -> AuditObject:
+    return AuditObject(
+        id=str(entry.audit_id),
+        at=rfc3339(entry.at),
+        subject=entry.subject,
+        kind=entry.kind,
+        key_id=str(entry.key_id) if entry.key_id is not None else None,
+        action=entry.action,
+        target=entry.target,
+        outcome=str(entry.outcome),
+        status=entry.status,
+        code=entry.code,
+        door=entry.door,
+        client=entry.client,
+        user_agent=entry.user_agent,
+        trace_id=entry.trace_id,
+        request_id=entry.request_id,
+    )
+
+
+def _read_cursor(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        raise invalid(
+            "INVALID_CURSOR", "The cursor is not one of this list; begin without one", field="cursor"
+        ) from None

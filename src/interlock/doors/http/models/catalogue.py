@@ -1,0 +1,37 @@
+"""``/v1/models``: what may be asked for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from interlock.core.errors import not_found
+from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.replies import JsonReply
+
+
+class ModelObject(msgspec.Struct):
+    """A model by its name here; ``owned_by`` is the provider that serves it."""
+
+    id: str
+    owned_by: str
+    object: str = "model"
+    created: int = 0
+
+
+class ModelList(msgspec.Struct):
+    data: list[ModelObject]
+    object: str = "list"
+
+
+async def list_models(call: Call[None, None]) -> Reply:
+    """All models that the caller may use."""
+    return JsonReply(ModelList([ModelObject(*found) for found in call.services.models.relay.names(call.principal)]))
+
+
+async def show_model(call: Call[None, None]) -> Reply:
+    """One model."""
+    wanted = call.path["model"]
+    for name, provider in call.services.models.relay.names(call.principal):
+        if name == wanted:
+            return JsonReply(ModelObject(name, provider))
+    raise not_found("MODEL_NOT_FOUND", f"There is no model {wanted[:100]}", field="model")

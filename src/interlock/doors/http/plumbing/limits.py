@@ -1,0 +1,125 @@
+"""Whether a request fits its caller's limits, and what every answer to a limited request says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from interlock.core.limits import Group, Rule, Standing, Verdict, Window, refusal
+from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.client import ClientAddresses, network_of
+from interlock.doors.http.plumbing.operation import Operation, Policy
+from interlock.doors.http.plumbing.replies import Headers
+from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
+from interlock.kit.clock import Clock
+from interlock.services.limits import CountRequests, Plan, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What an exchange keeps of its limits: the count, and the headers of its answer, whatever that will be."""
+
+    taken: Taken
+    headers: Headers
+
+
+class Limits:
+    """Asks for each request whether it fits, between its scope and its body."""
+
+    def __init__(self, count: CountRequests, clock: Clock, addresses: ClientAddresses | None = None) -> None:
+        self._count = count
+        self._clock = clock
+        self._addresses = addresses or ClientAddresses()
+        self._plans: dict[tuple[str, str, str], Plan | None] = {}
+
+    @property
+    def state(self) -> str:
+        """How the shared store of the limits is, in the words of ``/health``."""
+        return self._count.state
+
+    def client_of(self, scope: Scope) -> str:
+        """The address a request comes from."""
+        peer = scope.get("client")
+        return self._addresses.find(peer[0] if peer else "", scope["headers"])
+
+    async def admit(self, operation: Operation, scope: Scope, principal: Principal) -> None:
+        """Count a request whose credential and scope are right. Raises LIMITED; then it counts nowhere."""
+        plan = self._plan(operation)
+        taken = await self._count.take(plan, principal, self._network_of(scope)) if plan is not None else None
+        if plan is None or taken is None:
+            return
+        now = self._clock.now().timestamp()
+        exchange: Exchange | None = scope.get(EXCHANGE)
+        if exchange is not None:  # a socket answers without headers
+            exchange.limited = Limited(taken, _headers(plan.group, taken.verdict, now))
+        if not taken.verdict.is_admitted:
+            raise refusal(taken.verdict, math.ceil(now + taken.verdict.tightest.reset_after))
+
+    async def settle(self, exchange: Exchange) -> None:
+        """After the answer: give back what costs nothing."""
+        limited = exchange.limited
+        if limited is not None and exchange.status == 304 and limited.taken.plan.free_304:
+            await self._count.give_back(limited.taken)
+
+    async def standings(self, group: Group, scope: Scope, principal: Principal) -> list[tuple[Rule, Standing]]:
+        """Where a caller stands in all windows of a group."""
+        return await self._count.standings(group, principal, self._network_of(scope))
+
+    def tier_of(self, principal: Principal) -> str:
+        """The tier whose numbers hold for a caller."""
+        return self._count.tier_of(principal)
+
+    def _network_of(self, scope: Scope) -> str:
+        return network_of(self.client_of(scope))
+
+    def _plan(self, operation: Operation) -> Plan | None:
+        key = operation.door.name, operation.method, operation.route
+        if key not in self._plans:
+            self._plans[key] = self._make_plan(operation)
+        return self._plans[key]
+
+    def _make_plan(self, operation: Operation) -> Plan | None:
+        if operation.policy is Policy.PROOF:  # nobody is known before the handler has seen the proof
+            return None
+        return self._count.plan(operation.door.name, operation.method, operation.path, operation.route)
+
+
+def _headers(group: Group, verdict: Verdict, now: float) -> Headers:
+    tightest = verdict.tightest
+    headers = _standing_headers(verdict.standings, tightest, now)
+    return (*headers, *_model_headers(verdict, tightest)) if group is Group.MODELS else headers
+
+
+def _standing_headers(standings: Sequence[Standing], tightest: Standing, now: float) -> Headers:
+    windows = [tightest.window, *(standing.window for standing in standings if standing is not tightest)]
+    return (
+        (b"x-ratelimit-limit", b"%d" % tightest.window.limit),
+        (b"x-ratelimit-remaining", b"%d" % tightest.remaining),
+        (b"x-ratelimit-reset", b"%d" % math.ceil(now + tightest.reset_after)),
+        (b"ratelimit-policy", ", ".join(map(_policy, windows)).encode()),
+        (b"ratelimit", f'"{tightest.window.name}";r={tightest.remaining};t={_seconds(tightest)}'.encode()),
+    )
+
+
+def _model_headers(verdict: Verdict, tightest: Standing) -> Headers:
+    """The words that clients of model servers look for."""
+    headers: Headers = (
+        (b"x-ratelimit-limit-requests", b"%d" % tightest.window.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % tightest.remaining),
+        (b"x-ratelimit-reset-requests", b"%ds" % _seconds(tightest)),
+    )
+    if verdict.is_admitted:
+        return headers
+    return (*headers, (b"retry-after-ms", b"%d" % (_seconds(tightest) * 1000)), (b"x-should-retry", b"true"))
+
+
+def _policy(window: Window) -> str:
+    return f'"{window.name}";q={window.limit};w={window.seconds};qu="requests"'
+
+
+def _seconds(standing: Standing) -> int:
+    """Whole seconds until the next request is free, one at least: what Retry-After says too."""
+    return max(1, math.ceil(standing.reset_after))

@@ -1,0 +1,161 @@
+"""Answers that take long: made while the caller waits, and given up as soon as the caller leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from interlock.core.errors import InterlockError
+from interlock.doors.http.plumbing.errors import refuse, status_of
+from interlock.doors.http.plumbing.instants import rfc3339
+from interlock.doors.http.plumbing.operation import Call, Refusal, Reply
+from interlock.doors.http.plumbing.sse import ABORT, KEEP_ALIVE_SECONDS, WRITE_SECONDS
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+
+Make = Callable[[], Awaitable[Reply]]
+
+
+class Racing:
+    """The reply that ``make`` makes. A refusal it raises is shown as the door shows it; ``status`` may choose another.
+
+    A caller who leaves first cancels ``make`` and the sending of what it made.
+    """
+
+    def __init__(
+        self, call: Call[Any, Any], make: Make, status: Callable[[InterlockError], int | None] = lambda error: None
+    ) -> None:
+        self._call = call
+        self._make = make
+        self._status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        working = asyncio.current_task()
+        left = False
+
+        async def listen() -> None:
+            nonlocal left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            left = True
+            if working is not None:
+                working.cancel()
+
+        listener = asyncio.get_running_loop().create_task(listen())
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:
+            if not left:
+                raise
+            if working is not None:
+                working.uncancel()
+        finally:
+            listener.cancel()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            reply = await self._make()
+        except InterlockError as error:
+            reply = self._refused(error)
+        await reply(scope, receive, send)
+
+    def _refused(self, error: InterlockError) -> Reply:
+        call = self._call
+        door = call.operation.door
+        refusal = Refusal(
+            error=error,
+            status=self._status(error) or status_of(error, door),
+            path=call.operation.route,
+            method=call.exchange.method,
+            request_id=call.request_id,
+            trace_id=call.trace_id,
+            timestamp=rfc3339(call.context.clock.now()),
+        )
+        return refuse(refusal, door)
+
+
+class Frames:
+    """A stream of server-sent events that was begun elsewhere: what ``pieces`` yields, and comments while it rests.
+
+    A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case. A client that
+    takes nothing for 15 s is cut off.
+    """
+
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        close: Callable[[], Awaitable[None]],
+        failed: Callable[[InterlockError], bytes],
+        opening: bytes = b"",
+    ) -> None:
+        self._pieces = pieces
+        self._close = close
+        self._failed = failed
+        self._opening = opening
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        beat = _Beat(send)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            if self._opening:
+                await beat.write(self._opening)
+            beat.start()
+            try:
+                async for piece in self._pieces:
+                    await beat.write(piece)
+            except InterlockError as error:
+                await beat.write(self._failed(error))
+            beat.stop()
+            await beat.write(b"", more=False)
+        except TimeoutError:
+            abort = scope.get("extensions", {}).get(ABORT)
+            if abort is not None:
+                abort()
+        finally:
+            beat.stop()
+            if isinstance(self._pieces, AsyncGenerator):
+                await self._pieces.aclose()
+            await self._close()
+
+
+class _Beat:
+    """Writes, and says that the stream is alive when nothing was written for a while."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._wrote = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._comment: asyncio.Task[None] | None = None
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        """Whole events only: a comment may come between any two writes."""
+        self._wrote = True
+        async with asyncio.timeout(WRITE_SECONDS):
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self._tick)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._comment is not None:
+            self._comment.cancel()
+
+    def _tick(self) -> None:
+        if not self._wrote and (self._comment is None or self._comment.done()):
+            comment = {"type": "http.response.body", "body": b": keep-alive\n\n", "more_body": True}
+            self._comment = asyncio.get_running_loop().create_task(self._say(comment))
+        self._wrote = False
+        self.start()
+
+    async def _say(self, comment: dict[str, Any]) -> None:
+        await self._send(comment)

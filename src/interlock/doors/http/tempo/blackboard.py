@@ -1,0 +1,84 @@
+"""The blackboard of a session, key by key or whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from interlock.core.errors import invalid
+from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.doors.http.tempo.door import session_state
+
+_VERSION_DIGITS = 9
+
+
+class BoardAnswer(msgspec.Struct, kw_only=True):
+    session_id: str
+    state: dict[str, Any]
+
+
+class KeyAnswer(msgspec.Struct, kw_only=True):
+    session_id: str
+    key: str
+    value: Any
+
+
+class WriteBody(msgspec.Struct, kw_only=True):
+    """Any JSON value, null too."""
+
+    value: Any
+
+
+class WriteAnswer(msgspec.Struct, kw_only=True):
+    """``version`` may be sent back as ``If-Match`` with the next write."""
+
+    session_id: str
+    key: str
+    status: str
+    version: int
+
+
+async def read_board(call: Call[None, None]) -> Reply:
+    """All keys; none for an id that nobody has used."""
+    return JsonReply(BoardAnswer(session_id=call.path["session_id"], state=await _board(call)))
+
+
+async def read_key(call: Call[None, None]) -> Reply:
+    """One key; null if it is not there."""
+    key = call.path["key"]
+    board = await _board(call)
+    return JsonReply(KeyAnswer(session_id=call.path["session_id"], key=key, value=board.get(key)))
+
+
+async def write_key(call: Call[WriteBody, None]) -> Reply:
+    """Set a key, for debugging and administration."""
+    session_id, key = call.path["session_id"], call.path["key"]
+    version = await call.services.blackboards.write(
+        call.principal,
+        session_id,
+        key,
+        call.body.value,
+        expected=_expected(call.header("if-match")),
+        trace_id=call.trace_id,
+    )
+    return JsonReply(WriteAnswer(session_id=session_id, key=key, status="written", version=version))
+
+
+async def _board(call: Call[Any, Any]) -> dict[str, Any]:
+    board, picture = await call.services.blackboards.read(call.principal, call.path["session_id"])
+    if picture is not None:
+        standing = picture.standing
+        board["_session_state"] = session_state(standing.status, standing.waiting_reason)
+    return board
+
+
+def _expected(value: str | None) -> int | None:
+    """The version of ``If-Match``, bare or in quotes. Raises INVALID."""
+    if value is None:
+        return None
+    text = value.strip().strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) <= _VERSION_DIGITS):
+        raise invalid("INVALID_REQUEST", "If-Match must be the version of the key", field="If-Match")
+    return int(text)

@@ -1,0 +1,77 @@
+"""Start a session."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of
+from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
+from interlock.doors.http.tempo.door import session_state
+from interlock.services.sessions.start import SessionWish
+
+WaitMs = Annotated[int, Meta(ge=0, le=30_000)]
+DEFAULT_WAIT_MS = 10_000
+
+
+class StartBody(msgspec.Struct, kw_only=True):
+    """``flow_id`` wins over ``node_id``. ``wait_ms``: how long to stay until the session rests."""
+
+    flow_id: str | None = None
+    node_id: str | None = None
+    params: dict[str, Any] | None = None
+    inherit_session: str | None = None
+    from_step: str | None = None
+    session_id: str | None = None
+    wait_ms: WaitMs = DEFAULT_WAIT_MS
+
+
+class StartAnswer(msgspec.Struct, kw_only=True):
+    """Where the session stands; form and result are those of the last node that gave one."""
+
+    session_id: str
+    state: str | None
+    session_state: str
+    flow_id: str | None
+    ui_schema: Any
+    result: Any
+    valid_events: list[str]
+
+
+async def start(call: Call[StartBody, None]) -> Reply:
+    """Start a flow, or a single node, and run it until it rests."""
+    body = call.body
+    wish = SessionWish(
+        flow_id=body.flow_id,
+        node_id=body.node_id,
+        params=body.params or {},
+        inherit_session=body.inherit_session,
+        from_step=body.from_step,
+        session_id=body.session_id,
+        trace_id=call.trace_id,
+        digest=hashlib.sha256(call.raw_body).hexdigest(),
+        key=key_of(call),
+        wait=wait_of(call, body.wait_ms),
+    )
+    started = await call.services.start_session(call.principal, wish)
+    standing = started.standing
+    answer = StartAnswer(
+        session_id=started.session.session_id,
+        state=standing.active[0] if standing.active else None,
+        session_state=session_state(standing.status, standing.waiting_reason),
+        flow_id=started.session.flow_id,
+        ui_schema=standing.ui_schema,
+        result=standing.result,
+        valid_events=list(standing.valid_events),
+    )
+    return JsonReply(answer, headers=(*PRIVATE, *REPLAYED) if started.is_replay else PRIVATE)
+
+
+def wait_of(call: Call[Any, Any], wait_ms: int) -> float:
+    """Seconds to wait; none for a caller who prefers not to."""
+    preferences = (call.header("prefer") or "").lower()
+    return 0.0 if "respond-async" in preferences else wait_ms / 1000

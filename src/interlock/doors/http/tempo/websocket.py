@@ -1,0 +1,193 @@
+"""Sessions over a WebSocket: their events as they happen, and events from the client in the other direction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import parse_qsl
+
+import structlog
+from starlette.datastructures import URLPath
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import Receive, Scope, Send
+
+from interlock.core.errors import ErrorKind, InterlockError, invalid
+from interlock.core.principal import Principal
+from interlock.core.principal import Scope as Permission
+from interlock.doors.http.plumbing.authorise import authorise
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
+from interlock.doors.http.plumbing.trace import Exchange
+from interlock.doors.http.tempo.door import TEMPO
+from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
+from interlock.doors.http.tempo.talk import Talk
+from interlock.doors.http.tempo.watching import Watching, watch_session, watch_tenant
+
+PATH = "/ws/events/"
+ALL = "*"
+"""Stands for all sessions of the tenant."""
+AUTH_SECONDS = 5.0
+"""How long a first message may take that says who is there."""
+PROOF_SECONDS = 30.0
+"""How often the caller's credential is checked again."""
+
+_CREDENTIALS = (b"authorization", b"x-api-key")
+_IN_URL = ("ticket", "token", "access_token")
+_CLOSE: dict[ErrorKind, int] = {
+    ErrorKind.UNAUTHENTICATED: 4401,
+    ErrorKind.DENIED: 4403,
+    ErrorKind.NOT_FOUND: 4404,
+    ErrorKind.GONE: 4404,
+    ErrorKind.LIMITED: 1013,
+    ErrorKind.UNAVAILABLE: 1013,
+    ErrorKind.TIMEOUT: 1013,
+    ErrorKind.INVALID: 1008,
+    ErrorKind.RULE: 1008,
+}
+_log = structlog.get_logger("interlock.socket")
+
+
+async def _no_answer(call: Call[Any, Any]) -> Reply:
+    raise TypeError("a WebSocket is not answered by an operation's handler")
+
+
+WATCH = Operation(
+    method="GET",
+    path="/ws/events/{session_id}",
+    door=TEMPO,
+    summary="Watch a session",
+    handler=_no_answer,
+    policy=Policy.TENANT,
+    scope=Permission.EXECUTIONS_READ,
+    is_stream=True,
+    key_in_url="token",
+)
+"""The policy of the socket: the same that HTTP obeys."""
+
+
+class EventSocket(BaseRoute):
+    """Answers WebSockets at ``/ws/events/{session_id}``."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """A match for the handshakes of this door."""
+        is_ours = scope["type"] == "websocket" and scope["path"].startswith(PATH)
+        return (Match.FULL if is_ours else Match.NONE), {}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection to its end; whatever goes wrong, it is closed with a code that says so."""
+        socket = Socket(receive, send)
+        try:
+            await socket.accept()
+            await self._serve(socket, scope)
+        except Closed:
+            return  # the client is gone
+        except BadFrame as error:
+            await socket.close(error.code, str(error))
+        except InterlockError as error:
+            await socket.close(_CLOSE.get(error.kind, 1011), f"{error.code}: {error.message}")
+        except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code
+            _log.exception("error", route=WATCH.route)
+            await socket.close(1011, "INTERNAL_SERVER_ERROR")
+
+    async def _serve(self, socket: Socket, scope: Scope) -> None:
+        context = self._context
+        session_id = scope["path"].removeprefix(PATH)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        exchange = Exchange(scope, context.clock.monotonic(), context.ids)
+        principal, told_after = await self._authorise(socket, scope, exchange, query)
+        after = _number(told_after if told_after is not None else query.get("after", "0"))
+        leave = context.seats.take(TEMPO.name, principal)
+        try:
+            watching: Watching | None
+            if session_id == ALL:
+                watching = await watch_tenant(context.services, principal)
+            else:
+                is_live = query.get("live") == "1"
+                watching = await watch_session(context.services, principal, session_id, after, is_live=is_live)
+            if watching is None:
+                await socket.close(1000, "the session has ended")
+                return
+            talk = Talk(context, socket, principal, exchange.trace_id, None if session_id == ALL else session_id)
+            await self._converse(socket, watching, talk, exchange, principal)
+        finally:
+            leave()
+
+    async def _authorise(
+        self, socket: Socket, scope: Scope, exchange: Exchange, query: dict[str, str]
+    ) -> tuple[Principal, str | None]:
+        """Who is there, and the number after which the first message wants to go on."""
+        is_told = any(name in exchange.headers for name in _CREDENTIALS) or any(query.get(name) for name in _IN_URL)
+        token = after = None
+        if not is_told and not self._context.settings.is_local:
+            token, after = await _first_message(socket)
+        principal = await authorise(
+            WATCH, exchange, scope, self._context, told_token=token, told_tenant=query.get("tenant_id", "default")
+        )
+        return principal, after
+
+    async def _converse(
+        self, socket: Socket, watching: Watching, talk: Talk, exchange: Exchange, principal: Principal
+    ) -> None:
+        """Send and receive until one of the two ends, the server goes away or the caller may watch no more."""
+        gone = asyncio.Event()
+        forget = self._context.drain.on_begin(gone.set)
+        if self._context.drain.has_begun:
+            gone.set()
+        parts: list[Coroutine[Any, Any, None]] = [
+            watching.send_all(socket),
+            talk.receive_all(),
+            self._say_goodbye(socket, watching, gone),
+            self._keep_proving(exchange, principal),
+        ]
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            forget()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            talk.stop()
+            watching.close()
+
+    async def _say_goodbye(self, socket: Socket, watching: Watching, gone: asyncio.Event) -> None:
+        await gone.wait()
+        await socket.close(1012, f"resume after={watching.seq}")
+
+    async def _keep_proving(self, exchange: Exchange, principal: Principal) -> None:
+        services = self._context.services
+        while True:
+            await asyncio.sleep(PROOF_SECONDS)
+            if exchange.credential:
+                await services.identity.authenticate(exchange.credential)
+            elif principal.key_id is not None:
+                await services.access.key_identity.prove(principal)
+
+
+async def _first_message(socket: Socket) -> tuple[str, str | None]:
+    """Token and number of ``{"type":"auth","token":…,"after":…}``. Raises UNAUTHENTICATED if none comes in time."""
+    refused = InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", "Say who you are within 5 s")
+    try:
+        async with asyncio.timeout(AUTH_SECONDS):
+            message = await socket.receive()
+    except TimeoutError:
+        raise refused from None
+    token, after = message.get("token"), message.get("after")
+    if message.get("type") != "auth" or not isinstance(token, str) or not token:
+        raise refused
+    return token, None if after is None else str(after)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise invalid("INVALID_CURSOR", "after must be the tick of an event, 0 or more")
+    return int(text)

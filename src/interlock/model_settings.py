@@ -1,0 +1,48 @@
+"""The settings about models: who serves them, and what they cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings
+
+
+def _named(name: str) -> AliasChoices:
+    """Under our prefix, and under the name that it has elsewhere."""
+    return AliasChoices(f"INTERLOCK_{name}", name)
+
+
+class ModelSettings(BaseSettings):
+    """A part of ``config.Settings``; nothing else reads the environment."""
+
+    mode: Literal["offline", "real"] | None = Field(
+        None,
+        description="`offline` serves the scripted model in place of all providers; default: `real` with a provider, "
+        "else `offline`.",
+    )
+    model_providers: SecretStr | None = Field(
+        None,
+        description="Model providers: a JSON object of name and `{base_url, api_key, models, prices, batch}`; see the "
+        "how-to page on providers.",
+    )
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_named("OPENAI_API_KEY"),
+        description="Key of the provider `openai`; empty: it is not used.",
+    )
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1",
+        validation_alias=_named("OPENAI_BASE_URL"),
+        description="Address of the provider `openai`.",
+    )
+    dashscope_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=_named("DASHSCOPE_API_KEY"),
+        description="Key of the provider `dashscope`; empty: it is not used.",
+    )
+    dashscope_base_url: str = Field(
+        "https://dashscope.aliyuncs.com/compatible-mode/v1",
+        validation_alias=_named("DASHSCOPE_BASE_URL"),
+        description="Address of the provider `dashscope`.",
+    )

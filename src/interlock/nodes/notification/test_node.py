@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from interlock.nodes.notification.node import NODE
+from interlock.nodes.testing import KeptServices, run_node
+from interlock.ports.node import Done
+
+
+def test_tells_whoever_watches_and_shows_the_message() -> None:
+    services = KeptServices()
+    outcome = run_node(NODE, {"message": "Done", "level": "success"}, services)
+    assert isinstance(outcome, Done)
+    assert services.reports == [(None, "Done", {"level": "success"})]
+    assert outcome.output == {"message": "Done", "level": "success"}
+    assert outcome.ui_schema == {
+        "components": [{"type": "chat_message", "props": {"content": "Done", "level": "success"}}]
+    }
+
+
+def test_without_a_level_it_informs() -> None:
+    outcome = run_node(NODE, {"message": "Hm"})
+    assert isinstance(outcome, Done)
+    assert outcome.output["level"] == "info"

@@ -1,0 +1,225 @@
+"""Budgets cannot be overspent: by many processes at once, by those that die, by those that come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from interlock.backends.models.scripted.provider import ScriptedProvider
+from interlock.backends.store.postgres.budgets import PostgresBooks
+from interlock.core.models.prices import FREE
+from interlock.core.models.routing import Offer, Routes
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from interlock.ports.models import Budget, CallRow
+from interlock.services.models.bundle import build_models
+
+AT = datetime(2026, 11, 22, tzinfo=UTC)
+IDS = RandomIds()
+
+
+@pytest.fixture(scope="module")
+async def books(database: Any) -> AsyncIterator[PostgresBooks]:
+    books = PostgresBooks(database.serve_url, connections=4)
+    await books.open()
+    yield books
+    await books.close()
+
+
+async def make_budget(books: PostgresBooks, cap: int) -> Budget:
+    return await books.set_budget(Budget(budget_id=IDS.new(), tenant_id=f"tenant-{IDS.new()}", holder="", cap=cap))
+
+
+def row(budget: Budget, slice_id: Any, estimate: int, status: Any = "held", cost: int = 0) -> CallRow:
+    return CallRow(
+        call_id=IDS.new(),
+        tenant_id=budget.tenant_id,
+        subject="ann",
+        budget_id=budget.budget_id,
+        slice_id=slice_id,
+        provider="p",
+        model="m",
+        kind="chat",
+        status=status,
+        estimate=estimate,
+        cost=cost,
+        at=AT,
+    )
+
+
+async def now(books: PostgresBooks, budget: Budget) -> Budget:
+    found = await books.budget_of(budget.tenant_id, "")
+    assert found is not None
+    return found
+
+
+async def test_a_key_has_its_own_budget_or_that_of_its_tenant(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 100)
+    assert await books.budget_of(whole.tenant_id, "key-1") == whole
+    own = await books.set_budget(msgspec.structs.replace(whole, budget_id=IDS.new(), holder="key-1", cap=5))
+    assert await books.budget_of(whole.tenant_id, "key-1") == own
+    assert await books.budget_of(whole.tenant_id, "key-2") == whole
+    assert await books.list_budgets(whole.tenant_id) == [whole, own]
+    assert await books.budget_of("tenant-of-nobody", "key-1") is None
+
+
+async def test_a_new_cap_keeps_what_was_spent(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 100)
+    slice_id = IDS.new()
+    await books.take_slice(budget.budget_id, slice_id, 50, 30.0)
+    await books.write([row(budget, slice_id, 50, "settled", 40)])
+    changed = await books.set_budget(msgspec.structs.replace(budget, budget_id=IDS.new(), cap=200))
+    assert (changed.budget_id, changed.cap, changed.spent) == (budget.budget_id, 200, 40)
+
+
+async def test_a_call_is_settled_once(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 1000)
+    slice_id = IDS.new()
+    await books.take_slice(budget.budget_id, slice_id, 100, 30.0)
+    held = row(budget, slice_id, 60)
+    await books.write([held])
+    settled = msgspec.structs.replace(held, status="settled", cost=25)
+    await books.write([settled])
+    await books.write([settled, msgspec.structs.replace(held, call_id=IDS.new(), status="settled", cost=5)])
+    assert (await now(books, budget)).spent == 30
+
+
+async def test_a_crashed_hold_costs_its_estimate_and_the_rest_comes_back(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 1000)
+    slice_id = IDS.new()
+    granted = await books.take_slice(budget.budget_id, slice_id, 300, 0.0)
+    held, done = row(budget, slice_id, 100), row(budget, slice_id, 100, "settled", 7)
+    await books.write([held, done])
+    assert granted == 300
+    assert await books.sweep() >= 1
+    after = await now(books, budget)
+    assert (after.spent, after.leased) == (107, 0)
+    await books.write([msgspec.structs.replace(held, status="settled", cost=3)])
+    assert await now(books, budget) == after, "the one that comes back late changes nothing"
+
+
+async def test_a_lease_that_ran_out_is_not_renewed(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 1000)
+    good, lost = IDS.new(), IDS.new()
+    await books.take_slice(budget.budget_id, good, 100, 30.0)
+    await books.take_slice(budget.budget_id, lost, 100, 0.0)
+    assert await books.renew([good, lost], 30.0) == {good}
+
+
+async def test_many_processes_at_once_are_granted_no_more_than_the_cap(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 1000)
+    granted = await asyncio.gather(*(books.take_slice(budget.budget_id, IDS.new(), 70, 30.0) for _ in range(40)))
+    assert sum(granted) <= 1000
+    assert 1000 - sum(granted) < 70
+    assert (await now(books, budget)).leased == sum(granted)
+
+
+async def test_a_late_settlement_of_an_unknown_hold_is_still_paid(books: PostgresBooks) -> None:
+    budget = await make_budget(books, 1000)
+    slice_id = IDS.new()
+    await books.take_slice(budget.budget_id, slice_id, 100, 0.0)
+    await books.sweep()
+    await books.write([row(budget, slice_id, 50, "settled", 11)])
+    after = await now(books, budget)
+    assert (after.spent, after.leased) == (11, 0)
+
+
+Step = tuple[int, str, int]
+STEPS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["hold", "settle", "kill", "sweep", "return"]), st.integers(0, 90)),
+    max_size=30,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, cap=st.integers(0, 600))
+async def test_books_add_up_whatever_three_processes_do(books: PostgresBooks, steps: list[Step], cap: int) -> None:
+    budget = await make_budget(books, cap)
+    slices: dict[int, tuple[Any, int]] = {}
+    open_calls: dict[int, list[CallRow]] = {0: [], 1: [], 2: []}
+    for process, what, amount in steps:
+        if what == "hold":
+            if process not in slices:
+                slice_id = IDS.new()
+                granted = await books.take_slice(budget.budget_id, slice_id, max(amount, 1), 30.0)
+                if granted:
+                    slices[process] = (slice_id, granted)
+            slice_id, room = slices.get(process, (None, 0))
+            if slice_id is not None and amount <= room:
+                held = row(budget, slice_id, amount)
+                await books.write([held])
+                slices[process] = (slice_id, room - amount)
+                open_calls[process].append(held)
+        elif what == "settle" and open_calls[process]:
+            held = open_calls[process].pop()
+            cost = min(amount, held.estimate)
+            await books.write([msgspec.structs.replace(held, status="settled", cost=cost)])
+            slice_id, room = slices[process]
+            slices[process] = (slice_id, room + held.estimate - cost)
+        elif what in ("kill", "return") and process in slices:
+            await books.give_back([slices.pop(process)[0]])
+            open_calls[process].clear()
+        elif what == "sweep":
+            await books.sweep()
+        current = await now(books, budget)
+        assert current.spent >= 0
+        assert current.leased >= 0
+        assert current.spent + current.leased <= cap
+    await books.give_back([slice_id for slice_id, _ in slices.values()])
+    end = await now(books, budget)
+    assert end.leased == 0
+    assert end.spent <= cap
+
+
+async def test_the_ledger_and_the_budget_agree(books: PostgresBooks, database: Any) -> None:
+    budget = await make_budget(books, 10_000)
+    slice_id = IDS.new()
+    await books.take_slice(budget.budget_id, slice_id, 5_000, 30.0)
+    calls = [row(budget, slice_id, 50) for _ in range(40)]
+    await asyncio.gather(*(books.write([call]) for call in calls))
+    done = [msgspec.structs.replace(call, status="settled", cost=n) for n, call in enumerate(calls[:30])]
+    await asyncio.gather(*(books.write([call]) for call in done))
+    await books.give_back([slice_id])
+    superuser = await asyncpg.connect(database.superuser_url)
+    total = await superuser.fetchval(
+        "select sum(cost)::bigint from interlock.model_calls where budget_id = $1", budget.budget_id
+    )
+    await superuser.close()
+    assert total == (await now(books, budget)).spent == sum(range(30)) + 10 * 50
+
+
+async def test_a_task_asks_once_however_often_it_is_repeated(books: PostgresBooks) -> None:
+    provider = Counting()
+    models = build_models(
+        routes=Routes((Offer(provider="scripted", default_price=FREE),)),
+        providers={"scripted": provider},
+        books=books,
+        clock=SystemClock(),
+        ids=IDS,
+    )
+    tenant_id, body = f"tenant-{IDS.new()}", {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    first = await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", body)
+    assert await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", body) == first
+    assert provider.calls == 1
+    await models.for_tasks.call(tenant_id, "effect-2", "trace", "chat", body)
+    await models.for_tasks.call(f"{tenant_id}-other", "effect-1", "trace", "chat", body)
+    assert provider.calls == 3
+    await models.holds.stop()
+
+
+class Counting(ScriptedProvider):
+    """The scripted model, and how often it was called."""
+
+    calls = 0
+
+    def call(self, kind: Any, body: bytes) -> Any:
+        self.calls += 1
+        return super().call(kind, body)

@@ -1,0 +1,114 @@
+"""Which issuer a server believes, by its settings; what does not fit together stops the start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interlock.backends.identity.local import LocalIdentity
+from interlock.bootstrap.identity import Identities, open_identities
+from interlock.config import Settings
+from interlock.core.errors import InterlockError
+from interlock.kit.clock import ManualClock
+from interlock.kit.ids import RandomIds
+from issuer_house import NOW, SECRET, Issuer, running_issuer
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def issuer() -> AsyncIterator[Issuer]:
+    async with running_issuer() as running:
+        yield running
+
+
+def opened(stack: AsyncExitStack, data_dir: Path, **given: Any) -> tuple[Identities, LocalIdentity]:
+    clock = ManualClock(NOW)
+    settings = Settings(_env_file=None, data_dir=data_dir, **given)
+    local = LocalIdentity(data_dir, clock)
+    local.open()
+    return open_identities(settings, local, NOWHERE, clock, RandomIds(), stack), local
+
+
+def base(issuer: Issuer) -> str:
+    return issuer.url.removesuffix("/auth/v1")
+
+
+async def test_a_supabase_project_is_believed_by_its_public_keys(
+    stack: AsyncExitStack, tmp_path: Path, issuer: Issuer
+) -> None:
+    found, local = opened(stack, tmp_path, supabase_url=base(issuer) + "/", supabase_anon_key="public-key")
+    assert found.directory is None
+    assert (await found.identity.authenticate(issuer.token())).email == "ann@example.org"
+    assert (await found.identity.authenticate(local.mint())).subject == "local"
+    with pytest.raises(InterlockError):
+        await found.identity.authenticate(issuer.legacy_token())
+
+
+async def test_a_project_with_a_legacy_secret_is_believed_by_that_alone(
+    stack: AsyncExitStack, tmp_path: Path, issuer: Issuer
+) -> None:
+    found, _ = opened(
+        stack, tmp_path, supabase_url=base(issuer), supabase_secret_key="public-key", supabase_jwt_secret=SECRET
+    )
+    assert await found.identity.authenticate(issuer.legacy_token())
+    with pytest.raises(InterlockError):
+        await found.identity.authenticate(issuer.token())
+    assert issuer.key_fetches == 0
+
+
+async def test_another_issuer_says_in_its_token_that_an_address_is_confirmed(
+    stack: AsyncExitStack, tmp_path: Path, issuer: Issuer
+) -> None:
+    keys = f"{issuer.url}/.well-known/jwks.json"
+    found, _ = opened(stack, tmp_path, jwt_issuer=issuer.url, jwks_url=keys, jwt_algorithm="ES256")
+    assert await found.identity.authenticate(issuer.token(email_verified=True))
+    for token in (issuer.token(), issuer.token("rsa-1", email_verified=True)):
+        with pytest.raises(InterlockError):
+            await found.identity.authenticate(token)
+    assert issuer.user_questions == 0
+
+
+async def test_without_an_issuer_the_directory_is_built_in(stack: AsyncExitStack, tmp_path: Path) -> None:
+    found, local = opened(stack, tmp_path, jwt_secret_key="some secret of another program")
+    assert found.directory is not None
+    assert not found.directory.own_accounts.confirms_at_once
+    assert (await found.identity.authenticate(local.mint())).subject == "local"
+    found, _ = opened(stack, tmp_path, local=True)
+    assert found.directory is not None
+    assert found.directory.own_accounts.confirms_at_once
+
+
+SUPABASE = {"supabase_url": "https://ref.supabase.co", "supabase_anon_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"supabase_url": "http://ref.supabase.co", "supabase_anon_key": "k"}, "INTERLOCK_SUPABASE_URL"),
+        ({"supabase_url": "ref.supabase.co", "supabase_anon_key": "k"}, "INTERLOCK_SUPABASE_URL"),
+        ({"supabase_url": "https://ref.supabase.co"}, "INTERLOCK_SUPABASE_ANON_KEY"),
+        ({**SUPABASE, "supabase_jwt_secret": "short"}, "INTERLOCK_SUPABASE_JWT_SECRET"),
+        ({**SUPABASE, "jwt_algorithm": "HS256"}, "INTERLOCK_SUPABASE_JWT_SECRET"),
+        ({**SUPABASE, "supabase_jwt_secret": SECRET, "jwt_algorithm": "ES256"}, "INTERLOCK_SUPABASE_JWT_SECRET"),
+        ({**SUPABASE, "jwks_url": "http://keys.example/jwks.json"}, "INTERLOCK_JWKS_URL"),
+        ({"jwks_url": "https://keys.example/jwks.json"}, "INTERLOCK_JWT_ISSUER"),
+        ({"jwt_issuer": "https://i.example", "jwt_secret_key": "short"}, "INTERLOCK_JWT_SECRET_KEY"),
+    ],
+)
+async def test_settings_that_do_not_fit_together_stop_the_start(
+    stack: AsyncExitStack, tmp_path: Path, given: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InterlockError, match=named) as refused:
+        opened(stack, tmp_path, **given)
+    assert refused.value.code == "SETTINGS_IDENTITY"

@@ -1,0 +1,61 @@
+"""Accounts from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import httpx2
+
+from cli_house import Interlock
+from interlock.kit.ids import RandomIds
+from served import RunningServer
+
+PASSWORD = "correct horse battery"
+
+
+def log_in(server: RunningServer, email: str) -> httpx2.Response:
+    body = {"email": email, "password": PASSWORD}
+    return httpx2.post(f"{server.url}/auth/v1/token?grant_type=password", json=body, timeout=30)
+
+
+def call_admin_path(server: RunningServer, token: str) -> int:
+    headers = {"authorization": f"Bearer {token}"}
+    return httpx2.get(f"{server.url}/api/app/users", headers=headers, timeout=30).status_code
+
+
+def test_an_account_from_its_making_to_its_end(interlock: Interlock, server: RunningServer) -> None:
+    email, tenant = f"{RandomIds().new().hex}@example.org", f"t-{RandomIds().new().hex}"
+
+    def run(*arguments: str) -> None:
+        ended = interlock("users", *arguments, "--tenant", tenant)
+        assert ended.code == 0, ended.err
+
+    made = interlock("users", "create", email, "--unconfirmed", "--tenant", tenant, "--json", stdin=f"{PASSWORD}\n")
+    assert json.loads(made.out)["tenant_id"] == tenant
+    assert log_in(server, email).json()["error_code"] == "email_not_confirmed"
+    run("confirm", email)
+    token = log_in(server, email).json()["access_token"]
+    assert call_admin_path(server, token) == 403
+    run("role", email, "admin")
+    assert call_admin_path(server, log_in(server, email).json()["access_token"]) == 200
+    run("disable", email)
+    assert log_in(server, email).json()["error_code"] == "user_banned"
+    listed = json.loads(interlock("users", "list", "--tenant", tenant, "--json").out)["users"]
+    assert [(user["email"], user["role"], user["disabled"]) for user in listed] == [(email, "admin", True)]
+    assert "disabled" in interlock("users", "list", "--tenant", tenant).out
+    run("enable", email)
+    assert log_in(server, email).status_code == 200
+
+
+def test_another_tenants_account_is_not_found(interlock: Interlock) -> None:
+    email = f"{RandomIds().new().hex}@example.org"
+    assert interlock("users", "create", email, "--tenant", "one", stdin=f"{PASSWORD}\n").code == 0
+    ended = interlock("users", "disable", email, "--tenant", "two", "--json")
+    assert ended.code == 1
+    assert json.loads(ended.err)["error"]["code"] == "NOT_FOUND"
+
+
+def test_a_password_that_is_too_short_makes_no_account(interlock: Interlock) -> None:
+    ended = interlock("users", "create", "c@example.org", "--json", stdin="short\n")
+    assert ended.code == 1
+    assert json.loads(ended.err)["error"]["code"] == "WEAK_PASSWORD"

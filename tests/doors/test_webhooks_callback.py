@@ -1,0 +1,372 @@
+"""A flow calls a webhook, which calls back: whoever can prove it, once, and never too late."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import asyncpg
+import httpx2
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook as Outside
+
+from conftest import Tenant
+from interlock.core.webhook import sign
+from webhook_house import Got, Receiver, receiving, until
+
+CALL = "states: [call, end]\nstate_node_map: {call: %s}\ntransitions:\n  - {from: call, event: STEP_DONE, to: end}\n"
+
+
+@pytest.fixture
+async def receiver() -> Any:
+    async with receiving() as found:
+        yield found
+
+
+async def start(caller: Any, reference: str, *, flow: str = CALL, params: Any = None, wait_ms: int = 300) -> str:
+    """Register a flow that calls ``reference`` and start it; the session's id."""
+    text = flow % json.dumps(reference)
+    told = await caller.http.post("/api/registry/flows", json={"flow_id": "w", "name": "w", "yaml_content": text})
+    assert told.status_code == 200, told.text
+    body = {"flow_id": "w", "params": params or {"n": 1}, "wait_ms": wait_ms}
+    answer = await caller.http.post("/api/workflow/start", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["session_id"])
+
+
+async def waiting(caller: Any, session_id: str) -> None:
+    """Wait until the step rests for its callback."""
+
+    async def rests() -> bool:
+        answer = await caller.http.get(f"/api/workflow/{session_id}/state")
+        return bool(answer.json().get("waiting_for") == "callback")
+
+    await until(rests, "the wait for the callback")
+
+
+def token_of(got: Got) -> str:
+    return str(parse_qs(urlsplit(got.json["callback_url"]).query)["ct"][0])
+
+
+async def call_back(client: httpx2.AsyncClient, session_id: str, body: Any, token: str | None = None, **headers: str):
+    path = f"/api/workflow/{session_id}/callback" + (f"?ct={token}" if token else "")
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await client.post(path, content=content, headers={"content-type": "application/json", **headers})
+
+
+DONE = {"step": "call", "result": {"ok": True}}
+
+
+async def test_the_worked_example_of_a_round_trip(caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver) -> None:
+    session_id = await start(caller, receiver.url)
+    got = (await receiver.wait_for(1))[0]
+    body = got.json
+    assert set(body) == {
+        "session_id",
+        "step",
+        "params",
+        "payload",
+        "callback_url",
+        "callback_token",
+        "tenant_id",
+        "trace_id",
+        "attempt",
+        "deadline",
+    }
+    assert (body["session_id"], body["step"], body["params"], body["attempt"]) == (session_id, "call", {"n": 1}, 1)
+    assert body["callback_url"].startswith(f"http://127.0.0.1:8000/api/workflow/{session_id}/callback?ct=")
+    assert got.headers["idempotency-key"] == got.headers["webhook-id"].removeprefix("msg_")
+    assert body["tenant_id"] == caller.tenant_id
+    await waiting(caller, session_id)
+    refused = await call_back(nobody, session_id, DONE)
+    assert (refused.status_code, refused.json()["code"]) == (401, "AUTHENTICATION_FAILED")
+    taken = await call_back(nobody, session_id, DONE, token_of(got))
+    assert taken.status_code == 200, taken.text
+    assert taken.json() == {
+        "status": "received",
+        "session_id": session_id,
+        "new_state": "end",
+        "session_state": "completed",
+        "result": {"ok": True},
+    }
+    again = await call_back(nobody, session_id, DONE, token_of(got))
+    assert (again.status_code, again.json()["status"]) == (200, "duplicate")
+    assert again.json()["session_state"] == "completed"
+
+
+async def test_a_callback_with_another_body_after_the_end_is_ignored_and_kept(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver, house: Any, database: Any
+) -> None:
+    session_id = await start(caller, receiver.url)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    assert (await call_back(nobody, session_id, DONE, token)).json()["status"] == "received"
+    late = await call_back(nobody, session_id, {"step": "call", "result": "other"}, token)
+    assert late.json() == {"status": "ignored", "session_id": session_id, "reason": "session succeeded"}
+    connection = await asyncpg.connect(database.superuser_url)
+    try:
+        kept = await connection.fetch(
+            "select payload->>'result' as result, outcome from interlock.inbox where execution_id = $1 and name = 'late'",
+            UUID(session_id),
+        )
+    finally:
+        await connection.close()
+    assert [(row["result"], json.loads(row["outcome"])) for row in kept] == [("other", {"ignored": "session succeeded"})]
+
+
+async def test_after_a_hard_stop_a_callback_changes_nothing(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    assert (await caller.http.delete(f"/api/workflow/{session_id}")).status_code == 200
+    late = await call_back(nobody, session_id, DONE, token)
+    assert (late.status_code, late.json()["status"]) == (200, "ignored")
+    assert (await caller.http.get(f"/api/workflow/{session_id}/state")).json()["session_state"] == "error"
+
+
+async def test_a_webhook_that_calls_back_before_it_answers_is_heard(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    answers = []
+
+    async def at_once(got: Got) -> web.Response:
+        answers.append(await call_back(nobody, got.json["session_id"], DONE, token_of(got)))
+        return web.Response(status=202)
+
+    receiver.handler = at_once
+    session_id = await start(caller, receiver.url, wait_ms=10_000)
+    state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
+    assert (state["current_state"], state["session_state"]) == ("end", "completed")
+    assert answers[0].json()["status"] == "received"
+
+
+async def test_a_result_in_the_answer_completes_the_step_at_once(caller: Any, receiver: Receiver) -> None:
+    told = {"status": "success", "result": {"x": 1}, "artifacts": {"made": [1]}}
+    receiver.answers = [web.json_response(told)]
+    session_id = await start(caller, receiver.url, wait_ms=10_000)
+    board = (await caller.http.get(f"/api/state/{session_id}")).json()["state"]
+    assert board["made"] == [1]
+    assert board["_session_state"] == "completed"
+
+
+BRANCH = """states: [call, good, bad]
+state_node_map: {call: %s}
+transitions:
+  - {from: call, event: GO, to: good}
+  - {from: call, event: ERROR, to: bad}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        ({"result": {"status": "success", "result": 1, "next_events": ["GO"]}}, "good"),
+        ({"result": 1, "next_events": ["GO"]}, "good"),
+        ({"status": "error", "error_message": "no"}, "bad"),
+        ({"result": {"status": "error", "error_message": "no"}}, "bad"),
+    ],
+)
+async def test_what_is_called_back_is_read_like_the_result_of_a_node(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver, body: dict[str, Any], state: str
+) -> None:
+    session_id = await start(caller, receiver.url, flow=BRANCH)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    answer = await call_back(nobody, session_id, {"step": "call", **body}, token)
+    assert (answer.status_code, answer.json()["new_state"]) == (200, state)
+
+
+async def test_a_webhook_may_ask_the_user_and_is_called_again_with_the_answer(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url)
+    first = (await receiver.wait_for(1))[0]
+    await waiting(caller, session_id)
+    ask = {"step": "call", "status": "need_user_input", "ui_schema": {"components": []}}
+    answer = (await call_back(nobody, session_id, ask, token_of(first))).json()
+    assert (answer["new_state"], answer["session_state"]) == ("call", "waiting_user")
+    evil = {"n": 2, "_webhook": {"endpoint": "http://127.0.0.1:1/stolen"}}
+    pushed = await caller.http.post(
+        f"/api/workflow/{session_id}/event", json={"event_type": "USER_INPUT", "payload": evil, "wait_ms": 200}
+    )
+    assert pushed.status_code == 200, pushed.text
+    second = (await receiver.wait_for(2))[1]
+    assert second.json["params"] == {"n": 2}
+    await waiting(caller, session_id)
+    stale = await call_back(nobody, session_id, DONE, token_of(first))
+    assert stale.json()["status"] == "ignored", "the token of the first visit opens nothing any more"
+    assert (await call_back(nobody, session_id, DONE, token_of(second))).json()["status"] == "received"
+
+
+async def test_a_superseded_attempt_is_ignored_and_written_down(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    flow = CALL + "retry: {call: {max_attempts: 2, base_seconds: 0.05, max_seconds: 0.05}}\n"
+    receiver.answers = [web.Response(status=503)]
+    session_id = await start(caller, receiver.url, flow=flow)
+    first, second = await receiver.wait_for(2)
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert [got.json["attempt"] for got in (first, second)] == [1, 2]
+    await waiting(caller, session_id)
+    stale = await call_back(nobody, session_id, DONE, token_of(first))
+    assert stale.json() == {"status": "ignored", "session_id": session_id, "reason": "attempt superseded"}
+    log = (await caller.http.get(f"/api/workflow/{session_id}/events")).json()["events"]
+    told = [event["payload"] for event in log if event["type"] == "CALLBACK_RECEIVED"]
+    assert [(one["accepted"], one["reason"]) for one in told] == [(False, "attempt superseded")]
+    assert (await call_back(nobody, session_id, DONE, token_of(second))).json()["status"] == "received"
+
+
+async def test_no_callback_before_the_deadline_fails_the_session(caller: Any, receiver: Receiver) -> None:
+    flow = CALL + "timeouts: {call: 0.5}\n"
+    session_id = await start(caller, receiver.url, flow=flow)
+    await receiver.wait_for(1)
+
+    async def failed() -> Any:
+        state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
+        return state if state["session_state"] == "error" else None
+
+    state = await until(failed, "the deadline")
+    assert state["error"]["code"] == "TIMEOUT"
+
+
+async def test_redirects_and_refusals_fail_the_step_without_another_call(caller: Any, receiver: Receiver) -> None:
+    receiver.answers = [web.Response(status=302, headers={"location": receiver.url + "/elsewhere"})]
+    session_id = await start(caller, receiver.url, wait_ms=10_000)
+    state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
+    assert (state["session_state"], state["error"]["code"]) == ("error", "HTTP_STATUS")
+    assert [got.path for got in receiver.got] == ["/hook"]
+
+
+async def test_an_address_that_is_not_public_is_blocked_when_it_is_called(caller: Any) -> None:
+    session_id = await start(caller, "http://169.254.169.254/latest", wait_ms=10_000)
+    state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
+    assert (state["session_state"], state["error"]["code"]) == ("error", "EGRESS_BLOCKED")
+
+
+async def test_the_same_callback_id_counts_once_whatever_the_body(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url, flow=CALL.replace("[call, end]", "[call, rest, end]"))
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    body = {**DONE, "callback_id": "c-1"}
+    assert (await call_back(nobody, session_id, body, token)).json()["status"] == "received"
+    assert (await call_back(nobody, session_id, {**body, "result": 2}, token)).json()["status"] == "duplicate"
+
+
+async def test_a_registered_node_proves_its_callback_by_its_signature(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    told = {"node_id": "small", "endpoint": receiver.url, "name": "Small"}
+    registered = await caller.http.post("/api/registry/nodes", json=told)
+    assert registered.status_code == 200, registered.text
+    secret = registered.json()["callback_secret"]
+    session_id = await start(caller, "webhook://small")
+    got = (await receiver.wait_for(1))[0]
+    Outside(secret).verify(got.body, got.headers)
+    await waiting(caller, session_id)
+    body, now = json.dumps(DONE).encode(), datetime.now(UTC)
+
+    async def signed(content: bytes, headers: dict[str, str]) -> httpx2.Response:
+        return await call_back(nobody, session_id, content, **headers)
+
+    for headers, content in (
+        (sign(["whsec_" + "B" * 32], "m-1", now, body), body),
+        (sign([secret], "m-1", now - timedelta(seconds=301), body), body),
+        (sign([secret], "m-1", now + timedelta(seconds=301), body), body),
+        (sign([secret], "m-1", now, body), body + b" "),
+    ):
+        refused = await signed(content, headers)
+        assert (refused.status_code, refused.json()["code"]) == (401, "AUTHENTICATION_FAILED")
+    good = sign([secret], "m-1", now, body)
+    assert (await signed(body, good)).json()["status"] == "received"
+    assert (await signed(body, good)).json()["status"] == "duplicate", "a replay has no second effect"
+
+
+async def test_a_caller_with_the_scope_may_call_back_and_another_tenant_sees_nothing(
+    caller: Any, make_caller: Any, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url)
+    await receiver.wait_for(1)
+    await waiting(caller, session_id)
+    stranger = await make_caller()
+    foreign = await call_back(stranger.http, session_id, DONE)
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "SESSION_NOT_FOUND")
+    reader = await make_caller(caller.tenant_id, scopes=["executions:read"])
+    assert (await call_back(reader.http, session_id, DONE)).status_code == 403
+    unknown = await call_back(caller.http, session_id, {"step": "nowhere", "result": 1})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "STEP_NOT_FOUND")
+    assert (await call_back(caller.http, session_id, DONE)).json()["status"] == "received"
+
+
+async def test_whoever_names_a_tenant_in_local_mode_may_call_back(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver, new_tenant: Any
+) -> None:
+    session_id = await start(caller, receiver.url)
+    await receiver.wait_for(1)
+    await waiting(caller, session_id)
+    other: Tenant = new_tenant()
+    foreign = await call_back(nobody, session_id, DONE, **{"x-tenant-id": other.tenant_id})
+    assert foreign.status_code == 404
+    own = await call_back(nobody, session_id, DONE, **{"x-tenant-id": caller.tenant_id})
+    assert own.json()["status"] == "received"
+
+
+async def test_guessed_and_borrowed_tokens_are_refused_alike(
+    caller: Any, make_caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    mine = await start(caller, receiver.url)
+    other = await make_caller()
+    theirs = await start(other, receiver.url)
+    tokens = {got.json["session_id"]: token_of(got) for got in await receiver.wait_for(2)}
+    unknown = "01990000-0000-7000-8000-000000000001"
+    for session_id, token in (
+        (mine, tokens[theirs]),
+        (mine, "guess"),
+        (mine, tokens[mine][:-2] + "AA"),
+        (unknown, tokens[mine]),
+        ("no-id", tokens[mine]),
+    ):
+        answer = await call_back(nobody, session_id, DONE, token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "AUTHENTICATION_FAILED"), session_id
+    other_step = await call_back(nobody, mine, {"step": "end", "result": 1}, tokens[mine])
+    assert other_step.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 422),
+        (b'{"result": 1}', "application/json", 422),
+        (b'{"step": "call", "step": "call"}', "application/json", 400),
+        (b'{"step": "call", "artifacts": {"_session_state": "x"}}', "application/json", 422),
+        (b'{"step": "call", "status": "odd"}', "application/json", 422),
+        (b"files.a.filepath=/etc/passwd", "application/x-www-form-urlencoded", 415),
+    ],
+)
+async def test_bodies_that_are_no_callback_are_refused(
+    caller: Any, content: bytes, kind: str, status: int
+) -> None:
+    path = "/api/workflow/01990000-0000-7000-8000-000000000001/callback"
+    answer = await caller.http.post(path, content=content, headers={"content-type": kind})
+    assert answer.status_code == status, answer.text
+
+
+async def test_a_single_node_session_may_be_a_webhook(caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver) -> None:
+    told = {"node_id": "one", "endpoint": receiver.url, "name": "One"}
+    assert (await caller.http.post("/api/registry/nodes", json=told)).status_code == 200
+    begun = await caller.http.post("/api/workflow/start", json={"node_id": "one", "params": {"q": 1}, "wait_ms": 200})
+    assert begun.status_code == 200, begun.text
+    assert (begun.json()["state"], begun.json()["session_state"]) == ("execute", "running")
+    got = (await receiver.wait_for(1))[0]
+    assert got.json["params"] == {"q": 1}
+    body = {"step": "execute", "result": 5}
+    answer = await call_back(nobody, begun.json()["session_id"], body, token_of(got))
+    assert (answer.json()["new_state"], answer.json()["session_state"]) == ("done", "completed")

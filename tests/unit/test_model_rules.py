@@ -1,0 +1,115 @@
+"""What may be asked of models, what it costs, and who serves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.core.errors import InterlockError
+from interlock.core.models.prices import Price, Usage, price, total
+from interlock.core.models.requests import DEFAULT_MAX_TOKENS, read_chat, read_embeddings, with_limit
+from interlock.core.models.routing import Offer, Routes, priced
+from interlock.core.models.slices import Slice
+from interlock.core.models.tokens import count_text
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def code_of(body: dict[str, Any]) -> str:
+    with pytest.raises(InterlockError) as refused:
+        read_chat(body)
+    return refused.value.code
+
+
+def test_unknown_fields_stay_and_stand_ins_do_not() -> None:
+    request = read_chat({"model": "a", "models": ["b", "a"], "messages": HELLO, "top_k": 3})
+    assert request.models == ("a", "b")
+    assert request.body == {"model": "a", "messages": HELLO, "top_k": 3}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": []},
+        {"messages": "hello"},
+        {"messages": [{"content": "x"}]},
+        {"model": ""},
+        {"model": None},
+        {"max_tokens": 0},
+        {"max_tokens": True},
+        {"n": 129},
+        {"stream": "yes"},
+        {"stream_options": 1},
+    ],
+)
+def test_what_cannot_be_asked_is_refused(change: dict[str, Any]) -> None:
+    assert code_of({"model": "m", "messages": HELLO, **change}) == "VALIDATION_ERROR"
+
+
+def test_a_limit_is_put_in_only_where_there_is_none() -> None:
+    bare = with_limit(read_chat({"model": "m", "messages": HELLO, "n": 2}))
+    assert bare.body["max_tokens"] == DEFAULT_MAX_TOKENS
+    assert bare.most_output == 2 * DEFAULT_MAX_TOKENS
+    own = read_chat({"model": "m", "messages": HELLO, "max_completion_tokens": 7})
+    assert with_limit(own) == own
+    assert own.most_output == 7
+
+
+@pytest.mark.parametrize("given", ["", [], ["a", 1], [1.5], [[]], [["a"]], None, {}])
+def test_what_cannot_be_embedded_is_refused(given: Any) -> None:
+    with pytest.raises(InterlockError):
+        read_embeddings({"model": "m", "input": given})
+
+
+@given(st.text())
+def test_a_text_has_no_more_tokens_than_bytes_and_no_fewer_than_a_third(text: str) -> None:
+    assert len(text.encode()) / 3 <= count_text(text) <= len(text.encode())
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**12), st.integers(0, 10**12))
+def test_a_price_is_rounded_up_and_never_loses_anything(tokens_in: int, tokens_out: int, one: int, other: int) -> None:
+    cost = Price(one, other).cost(Usage(tokens_in, tokens_out))
+    exact = tokens_in * one + tokens_out * other
+    assert exact <= cost * 1_000_000 < exact + 1_000_000
+
+
+def test_several_calls_are_one_sum() -> None:
+    assert total([Usage(1, 2), Usage(3, 4, is_estimated=True)]) == Usage(4, 6, is_estimated=True)
+
+
+def test_providers_that_name_a_model_come_before_those_that_take_any() -> None:
+    routes = Routes([Offer(provider="any"), Offer(provider="one", models={"m": "theirs"}, prices={"m": price(1, 2)})])
+    found = routes.find(["m"])
+    assert [(one.provider, one.upstream) for one in found] == [("one", "theirs"), ("any", "m")]
+    assert [one.provider for one in priced(found)] == ["one"]
+    with pytest.raises(InterlockError) as refused:
+        priced(found[1:])
+    assert refused.value.code == "MODEL_UNPRICED"
+
+
+@pytest.mark.parametrize(
+    ("offers", "code"), [([], "LLM_NOT_CONFIGURED"), ([Offer(provider="p", models={"a": "a"})], "MODEL_NOT_FOUND")]
+)
+def test_nobody_there_is_told_apart_from_nobody_who_knows_it(offers: list[Offer], code: str) -> None:
+    with pytest.raises(InterlockError) as refused:
+        Routes(offers).find(["m"])
+    assert refused.value.code == code
+
+
+@given(st.integers(0, 1000), st.lists(st.tuples(st.integers(0, 300), st.floats(0, 1)), max_size=30))
+def test_a_slice_never_gives_more_than_it_has(granted: int, calls: list[tuple[int, float]]) -> None:
+    part = Slice(granted)
+    under_way: list[tuple[int, int]] = []
+    for estimate, share in calls:
+        if part.reserve(estimate):
+            under_way.append((estimate, int(estimate * share)))
+        elif under_way:
+            part.settle(*under_way.pop())
+        assert 0 <= part.room <= granted
+    for estimate, cost in under_way:
+        part.settle(estimate, cost)
+    assert part.set_aside == 0
+    assert part.spent <= granted

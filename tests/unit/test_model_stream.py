@@ -1,0 +1,89 @@
+"""A stream keeps its bytes, however they arrive, and is looked into where there is something to see."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock.core.errors import InterlockError
+from interlock.core.models.prices import Usage
+from interlock.core.models.stream import DONE, MAX_EVENT, StreamReader
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
+
+
+def event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def chunk(text: str, **more: Any) -> bytes:
+    return event({"choices": [{"delta": {"content": text}}], **more})
+
+
+WHOLE = (
+    chunk("Hel", usage=None) + b": still here\n\n" + chunk("lo, wörld") + event({"choices": [], "usage": USAGE}) + DONE
+)
+
+
+def read(data: bytes, cuts: list[int], reader: StreamReader) -> bytes:
+    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return b"".join(reader.feed(data[start:end]) for start, end in pairwise(places))
+
+
+@given(cuts=st.lists(st.integers(0, 10_000)), keeps=st.booleans(), ending=st.sampled_from([b"\n", b"\r\n"]))
+def test_it_does_not_matter_how_the_bytes_are_cut(cuts: list[int], keeps: bool, ending: bytes) -> None:
+    reader = StreamReader(keeps_usage=keeps)
+    usage = event({"choices": [], "usage": USAGE}) if keeps else b""
+    expected = WHOLE.replace(event({"choices": [], "usage": USAGE}), usage)
+    assert read(WHOLE.replace(b"\n", ending), cuts, reader) == expected
+    assert reader.is_done
+    assert reader.usage == Usage(9, 2)
+    assert reader.failure is None
+
+
+@given(cuts=st.lists(st.integers(0, 10_000)))
+def test_an_error_in_mid_stream_is_taken_out_wherever_it_is_cut(cuts: list[int]) -> None:
+    reader = StreamReader(keeps_usage=True)
+    data = chunk("Hel") + event({"error": {"message": "secret", "code": "overloaded"}}) + chunk("lost") + DONE
+    assert read(data, cuts, reader) == chunk("Hel")
+    assert reader.failure is not None
+    assert "overloaded" in reader.failure.message
+    assert not reader.is_done
+
+
+@pytest.mark.parametrize("text", ["[DONE]", '"usage": {', '"error": {}', "data: x"])
+def test_what_a_model_says_is_never_mistaken_for_the_wire(text: str) -> None:
+    reader = StreamReader(keeps_usage=False)
+    assert reader.feed(chunk(text)) == chunk(text)
+    assert not reader.is_over()
+
+
+def test_usage_beside_text_is_read_and_the_text_kept() -> None:
+    reader = StreamReader(keeps_usage=False)
+    assert reader.feed(chunk("a", usage=USAGE)) == chunk("a", usage=USAGE)
+    assert reader.usage == Usage(9, 2)
+
+
+def test_nothing_after_the_end_is_handed_on() -> None:
+    reader = StreamReader(keeps_usage=False)
+    assert reader.feed(DONE + chunk("more")) == DONE
+
+
+def test_an_event_without_end_is_refused_before_it_fills_the_memory() -> None:
+    reader = StreamReader(keeps_usage=False)
+    for _ in range(MAX_EVENT // 65_536):
+        assert reader.feed(b"x" * 65_536) == b""
+    with pytest.raises(InterlockError, match="too long"):
+        reader.feed(b"x")
+
+
+def test_without_the_providers_word_tokens_are_counted_here() -> None:
+    reader = StreamReader(keeps_usage=False)
+    assert reader.output_tokens == 0
+    reader.feed(chunk("one") + chunk("two") + chunk("a rather long third one"))
+    assert reader.output_tokens == 10
