@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -448,14 +449,17 @@ def test_subworkflow_starts_a_child_with_its_event_and_takes_its_output() -> Non
     driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"}), node("b"), edge("sub", "b")), 5)
     child_id = driver.execution.tasks["sub"].child_id
     assert child_id is not None
-    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "succeeded", "output": 9})
+    ended = {"task_id": "sub", "status": "succeeded", "output": 9}
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"child_id": str(UUID(int=1))})
+    assert "sub" in driver.execution.tasks  # another child of that task is not the one that is waited for
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"child_id": str(child_id)})
     assert driver.execution.tasks["b"].input == {"mapping": 9}
 
 
 def test_failed_child_fails_its_parent_with_its_error() -> None:
     driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"})))
-    error = {"code": "DEEP", "message": "below"}
-    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "failed", "error": error})
+    ended = {"task_id": "sub", "child_id": str(driver.execution.tasks["sub"].child_id), "status": "failed"}
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"error": {"code": "DEEP", "message": "below"}})
     assert driver.execution.error is not None
     assert driver.execution.error.code == "DEEP"
 
