@@ -90,6 +90,7 @@ class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int | None = None
     status: str | None = None
     pending: bool = False  # recorded, but not folded before the waiting time was over
+    is_replay: bool = False  # the outcome of an earlier signal with the same key
 
 
 class Engine(Protocol):

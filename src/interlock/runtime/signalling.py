@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from interlock.core.approval import Approval, ApprovalStatus, Decision
@@ -84,8 +85,15 @@ class Signalling:
         failpoints.hit("signalling.after_signal")
         if sent is None:
             raise await self._not_live(request.execution_id)
+        if not sent.is_same:
+            raise InterlockError(
+                ErrorKind.MISMATCH,
+                "IDEMPOTENCY_MISMATCH",
+                "This key was used with another signal; use a new key for a new signal",
+            )
         self.deliver(sent)
-        return read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
+        return msgspec.structs.replace(outcome, is_replay=sent.is_duplicate)
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:
         adopter = self.runner_id if self.runner_id and not self._claiming.is_draining else None
@@ -162,6 +170,8 @@ class Signalling:
     async def _outcome(self, sent: Sent, wait: float) -> dict[str, Any] | None:
         """The outcome of an inbox row, from the flush that folded it; None if it was not folded in time."""
         key = (sent.execution_id, sent.inbox_seq)
+        if sent.is_duplicate and (known := await guarded(self._ledger.outcome(*key))) is not None:
+            return dict(known)
         waiter: asyncio.Future[dict[str, Any]] = self._runner.answers.setdefault(
             key, asyncio.get_running_loop().create_future()
         )
@@ -215,7 +225,7 @@ def _check_repeat(row: Approval, decision: Decision) -> None:
     if row.status is ApprovalStatus.EXPIRED:
         raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval expired before this answer")
     if row.status is ApprovalStatus.CANCELLED:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "The execution ended before this answer")
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "Nobody waits for this answer any more")
     if row.status is ApprovalStatus.PENDING:
         raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval's deadline has passed")
     if row.status != decision.status:

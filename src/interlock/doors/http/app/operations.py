@@ -194,6 +194,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_SIGNAL,
         "Pause an execution",
         executions.pause,
+        is_keyed=True,
         **_CHANGE,
     ),
     _operation(
@@ -202,6 +203,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_SIGNAL,
         "Resume an execution",
         executions.resume,
+        is_keyed=True,
         **_CHANGE,
     ),
     _operation(
