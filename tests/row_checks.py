@@ -233,8 +233,8 @@ async def a_caller_adds_workflows_for_itself_only(connection: Any) -> None:
 
 
 ADD_REGISTERED = {
-    "registry_nodes": """insert into interlock.registry_nodes (tenant_id, node_id, name, endpoint, timeout_seconds, secret,
-  registered_by) values ($1, 'n' || $2, 'N', 'http://x.example', 1, 's', 'ann')""",
+    "registry_nodes": """insert into interlock.registry_nodes (tenant_id, node_id, name, endpoint, timeout_seconds,
+  secret, registered_by) values ($1, 'n' || $2, 'N', 'http://x.example', 1, 's', 'ann')""",
     "registry_flows": "insert into interlock.registry_flows values ($1, 'f' || $2, gen_random_uuid())",
     "scratch": """insert into interlock.scratch (tenant_id, session_id, key, value, size, expires_at)
   values ($1, 's', 'k' || $2, '1', 1, now() + interval '1 day')""",

@@ -8,7 +8,7 @@ from conftest import Database
 from interlock.backends.store.postgres.connection import close_quietly, connect_as_engine
 from interlock.backends.store.postgres.flush import compose
 
-PARTS = ("starts", "changes", "parks", "outcomes", "approvals", "artifacts", "notices", "outbox")
+PARTS = ("starts", "changes", "parks", "outcomes", "approvals", "closings", "artifacts", "notices", "outbox")
 EVERY = [frozenset(some) for some in chain.from_iterable(combinations(PARTS, n) for n in range(len(PARTS) + 1))]
 
 

@@ -28,6 +28,8 @@ NEW = "n3w-" + "kJ8sLq2vXz7TbYw4RfHd9MgC5PaE1uNo"
 OLD = "0ld-" + "Zx5cVb7nMq1wEr3tYu6iOp8aSd2fGh4j"
 FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+SHORT = st.text(max_size=9)
+
 Open = Callable[[], Secrets]
 
 
@@ -232,7 +234,8 @@ def test_all_secrets_of_the_settings_are_known_whole_and_in_parts() -> None:
 
 def interlock(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "interlock", "secrets", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(**settings), timeout=60)
+    told = environment(**settings)
+    return subprocess.run(command, capture_output=True, text=True, env=told, timeout=60, check=False)
 
 
 def test_the_command_rotates_the_keys_of_a_data_directory(tmp_path: Path) -> None:

@@ -81,6 +81,19 @@ async def test_a_version_of_another_process_is_what_the_next_start_runs(house: H
     assert (await start(house.tenant.principal, keyed)).execution_id == after.execution_id
 
 
+async def test_a_node_that_is_new_can_be_started_from_at_once(house: House) -> None:
+    start = StartExecutions(house.store, await house.engine())
+    workflow = await house.workflow(chain(node("a")))
+    request = StartRequest(workflow_id=workflow.workflow_id, trace_id="0" * 32, input={}, wait=10.0)
+    await start(house.tenant.principal, request)
+    await another_version(house, workflow)
+    at_b = msgspec.structs.replace(request, start_at="b")
+    assert (await start(house.tenant.principal, at_b)).output == {"from": "second"}
+    with pytest.raises(InterlockError) as refused:
+        await start(house.tenant.principal, msgspec.structs.replace(request, start_at="nowhere"))
+    assert refused.value.kind is ErrorKind.RULE
+
+
 async def test_a_workflow_deleted_by_another_process_cannot_be_started(house: House) -> None:
     start = StartExecutions(house.store, await house.engine())
     workflow = await house.workflow(chain(node("a")))

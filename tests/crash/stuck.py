@@ -43,6 +43,11 @@ with looked as (
 )
 select execution_id, status, waiting_reason, reason from looked where reason is not null order by execution_id"""
 
+OPEN = """
+select a.approval_id, a.execution_id, x.status
+from interlock.approvals a join interlock.executions x using (execution_id)
+where a.status = 'pending' and x.ended_at is not null order by a.approval_id"""
+
 
 async def check_stuck(observer: Observer, verdict: Verdict) -> None:
     """Whatever has not ended has a living owner, a time to wake, or rests on somebody outside."""
@@ -50,4 +55,9 @@ async def check_stuck(observer: Observer, verdict: Verdict) -> None:
     verdict.expect_none(
         "nothing unfinished is left without owner or wake-up",
         (f"{row['execution_id']} {row['status']} {row['waiting_reason'] or ''}: {row['reason']}" for row in found),
+    )
+    open_ones = await observer.fetch(OPEN)
+    verdict.expect_none(
+        "no question is open whose execution has ended",
+        (f"{row['approval_id']} of {row['execution_id']}, which has {row['status']}" for row in open_ones),
     )

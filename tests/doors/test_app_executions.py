@@ -158,10 +158,25 @@ async def test_the_same_signal_id_is_the_same_signal(caller: Any) -> None:
     execution_id = await caller.started(WAITS, wait_ms=5_000)
     first = await caller.post(f"/executions/{execution_id}/signal", {"name": "early", "signal_id": "s-1"})
     again = await caller.post(f"/executions/{execution_id}/signal", {"name": "early", "signal_id": "s-1"})
-    by_key = await caller.post(f"/executions/{execution_id}/signal", {"name": "x"}, headers={"idempotency-key": "s-1"})
+    by_key = await caller.post(
+        f"/executions/{execution_id}/signal", {"name": "early"}, headers={"idempotency-key": "s-1"}
+    )
     assert first.json() == again.json() == by_key.json()
+    assert [answer.headers.get("idempotency-replayed") for answer in (first, again, by_key)] == [None, "true", "true"]
+    other = await caller.post(f"/executions/{execution_id}/signal", {"name": "x", "signal_id": "s-1"})
+    assert (other.status_code, other.json()["error_code"]) == (422, "IDEMPOTENCY_MISMATCH")
     events = (await caller.get(f"/executions/{execution_id}/events")).json()["events"]
     assert [event["type"] for event in events].count("signal.received") == 1
+
+
+async def test_a_pause_that_is_repeated_by_its_key_does_not_undo_what_came_between(caller: Any) -> None:
+    execution_id = await caller.started(WAITS, wait_ms=5_000)
+    key = {"idempotency-key": "p-1"}
+    first = await caller.post(f"/executions/{execution_id}/pause", {}, headers=key)
+    await caller.post(f"/executions/{execution_id}/resume", {})
+    again = await caller.post(f"/executions/{execution_id}/pause", {}, headers=key)
+    assert first.json() == again.json()
+    assert (await caller.get(f"/executions/{execution_id}")).json()["status"] == "WAITING"
 
 
 async def test_a_flow_refuses_what_does_not_fit(caller: Any) -> None:

@@ -343,6 +343,40 @@ async def test_a_budget_is_kept_and_its_end_is_told_so_that_nobody_tries_again(g
     assert unpriced.json()["error"]["code"] == "model_unpriced"
 
 
+async def test_responses_are_chats_in_other_words(gateway: Gateway) -> None:
+    answer = await gateway.openai.responses.create(
+        model="mapped", input="hello", instructions="Be brief", max_output_tokens=20
+    )
+    assert (answer.output_text, answer.status, answer.model) == ("Hello there", "completed", "real-name")
+    assert answer.usage is not None
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.total_tokens) == (9, 12, 21)
+    messages = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "hello"}]
+    assert gateway.upstream.asked[-1] == {"model": "their-name", "messages": messages, "max_tokens": 20}
+    with pytest.raises(openai.BadRequestError) as refused:
+        await gateway.openai.responses.create(model="mapped", input="x", previous_response_id="resp_1")
+    assert refused.value.param == "previous_response_id"
+
+
+async def test_responses_are_streamed_as_numbered_events(gateway: Gateway) -> None:
+    parts: Any = [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}]
+    stream = await gateway.openai.responses.create(model="mapped", input=parts, stream=True)
+    events = [event async for event in stream]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events] == [
+        "response.created",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert events[-1].response.output_text == "Hello there"  # type: ignore[union-attr]
+    assert events[-1].response.usage.output_tokens == 12  # type: ignore[union-attr]
+
+
 async def test_a_workflow_chats_and_embeds_in_its_tenants_name(gateway: Gateway) -> None:
     headers = {"Authorization": f"Bearer {gateway.token}"}
     nodes = [

@@ -20,6 +20,7 @@ from interlock.core.events import (
     Event,
     ExecutionStarted,
     Failure,
+    Parent,
     Recorded,
     decode_event,
     encode_data,
@@ -44,6 +45,9 @@ CATALOGUE = {
         else frozenset(),
     )
     for name in (*KERNELS, "transform", "echo", "fragile")
+} | {
+    "charge": NodeType(name="charge", title="charge", description="", on_lost="ask"),
+    "shoot": NodeType(name="shoot", title="shoot", description="", on_lost="unknown"),
 }
 Outcome = Callable[[str, int, Any], TaskSucceeded | TaskErred]
 
@@ -58,7 +62,12 @@ class Driver:
     """One execution, its log, and a clock that is moved by hand."""
 
     def __init__(
-        self, definition: GraphDefinition | FlowDefinition, input: Any = None, *, start_at: str | None = None
+        self,
+        definition: GraphDefinition | FlowDefinition,
+        input: Any = None,
+        *,
+        start_at: str | None = None,
+        parent: Parent | None = None,
     ) -> None:
         self.program = compile_definition(definition)
         self.ids = CountingIds()
@@ -69,7 +78,12 @@ class Driver:
         self.cuts: list[int] = []  # log length after each entry: the places where a crash can cut it
         self.inbox_seq = 0
         event = ExecutionStarted(
-            workflow_id=None, version_id=self.ids.new(), kind=self.program.kind, input=input, start_at=start_at
+            workflow_id=None,
+            version_id=self.ids.new(),
+            kind=self.program.kind,
+            input=input,
+            start_at=start_at,
+            parent=parent,
         )
         self._record(start(self.execution, event, self.now, self.ids, advance=True))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from interlock.core.commands import AttemptLost, SignalKind, TaskSuspended
-from interlock.core.engine.retrying import MAX_CRASHES
+from interlock.core.engine.kernels import MAX_DEPTH
+from interlock.core.engine.losing import MAX_CRASHES
 from interlock.core.events import (
     ExecutionCancelled,
     ExecutionFailed,
+    Parent,
     TaskCompleted,
     TaskFailed,
     TaskSkipped,
@@ -448,14 +451,17 @@ def test_subworkflow_starts_a_child_with_its_event_and_takes_its_output() -> Non
     driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"}), node("b"), edge("sub", "b")), 5)
     child_id = driver.execution.tasks["sub"].child_id
     assert child_id is not None
-    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "succeeded", "output": 9})
+    ended = {"task_id": "sub", "status": "succeeded", "output": 9}
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"child_id": str(UUID(int=1))})
+    assert "sub" in driver.execution.tasks  # another child of that task is not the one that is waited for
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"child_id": str(child_id)})
     assert driver.execution.tasks["b"].input == {"mapping": 9}
 
 
 def test_failed_child_fails_its_parent_with_its_error() -> None:
     driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"})))
-    error = {"code": "DEEP", "message": "below"}
-    driver.signal(SignalKind.CHILD_ENDED, payload={"task_id": "sub", "status": "failed", "error": error})
+    ended = {"task_id": "sub", "child_id": str(driver.execution.tasks["sub"].child_id), "status": "failed"}
+    driver.signal(SignalKind.CHILD_ENDED, payload=ended | {"error": {"code": "DEEP", "message": "below"}})
     assert driver.execution.error is not None
     assert driver.execution.error.code == "DEEP"
 
@@ -508,3 +514,33 @@ def test_execution_may_begin_at_a_node_with_the_input_as_its_data() -> None:
     driver = Driver(graph(node("a"), node("b"), edge("a", "b")), 5, start_at="b")
     assert driver.execution.tasks["b"].input == {"mapping": 5}
     assert driver.run().output == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "attempt"), [("approved", Status.RUNNING, 2), ("denied", Status.FAILED, None)]
+)
+def test_a_person_says_whether_a_lost_attempt_is_run_again(answer: str, status: Status, attempt: int | None) -> None:
+    driver = Driver(graph(node("pay", "charge"), node("b"), edge("pay", "b")))
+    driver.lose("pay")
+    assert (driver.execution.status, driver.execution.waiting_reason) == (Status.WAITING, WaitingReason.APPROVAL)
+    driver.decide_approval("pay", answer)
+    assert driver.execution.status is status
+    if attempt is None:
+        assert driver.execution.error is not None
+        assert driver.execution.error.code == "OUTCOME_UNKNOWN"
+    else:
+        assert driver.execution.tasks["pay"].attempt == attempt
+
+
+def test_an_attempt_whose_effect_must_not_be_repeated_fails_when_it_is_lost() -> None:
+    driver = Driver(graph(node("a", "shoot")))
+    driver.lose("a")
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "OUTCOME_UNKNOWN"
+
+
+def test_sub_workflows_that_start_themselves_end_at_a_depth() -> None:
+    above = Parent(UUID(int=1), "sub", MAX_DEPTH)
+    driver = Driver(graph(node("sub", "subworkflow", parameters={"workflow": "other"})), parent=above)
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "SUBWORKFLOW_TOO_DEEP"

@@ -106,3 +106,4 @@ class ChildStart(msgspec.Struct, frozen=True, kw_only=True):
     parent_task_id: str
     workflow: str  # id or name of the workflow
     input: Any = None
+    depth: int = 1  # executions above it

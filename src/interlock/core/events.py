@@ -32,10 +32,11 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Parent(msgspec.Struct, frozen=True):
-    """The task of another execution that waits for this one."""
+    """The task of another execution that waits for this one. ``depth`` is how many executions are above this one."""
 
     execution_id: UUID
     task_id: str
+    depth: int = 1
 
 
 class ArtifactRef(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ class NodeType(msgspec.Struct, frozen=True, kw_only=True):
     ``data_parameter`` names the parameter that defaults to the node's incoming data.
     ``expressions`` names parameters that are bare expressions, evaluated by the engine and not as a text.
     ``calls_back`` tells types whose result may come later, as a callback from outside.
-    ``on_lost`` says what happens when the host of an attempt is lost: run it again, or fail as unknown.
+    ``on_lost`` says what happens when the host of an attempt is lost: run it again, fail as unknown, or ask a person.
     """
 
     name: str
@@ -27,7 +27,7 @@ class NodeType(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[str, ...] = ("result",)
     data_parameter: str | None = None
     expressions: frozenset[str] = frozenset()
-    on_lost: Literal["rerun", "unknown"] = "rerun"
+    on_lost: Literal["rerun", "unknown", "ask"] = "rerun"
     default_timeout: float = 300.0  # seconds per attempt
     calls_back: bool = False  # its result may come later, as a callback
     examples: tuple[dict[str, Any], ...] = ()

@@ -36,6 +36,7 @@ _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "maxItem
 _LOST = {
     "rerun": "it is run again with the same effect key",
     "unknown": "it fails with `OUTCOME_UNKNOWN`",
+    "ask": "a person is asked whether it is run again; else it fails with `OUTCOME_UNKNOWN`",
 }
 
 

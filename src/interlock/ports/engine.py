@@ -97,7 +97,7 @@ class SignalOutcome(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int | None = None
     status: str | None = None
     pending: bool = False  # recorded, but not folded before the waiting time was over
-    is_duplicate: bool = False  # the signal had been sent before; this is what became of it then
+    is_replay: bool = False  # the outcome of an earlier signal with the same key
     flow: FlowStanding | None = None  # how a flow stands once it rests, if that is in memory here
 
 

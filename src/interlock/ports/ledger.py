@@ -55,6 +55,7 @@ class Flush(msgspec.Struct, kw_only=True):
     parks: str = NO_ROWS
     outcomes: str = NO_ROWS
     approvals: str = NO_ROWS
+    closings: str = NO_ROWS
     artifacts: str = NO_ROWS
     notices: str = NO_ROWS
 
@@ -114,6 +115,7 @@ class Sent(msgspec.Struct, frozen=True):
     inbox_seq: int
     owner: int | None
     is_duplicate: bool = False
+    is_same: bool = True  # a duplicate says the same as the first
 
 
 class Head(msgspec.Struct, frozen=True):

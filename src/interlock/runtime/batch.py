@@ -106,7 +106,13 @@ def lay_out(entries: Sequence[Entry], number: int) -> Flush:
     flush.changes = _rows({entry.execution_id: entry.change for entry in entries if entry.change is not None}.values())
     flush.parks = _rows(_last_parks(entries))
     flush.outcomes = _rows(outcome for entry in entries for outcome in entry.outcomes)
-    flush.approvals = _rows(approval for entry in entries for approval in entry.approvals)
+    asked = {row["approval_id"]: row for entry in entries for row in entry.approvals}
+    closings = [row for entry in entries for row in entry.closings]
+    for row in closings:
+        if row["approval_id"] in asked:  # asked and closed in one flush: the row begins as closed
+            asked[row["approval_id"]] = asked[row["approval_id"]] | {"status": "cancelled", "decided_at": row["at"]}
+    flush.approvals = _rows(asked.values())
+    flush.closings = _rows(row for row in closings if row["approval_id"] not in asked)
     flush.artifacts = _rows(_last_artifacts(entries))
     flush.notices = _rows(notice for entry in entries for notice in entry.notices)
     return flush

@@ -21,6 +21,7 @@ class Entry:
         "approvals",
         "artifacts",
         "change",
+        "closings",
         "deadline",
         "events",
         "execution_id",
@@ -55,6 +56,7 @@ class Entry:
         self.change: dict[str, Any] | None = None
         self.park: dict[str, Any] | None = None
         self.outcomes: list[dict[str, Any]] = []
+        self.closings: list[dict[str, Any]] = []  # questions that nobody waits for any more
         self.approvals: list[dict[str, Any]] = []
         self.artifacts: list[dict[str, Any]] = []
         self.notices: list[dict[str, Any]] = []  # signals to other executions
@@ -65,7 +67,14 @@ class Entry:
     def is_only_events(self) -> bool:
         """Whether it writes to no other table than the log."""
         return not (
-            self.change or self.park or self.starts or self.outcomes or self.approvals or self.artifacts or self.notices
+            self.change
+            or self.park
+            or self.starts
+            or self.outcomes
+            or self.approvals
+            or self.closings
+            or self.artifacts
+            or self.notices
         )
 
     @property

@@ -25,7 +25,6 @@ class Owned:
         "committed_seq",
         "execution",
         "folded",
-        "has_approvals",
         "heartbeats",
         "hinted",
         "is_folding",
@@ -34,6 +33,7 @@ class Owned:
         "kind",
         "number",
         "priority",
+        "questions",
         "recorded_reason",
         "recorded_status",
         "rest_waiters",
@@ -77,7 +77,7 @@ class Owned:
         self.is_folding = False
         self.is_forgotten = False  # no longer owned here
         self.hinted = False  # the inbox grew while it was parking or being read
-        self.has_approvals = False
+        self.questions: dict[str, UUID] = {}  # task id -> approval nobody has decided yet
         self.children: dict[str, UUID] = {}  # task id -> living sub-workflow
         self.timer: asyncio.TimerHandle | None = None
         self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored

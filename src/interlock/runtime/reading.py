@@ -92,7 +92,11 @@ class Reading:
         owned.recorded_status, owned.recorded_reason = execution.status, execution.waiting_reason
         waiting = {task.child_id: task.task_id for task in execution.tasks.values()}
         owned.children = {waiting.get(child_id, str(child_id)): child_id for child_id in loaded.children}
-        owned.has_approvals = any(record.event.type == "approval.requested" for record in loaded.events)
+        owned.questions = {
+            task.task_id: task.approval_id
+            for task in execution.tasks.values()
+            if task.approval_id is not None and task.waits_for == "approval"
+        }
         await self.find_children(owned)
         return owned
 

@@ -13,6 +13,7 @@ import msgspec
 from interlock.core.commands import ChildStart, SignalKind
 from interlock.core.engine.turn import Turn
 from interlock.core.events import (
+    ApprovalDecided,
     ApprovalRequested,
     Event,
     ExecutionCancelled,
@@ -51,14 +52,18 @@ def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused:
     entry.turn_events = turn.events
     for event in turn.events:
         if type(event) is ApprovalRequested:
-            owned.has_approvals = True
+            owned.questions[event.task_id] = event.approval_id
             entry.approvals.append(_approval_row(owned, event, now))
+        elif type(event) is ApprovalDecided:
+            owned.questions.pop(event.task_id, None)
         elif type(event) is TaskCompleted and event.artifacts:
             entry.artifacts.extend(_artifact_rows(execution.execution_id, event, now))
+    if owned.questions:
+        _close_questions(entry, owned, now)
     entry.status = execution.status
     reason = execution.waiting_reason
     if entry.status is not owned.recorded_status or reason is not owned.recorded_reason:
-        entry.change = _change(execution, entry.status, reason, now, owned.has_approvals)
+        entry.change = _change(execution, entry.status, reason, now)
         owned.recorded_status, owned.recorded_reason = entry.status, reason
     if execution.ended is not None and execution.parent is not None:
         entry.notices.append(_end_notice(execution, execution.parent, owned.trace_id))
@@ -142,7 +147,7 @@ def add_child(
         input=child.input,
         mode="subworkflow",
         started_by=owned.user_id,
-        parent=Parent(owned.execution.execution_id, child.parent_task_id),
+        parent=Parent(owned.execution.execution_id, child.parent_task_id, child.depth),
         deadline_at=now + timedelta(seconds=head.timeout) if head.timeout is not None else None,
     )
     events: list[Event] = [event, ExecutionCancelled(reason=LEFT, by="engine")] if is_left else [event]
@@ -177,7 +182,7 @@ def add_child(
     )
 
 
-def _change(execution: Execution, status: Status, reason: Any, now: datetime, has_approvals: bool) -> dict[str, Any]:
+def _change(execution: Execution, status: Status, reason: Any, now: datetime) -> dict[str, Any]:
     return {
         "execution_id": execution.execution_id,
         "status": status,
@@ -186,7 +191,6 @@ def _change(execution: Execution, status: Status, reason: Any, now: datetime, ha
         "error": execution.error,
         "at": now,
         "is_end": execution.ended is not None,
-        "has_approvals": has_approvals and execution.ended is not None,
     }
 
 
@@ -218,6 +222,16 @@ def leave_notice(owned: Owned, child_id: UUID) -> dict[str, Any]:
         "trace_id": owned.trace_id,
         "payload": {"reason": LEFT},
     }
+
+
+def _close_questions(entry: Entry, owned: Owned, now: datetime) -> None:
+    """Questions whose tasks are over: nobody may answer them any more."""
+    execution = owned.execution
+    for task_id, approval_id in list(owned.questions.items()):
+        task = execution.tasks.get(task_id)
+        if execution.ended is not None or task is None or task.approval_id != approval_id:
+            del owned.questions[task_id]
+            entry.closings.append({"execution_id": execution.execution_id, "approval_id": approval_id, "at": now})
 
 
 def _approval_row(owned: Owned, event: ApprovalRequested, now: datetime) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class Runner:
         if self.owned.pop(owned.execution.execution_id, None) is None:
             return
         owned.is_forgotten = True
+        self.children.forget(owned.execution.execution_id)
         left = self.tenant_counts[owned.tenant_id] - 1
         if left:
             self.tenant_counts[owned.tenant_id] = left
@@ -165,8 +166,8 @@ class Runner:
 
     def fold_signal(self, owned: Owned, signal: Signal) -> None:
         """Decide one inbox row; its outcome is committed with the events it caused."""
-        if signal.inbox_seq <= owned.folded:
-            return
+        if signal.inbox_seq <= owned.folded or owned.execution.ended is not None:
+            return  # known, or too late: the inbox itself says so once the end is committed
         owned.folded = signal.inbox_seq
         owned.trace_id = signal.trace_id or owned.trace_id
         self.children.ended(owned, signal)
@@ -354,7 +355,6 @@ class Runner:
 
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
-        self.children.forget(owned.execution.execution_id)
         self.forget(owned, is_committed=True)
 
     def _parked(self, owned: Owned, held: bool) -> None:

@@ -86,10 +86,16 @@ class Signalling:
         failpoints.hit("signalling.after_signal")
         if sent is None:
             raise await self._not_live(request.execution_id)
+        if not sent.is_same:
+            raise InterlockError(
+                ErrorKind.MISMATCH,
+                "IDEMPOTENCY_MISMATCH",
+                "This key was used with another signal; use a new key for a new signal",
+            )
         self.deliver(sent)
         outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
         if sent.is_duplicate:
-            return msgspec.structs.replace(outcome, is_duplicate=True)
+            return msgspec.structs.replace(outcome, is_replay=True)
         if request.rest <= 0 or outcome.flow is not None:
             return outcome
         return msgspec.structs.replace(outcome, flow=await self._rested(request.execution_id, request.rest))
@@ -182,6 +188,8 @@ class Signalling:
     async def _outcome(self, sent: Sent, wait: float) -> dict[str, Any] | None:
         """The outcome of an inbox row, from the flush that folded it; None if it was not folded in time."""
         key = (sent.execution_id, sent.inbox_seq)
+        if sent.is_duplicate and (known := await guarded(self._ledger.outcome(*key))) is not None:
+            return dict(known)
         waiter: asyncio.Future[dict[str, Any]] = self._runner.answers.setdefault(
             key, asyncio.get_running_loop().create_future()
         )
@@ -235,7 +243,7 @@ def _check_repeat(row: Approval, decision: Decision) -> None:
     if row.status is ApprovalStatus.EXPIRED:
         raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval expired before this answer")
     if row.status is ApprovalStatus.CANCELLED:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "The execution ended before this answer")
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "Nobody waits for this answer any more")
     if row.status is ApprovalStatus.PENDING:
         raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval's deadline has passed")
     if row.status != decision.status:

@@ -6,13 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.commands import Signal, TaskSucceeded
-from interlock.core.engine.retrying import fail_task
+from interlock.core.engine.retrying import fail_task, start_again
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.events import ApprovalDecided, ApprovalEscalated, ApprovalRequested, Failure
 from interlock.core.execution import Task
+from interlock.kit.instants import rfc3339
 
 DEFAULT_TIMEOUT = 3600.0  # seconds
+LOST = "lost"
+"""Name of the wait of a task whose attempt was lost."""
 
 
 def request_approval(turn: Turn, task: Task, question: dict[str, Any]) -> None:
@@ -63,11 +66,22 @@ def take_decision(turn: Turn, signal: Signal) -> None:
             by=answer.get("by") or "",
         )
     )
-    if answer["status"] == "expired":
+    if task.name == LOST:
+        _after_loss(turn, task, is_approved=answer["status"] == "approved")
+    elif answer["status"] == "expired":
         _expire(turn, task, answer)
     else:
         approved = answer["status"] == "approved"
         _finish(turn, task, answer, approved=approved, port="confirmed" if approved else "rejected")
+
+
+def _after_loss(turn: Turn, task: Task, *, is_approved: bool) -> None:
+    """A person has said whether a lost attempt is run again."""
+    if is_approved:
+        start_again(turn, task, replaces="lost")
+    else:
+        message = "The attempt was lost, its effect is unknown, and nobody wanted it run again"
+        fail_task(turn, task, Failure(code="OUTCOME_UNKNOWN", message=message))
 
 
 def _escalate(turn: Turn, task: Task, answer: dict[str, Any]) -> None:
@@ -95,6 +109,7 @@ def _expire(turn: Turn, task: Task, answer: dict[str, Any]) -> None:
 
 
 def _finish(turn: Turn, task: Task, answer: dict[str, Any], *, approved: bool, port: str) -> None:
+    decided_at = answer.get("decided_at")
     output = {
         "response": answer.get("decision"),
         "approved": approved,
@@ -102,7 +117,7 @@ def _finish(turn: Turn, task: Task, answer: dict[str, Any], *, approved: bool, p
         "data": answer.get("data"),
         "reason": answer.get("reason"),
         "responder": answer.get("by"),
-        "responded_at": answer.get("decided_at"),
+        "responded_at": decided_at and rfc3339(datetime.fromisoformat(decided_at)),
         "interaction_id": answer["approval_id"],
     }
     raised = ("APPROVED",) if approved else ("REJECTED",) if port == "rejected" else ("TIMEOUT",)

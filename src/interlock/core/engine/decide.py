@@ -23,7 +23,8 @@ from interlock.core.commands import (
 )
 from interlock.core.engine.approving import request_approval, take_decision
 from interlock.core.engine.callbacks import CALLBACK, expire_callback, take_callback
-from interlock.core.engine.retrying import fail_attempt, fail_task, replace_lost, start_again
+from interlock.core.engine.losing import replace_lost
+from interlock.core.engine.retrying import fail_attempt, fail_task, start_again
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import ErrorKind, InterlockError, conflict
 from interlock.core.events import (

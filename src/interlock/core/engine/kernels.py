@@ -24,6 +24,8 @@ from interlock.core.ids import ExecutionId
 MAX_ITEMS = 100_000
 MAX_ITERATIONS = 100_000
 MAX_SECONDS = 366 * 86_400
+MAX_DEPTH = 32
+"""Executions above a sub-workflow."""
 MAX_APPROVAL_SECONDS = 30 * 86_400.0
 DEFAULT_CONCURRENCY = 100
 
@@ -165,6 +167,12 @@ def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], 
         missing = Failure(code="WORKFLOW_NOT_FOUND", message=f"There is no workflow {reference[:128]!r} to start")
         fail_task(turn, task, missing)
         return
+    depth = (turn.execution.parent.depth if turn.execution.parent is not None else 0) + 1
+    if depth > MAX_DEPTH:
+        task = _start(turn, activation, recorded)
+        too_deep = f"Sub-workflows may lie {MAX_DEPTH} deep; does {reference[:128]!r} start itself?"
+        fail_task(turn, task, Failure(code="SUBWORKFLOW_TOO_DEEP", message=too_deep))
+        return
     child_id = turn.ids.new()
     turn.emit(
         TaskStarted(
@@ -182,6 +190,7 @@ def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], 
             parent_task_id=activation.task_id,
             workflow=reference,
             input=recorded["input"],
+            depth=depth,
         )
     )
 

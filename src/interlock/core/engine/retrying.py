@@ -11,8 +11,6 @@ from interlock.core.events import Failure, TaskFailed, TaskStarted
 from interlock.core.execution import Task
 from interlock.core.workflow import RetryPolicy
 
-MAX_CRASHES = 3
-"""Deaths of an isolated child before the task is quarantined."""
 INLINE_LOSSES = 2
 """Lost inline attempts after which the next one runs alone in the process pool."""
 
@@ -62,17 +60,6 @@ def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
             isolated=task.isolated or losses >= INLINE_LOSSES,
         )
     )
-
-
-def replace_lost(turn: Turn, task: Task, *, crashed: bool) -> None:
-    """Follow up a lost attempt. It is no retry; only deaths of a child process of its own bring quarantine closer."""
-    if crashed and task.crashes + 1 >= MAX_CRASHES:
-        reason = f"its process died {MAX_CRASHES} times while running this task alone"
-        fail_task(turn, task, Failure(code="TASK_QUARANTINED", message=f"Quarantined: {reason}"), quarantined=True)
-    elif not crashed and turn.execution.program.node_type(task.node_id).on_lost == "unknown":
-        fail_task(turn, task, Failure(code="OUTCOME_UNKNOWN", message="The attempt was lost; its effect is unknown"))
-    else:
-        start_again(turn, task, replaces="crashed" if crashed else "lost")
 
 
 def backoff(policy: RetryPolicy, failures: int, execution_id: UUID, task_id: str) -> timedelta:

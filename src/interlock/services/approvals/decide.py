@@ -59,7 +59,7 @@ def settled(approval: Approval, decision: Decision) -> Approval:
     if approval.status is ApprovalStatus.EXPIRED:
         raise InterlockError(ErrorKind.GONE, "APPROVAL_EXPIRED", "The approval expired before this answer")
     if approval.status is ApprovalStatus.CANCELLED:
-        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "The execution ended before this answer")
+        raise InterlockError(ErrorKind.GONE, "APPROVAL_CLOSED", "Nobody waits for this answer any more")
     if approval.status is not decision.status or (approval.decision or "") != decision.decision:
         message = f"The approval was already {approval.status} by {approval.decided_by or 'somebody'}"
         raise conflict("CONFLICT", message, status=str(approval.status), decision=approval.decision)

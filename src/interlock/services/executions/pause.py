@@ -19,16 +19,26 @@ class PauseExecutions:
         self._store = store
         self._engine = engine
 
-    async def pause(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> Changed:
-        """Pause it; one that is paused stays so. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
-        return await self._send(principal, execution_id, SignalKind.PAUSE, reason, trace_id)
+    async def pause(
+        self, principal: Principal, execution_id: UUID, *, reason: str, key: str | None, trace_id: str
+    ) -> Changed:
+        """Pause it; one that is paused stays so, and the same key again changes nothing.
 
-    async def resume(self, principal: Principal, execution_id: UUID, *, reason: str, trace_id: str) -> Changed:
-        """Let it go on; one that is not paused does so anyway. Raises DENIED, NOT_FOUND, CONFLICT if it has ended."""
-        return await self._send(principal, execution_id, SignalKind.RESUME, reason, trace_id)
+        Raises DENIED, NOT_FOUND, CONFLICT if it has ended.
+        """
+        return await self._send(principal, execution_id, SignalKind.PAUSE, reason, key, trace_id)
+
+    async def resume(
+        self, principal: Principal, execution_id: UUID, *, reason: str, key: str | None, trace_id: str
+    ) -> Changed:
+        """Let it go on; one that is not paused does so anyway, and the same key again changes nothing.
+
+        Raises DENIED, NOT_FOUND, CONFLICT if it has ended.
+        """
+        return await self._send(principal, execution_id, SignalKind.RESUME, reason, key, trace_id)
 
     async def _send(
-        self, principal: Principal, execution_id: UUID, kind: SignalKind, reason: str, trace_id: str
+        self, principal: Principal, execution_id: UUID, kind: SignalKind, reason: str, key: str | None, trace_id: str
     ) -> Changed:
         principal.require(Scope.EXECUTIONS_SIGNAL)
         signal = SendSignal(
@@ -38,5 +48,6 @@ class PauseExecutions:
             sent_by=principal.subject,
             trace_id=trace_id,
             payload={"reason": reason},
+            dedupe_key=key,
         )
         return await send(self._store, self._engine, principal, signal)

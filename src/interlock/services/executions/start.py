@@ -48,21 +48,31 @@ class StartExecutions:
         principal.require(Scope.WORKFLOWS_EXECUTE)
         workflow_id = WorkflowId(request.workflow_id)
         head = self._store.recent_head(principal, workflow_id)
+        is_remembered = head is not None
         for _ in range(_TRIES):
             head = head or await self._store.head(principal, workflow_id)
             if head is None:
                 raise not_found("NOT_FOUND", f"There is no workflow {workflow_id}")
             try:
-                return await self._start(principal, request, head)
+                return await self._start(principal, request, head, is_remembered=is_remembered)
             except WorkflowChanged:
-                head = None
+                head, is_remembered = None, False
         raise unavailable("The workflow is being changed all the time; try again", retry_after=0.5)
 
-    async def _start(self, principal: Principal, request: StartRequest, head: WorkflowHead) -> Standing:
+    async def _start(
+        self, principal: Principal, request: StartRequest, head: WorkflowHead, *, is_remembered: bool
+    ) -> Standing:
         version = await self._store.version(principal, VersionId(head.version_id))
         if version is None:
             raise WorkflowChanged
-        start_at = None if request.start_at is None else _place(version.definition, request.start_at)
+        start_at = None
+        if request.start_at is not None:
+            start_at = _place(version.definition, request.start_at)
+            if start_at is None and is_remembered:
+                raise WorkflowChanged
+            if start_at is None:
+                message = f"The workflow has no node {request.start_at[:100]!r} to start from"
+                raise rule_broken("VALIDATION_ERROR", message, field="start_from_node")
         return await self._engine.start(
             StartExecution(
                 tenant_id=principal.tenant_id,
@@ -86,15 +96,12 @@ class StartExecutions:
         )
 
 
-def _place(definition: Definition, wanted: str) -> str:
-    """The id of the node (or flow state) that ``wanted`` names."""
+def _place(definition: Definition, wanted: str) -> str | None:
+    """The id of the node (or flow state) that ``wanted`` names; None if there is none."""
     if isinstance(definition, GraphDefinition):
         known = {node.name: node.id for node in definition.nodes if node.name} | {
             node.id: node.id for node in definition.nodes
         }
     else:
         known = {state: state for state in definition.states}
-    if wanted not in known:
-        message = f"The workflow has no node {wanted[:100]!r} to start from"
-        raise rule_broken("VALIDATION_ERROR", message, field="start_from_node")
-    return known[wanted]
+    return known.get(wanted)

@@ -12,7 +12,7 @@ from interlock.core.definition import digest
 from interlock.core.errors import ErrorKind, InterlockError, conflict
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
-from interlock.core.workflow import Definition, GraphDefinition, Kind, Version, Workflow
+from interlock.core.workflow import Definition, GraphDefinition, Kind, Problem, Version, Workflow
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.engine import Key
@@ -33,6 +33,7 @@ class Created(msgspec.Struct, frozen=True):
     """A stored workflow. ``is_replay``: an earlier request with the same key had stored it."""
 
     workflow: Workflow
+    warnings: tuple[Problem, ...]
     is_replay: bool = False
 
 
@@ -52,15 +53,20 @@ class CreateWorkflows:
         used with another request, CONFLICT for one whose workflow has been deleted.
         """
         principal.require(Scope.WORKFLOWS_WRITE)
-        definition = self._validate.require(draft)
+        definition, warnings = self._validate.require(draft)
         if key is None:
             workflow = self._workflow(principal, draft, definition, self._ids.new(), self._ids.new())
             await self._add(principal, workflow)
-            return Created(workflow)
-        return await self._create_once(principal, draft, definition, key)
+            return Created(workflow, warnings)
+        workflow, is_replay = await self._create_once(principal, draft, definition, key)
+        return Created(workflow, warnings, is_replay)
 
-    async def _create_once(self, principal: Principal, draft: Draft, definition: Definition, key: Key) -> Created:
-        """The key and how often it was used up give the ids, so that the primary key tells a repeat from a first use.
+    async def _create_once(
+        self, principal: Principal, draft: Draft, definition: Definition, key: Key
+    ) -> tuple[Workflow, bool]:
+        """The workflow of a key, and whether it was there before.
+
+        The key and how often it was used up give the ids, so that the primary key tells a repeat from a first use.
 
         What is found is never changed, and the store remembers it: that a key has long been in use costs little.
         """
@@ -72,10 +78,10 @@ class CreateWorkflows:
             if first is None:
                 workflow = self._workflow(principal, draft, definition, workflow_id, version_id)
                 if await self._is_added(principal, workflow):
-                    return Created(workflow)
+                    return workflow, False
                 first = await self._store.version(principal, VersionId(version_id))
             if first is not None and self._clock.now() < first.created_at + KEY_LIFETIME:
-                return Created(await self._first(principal, workflow_id, key), is_replay=True)
+                return await self._first(principal, workflow_id, key), True
             used_up += 1  # so is an id in other hands
 
     async def _is_added(self, principal: Principal, workflow: Workflow) -> bool:

@@ -16,7 +16,8 @@ Echoes = frozenset[tuple[str, str]]
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """``native`` is the definition in the house's form, ``source`` what the door answers it with again.
 
-    ``found`` are problems of the translation from one to the other, ``echoes`` what the checks would say of the same.
+    ``found`` and ``warnings`` are problems of the translation from one to the other, ``echoes`` what the checks would
+    say of the found ones once more.
     """
 
     name: str
@@ -27,4 +28,5 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     icon_url: str | None = None
     visibility: Literal["private", "tenant"] = "private"
     found: Sequence[Problem] = ()
+    warnings: Sequence[Problem] = ()
     echoes: Echoes = frozenset()

@@ -8,13 +8,20 @@ from interlock.core.definition import digest
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.ids import VersionId
 from interlock.core.principal import Principal, Scope
-from interlock.core.workflow import GraphDefinition, Version, Workflow
+from interlock.core.workflow import GraphDefinition, Problem, Version, Workflow
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.store import Store
 from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.read import unknown_workflow
 from interlock.services.workflows.validate import ValidateDefinitions
+
+
+class Updated(msgspec.Struct, frozen=True):
+    """A workflow at its new version."""
+
+    workflow: Workflow
+    warnings: tuple[Problem, ...]
 
 
 class UpdateWorkflows:
@@ -26,7 +33,7 @@ class UpdateWorkflows:
         self._clock = clock
         self._ids = ids
 
-    async def __call__(self, principal: Principal, before: Workflow, draft: Draft, expected_number: int) -> Workflow:
+    async def __call__(self, principal: Principal, before: Workflow, draft: Draft, expected_number: int) -> Updated:
         """Make ``draft`` the next version of ``before``, which the caller has just read.
 
         Raises DENIED, NOT_FOUND, RULE ``WORKFLOW_INVALID``, and PRECONDITION if the newest version is not
@@ -35,7 +42,7 @@ class UpdateWorkflows:
         principal.require(Scope.WORKFLOWS_WRITE)
         if before.version.number != expected_number:
             raise _changed(before.version.number, expected_number)
-        definition = self._validate.require(draft)
+        definition, warnings = self._validate.require(draft)
         now = self._clock.now()
         version = Version(
             version_id=VersionId(self._ids.new()),
@@ -60,7 +67,7 @@ class UpdateWorkflows:
         )
         async with self._store.transaction(principal) as transaction:
             if await transaction.change_workflow(after, expected_number):
-                return after
+                return Updated(after, warnings)
             head = await transaction.head(before.workflow_id)
         if head is None:
             raise unknown_workflow(before.workflow_id)

@@ -35,12 +35,12 @@ class ValidateDefinitions:
         principal.require(Scope.WORKFLOWS_READ)
         return self._check(source, found, echoes)
 
-    def require(self, draft: Draft) -> Definition:
-        """The definition. Raises RULE ``WORKFLOW_INVALID`` with all errors."""
+    def require(self, draft: Draft) -> tuple[Definition, tuple[Problem, ...]]:
+        """The definition, with all warnings about it. Raises RULE ``WORKFLOW_INVALID`` with all errors."""
         verdict = self._check(draft.native, draft.found, draft.echoes)
         if verdict.definition is None:
             raise invalid_definition(verdict.errors)
-        return verdict.definition
+        return verdict.definition, (*draft.warnings, *verdict.warnings)
 
     def _check(self, source: Any, found: Sequence[Problem], echoes: Echoes) -> Verdict:
         verdict = validate_definition(source, self._registry.types, check_parameters=self._check_parameters)

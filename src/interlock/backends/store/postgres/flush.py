@@ -13,7 +13,7 @@ from interlock.ports.ledger import NO_ROWS, Flush
 
 _SQL = load("flush")
 _BEFORE_EVENTS = ("starts",)
-_ROWS_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "artifacts", "notices")
+_ROWS_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "closings", "artifacts", "notices")
 _AFTER_EVENTS = (*_ROWS_AFTER_EVENTS, "outbox")
 _PLACE = re.compile(r"(?<!:):([a-z_]+)")
 _CONSTANTS = {"format": FORMAT}

@@ -28,6 +28,7 @@ from interlock.core.events import (
 from interlock.core.execution import Execution, Shown, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import FlowDefinition, RetryPolicy
+from interlock.kit.instants import rfc3339
 
 _PAUSES = frozenset({"PAUSE", "SESSION_PAUSE"})
 _RESUMES = frozenset({"RESUME", "SESSION_RESUME"})
@@ -153,7 +154,7 @@ class FlowProgram:
             return
         if not timer.startswith(_TIMER):
             task = turn.execution.tasks[timer]
-            result = {"waited_until": task.wake_at.isoformat() if task.wake_at else None}
+            result = {"waited_until": task.wake_at and rfc3339(task.wake_at)}
             complete(self.flow, turn, task, TaskSucceeded(task_id=timer, attempt=task.attempt, output=result))
             return
         state = self.flow.states[timer.removeprefix(_TIMER)]

@@ -30,6 +30,7 @@ from interlock.core.events import (
 from interlock.core.execution import Execution, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import GraphDefinition, RetryPolicy
+from interlock.kit.instants import rfc3339
 
 MAX_KEPT_SIGNALS = 1000
 """Early signals kept per execution until somebody waits for them."""
@@ -160,7 +161,7 @@ class GraphProgram:
             else:
                 fail_task(turn, task, Failure(code="TIMEOUT", message=f"No signal {task.name!r} came in time"))
             return
-        finish(turn, task, {"waited_until": task.wake_at.isoformat() if task.wake_at else None}, "result")
+        finish(turn, task, {"waited_until": task.wake_at and rfc3339(task.wake_at)}, "result")
 
     def signal(self, turn: Turn, signal: Signal) -> None:
         if sum(map(len, turn.execution.mailbox.values())) >= MAX_KEPT_SIGNALS:

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from interlock.core.api_key import ApiKey
 from interlock.core.errors import rule_broken
 from interlock.core.principal import Tier
-from interlock.doors.http.plumbing.instants import rfc3339, rfc3339_or_none
+from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.services.access.keys import IssuedKey, KeyWishes

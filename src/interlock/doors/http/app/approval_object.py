@@ -8,7 +8,7 @@ import msgspec
 
 from interlock.core.approval import Approval
 from interlock.doors.http.app.door import APP
-from interlock.doors.http.plumbing.instants import rfc3339, rfc3339_or_none
+from interlock.kit.instants import rfc3339, rfc3339_or_none
 
 
 class ApprovalObject(msgspec.Struct, kw_only=True):

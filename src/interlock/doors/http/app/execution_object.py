@@ -13,7 +13,7 @@ from interlock.core.workflow import Definition, GraphDefinition
 from interlock.doors.http.app.approval_object import ApprovalObject, approval_object
 from interlock.doors.http.app.node_words import words_of
 from interlock.doors.http.app.statuses import status_out, task_status_out, waiting_reason_out
-from interlock.doors.http.plumbing.instants import (
+from interlock.kit.instants import (
     milliseconds,
     milliseconds_or_none,
     rfc3339,

@@ -15,9 +15,9 @@ from interlock.doors.http.app.execution_object import ExecutionSummary, executio
 from interlock.doors.http.app.statuses import OUT, status_out, statuses_in
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of, read_key
-from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
+from interlock.kit.instants import rfc3339
 from interlock.services.executions.signal import Changed
 from interlock.services.executions.start import StartRequest
 from interlock.services.nouns import ExecutionFilter, Page, Standing
@@ -249,7 +249,7 @@ async def pause(call: Call[ReasonBody, None]) -> Reply:
     """Start no new node until it is resumed."""
     execution_id = read_id(call.path["execution_id"], "execution")
     changed = await call.services.pause_execution.pause(
-        call.principal, execution_id, reason=call.body.reason, trace_id=call.trace_id
+        call.principal, execution_id, reason=call.body.reason, key=read_key(call), trace_id=call.trace_id
     )
     return _changed(execution_id, changed, "Execution paused")
 
@@ -258,7 +258,7 @@ async def resume(call: Call[ReasonBody, None]) -> Reply:
     """Let a paused execution go on."""
     execution_id = read_id(call.path["execution_id"], "execution")
     changed = await call.services.pause_execution.resume(
-        call.principal, execution_id, reason=call.body.reason, trace_id=call.trace_id
+        call.principal, execution_id, reason=call.body.reason, key=read_key(call), trace_id=call.trace_id
     )
     return _changed(execution_id, changed, "Execution resumed")
 
@@ -290,5 +290,6 @@ def _changed(execution_id: UUID, changed: Changed, message: str) -> Reply:
             pending=outcome.pending,
             first_seq=outcome.first_seq,
             last_seq=outcome.last_seq,
-        )
+        ),
+        headers=REPLAYED if outcome.is_replay else (),
     )

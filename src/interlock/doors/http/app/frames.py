@@ -9,8 +9,8 @@ import msgspec
 
 from interlock.core.execution import Status
 from interlock.doors.http.app.statuses import OUT, status_out
-from interlock.doors.http.plumbing.instants import milliseconds, rfc3339
 from interlock.doors.http.plumbing.sse import frame, frame_without_id
+from interlock.kit.instants import milliseconds, rfc3339
 from interlock.services.executions.watch import Fact, Watch
 from interlock.services.nouns import EventRecord
 

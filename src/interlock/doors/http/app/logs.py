@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.plumbing.etag import tagged
-from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, BytesReply
+from interlock.kit.instants import rfc3339
 from interlock.services.nouns import ArtifactRow, EventRecord
 
 EventsLimit = Annotated[int, Meta(ge=1, le=1_000)]

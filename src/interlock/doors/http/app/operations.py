@@ -196,6 +196,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_SIGNAL,
         "Pause an execution",
         executions.pause,
+        is_keyed=True,
         **_CHANGE,
     ),
     _operation(
@@ -204,6 +205,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_SIGNAL,
         "Resume an execution",
         executions.resume,
+        is_keyed=True,
         **_CHANGE,
     ),
     _operation(

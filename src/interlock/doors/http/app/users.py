@@ -11,7 +11,7 @@ from interlock.core.account import Account
 from interlock.core.errors import not_found
 from interlock.core.principal import Role
 from interlock.doors.http.app.executions import Limit, Offset
-from interlock.doors.http.plumbing.instants import rfc3339, rfc3339_or_none
+from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.services.identity.administer import AdministerAccounts

@@ -10,11 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from interlock.core.definition import draw
 from interlock.core.node_type import NodeType
-from interlock.core.workflow import Workflow
+from interlock.core.workflow import Problem, Workflow
 from interlock.doors.http.app.connections import main_form, typed_form
 from interlock.doors.http.app.definitions import FLOW_KEYS, translate
 from interlock.doors.http.app.statuses import status_out
-from interlock.doors.http.plumbing.instants import rfc3339
+from interlock.kit.instants import rfc3339
 from interlock.services.nouns import ExecutionRow
 
 Name = Annotated[str, Meta(max_length=200)]
@@ -95,10 +95,14 @@ class WorkflowFields(msgspec.Struct, kw_only=True):
 
 
 class WorkflowObject(WorkflowFields, kw_only=True):
-    """The same fields at the top and below ``workflow``, for clients of either shape."""
+    """The same fields at the top and below ``workflow``, for clients of either shape.
+
+    ``warnings`` are there when a definition was stored: what in it means nothing, and what may not be meant.
+    """
 
     found: bool
     message: str
+    warnings: list[Problem] | UnsetType = UNSET
     workflow: WorkflowFields | UnsetType = UNSET
 
 
@@ -107,6 +111,7 @@ class WrappedWorkflow(msgspec.Struct, kw_only=True):
 
     found: bool
     message: str
+    warnings: list[Problem] | UnsetType = UNSET
     workflow: WorkflowFields
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.account import ACCESS_LIFETIME, Account
-from interlock.doors.http.plumbing.instants import rfc3339
+from interlock.kit.instants import rfc3339
 from interlock.services.identity.log_in import Login
 
 AUDIENCE = "authenticated"

@@ -9,6 +9,7 @@ from interlock.doors.http.models.budgets import BudgetBody, BudgetList, BudgetOb
 from interlock.doors.http.models.catalogue import ModelList, ModelObject, list_models, show_model
 from interlock.doors.http.models.chat import ChatBody, EmbeddingsBody, complete_chat, embed
 from interlock.doors.http.models.door import MODELS
+from interlock.doors.http.models.responses import ResponsesBody, respond
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
 
 _FAILURES = (400, 403, 404, 422, 429, 502, 503)
@@ -34,6 +35,9 @@ OPERATIONS = (
         "POST", "/chat/completions", "Answer a chat", complete_chat, body=ChatBody, answer=Any, failures=_FAILURES
     ),
     _operation("POST", "/embeddings", "Embed texts", embed, body=EmbeddingsBody, answer=Any, failures=_FAILURES),
+    _operation(
+        "POST", "/responses", "Answer in one piece", respond, body=ResponsesBody, answer=Any, failures=_FAILURES
+    ),
     _operation("GET", "/models", "List the models", list_models, answer=ModelList),
     _operation("GET", "/models/{model}", "Show a model", show_model, answer=ModelObject),
     _operation("GET", "/budgets", "List the budgets", list_budgets, Scope.ADMIN, answer=BudgetList),

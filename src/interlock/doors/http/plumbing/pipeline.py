@@ -12,11 +12,11 @@ from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.errors import problem, refuse, status_of, unexpected
-from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Refusal, Reply
 from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
 from interlock.doors.http.plumbing.replies import Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
+from interlock.kit.instants import rfc3339
 
 NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
 """Answers for paths that no door owns."""

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import InterlockError
 from interlock.doors.http.plumbing.errors import refuse, status_of
-from interlock.doors.http.plumbing.instants import rfc3339
+from interlock.kit.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Refusal, Reply
 from interlock.doors.http.plumbing.sse import ABORT, KEEP_ALIVE_SECONDS, WRITE_SECONDS
 

@@ -51,7 +51,7 @@ class EventsQuery(msgspec.Struct, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
-class EventList(msgspec.Struct, kw_only=True):
+class SessionEvents(msgspec.Struct, kw_only=True):
     """Events in order; go on with ``next_after`` while there are more."""
 
     session_id: str
@@ -110,7 +110,7 @@ async def list_events(call: Call[None, EventsQuery]) -> Reply:
         telling = Telling(log.session, call.principal.tenant_id, log.definition)
         events = [tempo_event(record, telling) for record in records]
     return JsonReply(
-        EventList(
+        SessionEvents(
             session_id=log.session.session_id if log.session is not None else session_id,
             events=events,
             count=len(events),

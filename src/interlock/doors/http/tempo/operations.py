@@ -72,7 +72,7 @@ SESSIONS = (
         "List what happened in a session",
         events.list_events,
         query=events.EventsQuery,
-        answer=events.EventList,
+        answer=events.SessionEvents,
     ),
 )
 

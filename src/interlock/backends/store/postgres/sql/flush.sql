@@ -84,7 +84,7 @@ new_events as (
 changes as materialized (
   select c.* from json_to_recordset(:changes::json) as c(
     execution_id uuid, status text, waiting_reason text, output json, error json, at timestamptz,
-    is_end boolean, has_approvals boolean)
+    is_end boolean)
   join owned using (execution_id)
 ),
 changed as (
@@ -96,10 +96,6 @@ changed as (
 ),
 ended as (
   delete from interlock.live l using changes c where c.is_end and l.execution_id = c.execution_id
-),
-closed_approvals as (
-  update interlock.approvals a set status = 'cancelled', decided_at = c.at
-  from changes c where c.has_approvals and a.execution_id = c.execution_id and a.status = 'pending'
 )
 
 -- name: parks
@@ -122,17 +118,27 @@ outcomes as (
 new_approvals as (
   insert into interlock.approvals (approval_id, execution_id, tenant_id, private_to, workflow_id, task_id, node_id,
     kind, interaction_type, title, description, request, fields, options, assignees, priority, reason_required,
-    forbid_requester, requested_by, on_timeout, default_response, escalate_to, timeout, created_at, expires_at)
+    forbid_requester, requested_by, on_timeout, default_response, escalate_to, timeout, created_at, expires_at, status,
+    decided_at)
   select a.approval_id, a.execution_id, s.tenant_id, s.private_to, a.workflow_id, a.task_id, a.node_id, a.kind,
     a.interaction_type, a.title, a.description, a.request, a.fields, a.options, a.assignees, a.priority,
     a.reason_required, a.forbid_requester, a.requested_by, a.on_timeout, a.default_response, a.escalate_to,
-    a.expires_at - a.created_at, a.created_at, a.expires_at
+    a.expires_at - a.created_at, a.created_at, a.expires_at, coalesce(a.status, 'pending'), a.decided_at
   from json_to_recordset(:approvals::json) as a(
     approval_id uuid, execution_id uuid, workflow_id uuid, task_id text, node_id text, kind text,
     interaction_type text, title text, description text, request json, fields json, options text[],
     assignees text[], priority text, reason_required boolean, forbid_requester boolean, requested_by text,
-    on_timeout text, default_response json, escalate_to text[], created_at timestamptz, expires_at timestamptz)
+    on_timeout text, default_response json, escalate_to text[], created_at timestamptz, expires_at timestamptz,
+    status text, decided_at timestamptz)
   join sources s using (execution_id)
+)
+
+-- name: closings
+closed as (
+  update interlock.approvals a set status = 'cancelled', decided_at = c.at
+  from json_to_recordset(:closings::json) as c(execution_id uuid, approval_id uuid, at timestamptz)
+  join owned using (execution_id)
+  where a.approval_id = c.approval_id and a.status = 'pending'
 )
 
 -- name: artifacts

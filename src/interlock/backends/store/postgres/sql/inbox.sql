@@ -20,7 +20,8 @@ select execution_id, inbox_seq, tenant_id, $3, $4, $5::json, $6, $7, $8, $9 from
 returning inbox_seq, (select owner from target) as owner;
 
 -- name: find_signal
-select inbox_seq, outcome from interlock.inbox where execution_id = $1 and dedupe_key = $2;
+select inbox_seq, name, payload, expected_state from interlock.inbox
+where execution_id = $1 and kind = $2 and dedupe_key = $3;
 
 -- name: outcome
 -- What became of an inbox row. One that came while its execution was ending is never folded: it was too late.
@@ -48,6 +49,7 @@ with decided as (
   update interlock.approvals a
   set status = $3, decision = $4, data = $5::json, reason = $6, decided_by = $7, decided_at = interlock.now()
   where a.approval_id = $1 and a.tenant_id = $2 and a.status = 'pending'
+    and exists (select from interlock.live l where l.execution_id = a.execution_id)
     and (not $9 or a.expires_at <= interlock.now() and a.on_timeout <> 'escalate')  -- that one escalates first
     and ($9 or a.expires_at is null or a.expires_at > interlock.now())
   returning a.*
