@@ -80,7 +80,14 @@ class Served:
             found[word] = rest
             if {"ready", "token"} <= found.keys():
                 break
-        self.url, self.headers = found["ready"], {"authorization": f"Bearer {found['token']}"}
+        self.url, self.headers = found.get("ready", ""), {"authorization": f"Bearer {found.get('token')}"}
+
+    def died(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self.process.wait(20)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
 
 
 async def test_a_server_that_dies_between_the_call_and_its_record_repeats_it_under_the_same_id(
@@ -94,7 +101,7 @@ async def test_a_server_that_dies_between_the_call_and_its_record_repeats_it_und
         workflow_id = (await client.post("/api/app/workflows", json=told)).json()["workflow_id"]
         await client.post(f"/api/app/workflows/{workflow_id}/execute", json={"wait_ms": 5000})
     await receiver.wait_for(1)
-    assert await asyncio.to_thread(first.process.wait, 20) == 86
+    assert await asyncio.to_thread(first.died) == 86
     connection = await asyncpg.connect(own_database.superuser_url)
     webhook_id = UUID(made["webhook_id"])
     left = await connection.fetchrow("select status, attempts, log::text from interlock.deliveries")

@@ -108,25 +108,28 @@ class RedisBus:
             socket_connect_timeout=ANSWER_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        heard = redis.pubsub(ignore_subscribe_messages=True)
+        heard = redis.pubsub()
         try:
             await heard.subscribe(CHANNEL)
-            on_connected()
-            self._local.wake_all()  # what was said while nobody listened
-            self._is_settled.set()
-            await _until_one_fails(self._hear(heard), self._say(redis))
+            await _until_one_fails(self._hear(heard, on_connected), self._say(redis))
         finally:
             await heard.aclose()  # type: ignore[no-untyped-call]
             await redis.aclose()
 
-    async def _hear(self, heard: PubSub) -> None:
+    async def _hear(self, heard: PubSub, on_connected: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         last = loop.time()
         while loop.time() - last < PING_SECONDS + ANSWER_SECONDS:  # our own pings come back, unless nothing does
             message = await heard.get_message(timeout=ANSWER_SECONDS)
-            if message is not None:
-                last = loop.time()
+            if message is None:
+                continue
+            last = loop.time()
+            if message["type"] == "message":
                 self._on_message(message["data"])
+            elif message["type"] == "subscribe":  # also after the client has connected again by itself
+                on_connected()
+                self._local.wake_all()  # what was said while nobody listened
+                self._is_settled.set()
         raise TimeoutError("nothing was heard for too long")
 
     async def _say(self, redis: Redis) -> None:

@@ -76,7 +76,7 @@ class ReceiveCallbacks:
         return await self._told(execution_id, outcome)
 
     async def _told(self, execution_id: UUID, outcome: SignalOutcome) -> Taken:
-        if outcome.is_duplicate:
+        if outcome.is_replay:
             return await self._taken(REPEATED, execution_id)
         if outcome.pending or outcome.first_seq is None or outcome.last_seq is None:
             raise unavailable("The callback is recorded and not applied yet; send it again to hear what became of it")

@@ -76,7 +76,7 @@ class PushEvents:
     ) -> FlowStanding:
         if outcome.flow is not None:
             return outcome.flow
-        if wait > 0 and not outcome.is_duplicate and outcome.status == Status.RUNNING:
+        if wait > 0 and not outcome.is_replay and outcome.status == Status.RUNNING:
             session = await self._find(principal, session_id)
             await self._engine.standing(ExecutionId(session.execution_id), wait)
         if outcome.last_seq is None:

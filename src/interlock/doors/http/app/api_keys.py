@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 from interlock.core.api_key import ApiKey
 from interlock.core.errors import rule_broken
 from interlock.core.principal import Tier
-from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
+from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.services.access.keys import IssuedKey, KeyWishes
 
 KEY_ALIASES = {"name": "client_name", "tier": "rate_limit_tier"}

@@ -12,9 +12,9 @@ from msgspec import Meta
 from interlock.core.audit import AuditEntry, AuditFilter
 from interlock.core.errors import invalid
 from interlock.doors.http.app.executions import Limit
-from interlock.kit.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
+from interlock.kit.instants import rfc3339
 
 Text = Annotated[str, Meta(max_length=256)]
 

@@ -11,9 +11,9 @@ from interlock.core.account import Account
 from interlock.core.errors import not_found
 from interlock.core.principal import Role
 from interlock.doors.http.app.executions import Limit, Offset
-from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.services.identity.administer import AdministerAccounts
 
 Text = Annotated[str, Meta(max_length=4096)]

@@ -11,9 +11,9 @@ from interlock.core.errors import rule_broken
 from interlock.core.principal import Scope
 from interlock.core.subscription import Delivery, DeliveryStatus, Webhook
 from interlock.doors.http.app.door import APP, read_id
-from interlock.kit.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Handler, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
+from interlock.kit.instants import rfc3339
 
 Secret = Annotated[str, Meta(max_length=128)]
 

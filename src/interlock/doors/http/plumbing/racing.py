@@ -10,9 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import InterlockError
 from interlock.doors.http.plumbing.errors import refuse, status_of
-from interlock.kit.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Refusal, Reply
 from interlock.doors.http.plumbing.sse import ABORT, KEEP_ALIVE_SECONDS, WRITE_SECONDS
+from interlock.kit.instants import rfc3339
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),

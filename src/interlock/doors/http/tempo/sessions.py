@@ -10,10 +10,10 @@ from interlock.core.engine.flow.program import CONTROL_EVENTS
 from interlock.core.engine.flow.standing import missing_at_joins
 from interlock.core.events import TaskFailed
 from interlock.core.execution import Execution
-from interlock.kit.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.doors.http.tempo.door import session_state, waiting_for
+from interlock.kit.instants import rfc3339
 from interlock.services.sessions.picture import Picture
 
 
