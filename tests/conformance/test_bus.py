@@ -1,4 +1,4 @@
-"""Every bus wakes who follows; those of Postgres and Redis also across processes, and they survive a lost connection."""
+"""Every bus wakes who follows; those of Postgres and Redis also across processes, and through lost connections."""
 
 from __future__ import annotations
 

@@ -16,7 +16,21 @@ import pytest
 from interlock.backends.store.embedded.roles import OWNER
 from interlock.backends.store.postgres.migrate import migrate
 from interlock.kit.ids import RandomIds
-from row_checks import ADD_DELIVERY, ADD_KEY, ADD_WEBHOOK, ADD_REGISTERED, ANN, AUDITED, CHECKS, ROW_CHECKS, A, B, failing, is_refused, trying
+from row_checks import (
+    ADD_DELIVERY,
+    ADD_KEY,
+    ADD_REGISTERED,
+    ADD_WEBHOOK,
+    ANN,
+    AUDITED,
+    CHECKS,
+    ROW_CHECKS,
+    A,
+    B,
+    failing,
+    is_refused,
+    trying,
+)
 
 # The world ------------------------------------------------------------------------------------------------------
 

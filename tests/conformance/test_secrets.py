@@ -26,7 +26,8 @@ from served import environment
 
 NEW = "n3w-" + "kJ8sLq2vXz7TbYw4RfHd9MgC5PaE1uNo"
 OLD = "0ld-" + "Zx5cVb7nMq1wEr3tYu6iOp8aSd2fGh4j"
-FEW = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CALM = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+FEW = settings(max_examples=50, deadline=None, suppress_health_check=CALM)
 
 SHORT = st.text(max_size=9)
 

@@ -110,12 +110,15 @@ async def test_a_callback_with_another_body_after_the_end_is_ignored_and_kept(
     connection = await asyncpg.connect(database.superuser_url)
     try:
         kept = await connection.fetch(
-            "select payload->>'result' as result, outcome from interlock.inbox where execution_id = $1 and name = 'late'",
+            """select payload->>'result' as result, outcome from interlock.inbox
+              where execution_id = $1 and name = 'late'""",
             UUID(session_id),
         )
     finally:
         await connection.close()
-    assert [(row["result"], json.loads(row["outcome"])) for row in kept] == [("other", {"ignored": "session succeeded"})]
+    assert [(row["result"], json.loads(row["outcome"])) for row in kept] == [
+        ("other", {"ignored": "session succeeded"})
+    ]
 
 
 async def test_after_a_hard_stop_a_callback_changes_nothing(
@@ -351,15 +354,15 @@ async def test_guessed_and_borrowed_tokens_are_refused_alike(
         (b"files.a.filepath=/etc/passwd", "application/x-www-form-urlencoded", 415),
     ],
 )
-async def test_bodies_that_are_no_callback_are_refused(
-    caller: Any, content: bytes, kind: str, status: int
-) -> None:
+async def test_bodies_that_are_no_callback_are_refused(caller: Any, content: bytes, kind: str, status: int) -> None:
     path = "/api/workflow/01990000-0000-7000-8000-000000000001/callback"
     answer = await caller.http.post(path, content=content, headers={"content-type": kind})
     assert answer.status_code == status, answer.text
 
 
-async def test_a_single_node_session_may_be_a_webhook(caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver) -> None:
+async def test_a_single_node_session_may_be_a_webhook(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
     told = {"node_id": "one", "endpoint": receiver.url, "name": "One"}
     assert (await caller.http.post("/api/registry/nodes", json=told)).status_code == 200
     begun = await caller.http.post("/api/workflow/start", json={"node_id": "one", "params": {"q": 1}, "wait_ms": 200})

@@ -39,7 +39,9 @@ async def subscribed(caller: Any, url: str, *events: str, **more: Any) -> dict[s
     return dict(answer.json())
 
 
-async def delivered(caller: Any, webhook: dict[str, Any], count: int, status: str | None = None) -> list[dict[str, Any]]:
+async def delivered(
+    caller: Any, webhook: dict[str, Any], count: int, status: str | None = None
+) -> list[dict[str, Any]]:
     """The deliveries, once there are so many of that status with at least an attempt."""
 
     async def found() -> list[dict[str, Any]] | None:
@@ -102,9 +104,7 @@ async def test_another_tenant_hears_and_sees_nothing(caller: Any, make_caller: A
     assert (await stranger.post(f"/webhooks/deliveries/{delivery}/redeliver")).status_code == 404
 
 
-async def test_a_private_execution_is_told_to_its_owner_only(
-    caller: Any, make_caller: Any, receiver: Receiver
-) -> None:
+async def test_a_private_execution_is_told_to_its_owner_only(caller: Any, make_caller: Any, receiver: Receiver) -> None:
     colleague = await make_caller(caller.tenant_id, subject="colleague")
     await subscribed(colleague, receiver.url)
     await subscribed(caller, receiver.url + "/mine")
@@ -330,5 +330,7 @@ async def test_somebody_without_the_scopes_can_do_nothing(caller: Any, make_call
     writer = await make_caller(caller.tenant_id, scopes=["deployments:write"])
     body = {"url": "https://example.com", "events": ["*"]}
     assert (await reader.post("/webhooks", body)).status_code == 403
-    assert (await writer.post("/webhooks", body)).status_code == 403, "who hears of executions must be allowed to read them"
+    assert (await writer.post("/webhooks", body)).status_code == 403, (
+        "who hears of executions must be allowed to read them"
+    )
     assert (await writer.get("/webhooks")).status_code == 403

@@ -20,8 +20,10 @@ REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 SERVING = {"up", "serve", "demo", "migrate", "doctor", "health"}
 LOOKING = {"run", "validate", "list", "show", "watch", "artifacts"}
 STEERING = {"approvals", "approve", "deny", "signal", "cancel", "pause", "resume"}
+WEBHOOKS = {f"webhooks {name}" for name in ("create", "list", "deliveries", "redeliver", "delete")}
 USERS = {f"users {name}" for name in ("create", "list", "confirm", "role", "disable", "enable")}
 ACCESS = {*(f"keys {name}" for name in ("create", "list", "rotate", "revoke")), "audit"}
+ACCESS |= {"secrets list", "secrets rotate"}
 OWN = {"token", "version", "completion show", "completion install"}
 
 
@@ -50,7 +52,7 @@ def sections() -> dict[str, str]:
 
 
 def test_every_command_that_was_promised_is_there() -> None:
-    assert set(COMMANDS) == SERVING | LOOKING | STEERING | USERS | ACCESS | OWN
+    assert set(COMMANDS) == SERVING | LOOKING | STEERING | WEBHOOKS | USERS | ACCESS | OWN
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

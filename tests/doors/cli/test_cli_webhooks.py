@@ -1,4 +1,4 @@
-"""Webhooks from the command line: made, listed, looked into, sent again, deleted; and the relay of a process that dies."""
+"""Webhooks from the command line, from their making to their end; and the relay of a process that dies."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ async def receiver() -> Any:
         yield found
 
 
-async def test_a_webhook_from_its_making_to_its_end(
-    interlock: Interlock, receiver: Receiver, tmp_path: Path
-) -> None:
+async def test_a_webhook_from_its_making_to_its_end(interlock: Interlock, receiver: Receiver, tmp_path: Path) -> None:
     async def call(*arguments: str) -> Any:
         return await asyncio.to_thread(interlock, *arguments)
 

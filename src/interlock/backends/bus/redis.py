@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -56,8 +56,7 @@ class RedisBus:
     async def stop(self) -> None:
         """Close the connections and let everybody go who waits. Hints not sent yet are dropped."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await _end([self._keeper], every=1.0)
             self._keeper = None
         await self._local.stop()
 
@@ -188,6 +187,14 @@ async def _until_one_fails(*works: Any) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
+        await _end(tasks, every=0.1)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]], every: float) -> None:
+    """Cancel tasks until they are over; the client of Redis may swallow a cancellation, so it is said again."""
+    left = set(tasks)
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, left = await asyncio.wait(left, timeout=every)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -82,7 +82,7 @@ class AttemptServices:
     async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:
         """What this attempt needs to call a webhook. Raises NodeFailed WEBHOOKS_UNAVAILABLE."""
         if self._host.webhooks is None:
-            raise NodeFailed("WEBHOOKS_UNAVAILABLE", "This server cannot call webhooks: it keeps no secrets to sign with.")
+            raise NodeFailed("WEBHOOKS_UNAVAILABLE", "This server keeps no secrets to sign webhooks with.")
         attempt = self._attempt
         return await self._host.webhooks.prepare(
             attempt.tenant_id, attempt.execution_id, attempt.task_id, attempt.attempt, node_id, seconds

@@ -53,6 +53,7 @@ class Pipe:
     async def close(self) -> None:
         """Disconnect; whoever waits is told."""
         self._fail(RedisConnectionError("closed"))
+        self._due.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -78,7 +79,7 @@ class Pipe:
     async def _send(self) -> None:
         """Whatever has come together since the last time leaves at once."""
         try:
-            while True:
+            while self._lost is None:  # asked again, because the client of Redis may swallow a cancellation
                 await self._due.wait()
                 self._due.clear()
                 unsent, self._unsent = self._unsent, []
@@ -88,7 +89,7 @@ class Pipe:
 
     async def _receive(self) -> None:
         try:
-            while True:
+            while self._lost is None:
                 try:
                     answer: Any = await self._connection.read_response(disconnect_on_error=False)
                 except ResponseError as error:

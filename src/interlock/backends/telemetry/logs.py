@@ -123,7 +123,7 @@ def _drop_below(number: int, logger: Any, method: str, record: Record) -> Record
 
 
 def _redact(redactor: Redactor, logger: Any, method: str, record: Record) -> Record:
-    return {redactor.text(name): redactor.value(name, value) for name, value in record.items()}
+    return redactor.record(record)
 
 
 def _renderer(form: str, *, has_marks: bool) -> Render:

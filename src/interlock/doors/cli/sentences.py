@@ -160,6 +160,11 @@ def _written(fact: Fact, node: NodePicture | None, name: str) -> str:
     return f"blackboard {one_line(fact.text('key'), 60)} = {as_json(fact.data.get('value'), 80)}{_by(fact)}"
 
 
+def _called_back(fact: Fact, node: NodePicture | None, name: str) -> str:
+    reason = one_line(fact.text("reason"), 60)
+    return f"{name} was called back" + (f", too late: {reason}" if reason else "")
+
+
 def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
     return f"{one_line(fact.text('flow_state'), 40)} raised {one_line(fact.text('event'), 40)}"
 
@@ -187,6 +192,7 @@ _SAY: dict[str, Say] = {
     "approval.decided": _decided,
     "approval.escalated": _escalated,
     "signal.received": _signal,
+    "callback.received": _called_back,
     "blackboard.written": _written,
     "flow.event_raised": _raised,
     "flow.transitioned": _transitioned,
