@@ -11,11 +11,11 @@ from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
 from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
-from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.openapi import openapi
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, EmptyReply, JsonReply
 from interlock.kit import strict_json
+from interlock.kit.instants import rfc3339
 
 SHARED = Door(name="shared", prefixes=("",), envelope=problem, media_type="application/problem+json")
 SERVICE = "interlock"

@@ -26,9 +26,9 @@ from interlock.doors.http.app.workflow_object import (
 )
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of
-from interlock.doors.http.plumbing.instants import rfc3339
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
+from interlock.kit.instants import rfc3339
 from interlock.services.nouns import ExecutionRow
 from interlock.services.workflows.draft import Draft
 
