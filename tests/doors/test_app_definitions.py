@@ -306,6 +306,78 @@ def test_settings_are_said_in_our_words() -> None:
     assert sorted(problem.code for problem in wrong.problems) == ["KEY_UNKNOWN", "SETTING_UNAVAILABLE"]
 
 
+def told(translated: Translated) -> list[tuple[str, str, Any, str]]:
+    assert {warning.code for warning in translated.warnings} <= {"KEY_UNKNOWN"}
+    return [(warning.path, warning.node_id or "", warning.value, warning.hint) for warning in translated.warnings]
+
+
+def test_a_key_that_means_nothing_is_told_with_its_place_its_value_and_the_nearest_known_one() -> None:
+    first = {**TWO[0], "on_eror": "continue", "retry_policy": {"max_trys": 3}}
+    nodes = [first, {**TWO[1], "timout_seconds": 5}]
+    listed = [{"from_node": "a", "to_node": "b", "wen": "false"}]
+    translated = translate({"nodes": nodes, "connections": listed}, CATALOGUE)
+    assert translated.problems == []
+    assert told(translated) == [
+        ("nodes[0].on_eror", "a", "continue", "did you mean 'on_error'?"),
+        ("nodes[0].retry_policy.max_trys", "a", 3, "did you mean 'max_tries'?"),
+        ("nodes[1].timout_seconds", "b", 5, "did you mean 'timeout_seconds'?"),
+        ("connections[0].wen", "", "false", "did you mean 'when'?"),
+    ]
+    mapped = {"a": {"main": [[{"node": "b", "zzz": 1}]]}}
+    (warning,) = told(translate({"nodes": TWO, "connections": mapped}, CATALOGUE))
+    assert warning[0].endswith(".main[0].zzz")
+    assert warning[3].startswith("known: node, port, ")
+
+
+def test_words_of_the_clients_own_are_no_warnings() -> None:
+    node = {
+        **TWO[0],
+        "description": "d",
+        "position": {"x": 1},
+        "notes": "n",
+        "output_params": {},
+        "subtype": "",
+        "attached_nodes": [],
+        "input_params": {},
+        "configurations": {},
+        "timeout_seconds": 3,
+        "retry_policy": {"max_tries": 1, "wait_between_tries": 1},
+    }
+    connection = {"id": "c1", "from_node": "a", "to_node": "b", "conversion_function": None, "input_key": "main"}
+    settings = {"timezone": "UTC", "save_execution_progress": True}
+    source = {"nodes": [node, TWO[1]], "connections": [connection], "settings": settings, "states": [], "timers": None}
+    assert told(translate(source, CATALOGUE)) == []
+
+
+def test_parts_of_the_other_kind_are_told() -> None:
+    graph = translate({"nodes": TWO, "timeouts": {"a": 3}}, CATALOGUE)
+    assert [warning[0] for warning in told(graph)] == ["timeouts"]
+    flow = translate({"kind": "flow", "states": ["a", "b"], "settings": {"timeout": 3}, "nodes": []}, CATALOGUE)
+    assert [warning[0] for warning in told(flow)] == ["settings"]
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        [{"from_node": "a", "to_node": "b", "condition": "$json.n > 1"}],
+        [{"from_node": "a", "to_node": "b", "condition": "$json.n > 1", "when": "$json.n > 1"}],
+        {"a": {"main": [[{"node": "b", "condition": "$json.n > 1"}]]}},
+    ],
+)
+def test_a_condition_is_another_word_for_when(connections: Any) -> None:
+    translated = translate({"nodes": TWO, "connections": connections}, CATALOGUE)
+    assert (translated.problems, translated.warnings) == ([], [])
+    assert translated.native["connections"][0]["when"] == "$json.n > 1"
+    (shown,) = translated.connections_list
+    assert (shown["when"], "condition" in shown) == ("$json.n > 1", False)
+
+
+def test_a_condition_and_a_when_that_differ_are_refused() -> None:
+    both = [{"from_node": "a", "to_node": "b", "condition": "true", "when": "false"}]
+    (problem,) = translate({"nodes": TWO, "connections": both}, CATALOGUE).problems
+    assert (problem.code, problem.path) == ("KEY_CONFLICT", "connections[0].condition")
+
+
 def test_a_flow_is_taken_as_it_is() -> None:
     source = {
         "kind": "flow",

@@ -136,6 +136,52 @@ async def test_an_unknown_setting_is_refused_by_name(caller: Any) -> None:
     answer = await caller.post("/workflows", {"name": "x", **ECHO, "settings": {"max_paralel": 3}})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "VALIDATION_ERROR")
     assert answer.json()["details"]["field"] == "settings.max_paralel"
+    assert "did you mean 'max_parallel'?" in answer.json()["message"]
+
+
+async def test_keys_that_mean_nothing_are_warnings_of_checking_storing_and_changing(caller: Any) -> None:
+    broken = {
+        "name": "x",
+        "nodes": [{"id": "a", "type": "echo", "on_eror": "continue"}, {"id": "b", "type": "echo"}],
+        "connections": [{"from_node": "a", "to_node": "b", "wen": "false"}],
+        "setings": {"timeout": 3},
+    }
+    checked = (await caller.post("/workflows/validate", broken)).json()
+    created = (await caller.post("/workflows", broken)).json()
+    changed = (await caller.put(f"/workflows/{created['workflow_id']}", broken)).json()
+    expected = [
+        ("setings", {"value": "an object of 1 keys", "hint": "did you mean 'settings'?"}),
+        ("nodes[0].on_eror", {"value": "continue", "hint": "did you mean 'on_error'?"}),
+        ("connections[0].wen", {"value": "false", "hint": "did you mean 'when'?"}),
+    ]
+    assert (checked["valid"], checked["errors"], changed["version"]) == (True, [], 2)
+    for warnings in (checked["warnings"], created["warnings"], changed["warnings"]):
+        assert [warning["code"] for warning in warnings] == ["KEY_UNKNOWN"] * 3
+        for warning, (path, rest) in zip(warnings, expected, strict=True):
+            assert warning["path"] == path
+            assert warning.items() >= rest.items()
+    assert "warnings" not in (await caller.get(f"/workflows/{created['workflow_id']}")).json()
+
+
+@pytest.mark.parametrize("definition", [EXAMPLE, FLOW])
+async def test_what_was_answered_may_be_sent_back_without_a_warning(caller: Any, definition: dict[str, Any]) -> None:
+    made = await caller.post("/workflows", definition, headers={"idempotency-key": "back"})
+    workflow_id = made.json()["workflow_id"]
+    shown = (await caller.get(f"/workflows/{workflow_id}")).json()
+    changed = await caller.put(f"/workflows/{workflow_id}", {**shown, "description": "edited"})
+    assert (made.json()["warnings"], changed.status_code, changed.json()["warnings"]) == ([], 200, [])
+
+
+async def test_a_condition_on_a_connection_decides(caller: Any) -> None:
+    nodes = [{"id": "a", "type": "echo"}, {"id": "b", "type": "echo"}]
+    connection = {"from_node": "a", "to_node": "b", "condition": "false"}
+    execution_id = await caller.started({"nodes": nodes, "connections": [connection]}, wait_ms=5_000)
+    execution = (await caller.get(f"/executions/{execution_id}")).json()
+    found = {node["node_id"]: node["status"] for node in execution["node_executions"]}
+    assert (execution["status"], found["b"]) == ("SUCCESS", "skipped")
+    both = {"nodes": nodes, "connections": [{**connection, "when": "true"}]}
+    errors = (await caller.post("/workflows/validate", both)).json()["errors"]
+    assert [(error["code"], error["path"]) for error in errors] == [("KEY_CONFLICT", "connections[0].condition")]
 
 
 @pytest.mark.parametrize("name", [None, "", "  "])

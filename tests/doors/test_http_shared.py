@@ -68,6 +68,11 @@ async def test_health_is_ok_while_it_serves(nobody: httpx2.AsyncClient) -> None:
     }
     assert (body["status"], body["ok"], body["health"], body["postgres"]) == ("ok", True, "healthy", "connected")
     assert set(body["metrics"]) == {"uptime_seconds", "counters", "gauges"}
+    exposed = (await nobody.get("/metrics")).text
+    assert "_created{" in exposed or "_created " in exposed
+    figures = body["metrics"]["counters"] | body["metrics"]["gauges"]
+    assert figures
+    assert [name for name in figures if name.endswith("_created")] == []
 
 
 async def test_counters_are_for_local_mode_and_for_who_may_read_metrics(house: Any, make_caller: Any) -> None:

@@ -166,6 +166,24 @@ def test_approve_takes_an_approval_or_the_execution_that_asks(
     again = interlock("deny", approval["approval_id"])
     assert (again.code, again.out) == (1, "")
     assert again.err.startswith("Error: The approval was already approved by local.")
+    for verb in ("approve", "deny"):
+        once_more = interlock(verb, execution_id)
+        assert (once_more.code, once_more.out) == (1, "")
+        assert once_more.err.splitlines() == [
+            "Error: The question “Pay 90?” was already approved by local: fair.",
+            f"Next:  See what became of it with `interlock show {execution_id}`.",
+        ]
+
+
+def test_a_question_that_was_taken_back_is_said_not_to_be_open(
+    interlock: Interlock, server: RunningServer, started: Started
+) -> None:
+    execution_id = started(ASKS, {"amount": 90})
+    resting(server, execution_id)
+    interlock("cancel", execution_id)
+    ended = interlock("approve", execution_id)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("Error: The question “Pay 90?” is not open any more: it is cancelled.")
 
 
 def test_deny_takes_the_other_way(interlock: Interlock, server: RunningServer, started: Started) -> None:
@@ -256,9 +274,53 @@ def test_a_definition_with_problems_is_not_run_and_every_problem_is_said(
     path = definition("nodes: [{id: a, type: ecko}, {id: a, type: echo}]\nconnections: [a -> zz]\n")
     ended = interlock("run", path)
     assert (ended.code, ended.out) == (1, "")
-    assert "nodes[0].type" in ended.err
-    assert "connections[0]" in ended.err
+    checked = interlock("validate", path)
+    assert checked.code == ended.code
+    listed = checked.out.splitlines()[:-1]
+    assert len(listed) > 3
+    assert ended.err.splitlines()[: len(listed)] == listed
     assert "interlock validate FILE" in ended.err
+    for_programs = interlock("run", path, "--json")
+    assert (for_programs.code, for_programs.out) == (1, "")
+    error = json.loads(for_programs.err)["error"]
+    assert error["code"] == "WORKFLOW_INVALID"
+    assert error["details"]["errors"] == interlock("validate", path, "--json").json["errors"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nodes: [{id: a, type: echo, on_eror: continue}]\n",
+        "nodes: [{id: a, type: echo}]\nsetings: {timeout: 3}\n",
+        "nodes: [\n",
+        "- a\n",
+    ],
+)
+def test_what_validate_refuses_is_not_started(interlock: Interlock, definition: Write, text: str) -> None:
+    path = definition(text)
+    refused, checked = interlock("run", path), interlock("validate", path)
+    assert (refused.code, refused.out, checked.code) == (1, "", 1)
+    assert refused.err.startswith(checked.out.rpartition(f"{path} is not valid")[0])
+    assert Path(path).stem not in interlock("list", "--limit", "100").out
+
+
+def test_warnings_are_said_beside_and_do_not_stop_a_run(interlock: Interlock, definition: Write) -> None:
+    path = definition(ECHO.replace("}]", "}]\nsettings: {output: '{{ $node[\"nobody\"] }}'}"))
+    ended = interlock("run", path, "--json")
+    assert (ended.code, ended.json["status"]) == (0, "NEW")
+    assert "! warning" in ended.err
+    assert "nobody" in ended.err
+
+
+def test_the_server_can_be_asked_to_check_what_only_it_understands(interlock: Interlock, definition: Write) -> None:
+    path = definition("nodes: [{id: t, name: the start, type: TRIGGER, subtype: MANUAL, on_eror: stop}]\n")
+    assert interlock("run", path).code == 1
+    ended = interlock("run", path, "--server")
+    assert (ended.code, ended.out.startswith("Started execution ")) == (0, True)
+    assert "nodes[0].on_eror" in ended.err
+    checked = interlock("validate", path, "--server", "--json")
+    assert (checked.code, checked.json["valid"], checked.json["errors"]) == (0, True, [])
+    assert {warning["code"] for warning in checked.json["warnings"]} == {"KEY_UNKNOWN", "NAME_WITH_SPACES"}
 
 
 @pytest.mark.parametrize("where", [[], ["--server"]])

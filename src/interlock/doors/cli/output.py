@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, RenderableType
@@ -59,9 +60,7 @@ class Output:
         Strings, and texts that are not to be wrapped, are left to the terminal's own line breaks.
         """
         if not self.as_json:
-            for part in parts:
-                is_whole = isinstance(part, str) or (isinstance(part, Text) and bool(part.no_wrap))
-                self.out.print(part, soft_wrap=is_whole)
+            _print(self.out, parts)
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line for people, however long; nothing in JSON mode."""
@@ -77,6 +76,10 @@ class Output:
     def note(self, text: str) -> None:
         """Say something about the command itself, beside its result."""
         self.err.print(Text(shown(text), style="dim"), soft_wrap=True)
+
+    def beside(self, *parts: RenderableType) -> None:
+        """Print parts for people on stderr, in JSON mode too."""
+        _print(self.err, parts)
 
     def abandon(self) -> int:
         """Nobody reads any more (``interlock list | head``): say nothing and let the interpreter end in peace."""
@@ -98,6 +101,12 @@ class Output:
             self.err.print(Text.assemble(("Next:  ", "bold"), shown(step)), soft_wrap=True)
         if error.details.get("trace_id") and error.details.get("status", 0) >= 500:
             self.err.print(Text(f"Trace: {shown(error.details['trace_id'])}"), soft_wrap=True)
+
+
+def _print(stream: Console, parts: Sequence[RenderableType]) -> None:
+    for part in parts:
+        is_whole = isinstance(part, str) or (isinstance(part, Text) and bool(part.no_wrap))
+        stream.print(part, soft_wrap=is_whole)
 
 
 def sentence(text: str) -> str:

@@ -26,6 +26,8 @@ ExposeMetrics = Callable[[], bytes]
 
 _SAMPLE = re.compile(r"^(interlock_\w+?)(?:\{[^}]*\})? (\S+)", re.MULTILINE)
 _KIND = re.compile(r"^# TYPE (interlock_\w+) (counter|gauge)", re.MULTILINE)
+_BIRTH = "_created"
+"""The end of a sample that says when a counter was made; it is exposed like a gauge and is no figure."""
 
 
 class SharedPaths:
@@ -146,6 +148,8 @@ class SharedPaths:
         kinds = dict(_KIND.findall(text))
         sums: dict[str, dict[str, float]] = {"counter": {}, "gauge": {}}
         for name, value in _SAMPLE.findall(text):
+            if name.endswith(_BIRTH):
+                continue
             kind = kinds.get(name) or kinds.get(name.removesuffix("_total"))
             if kind is not None:
                 sums[kind][name] = sums[kind].get(name, 0.0) + float(value)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from rich.console import RenderableType
 
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.workflow import Problem
-from interlock.doors.cli.calling import Caller, caller_of, carry_out, carry_out_async, code_of
+from interlock.doors.cli.calling import Caller, caller_of, carry_out_async, code_of
 from interlock.doors.cli.commands.reading import watch_to_end
 from interlock.doors.cli.failures import DONE, FAILED
 from interlock.doors.cli.inputs import read_definition, read_value
@@ -28,6 +29,23 @@ else:
     definition = late("interlock.core.definition")
 
 
+OnServer = Annotated[
+    bool, typer.Option("--server", help="Let the running server check it, with the node types it has.")
+]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What is to be said of a definition."""
+
+    errors: list[Problem]
+    warnings: list[Problem]
+
+    def shown(self) -> list[RenderableType]:
+        """Every problem, for people; nothing if there is none."""
+        count = len(self.errors)
+        return problems_list([*self.errors, *self.warnings], frozenset(range(count, count + len(self.warnings))))
+
+
 def run(
     context: typer.Context,
     file: DefinitionFile,
@@ -35,20 +53,22 @@ def run(
         str, typer.Option("--input", metavar="JSON|@FILE", help="What it is started with.", show_default=False)
     ] = "",
     is_watched: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
+    on_server: OnServer = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a definition and start an execution of it.
 
-    One name is one workflow: a changed file is its next version.
+    One name is one workflow: a changed file is its next version. What `interlock validate` refuses is not started.
     """
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:
         inputs = read_value(given, "--input") if given else {}
-        source, problems = read_definition(file)
-        if source is None:
-            return _refuse(output, file, problems)
+        source, found = await _examine(caller, file, url, on_server=on_server)
+        if source is None or found.errors:
+            raise _refusal(output, file, found)
+        output.beside(*found.shown())
         async with caller.server(url) as server:
             workflow = await store_workflow(server, source)
             path = f"/workflows/{segment(str(workflow['workflow_id']))}/execute"
@@ -67,9 +87,7 @@ def run(
 def validate(
     context: typer.Context,
     file: DefinitionFile,
-    on_server: Annotated[
-        bool, typer.Option("--server", help="Let the running server check it, with the node types it has.")
-    ] = False,
+    on_server: OnServer = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,49 +96,47 @@ def validate(
     It needs no server; with --server the running one checks, with the node types it has.
     """
     caller, output = caller_of(context), Output(as_json=as_json)
+
+    async def work() -> int:
+        _, found = await _examine(caller, file, url, on_server=on_server)
+        return _say(output, file, found)
+
+    carry_out_async(output, work)
+
+
+async def _examine(
+    caller: Caller, file: Path, url: str | None, *, on_server: bool
+) -> tuple[dict[str, Any] | None, Found]:
+    """The definition in a file and all that is to be said of it; without errors it may be stored."""
+    source, unreadable = read_definition(file)
+    if source is None:
+        return None, Found(unreadable, [])
     if on_server:
-        carry_out_async(output, lambda: _validate_there(caller, output, file, url))
-    else:
-        carry_out(output, lambda: _validate_here(caller, output, file))
-
-
-def _validate_here(caller: Caller, output: Output, file: Path) -> int:
-    source, problems = read_definition(file)
-    if source is not None:
-        problems = caller.programs.check_file(source)
-    return _verdict(output, file, problems)
-
-
-async def _validate_there(caller: Caller, output: Output, file: Path, url: str | None) -> int:
-    source, problems = read_definition(file)
-    if source is not None:
         async with caller.server(url) as server:
             answer = await server.post("/workflows/validate", source)
-        problems = msgspec.convert([*answer["errors"], *answer["warnings"]], list[Problem])
-    return _verdict(output, file, problems)
+        return source, msgspec.convert({name: answer[name] for name in Found.__struct_fields__}, Found)
+    problems = caller.programs.check_file(source)
+    is_warning = definition.is_warning
+    return source, Found(
+        [problem for problem in problems if not is_warning(problem)],
+        [problem for problem in problems if is_warning(problem)],
+    )
 
 
-def _verdict(output: Output, file: Path, problems: Sequence[Problem]) -> int:
-    if any(not definition.is_warning(problem) for problem in problems):
-        return _refuse(output, file, problems)
-    output.json(_document(problems, is_valid=True))
-    if problems:
-        output.show(*problems_list(problems, frozenset(range(len(problems)))))
-    output.line(f"{file} is valid" + (f", with {plural(len(problems), 'warning')}." if problems else "."))
+def _refusal(output: Output, file: Path, found: Found) -> InterlockError:
+    """Why nothing is run: people are shown what ``validate`` shows, programs find it in the error."""
+    message = f"{file} is not valid: {plural(len(found.errors), 'error')}; nothing was started"
+    if output.as_json:
+        return InterlockError(ErrorKind.RULE, "WORKFLOW_INVALID", message, details=msgspec.to_builtins(found))
+    output.beside(*found.shown())
+    return InterlockError(ErrorKind.RULE, "WORKFLOW_INVALID", message)
+
+
+def _say(output: Output, file: Path, found: Found) -> int:
+    output.json({"valid": not found.errors, **msgspec.to_builtins(found)})
+    output.show(*found.shown())
+    if found.errors:
+        output.line(f"{file} is not valid: {plural(len(found.errors), 'error')}.")
+        return FAILED
+    output.line(f"{file} is valid" + (f", with {plural(len(found.warnings), 'warning')}." if found.warnings else "."))
     return DONE
-
-
-def _refuse(output: Output, file: Path, problems: Sequence[Problem]) -> int:
-    warnings = frozenset(index for index, problem in enumerate(problems) if definition.is_warning(problem))
-    output.json(_document(problems, is_valid=False))
-    output.show(*problems_list(problems, warnings))
-    output.line(f"{file} is not valid: {plural(len(problems) - len(warnings), 'error')}.")
-    return FAILED
-
-
-def _document(problems: Sequence[Problem], *, is_valid: bool) -> dict[str, Any]:
-    return {
-        "valid": is_valid,
-        "errors": [msgspec.to_builtins(problem) for problem in problems if not definition.is_warning(problem)],
-        "warnings": [msgspec.to_builtins(problem) for problem in problems if definition.is_warning(problem)],
-    }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from interlock.core.approval import APPROVE_WORDS, DENY_WORDS
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.asking import Answer
 from interlock.doors.cli.calling import Caller, caller_of, carry_out_async
@@ -108,7 +110,7 @@ async def _decide(
 async def find_approval(server: Server, wanted: str) -> str:
     """The approval that an id means: the one open approval of that execution, else the approval of that id.
 
-    Raises WrongUseError for an execution with several open approvals.
+    Raises WrongUseError for an execution with several open approvals, CONFLICT if all of its are answered.
     """
     try:
         pending = await pending_approvals(server, wanted)
@@ -120,7 +122,38 @@ async def find_approval(server: Server, wanted: str) -> str:
         listed = "; ".join(f"{found['approval_id']} ({one_line(found.get('title'), 40)})" for found in pending)
         step = "Name one of them: `interlock approve APPROVAL_ID`."
         raise WrongUseError(f"The execution has {len(pending)} open approvals: {listed}", step=step)
-    return str(pending[0]["approval_id"]) if pending else wanted
+    if pending:
+        return str(pending[0]["approval_id"])
+    await _refuse_answered(server, wanted)
+    return wanted
+
+
+async def _refuse_answered(server: Server, wanted: str) -> None:
+    """Raises CONFLICT for an execution whose questions have all had their answer; other ids are left alone."""
+    try:
+        told = await server.get("/approvals", status="all", execution_id=wanted)
+    except InterlockError as error:
+        if error.kind not in (ErrorKind.NOT_FOUND, ErrorKind.RULE):
+            raise
+        return
+    settled = [found for found in told.get("approvals") or [] if found.get("status") != "pending"]
+    if settled:
+        last = max(settled, key=lambda found: str(found.get("decided_at") or ""))
+        step = f"See what became of it with `interlock show {wanted}`."
+        raise failure(ErrorKind.CONFLICT, "ALREADY_DECIDED", _settled(last), step)
+
+
+def _settled(approval: Mapping[str, Any]) -> str:
+    """What became of a question, by whom and how if that is known."""
+    question = f"“{one_line(approval.get('title'), 60)}”" if approval.get("title") else "of this execution"
+    status = str(approval.get("status"))
+    if status not in ("approved", "denied"):
+        return f"The question {question} is not open any more: it is {status}"
+    by = f" by {approval['decided_by']}" if approval.get("decided_by") else ""
+    word = str(approval.get("decision") or "")
+    how = f" ({one_line(word, 40)})" if word and word not in APPROVE_WORDS | DENY_WORDS else ""
+    reason = f": {one_line(approval['reason'], 200)}" if approval.get("reason") else ""
+    return f"The question {question} was already {status}{by}{how}{reason}"
 
 
 def cancel(

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_PROBLEMS
+from interlock.core.definition.report import Place
 from interlock.core.workflow import Problem
+from interlock.doors.http.app.unknown_keys import UnknownKeys, Words
 
 _TEXT_ARROW = "->"
 _LIST_KEYS = {
@@ -16,6 +18,11 @@ _LIST_KEYS = {
     "port": ("output_key", "port"),
     "into": ("input_key", "into"),
 }
+_ENDS = tuple(name for names in _LIST_KEYS.values() for name in names)
+_TARGET = ("node", "port", "type", "index")
+_RULES = ("when", "condition", "mapping", "conversion_function")
+_OF_LIST = Words(used=(*_ENDS, *_RULES), kept=("id",))
+_OF_TARGET = Words(used=(*_TARGET, *_RULES), kept=("id",))
 
 
 class End(NamedTuple):
@@ -27,7 +34,7 @@ class End(NamedTuple):
 
 
 class Wire(NamedTuple):
-    """One connection with what its author wrote about it. ``path`` is where."""
+    """One connection with what else its author wrote about it, a condition always as ``when``. ``path`` is where."""
 
     source: str
     target: str
@@ -38,14 +45,18 @@ class Wire(NamedTuple):
 
 
 class Connections:
-    """Reads connections among ``ends``. Ends may be named by id or by a name that is used once."""
+    """Reads connections among ``ends``. Ends may be named by id or by a name that is used once.
 
-    def __init__(self, ends: Sequence[End]) -> None:
+    Keys that mean nothing go to ``unknown``.
+    """
+
+    def __init__(self, ends: Sequence[End], unknown: UnknownKeys) -> None:
         counted = Counter(end.name for end in ends if end.name)
         self._doubled = {name for name, count in counted.items() if count > 1}
         by_name = {end.name: end for end in reversed(ends) if end.name}
         self._ends = by_name | {end.node_id: end for end in reversed(ends)}
         self._ids = {end.node_id for end in ends}
+        self._unknown = unknown
         self.problems: list[Problem] = []
 
     def read(self, connections: Any) -> list[Wire]:
@@ -73,9 +84,8 @@ class Connections:
         if source_end is None or target_end is None:
             return
         port = self._port(source_end, told["port"] or "result", None, f"{path}.output_key")
-        known = {name for names in _LIST_KEYS.values() for name in names}
-        extra = {key: value for key, value in item.items() if key not in known}
         if port is not None:
+            extra = self._extra(item, _ENDS, _OF_LIST, path)
             yield Wire(source_end.node_id, target_end.node_id, port, str(told["into"] or "main"), extra, path)
 
     def _from_map(self, connections: dict[str, Any]) -> list[Wire]:
@@ -124,8 +134,23 @@ class Connections:
             target = self._end(item.get("node"), f"{where}.node")
             if target is not None:
                 into = str(item.get("port") or item.get("type") or "main")
-                extra = {key: value for key, value in item.items() if key not in ("node", "port", "type", "index")}
+                extra = self._extra(item, _TARGET, _OF_TARGET, where)
                 yield Wire(end.node_id, target.node_id, port, into, extra, where)
+
+    def _extra(self, item: dict[str, Any], own: tuple[str, ...], words: Words, path: str) -> dict[str, Any]:
+        """What a connection says beside its ends."""
+        self._unknown.look(Place(path), item, words)
+        extra = {key: value for key, value in item.items() if key not in own}
+        condition = extra.pop("condition", None)
+        if condition is None:
+            return extra
+        if extra.get("when") is None:
+            extra["when"] = condition
+        elif extra["when"] != condition and len(self.problems) < MAX_PROBLEMS:
+            message = "'when' and 'condition' mean the same and differ"
+            where = f"{path}.condition"
+            self.problems.append(Problem(code="KEY_CONFLICT", message=message, path=where, hint="keep 'when' only"))
+        return extra
 
     def _end(self, name: Any, path: str) -> End | None:
         if not isinstance(name, str):

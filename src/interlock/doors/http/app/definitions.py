@@ -1,22 +1,24 @@
 """From a definition as clients of this door write it to the house's own form.
 
 Both request forms are read, connections in all three forms, types as TYPE and SUBTYPE or as our own names.
-A flow is taken as it is. What has no meaning here is a problem, never silently left out.
+A flow is taken as it is. What has no meaning here is a problem or a warning, never silently left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_NODES, MAX_PROBLEMS
+from interlock.core.definition.report import Place, shown
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import Problem
 from interlock.doors.http.app.connections import Connections, End, Wire, flat
 from interlock.doors.http.app.node_words import FAMILY, WORDS, WordError, normal_subtype, normal_type
+from interlock.doors.http.app.unknown_keys import UnknownKeys, Words
 from interlock.services.workflows.draft import Echoes
 
 FLOW_KEYS = (
@@ -46,6 +48,12 @@ _NODE_KEYS = (
     "disabled",
 )
 _ALIASES = {"configurations": "parameters", "input_params": "input", "timeout_seconds": "timeout"}
+_NODE = Words(
+    used=(*_NODE_KEYS, *_ALIASES, "subtype", "retry_policy", "attached_nodes"),
+    kept=("description", "position", "notes", "output_params"),
+)
+_RETRY = Words(used=("max_tries", "wait_between_tries"))
+_GRAPH_KEYS = ("nodes", "connections", "settings")
 _ON_ERROR = {
     "stop_workflow": "stop",
     "stop_workflow_on_error": "stop",
@@ -53,19 +61,10 @@ _ON_ERROR = {
     "continue_regular_output": "continue",
     "continue_error_output": "error_output",
 }
-_SETTINGS = frozenset(
-    {
-        "timezone",
-        "timeout",
-        "error_policy",
-        "max_parallel",
-        "save_execution_progress",
-        "budget",
-        "on_failure",
-        "output",
-    }
+_SETTINGS = Words(
+    used=("timeout", "error_policy", "max_parallel", "budget", "on_failure", "output"),
+    kept=("timezone", "save_execution_progress"),
 )
-_UNUSED_SETTINGS = frozenset({"timezone", "save_execution_progress"})
 MAX_PARALLEL = 10
 """Nodes that run at the same time in a graph of this vocabulary, unless its settings say more."""
 
@@ -91,7 +90,8 @@ def translate(source: Mapping[str, Any], catalogue: Mapping[str, NodeType]) -> T
     """Translate a definition (name and so on are not looked at). Never raises for anything that is JSON."""
     if source.get("kind") == "flow" or ("states" in source and not source.get("nodes")):
         native = {"kind": "flow", **{key: source[key] for key in FLOW_KEYS if source.get(key) is not None}}
-        return Translated(native=native, nodes=[], connections_list=[], problems=[], warnings=[])
+        warnings = _of_other_kind(source, _GRAPH_KEYS, FLOW_KEYS)
+        return Translated(native=native, nodes=[], connections_list=[], problems=[], warnings=warnings)
     return _Translation(catalogue).graph(source)
 
 
@@ -102,6 +102,7 @@ class _Translation:
         self._catalogue = catalogue
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
+        self._unknown = UnknownKeys()
         self._echoes: set[tuple[str, str]] = set()
         self._ids: set[str] = set()
         self._numbers: dict[str, int] = {}  # how many ids were made from a name
@@ -109,6 +110,7 @@ class _Translation:
 
     def graph(self, source: Mapping[str, Any]) -> Translated:
         nodes, connections = source.get("nodes"), source.get("connections")
+        self._warnings += _of_other_kind(source, FLOW_KEYS, _GRAPH_KEYS)
         if not isinstance(nodes, list):
             native = {"kind": "graph", "nodes": nodes if nodes is not None else []}
             return self._done(native, [], [])
@@ -118,7 +120,7 @@ class _Translation:
         self._ids = {node["id"] for node in nodes if isinstance(node, dict) and isinstance(node.get("id"), str)}
         regular = [self._regular(node, index) for index, node in enumerate(nodes)]
         native_nodes = [self._native(node, f"nodes[{index}]") for index, node in enumerate(regular)]
-        reader = Connections([self._end(node) for node in native_nodes if isinstance(node, dict)])
+        reader = Connections([self._end(node) for node in native_nodes if isinstance(node, dict)], self._unknown)
         wires = reader.read(connections)
         self._problems += reader.problems
         native = {
@@ -135,7 +137,7 @@ class _Translation:
             nodes=nodes,
             connections_list=connections_list,
             problems=self._problems[:MAX_PROBLEMS],
-            warnings=self._warnings[:MAX_PROBLEMS],
+            warnings=[*self._warnings, *self._unknown.problems][:MAX_PROBLEMS],
             echoes=frozenset(self._echoes),
         )
 
@@ -171,6 +173,8 @@ class _Translation:
     def _native(self, node: Any, path: str) -> Any:
         if not isinstance(node, dict):
             return node
+        place = Place(path, node["id"] if isinstance(node.get("id"), str) else None)
+        self._unknown.look(place, node, _NODE)
         native = {key: node[key] for key in _NODE_KEYS if node.get(key) is not None}
         for alias, key in _ALIASES.items():
             if node.get(alias) is not None and native.setdefault(key, node[alias]) != node[alias]:
@@ -181,11 +185,25 @@ class _Translation:
         if isinstance(on_error, str):
             native["on_error"] = _ON_ERROR.get(on_error.lower(), on_error.lower())
         if node.get("retry_policy") is not None:
-            native["retry"] = _retry(node["retry_policy"])
+            native["retry"] = self._retry(node["retry_policy"], place.at("retry_policy"))
         if node.get("attached_nodes"):
             message = "Attached nodes belong to AI agents, which are not available here yet"
             self._problem("NODE_TYPE_UNAVAILABLE", f"{path}.attached_nodes", message, node)
         return native
+
+    def _retry(self, policy: Any, place: Place) -> Any:
+        """This door's retries wait the same time before each."""
+        if not isinstance(policy, dict):
+            return policy
+        self._unknown.look(place, policy, _RETRY)
+        wait = policy.get("wait_between_tries", 5)
+        return {
+            "max_attempts": policy.get("max_tries", 1),
+            "backoff": wait,
+            "factor": 1,
+            "max_backoff": wait,
+            "jitter": False,
+        }
 
     def _type(self, node: dict[str, Any], native: dict[str, Any], path: str) -> None:
         """Replace TYPE and SUBTYPE by the node type that means the same here.
@@ -245,10 +263,16 @@ class _Translation:
             settings = {}
         if not isinstance(settings, dict):
             return settings
-        for key in settings.keys() - _SETTINGS:
-            message = f"Unknown setting '{key[:64]}'"
-            hint = f"known: {', '.join(sorted(_SETTINGS))}"
-            self._problems.append(Problem(code="KEY_UNKNOWN", message=message, path=f"settings.{key[:64]}", hint=hint))
+        for key, value in settings.items():
+            if key not in _SETTINGS.used and key not in _SETTINGS.kept:
+                problem = Problem(
+                    code="KEY_UNKNOWN",
+                    message=f"Unknown setting '{key[:64]}'",
+                    path=f"settings.{key[:64]}",
+                    value=shown(value),
+                    hint=self._unknown.hint(key, _SETTINGS),
+                )
+                self._problems.append(problem)
         if settings.get("budget") is not None:
             message = "A budget needs model calls, which are not available here yet"
             self._problems.append(Problem(code="SETTING_UNAVAILABLE", message=message, path="settings.budget"))
@@ -271,15 +295,8 @@ class _Translation:
         )
 
 
-def _retry(policy: Any) -> Any:
-    """This door's retries wait the same time before each."""
-    if not isinstance(policy, dict):
-        return policy
-    wait = policy.get("wait_between_tries", 5)
-    return {
-        "max_attempts": policy.get("max_tries", 1),
-        "backoff": wait,
-        "factor": 1,
-        "max_backoff": wait,
-        "jitter": False,
-    }
+def _of_other_kind(source: Mapping[str, Any], others: Sequence[str], own: tuple[str, ...]) -> list[Problem]:
+    """Parts that belong to a definition of the other kind; empty ones stand in every answer and say nothing."""
+    unknown = UnknownKeys()
+    unknown.look(Place(""), {key: source[key] for key in others if source.get(key)}, Words(("kind", *own)))
+    return unknown.problems

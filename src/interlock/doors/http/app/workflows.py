@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from interlock.doors.http.app.definitions import Translated, translate
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.executions import Limit, Offset
 from interlock.doors.http.app.node_words import WORDS
+from interlock.doors.http.app.unknown_keys import Words, of_body
 from interlock.doors.http.app.workflow_object import (
     ConnectionsForm,
     WorkflowBody,
@@ -33,6 +35,10 @@ from interlock.services.nouns import ExecutionRow
 from interlock.services.workflows.draft import Draft
 
 MAX_METADATA = 16_384  # bytes of JSON
+_TOP = Words(
+    used=WorkflowBody.__struct_fields__,
+    kept=(*WorkflowObject.__struct_fields__, "tenant_id", "user_id", "owner"),  # what was answered may be sent back
+)
 
 
 class WorkflowsQuery(msgspec.Struct, kw_only=True):
@@ -120,7 +126,8 @@ async def create_workflow(call: Call[WorkflowBody, WorkflowQuery]) -> Reply:
     """Store a new workflow."""
     created = await call.services.create_workflow(call.principal, _draft(call, None), key_of(call))
     headers = (*PRIVATE, *REPLAYED) if created.is_replay else PRIVATE
-    return JsonReply(_shaped(call, created.workflow, None, "Workflow created successfully"), headers=headers)
+    answer = _shaped(call, created.workflow, None, "Workflow created successfully", created.warnings)
+    return JsonReply(answer, headers=headers)
 
 
 async def get_workflow(call: Call[None, WorkflowQuery]) -> Reply:
@@ -136,8 +143,8 @@ async def update_workflow(call: Call[WorkflowBody, WorkflowQuery]) -> Reply:
     before, latest = await call.services.read_workflows.get(call.principal, workflow_id)
     told = call.body.expected_version
     expected = told if isinstance(told, int) else before.version.number
-    after = await call.services.update_workflow(call.principal, before, _draft(call, before), expected)
-    return JsonReply(_shaped(call, after, latest, "Workflow updated successfully"))
+    updated = await call.services.update_workflow(call.principal, before, _draft(call, before), expected)
+    return JsonReply(_shaped(call, updated.workflow, latest, "Workflow updated successfully", updated.warnings))
 
 
 async def delete_workflow(call: Call[None, None]) -> Reply:
@@ -156,7 +163,7 @@ async def validate_workflow(call: Call[WorkflowBody, None]) -> Reply:
         Validation(
             valid=not verdict.errors,
             errors=list(verdict.errors),
-            warnings=[*translated.warnings, *verdict.warnings],
+            warnings=[*of_body(call.raw_body, _TOP), *translated.warnings, *verdict.warnings],
         )
     )
 
@@ -210,14 +217,19 @@ def _template(kind: str, subtype: str, node_type: NodeType) -> NodeTemplate:
 
 
 def _shaped(
-    call: Call[Any, WorkflowQuery], workflow: Workflow, latest: ExecutionRow | None, message: str
+    call: Call[Any, WorkflowQuery],
+    workflow: Workflow,
+    latest: ExecutionRow | None,
+    message: str,
+    warnings: Sequence[Problem] | None = None,
 ) -> WorkflowObject | WrappedWorkflow:
     """The workflow in both shapes, or in the one that was asked for."""
     fields = workflow_fields(workflow, latest, call.services.node_types.types, call.query.connections)
+    told = UNSET if warnings is None else list(warnings)
     if call.query.shape == "wrapped":
-        return WrappedWorkflow(found=True, message=message, workflow=WorkflowFields(**fields))
+        return WrappedWorkflow(found=True, message=message, warnings=told, workflow=WorkflowFields(**fields))
     inner = UNSET if call.query.shape == "flat" else WorkflowFields(**fields)
-    return WorkflowObject(**fields, found=True, message=message, workflow=inner)
+    return WorkflowObject(**fields, found=True, message=message, warnings=told, workflow=inner)
 
 
 def _draft(call: Call[WorkflowBody, Any], before: Workflow | None) -> Draft:
@@ -244,6 +256,7 @@ def _draft(call: Call[WorkflowBody, Any], before: Workflow | None) -> Draft:
         icon_url=_told(body, "icon_url", metadata, before.icon_url if before is not None else None),
         visibility=visibility,
         found=translated.problems,
+        warnings=(*of_body(call.raw_body, _TOP), *translated.warnings),
         echoes=translated.echoes,
     )
 
