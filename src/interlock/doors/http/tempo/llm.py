@@ -34,7 +34,7 @@ class Message(msgspec.Struct):
     content: Any = None
 
 
-class ChatBody(msgspec.Struct):
+class TempoChatBody(msgspec.Struct):
     """A chat; fields that are not listed go to the provider as they are."""
 
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
@@ -113,7 +113,7 @@ _answers = msgspec.json.Decoder(_Answer)
 _rows = msgspec.json.Decoder(_Rows)
 
 
-async def chat(call: Call[ChatBody, None]) -> Reply:
+async def chat(call: Call[TempoChatBody, None]) -> Reply:
     """Answer a chat, whole or as a stream."""
 
     async def make() -> Reply:
@@ -238,7 +238,7 @@ OPERATIONS = (
         handler=chat,
         policy=Policy.TENANT,
         scope=Scope.MODELS_USE,
-        body=ChatBody,
+        body=TempoChatBody,
         answer=ChatAnswer,
         failures=(422, 429, 502, 503),
     ),
