@@ -259,7 +259,7 @@ async def test_a_database_that_supabase_made_is_brought_up_too(postgres, empty_d
         await superuser.execute(f"create role {owner} login createrole createdb bypassrls password 'o'")
         await superuser.execute(f"create role {server} login noinherit password 's'")
         await superuser.execute(f"grant create on database {name} to {owner}")
-        for role in ("anon", "authenticated", "interlock_engine"):
+        for role in ("anon", "authenticated", "interlock_engine", "interlock_access"):
             await superuser.execute(f"grant {role} to {owner} with admin option")
         await superuser.execute(f"grant {server} to {owner} with admin option")
         await superuser.execute(f"alter default privileges for role {owner} grant all on tables to anon, authenticated")
@@ -286,7 +286,7 @@ async def test_a_serving_role_that_was_granted_everything_before_needs_no_grant(
     async with connected(empty_database.superuser_url) as superuser:
         await superuser.execute(f"create role {owner} login password 'o'")
         await superuser.execute(f"create role {server} login noinherit password 's'")
-        await superuser.execute(f"grant authenticated, interlock_engine to {server}")
+        await superuser.execute(f"grant authenticated, interlock_engine, interlock_access to {server}")
         await superuser.execute(f"grant create on database {name} to {owner}")
     assert await migrate(re.sub(r"//[^@]*@", f"//{owner}:o@", empty_database.migrate_url), server) == NAMES
     await postgres.order(f"drop database {name} with (force)")
