@@ -217,7 +217,9 @@ async def test_a_database_without_schema_is_refused(empty_database):
 
 async def test_a_login_that_inherits_the_engine_is_refused(postgres, own_database):
     role = own_database.name + "_heir"
-    await postgres.order(f"create role {role} login inherit password 'x' in role authenticated, interlock_engine")
+    await postgres.order(
+        f"create role {role} login inherit password 'x' in role authenticated, interlock_engine, interlock_access"
+    )
     url = own_database.serve_url.replace("interlock_server", role).replace(
         own_database.serve_url.split(":")[2].split("@")[0], "x"
     )

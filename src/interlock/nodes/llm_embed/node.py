@@ -29,12 +29,7 @@ class LlmEmbed:
             required=("texts",),
         ),
         default_timeout=330.0,
-        examples=(
-            {
-                "parameters": {"texts": ["one", "two"], "dimensions": 2},
-                "output": {"vectors": [[0.6, 0.8], [1, 0]], "dim": 2, "model": "m", "usage": {"input_tokens": 2}},
-            },
-        ),
+        examples=({"parameters": {"texts": ["one", "two"], "dimensions": 2}},),
     )
 
     async def run(self, attempt: Attempt, services: Services) -> Done:
