@@ -273,7 +273,8 @@ async def test_a_database_that_supabase_made_is_brought_up_too(postgres, empty_d
         wide = """select grantee, table_name, privilege_type from information_schema.role_table_grants
           where table_schema = 'interlock' and (grantee = 'anon' or grantee = 'authenticated'
             and privilege_type not in ('SELECT', 'INSERT', 'UPDATE')
-            and not (privilege_type = 'DELETE' and table_name in ('registry_nodes', 'registry_flows', 'scratch', 'webhooks')))"""
+            and not (privilege_type = 'DELETE'
+              and table_name in ('registry_nodes', 'registry_flows', 'scratch', 'webhooks')))"""
         assert await superuser.fetch(wide) == []
     await postgres.order(f"drop database {name} with (force)")
     await postgres.order(f"drop owned by {owner}, {server}; drop role {owner}, {server}")
