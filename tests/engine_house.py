@@ -21,7 +21,15 @@ from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.core.node_type import NodeType
-from interlock.core.workflow import ConnectionDefinition, Definition, GraphDefinition, NodeDefinition, Workflow
+from interlock.core.workflow import (
+    ConnectionDefinition,
+    Definition,
+    FlowDefinition,
+    GraphDefinition,
+    NodeDefinition,
+    TransitionDefinition,
+    Workflow,
+)
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
@@ -188,3 +196,18 @@ ASK = GraphDefinition(
     nodes=(node("ask", "approval", title="?"), node("after")),
     connections=(ConnectionDefinition(source="ask", target="after", port="confirmed"),),
 )
+
+
+def left_for_rest(kind: str, parameters: dict[str, Any]) -> FlowDefinition:
+    """A flow that begins in a state with such a node and leaves it on SKIP, before the node is done, to rest."""
+    return FlowDefinition(
+        states=("work", "rest", "over"),
+        initial_state="work",
+        terminal_states=("over",),
+        nodes={"work": kind},
+        parameters={"work": parameters},
+        transitions=(
+            TransitionDefinition(source=("work",), event="SKIP", target=("rest",)),
+            TransitionDefinition(source=("rest",), event="DONE", target=("over",)),
+        ),
+    )

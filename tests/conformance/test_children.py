@@ -9,16 +9,14 @@ from uuid import UUID
 
 import msgspec
 
-from engine_house import Gate, House, chain, node
+from engine_house import Gate, House, chain, left_for_rest, node
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
 from interlock.core.ids import ExecutionId
 from interlock.core.workflow import (
     ConnectionDefinition,
-    FlowDefinition,
     GraphDefinition,
     NodeDefinition,
-    TransitionDefinition,
 )
 from interlock.ports.engine import SendSignal
 from interlock.ports.ledger import Flush
@@ -42,17 +40,7 @@ GIVES_UP = GraphDefinition(
     ),
     connections=(ConnectionDefinition(source="s", target="w"),),
 )
-LEAVES = FlowDefinition(
-    states=("work", "rest", "over"),
-    initial_state="work",
-    terminal_states=("over",),
-    nodes={"work": "subworkflow"},
-    parameters={"work": {"workflow": "leaf"}},
-    transitions=(
-        TransitionDefinition(source=("work",), event="SKIP", target=("rest",)),
-        TransitionDefinition(source=("rest",), event="DONE", target=("over",)),
-    ),
-)
+LEAVES = left_for_rest("subworkflow", {"workflow": "leaf"})
 
 
 async def test_a_child_gives_its_output_to_its_parent(house: House) -> None:

@@ -6,17 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from engine_house import House, chain, node
+from engine_house import House, chain, left_for_rest, node
 from interlock.core.approval import ApprovalStatus, Decision
 from interlock.core.commands import SignalKind
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.workflow import (
     ConnectionDefinition,
-    FlowDefinition,
     GraphDefinition,
     NodeDefinition,
-    TransitionDefinition,
 )
 from interlock.ports.engine import SendSignal
 from interlock.runtime.engine import LocalEngine
@@ -37,17 +35,7 @@ GIVES_UP = GraphDefinition(
     ),
     connections=(ConnectionDefinition(source="ask", target="w"),),
 )
-LEAVES = FlowDefinition(
-    states=("ask", "rest", "over"),
-    initial_state="ask",
-    terminal_states=("over",),
-    nodes={"ask": "approval"},
-    parameters={"ask": {"title": "?"}},
-    transitions=(
-        TransitionDefinition(source=("ask",), event="SKIP", target=("rest",)),
-        TransitionDefinition(source=("rest",), event="DONE", target=("over",)),
-    ),
-)
+LEAVES = left_for_rest("approval", {"title": "?"})
 
 
 async def statuses(house: House) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from interlock.doors.http.app.connections import main_form, typed_form
 from interlock.doors.http.app.definitions import translate
 from interlock.doors.http.app.node_words import WORDS
 from interlock.nodes import load
+from timing import least_cpu_seconds
 
 CATALOGUE = load().types
 TWO = [{"id": "a", "name": "first", "type": "echo"}, {"id": "b", "name": "second", "type": "echo"}]
@@ -36,10 +36,12 @@ LARGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_whatever_is_too_large_is_refused_at_once(name: str) -> None:
-    began = time.process_time()
-    translated = translate(LARGE[name], CATALOGUE)
-    verdict = validate_definition(translated.native, CATALOGUE, check_parameters=lambda *_: [])
-    assert time.process_time() - began < 1.0
+    def check() -> tuple[Any, Any]:
+        translated = translate(LARGE[name], CATALOGUE)
+        return translated, validate_definition(translated.native, CATALOGUE, check_parameters=lambda *_: [])
+
+    assert least_cpu_seconds(check, enough=1.0) < 1.0
+    translated, verdict = check()
     assert len(translated.problems) <= 500
     assert translated.problems or verdict.errors or name == "5,000 nodes of one name"
 

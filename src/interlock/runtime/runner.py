@@ -154,13 +154,7 @@ class Runner:
 
     def apply(self, owned: Owned, command: Command) -> None:
         """Decide a command and send what it causes to the journal."""
-        turn = decide(
-            owned.execution,
-            command,
-            self._clock.now(),
-            self._ids,
-            self.children.heads(owned.execution.execution_id),
-        )
+        turn = self._decide(owned, command)
         if turn.events:
             self._submit(owned, self._record(owned, turn))
 
@@ -172,13 +166,7 @@ class Runner:
         owned.trace_id = signal.trace_id or owned.trace_id
         self.children.ended(owned, signal)
         first = owned.execution.seq + 1
-        turn = decide(
-            owned.execution,
-            signal,
-            self._clock.now(),
-            self._ids,
-            self.children.heads(owned.execution.execution_id),
-        )
+        turn = self._decide(owned, signal)
         recording = self._record(owned, turn)
         recording.entry.outcomes.append(
             {
@@ -188,6 +176,10 @@ class Runner:
             }
         )
         self._submit(owned, recording)
+
+    def _decide(self, owned: Owned, command: Command) -> Turn:
+        heads = self.children.heads(owned.execution.execution_id)
+        return decide(owned.execution, command, self._clock.now(), self._ids, heads)
 
     def _record(self, owned: Owned, turn: Turn) -> Recording:
         recording = record(owned, turn, turn.now, self._released, self._refused)
