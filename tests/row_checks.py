@@ -55,12 +55,13 @@ GRANTS = {
     ("interlock_engine", "workflows"): {"SELECT"},
     ("interlock_engine", "versions"): {"SELECT"},
     **{("interlock_engine", table): {"SELECT", "INSERT", "UPDATE"} for table in ("budgets", "model_calls")},
-    ("interlock_engine", "model_results"): {"SELECT", "INSERT"},
+    ("interlock_engine", "model_results"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("interlock_engine", "budget_slices"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("authenticated", "registry_nodes"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("authenticated", "registry_flows"): {"SELECT", "INSERT", "UPDATE"},
     ("authenticated", "scratch"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("interlock_engine", "registry_flows"): {"SELECT"},
+    ("interlock_engine", "node_totals"): {"SELECT", "INSERT", "UPDATE"},
     ("authenticated", "tenants"): {"SELECT"},
     ("authenticated", "webhooks"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_engine", "webhooks"): {"SELECT", "UPDATE"},
@@ -69,13 +70,15 @@ GRANTS = {
         for table in ("webhook_secrets", "outbox", "deliveries")
     },
     ("interlock_engine", "registry_nodes"): {"SELECT"},
+    ("authenticated", "node_versions"): {"INSERT"},
+    ("interlock_engine", "node_versions"): {"SELECT", "DELETE"},
     ("authenticated", "audit"): {"SELECT"},
     ("authenticated", "api_keys"): {"INSERT"},
     ("interlock_access", "tenants"): {"SELECT", "INSERT"},
     ("interlock_access", "api_keys"): {"SELECT"},
     ("interlock_access", "tickets"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "nonces"): {"SELECT", "INSERT", "DELETE"},
-    ("interlock_access", "audit"): {"INSERT"},
+    ("interlock_access", "audit"): {"INSERT", "DELETE"},
     ("interlock_access", "users"): {"SELECT", "INSERT", "UPDATE"},
     ("interlock_access", "logins"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("interlock_access", "refresh_tokens"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
@@ -116,8 +119,9 @@ COLUMN_GRANTS = {
     },
     ("authenticated", "api_keys", "UPDATE"): {"expires_at", "revoked_at", "replaced_by"},
     ("interlock_access", "api_keys", "UPDATE"): {"last_used_at"},
+    ("interlock_access", "tenants", "UPDATE"): {"title", "disabled_at"},
     ("authenticated", "webhooks", "UPDATE"): {"is_active", "disabled_reason"},
-    ("interlock_access", "audit", "SELECT"): {"audit_id"},
+    ("interlock_access", "audit", "SELECT"): {"audit_id", "at"},
 }
 
 OPEN_POLICIES = {"engine": "{interlock_engine}", "access": "{interlock_access}", "owner_only": f"{{{OWNER}}}"}
@@ -234,7 +238,9 @@ async def a_caller_adds_workflows_for_itself_only(connection: Any) -> None:
 
 ADD_REGISTERED = {
     "registry_nodes": """insert into interlock.registry_nodes (tenant_id, node_id, name, endpoint, timeout_seconds,
-  secret, registered_by) values ($1, 'n' || $2, 'N', 'http://x.example', 1, 's', 'ann')""",
+  version_id, registered_by) values ($1, 'n' || $2, 'N', 'http://x.example', 1, gen_random_uuid(), 'ann')""",
+    "node_versions": """insert into interlock.node_versions (version_id, tenant_id, node_id, endpoint,
+  timeout_seconds, has_headers) values (gen_random_uuid(), $1, 'n' || $2, 'http://x.example', 1, false)""",
     "registry_flows": "insert into interlock.registry_flows values ($1, 'f' || $2, gen_random_uuid())",
     "scratch": """insert into interlock.scratch (tenant_id, session_id, key, value, size, expires_at)
   values ($1, 's', 'k' || $2, '1', 1, now() + interval '1 day')""",

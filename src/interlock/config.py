@@ -28,6 +28,12 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 _KEY_BYTES = 32
 _KEY_SIGNS = 10
 """A random key of that length has more different signs than this."""
+_EXAMPLE = re.compile(
+    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key"
+)
+"""What keys say that were copied from a manual."""
+MAKE_A_KEY = "openssl rand -base64 48"
+"""What prints a good key."""
 _ANSWER = re.compile(r"(Value error, |Input )?(?P<reason>.*)", re.DOTALL)
 
 
@@ -105,6 +111,9 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     pg_bindir: Path | None = Field(None, description="Folder of the Postgres programs for the embedded database.")
     slots: int = Field(2000, ge=1, le=100_000, description="Executions one process works on at a time.")
     tenant_cap: int = Field(1000, ge=1, description="Executions of one tenant that are worked on at a time.")
+    tenant_queue: int = Field(
+        10_000, ge=1, description="Starts of one tenant that wait to be worked on; more get 429 `QUEUE_FULL`."
+    )
     process_workers: int = Field(
         0, ge=0, le=256, description="Child processes for functions; 0: one per core, at least 2."
     )
@@ -142,12 +151,15 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
         None,
         validation_alias=_also("API_SECRET_KEY", "API_SECRET_KEY"),
         description="Hashes API keys and derives their signing secrets: 32 random characters or more; `new,old` while "
-        "rotating. Empty: one made in the data directory.",
+        "rotating. Needed outside local mode, which makes one in the data directory.",
     )
     mcp_api_keys: SecretStr | None = Field(
         None,
         validation_alias=_also("MCP_API_KEYS", "MCP_API_KEYS"),
         description="API keys beside the stored ones: a JSON object of key and record.",
+    )
+    audit_retention_days: int = Field(
+        400, ge=30, le=36_500, description="Days that entries of the audit log are kept, at least."
     )
     allow_key_in_url: bool | None = Field(
         None, description="Take API keys from an address where a door knows that; on in local mode, else off."
@@ -155,8 +167,8 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     encryption_key: SecretStr | None = Field(
         None,
         validation_alias=_also("ENCRYPTION_KEY", "ENCRYPTION_KEY"),
-        description="Seals stored secrets: 32 random characters or more; `new,old` while rotating. Empty: a key made "
-        "in the data directory.",
+        description="Seals stored secrets: 32 random characters or more; `new,old` while rotating. Needed outside "
+        "local mode, which makes one in the data directory.",
     )
 
     @field_validator("data_dir", "pg_bindir", "log_file")
@@ -203,10 +215,10 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     @classmethod
     def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
         keys = value.get_secret_value().split(",") if value is not None else []
-        if any(len(key.encode()) < _KEY_BYTES or len(set(key)) < _KEY_SIGNS or key != key.strip() for key in keys):
+        if any(is_guessable(key) for key in keys):
             raise ValueError(
                 f"holds a key that is too easy to guess; each needs {_KEY_BYTES} random characters, such as "
-                "`openssl rand -base64 48` prints"
+                f"`{MAKE_A_KEY}` prints"
             )
         return value
 
@@ -259,6 +271,12 @@ def load(**given: Any) -> Settings:
     if problems:
         raise SettingsRefused(problems)
     return settings
+
+
+def is_guessable(key: str) -> bool:
+    """Whether a secret is too short, of too few signs, or looks like one from a manual."""
+    is_thin = len(key.encode()) < _KEY_BYTES or len(set(key)) < _KEY_SIGNS
+    return is_thin or key != key.strip() or _EXAMPLE.search(key) is not None
 
 
 def worker_environment(settings: Settings, port: int) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 
-def _named(name: str) -> AliasChoices:
-    """Under our prefix, and under the name that it has elsewhere."""
-    return AliasChoices(f"INTERLOCK_{name}", name)
+def _named(name: str, *others: str) -> AliasChoices:
+    """Under our prefix, and under the names that it has elsewhere."""
+    return AliasChoices(f"INTERLOCK_{name}", name, *others)
 
 
 class IdentitySettings(BaseSettings):
@@ -54,12 +54,14 @@ class IdentitySettings(BaseSettings):
     )
     jwt_secret_key: SecretStr | None = Field(
         None,
-        validation_alias=_named("JWT_SECRET_KEY"),
-        description="HS256 secret of an issuer that is not Supabase; without an issuer it is not used.",
+        validation_alias=_named("JWT_SECRET_KEY", "SECRET_KEY"),
+        description="HS256 key of the built-in directory: 32 random characters or more, the same for all replicas. "
+        "Needed outside local mode, which makes ES256 keys in the data directory. With an issuer that is not Supabase: "
+        "that issuer's secret.",
     )
     jwt_algorithm: Literal["ES256", "RS256", "HS256"] | None = Field(
         None,
-        validation_alias=_named("JWT_ALGORITHM"),
+        validation_alias=_named("JWT_ALGORITHM", "ALGORITHM"),
         description="The one algorithm of the issuer; default: HS256 with a secret, else ES256 and RS256 by its keys.",
     )
     allow_guests: bool = Field(

@@ -26,6 +26,23 @@ class ModelSettings(BaseSettings):
         description="Model providers: a JSON object of name and `{base_url, api_key, models, prices, batch}`; see the "
         "how-to page on providers.",
     )
+    model_local: bool = Field(
+        False,
+        description="Serve `smollm2` and `multilingual-e5-small` in this process, from packages that carry their "
+        "weights; see the how-to page on providers.",
+    )
+    cache_backend: Literal["memory", "redis", "none"] | None = Field(
+        None,
+        description="Where answers of models are kept for callers who ask for that: in each process, in Redis, or "
+        "nowhere. Default: in Redis if there is one, else in each process.",
+    )
+    cache_ttl: float = Field(
+        3600.0,
+        gt=0,
+        le=86_400,
+        validation_alias=_named("CACHE_TTL"),
+        description="The oldest answer that is given again, in seconds.",
+    )
     openai_api_key: SecretStr | None = Field(
         None,
         validation_alias=_named("OPENAI_API_KEY"),

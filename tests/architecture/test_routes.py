@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from interlock.core.principal import Scope
-from interlock.doors.http.app_factory import all_operations
+from interlock.doors.http.app_factory import all_operations, all_routes, all_sockets
+from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
 from interlock.doors.http.plumbing.pipeline import Pipeline
 from interlock.doors.http.plumbing.replies import EmptyReply
 from interlock.doors.http.plumbing.routing import RouteError, RouteTable, route_lines
 from interlock.doors.http.shared import SHARED
+from interlock.doors.http.tempo import websocket
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "routes.txt"
 OPERATIONS = all_operations(lambda: b"")
@@ -37,7 +39,20 @@ def _build(*operations: Operation) -> RouteTable:
 
 def test_the_route_table_is_the_reviewed_one() -> None:
     """After a change on purpose: `python tests/architecture/test_routes.py`, written to the table and reviewed."""
-    assert TABLE.read_text().splitlines() == route_lines(OPERATIONS)
+    assert TABLE.read_text().splitlines() == route_lines([*OPERATIONS, *all_sockets()])
+
+
+def test_nothing_answers_without_an_operation_that_says_who_may_call_it() -> None:
+    routes = all_routes(Context.__new__(Context), lambda: b"", Pipeline.__new__(Pipeline))
+    found = [operation for route in routes for operation in route.operations]
+    assert route_lines(found) == route_lines([*OPERATIONS, *all_sockets()])
+    assert all(operation.policy is not None for operation in found)
+
+
+def test_the_start_fails_for_a_socket_without_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "WATCH", dataclasses.replace(websocket.WATCH, policy=None))
+    with pytest.raises(RouteError, match="declares no policy"):
+        websocket.EventSocket(Context.__new__(Context))
 
 
 def test_only_the_listed_routes_are_open_to_everybody() -> None:
@@ -78,4 +93,4 @@ def test_the_start_fails_when_only_the_names_of_parameters_differ() -> None:
 
 
 if __name__ == "__main__":
-    print("\n".join(route_lines(OPERATIONS)))
+    print("\n".join(route_lines([*OPERATIONS, *all_sockets()])))

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from interlock.backends.store.postgres.access import PostgresAccess
-from interlock.core.api_key import write_key
+from interlock.core.api_key import KeyFilter, write_key
 from interlock.core.audit import AuditEntry, AuditFilter, Outcome
 from interlock.core.errors import InterlockError
 from interlock.core.principal import Principal, Scope
@@ -164,7 +164,7 @@ async def test_when_a_key_was_used_last_is_written_later_and_never_goes_back(
 
 
 async def last_used(keys: ManageKeys, tenant: Any) -> datetime | None:
-    return (await keys.list(admin_of(tenant)))[0].last_used_at
+    return (await keys.list(admin_of(tenant), KeyFilter())).items[0].last_used_at
 
 
 async def test_a_stored_key_holds_no_part_of_its_secret(

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from interlock.backends.store.postgres.users import PostgresAccounts
-from interlock.core.account import MAX_FAILURES, Account
+from interlock.core.account import MAX_FAILURES, Account, AccountFilter
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Role
 from interlock.kit.ids import RandomIds
@@ -170,7 +170,7 @@ async def test_a_tenant_lists_its_own_accounts(accounts: PostgresAccounts) -> No
     days = [NOW + timedelta(days=day) for day in range(3)]
     made = [await added(accounts, tenant_id=tenant_id, created_at=day, updated_at=day) for day in days]
     await added(accounts)
-    found, total = await accounts.list(tenant_id, limit=2, offset=1)
+    found, total = await accounts.list(tenant_id, AccountFilter(limit=2, offset=1))
     assert (list(found), total) == (made[1:], 3)
 
 

@@ -13,14 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interlock.backends.models.scripted.provider import ScriptedProvider
 from interlock.backends.store.postgres.budgets import PostgresBooks
-from interlock.core.models.prices import FREE
-from interlock.core.models.routing import Offer, Routes
-from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.ports.models import Budget, CallRow
-from interlock.services.models.bundle import build_models
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)
 IDS = RandomIds()
@@ -194,32 +189,3 @@ async def test_the_ledger_and_the_budget_agree(books: PostgresBooks, database: A
     )
     await superuser.close()
     assert total == (await now(books, budget)).spent == sum(range(30)) + 10 * 50
-
-
-async def test_a_task_asks_once_however_often_it_is_repeated(books: PostgresBooks) -> None:
-    provider = Counting()
-    models = build_models(
-        routes=Routes((Offer(provider="scripted", default_price=FREE),)),
-        providers={"scripted": provider},
-        books=books,
-        clock=SystemClock(),
-        ids=IDS,
-    )
-    tenant_id, body = f"tenant-{IDS.new()}", {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-    first = await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", body)
-    assert await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", body) == first
-    assert provider.calls == 1
-    await models.for_tasks.call(tenant_id, "effect-2", "trace", "chat", body)
-    await models.for_tasks.call(f"{tenant_id}-other", "effect-1", "trace", "chat", body)
-    assert provider.calls == 3
-    await models.holds.stop()
-
-
-class Counting(ScriptedProvider):
-    """The scripted model, and how often it was called."""
-
-    calls = 0
-
-    def call(self, kind: Any, body: bytes) -> Any:
-        self.calls += 1
-        return super().call(kind, body)

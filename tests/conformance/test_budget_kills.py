@@ -21,7 +21,7 @@ from interlock.core.models.routing import Deployment
 from interlock.core.principal import Principal
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
-from interlock.ports.models import Budget, CallRow
+from interlock.ports.models import Answer, Budget, CallRow
 from interlock.services.models.holds import Hold, Holds
 
 IDS, CLOCK = RandomIds(), SystemClock()
@@ -40,10 +40,10 @@ class Mortal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._books, name)
 
-    async def write(self, rows: Sequence[CallRow]) -> None:
+    async def write(self, rows: Sequence[CallRow], answers: Sequence[Answer] = ()) -> None:
         if self.is_dead:
             await asyncio.get_running_loop().create_future()
-        await self._books.write(rows)
+        await self._books.write(rows, answers)
 
 
 class Process:
@@ -130,7 +130,7 @@ async def test_deaths_and_disconnects_cost_one_estimate_at_most(
             await expire(database, budget.budget_id)
             await books.sweep()
             for alive in processes:
-                await alive.holds._renew()
+                await alive.holds.renew()
     spent += sum(hold.row.estimate for process in processes for hold in process.calls)
     assert spent <= cap + deaths * MOST
     for process in processes:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,13 @@ from structlog.testing import capture_logs
 
 from interlock.backends.bus import postgres as postgres_module
 from interlock.backends.bus import redis as redis_module
-from interlock.backends.bus.hints import MAX_BYTES, pack, unpack
-from interlock.backends.bus.memory import MemoryBus
+from interlock.backends.bus.hints import LOOK, MAX_BYTES, InboxGrew, LogGrew, pack, unpack
+from interlock.backends.bus.memory import MemoryBus, topic_of
 from interlock.backends.bus.postgres import CHANNEL, PostgresBus
 from interlock.backends.bus.redis import RedisBus
 from interlock.kit.ids import RandomIds
 
+TENANT = "a tenant"
 SOON = 5.0  # a deadline, reached only when something is wrong
 NEVER = 0.05  # long enough for a hint that should not come
 
@@ -46,6 +48,8 @@ async def start_bus(stack: AsyncExitStack, bus: Any) -> Any:
     await bus.start()
     stack.push_async_callback(bus.stop)
     bus.set_peers(True)
+    if not isinstance(bus, MemoryBus):
+        bus._outbox.forget()  # nobody needs to look: nothing was missed yet
     return bus
 
 
@@ -104,8 +108,9 @@ class Listener:
         self.say = say
 
     def hear(self, text: str) -> None:
-        self.texts.append(text)
-        self.heard.set()
+        if text != LOOK:
+            self.texts.append(text)
+            self.heard.set()
 
 
 @pytest.fixture
@@ -147,11 +152,11 @@ async def redis_listener(valkey_url) -> AsyncIterator[Listener]:
 async def test_a_follower_is_woken_by_its_execution_only(bus):
     mine, other = new_id(), new_id()
     follower = bus.follow(mine)
-    bus.log_grew(other)
+    bus.log_grew(other, TENANT)
     assert not await follower.wait(NEVER)
     waiting = asyncio.create_task(follower.wait(SOON))
     await asyncio.sleep(0)
-    bus.log_grew(mine)
+    bus.log_grew(mine, TENANT)
     assert await waiting
     assert not await follower.wait(0)
     follower.close()
@@ -160,7 +165,7 @@ async def test_a_follower_is_woken_by_its_execution_only(bus):
 async def test_a_local_hint_needs_no_turn_of_the_loop(bus):
     execution_id = new_id()
     follower = bus.follow(execution_id)
-    bus.log_grew(execution_id)
+    bus.log_grew(execution_id, TENANT)
     assert await follower.wait(0)
 
 
@@ -168,7 +173,7 @@ async def test_hints_between_two_waits_are_one(bus):
     execution_id = new_id()
     follower = bus.follow(execution_id)
     for _ in range(5):
-        bus.log_grew(execution_id)
+        bus.log_grew(execution_id, TENANT)
     assert await follower.wait(SOON)
     assert not await follower.wait(NEVER)
 
@@ -178,7 +183,7 @@ async def test_every_follower_is_woken(bus):
     followers = [bus.follow(execution_id) for _ in range(20)]
     waiting = [asyncio.create_task(follower.wait(SOON)) for follower in followers]
     await asyncio.sleep(0)
-    bus.log_grew(execution_id)
+    bus.log_grew(execution_id, TENANT)
     assert all(await asyncio.gather(*waiting))
 
 
@@ -190,7 +195,7 @@ async def test_a_closed_follower_is_let_go_and_forgotten(bus):
     goes.close()
     goes.close()
     assert not await waiting
-    bus.log_grew(execution_id)
+    bus.log_grew(execution_id, TENANT)
     assert not await goes.wait(0)
     assert await stays.wait(0)
     stays.close()
@@ -205,8 +210,41 @@ async def test_a_cancelled_wait_loses_no_hint(bus):
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    bus.log_grew(execution_id)
+    bus.log_grew(execution_id, TENANT)
     assert await follower.wait(0)
+
+
+async def test_what_was_committed_here_comes_along_with_its_hint(bus):
+    execution_id, other = new_id(), new_id()
+    rows = [(execution_id, seq, "x", "{}", None, datetime.now(UTC), "t") for seq in (1, 2, 3)]
+    follower = bus.follow(execution_id)
+    bus.log_grew(other, TENANT, rows)
+    bus.log_grew(execution_id, TENANT, rows[:2])
+    bus.log_grew(execution_id, TENANT, rows[2:])
+    assert await follower.wait(SOON)
+    assert follower.given() == rows
+    bus.log_grew(execution_id, TENANT, rows)
+    bus.log_grew(execution_id, TENANT)
+    assert follower.given() is None, "of what came without its events nobody knows how much it is"
+    assert follower.given() == []
+
+
+async def test_who_follows_a_tenant_hears_of_all_its_executions_and_of_no_other(bus):
+    hinted = asyncio.Event()
+    follower = bus.follow_tenant(TENANT, hinted.set)
+    one, two = new_id(), new_id()
+    bus.log_grew(new_id(), "another tenant")
+    assert not hinted.is_set()
+    bus.log_grew(one, TENANT)
+    bus.log_grew(two, TENANT)
+    bus.log_grew(one, TENANT)
+    assert hinted.is_set()
+    assert follower.take() == {one, two}
+    assert follower.take() == set()
+    follower.close()
+    follower.close()
+    bus.log_grew(one, TENANT)
+    assert follower.take() == set()
 
 
 async def test_everybody_who_asked_hears_of_inboxes(bus):
@@ -234,7 +272,26 @@ async def test_another_process_is_woken(running):
     here, there = await running(), await running()
     execution_id = new_id()
     follower = there.follow(execution_id)
-    here.log_grew(execution_id)
+    here.log_grew(execution_id, TENANT)
+    assert await follower.wait(SOON)
+
+
+async def test_a_tenant_is_followed_across_processes(running):
+    here, there = await running(), await running()
+    hinted = asyncio.Event()
+    follower = there.follow_tenant(TENANT, hinted.set)
+    here.log_grew(new_id(), "another tenant")
+    here.log_grew(execution_id := new_id(), TENANT)
+    async with asyncio.timeout(SOON):
+        await hinted.wait()
+    assert follower.take() == {execution_id}
+
+
+async def test_who_gets_a_peer_asks_it_to_look(running):
+    here, there = await running(), await running()
+    follower = there.follow(new_id())
+    here.set_peers(False)
+    here.set_peers(True)
     assert await follower.wait(SOON)
 
 
@@ -258,7 +315,7 @@ async def test_a_process_does_not_hear_itself_from_outside(running, listener):
         await listener.heard.wait()
     there = await running()
     follower = here.follow(execution_id := new_id())
-    there.log_grew(execution_id)  # comes after whatever else came
+    there.log_grew(execution_id, TENANT)  # comes after whatever else came
     assert await follower.wait(SOON)
     assert len(heard) == 1
 
@@ -270,41 +327,43 @@ async def test_many_hints_leave_together(running, listener):
     tasks = len(asyncio.all_tasks())
     for _ in range(20):
         for execution_id in executions:
-            here.log_grew(execution_id)
+            here.log_grew(execution_id, TENANT)
     assert len(asyncio.all_tasks()) == tasks, "a hint costs no task"
     assert await follower.wait(SOON)
     async with asyncio.timeout(SOON):
         while sum(len(unpack(text)) for text in listener.texts) < len(executions):
             listener.heard.clear()
             await listener.heard.wait()
-    assert sorted(hint for text in listener.texts for hint in unpack(text)) == sorted(executions)
+    said = [hint for text in listener.texts for hint in unpack(text)]
+    assert sorted(said) == sorted(LogGrew(execution_id, topic_of(TENANT)) for execution_id in executions)
     assert len(listener.texts) == 3
     assert all(len(text.encode()) <= MAX_BYTES for text in listener.texts)
 
 
 async def test_nothing_is_sent_while_there_are_no_peers(running, listener):
     here, there = await running(), await running()
-    here.log_grew(new_id())
+    here.log_grew(new_id(), TENANT)
     here.set_peers(False)
-    here.log_grew(new_id())
+    here.log_grew(new_id(), TENANT)
     here.inbox_grew(new_id(), 1)
     follower = there.follow(execution_id := new_id())
     assert not await follower.wait(NEVER)
     assert listener.texts == []
     here.set_peers(True)
-    here.log_grew(execution_id)
+    here.log_grew(execution_id, TENANT)
     assert await follower.wait(SOON)
     async with asyncio.timeout(SOON):
         await listener.heard.wait()
-    assert [unpack(text) for text in listener.texts] == [[execution_id]]
+    assert [unpack(text) for text in listener.texts] == [[LogGrew(execution_id, topic_of(TENANT))]]
 
 
 async def test_hints_that_cannot_be_read_hurt_nobody(running, listener):
     here = await running()
     follower = here.follow(execution_id := new_id())
-    for text in ("", "1", "2;x", "1;short", "1;" + "!" * 22, "1;é", "1;" + "A" * 22 + ":x", "[]", "1;;", "x" * 7_000):
+    letters = "A" * 22
+    for text in ("", "1;x", "3", "2;short", "2;" + "!" * 22, "2;é", f"2;{letters}:x", f"2;{letters}", "[]", "2;;", "2;="):
         await listener.say(text)
-    (text,) = pack([execution_id], [])
+    (text,) = pack([LogGrew(execution_id, topic_of(TENANT))], [])
     await listener.say(text)
     assert await follower.wait(SOON)
 
@@ -337,9 +396,9 @@ async def test_a_lost_connection_is_made_again(database, running_postgres, monke
         await cut(database, bus, made)
         assert await near.wait(SOON), "after the pause everybody looks for itself"
         assert len(made) == attempt + 1
-        bus.log_grew(execution_id)
+        bus.log_grew(execution_id, TENANT)
         assert await far.wait(SOON)
-        there.log_grew(execution_id)
+        there.log_grew(execution_id, TENANT)
         assert await near.wait(SOON)
     await bus.stop()
 
@@ -361,7 +420,7 @@ async def test_a_database_that_is_away_at_the_start_is_found_later(database, run
         await bus.start()
     follower = bus.follow(execution_id := new_id())
     assert await follower.wait(SOON), "it listens now"
-    there.log_grew(execution_id)
+    there.log_grew(execution_id, TENANT)
     assert await follower.wait(SOON)
     await bus.stop()
 
@@ -412,13 +471,13 @@ async def test_a_lost_redis_is_found_again_and_everybody_looks_for_themselves(ne
         there = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
         near, far = here.follow(one := new_id()), there.follow(one)
         server.terminate()
-        here.log_grew(one)
+        here.log_grew(one, TENANT)
         assert await near.wait(0), "what happens here is heard without Redis"
         new_valkey(port=port)
         assert await near.wait(SOON), "after the pause everybody looks for itself"
         assert await far.wait(SOON)
         follower = there.follow(two := new_id())
-        here.log_grew(two)
+        here.log_grew(two, TENANT)
         assert await follower.wait(SOON)
 
 
@@ -456,15 +515,25 @@ async def test_a_redis_that_says_nothing_is_given_up(new_valkey, monkeypatch):
 IDS = st.uuids()
 
 
-@given(st.lists(IDS, max_size=800), st.lists(st.tuples(IDS, st.none() | st.integers(0, 2**63 - 1)), max_size=600))
-def test_packed_hints_come_back_in_order_and_fit(logs, inboxes):
+LOGS = st.lists(st.builds(LogGrew, IDS, st.sampled_from([topic_of(name) for name in "abc"])), max_size=800)
+INBOXES = st.lists(st.builds(InboxGrew, IDS, st.none() | st.integers(0, 2**63 - 1)), max_size=600)
+
+
+@given(LOGS, INBOXES)
+def test_packed_hints_come_back_by_tenant_and_fit(logs, inboxes):
     texts = list(pack(logs, inboxes))
     assert all(len(text.encode()) <= MAX_BYTES for text in texts)
-    assert [hint for text in texts for hint in unpack(text)] == [*logs, *inboxes]
-    assert len(texts) <= 1 + (23 * len(logs) + 43 * len(inboxes)) // (MAX_BYTES - 44)
+    topics = list(dict.fromkeys(topic for _, topic in logs))
+    ordered = sorted(logs, key=lambda hint: topics.index(hint.topic))
+    assert [hint for text in texts for hint in unpack(text)] == [*ordered, *inboxes]
+    assert len(texts) <= 1 + (23 * (len(logs) + 4) + 43 * len(inboxes)) // (MAX_BYTES - 70)
 
 
-@given(st.text(max_size=100) | st.text("1;:AZaz09-_=", max_size=60))
+def test_a_text_without_hints_asks_to_look():
+    assert unpack(LOOK) == []
+
+
+@given(st.text(max_size=100) | st.text("2;:AZaz09-_=", max_size=60))
 def test_any_text_is_read_or_refused(text):
     try:
         hints = unpack(text)

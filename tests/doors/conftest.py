@@ -29,7 +29,7 @@ from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
-from interlock.bootstrap.webhooks import start_relay, webhook_ports
+from interlock.bootstrap.webhooks import audit_disabled, start_relay, webhook_ports
 from interlock.core.limits import LimitTable
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
@@ -102,7 +102,8 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         stack.push_async_callback(bus.stop)
         egress = AiohttpEgress(("loopback",))
         stack.push_async_callback(egress.close)
-        webhooks = webhook_ports(ledger, AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"])), clock)
+        secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
+        webhooks = webhook_ports(ledger, secrets, clock, telemetry)
         calls = PrepareWebhookCalls(webhooks.rows, webhooks.secrets, clock, BASE)
         inline = InlineExecutor(
             registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled, webhooks=calls
@@ -120,7 +121,6 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         )
         await engine.open()
         stack.push_async_callback(engine.close, 5.0)
-        await start_relay(webhooks, ledger, egress, clock, stack)
         identity = LocalIdentity(tmp_path_factory.mktemp("keys"), clock)
         identity.open()
         access_store = PostgresAccess(database.serve_url)
@@ -133,8 +133,10 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             clock=clock,
             ids=ids,
             peppers=(b"the pepper of the tests, long enough",),
+            secrets=AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"])),
             environment="local",
         )
+        await start_relay(webhooks, ledger, egress, clock, stack, audit_disabled(access.audit, clock, ids))
         services = build_services(
             store=store,
             engine=engine,

@@ -148,9 +148,39 @@ async def test_a_session_inherits_the_blackboard_and_the_params_of_another(tempo
     board = await tempo.board(second)
     assert (board["note"], board["echo_result"], board["_fsm_state"]) == ("kept", "x", "echoed")
     assert board["_params"] == {"input": "y", "who": "ann"}
-    assert await tempo.state(first) == before
+    assert await tempo.state(first) == {**before, "successors": [second]}, "it is unchanged, and knows who followed"
+    assert (await tempo.state(second))["inherit_session"] == first
     start = (await tempo.events(second))[0]["payload"]
     assert (start["inherit_session"], start["from_step"]) == (first, "echoed")
+
+
+async def test_a_result_of_a_node_is_followed_only_after_a_pause(tempo: Tempo) -> None:
+    text = """
+states: [work, next, end]
+state_node_map: {work: approval, next: echo}
+transitions:
+  - {from: work, event: STEP_DONE, to: next}
+  - {from: next, event: STEP_DONE, to: end}
+"""
+    await tempo.registered("pausing", text)
+    session_id = await tempo.started({"flow_id": "pausing", "params": {"title": "May I?"}})
+    assert (await tempo.pushed(session_id, "PAUSE"))["session_state"] == "paused"
+    await tempo.decided(session_id, "approve")
+    state = await tempo.state(session_id)
+    assert (state["current_state"], state["session_state"]) == ("work", "paused")
+    assert (await tempo.types(session_id))[-1] == "EVENT_RESULT"
+    answer = await tempo.pushed(session_id, "RESUME")
+    assert (answer["new_state"], answer["session_state"]) == ("end", "completed")
+    assert (await tempo.types(session_id))[-7:-3] == ["STATE_TRANSITION", "CMD_EXECUTE", "EVENT_RESULT", "STEP_DONE"]
+
+
+async def test_a_file_of_a_node_is_told_behind_its_result(tempo: Tempo) -> None:
+    told = {"node_id": "write_artifact", "params": {"name": "report.md", "content": "# Sales"}}
+    session_id = await tempo.started(told)
+    events = await tempo.events(session_id)
+    assert [event["type"] for event in events][2:5] == ["EVENT_RESULT", "FILE_READY", "STEP_DONE"]
+    result = events[2]["payload"]["result"]
+    assert events[3]["payload"] == {"step": "execute", **{key: result[key] for key in ("name", "size", "sha256")}}
 
 
 async def test_a_notification_is_told_to_who_watches(tempo: Tempo) -> None:

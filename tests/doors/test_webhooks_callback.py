@@ -16,6 +16,7 @@ from standardwebhooks import Webhook as Outside
 
 from conftest import Tenant
 from interlock.core.webhook import sign
+from interlock.services.callbacks import receive
 from webhook_house import Got, Receiver, receiving, until
 
 CALL = "states: [call, end]\nstate_node_map: {call: %s}\ntransitions:\n  - {from: call, event: STEP_DONE, to: end}\n"
@@ -98,27 +99,54 @@ async def test_the_worked_example_of_a_round_trip(caller: Any, nobody: httpx2.As
     assert again.json()["session_state"] == "completed"
 
 
-async def test_a_callback_with_another_body_after_the_end_is_ignored_and_kept(
-    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver, house: Any, database: Any
+async def test_callbacks_after_the_end_are_ignored_and_told_behind_it(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
     session_id = await start(caller, receiver.url)
     token = token_of((await receiver.wait_for(1))[0])
     await waiting(caller, session_id)
     assert (await call_back(nobody, session_id, DONE, token)).json()["status"] == "received"
-    late = await call_back(nobody, session_id, {"step": "call", "result": "other"}, token)
-    assert late.json() == {"status": "ignored", "session_id": session_id, "reason": "session succeeded"}
-    connection = await asyncpg.connect(database.superuser_url)
-    try:
-        kept = await connection.fetch(
-            """select payload->>'result' as result, outcome from interlock.inbox
-              where execution_id = $1 and name = 'late'""",
-            UUID(session_id),
-        )
-    finally:
-        await connection.close()
-    assert [(row["result"], json.loads(row["outcome"])) for row in kept] == [
-        ("other", {"ignored": "session succeeded"})
-    ]
+    for result in ("other", "another", "other"):
+        late = await call_back(nobody, session_id, {"step": "call", "result": result}, token)
+        assert late.json() == {"status": "ignored", "session_id": session_id, "reason": "session succeeded"}
+    log = (await caller.http.get(f"/api/workflow/{session_id}/events")).json()["events"]
+    assert [event["tick"] for event in log] == list(range(1, len(log) + 1))
+    assert [event["type"] for event in log[-3:]] == ["SESSION_COMPLETE", "CALLBACK_RECEIVED", "CALLBACK_RECEIVED"]
+    told = log[-1]["payload"]
+    assert (told["step"], told["accepted"], told["reason"]) == ("call", False, "session succeeded")
+    state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
+    assert (state["current_state"], state["session_state"], state["tick"]) == ("end", "completed", log[-1]["tick"])
+
+
+async def test_a_stream_tells_late_callbacks_and_ends(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    await caller.http.delete(f"/api/workflow/{session_id}")
+    await call_back(nobody, session_id, DONE, token)
+    last = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()["tick"]
+    for after in (0, last - 2, last - 1):
+        answer = await caller.get(f"/executions/{session_id}/stream?last_event_id={after}")
+        assert answer.status_code == 200, answer.text
+        numbers = [int(line[3:]) for line in answer.text.splitlines() if line.startswith("id:")]
+        assert numbers == list(range(after + 1, last + 1))
+
+
+async def test_late_callbacks_do_not_fill_the_database(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive, "MAX_LATE", 3)
+    session_id = await start(caller, receiver.url)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    await caller.http.delete(f"/api/workflow/{session_id}")
+    before = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()["tick"]
+    for number in range(6):
+        late = await call_back(nobody, session_id, {"step": "call", "result": number}, token)
+        assert late.json()["status"] == "ignored"
+    assert (await caller.http.get(f"/api/workflow/{session_id}/state")).json()["tick"] == before + 3
 
 
 async def test_after_a_hard_stop_a_callback_changes_nothing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
+from secrets import token_urlsafe
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from uuid import UUID
@@ -20,6 +20,7 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.kit.private_file import OpenToOthers, PrivateFile
 from interlock.ports.identity import Identity
+from interlock.ports.secrets import Secrets
 from interlock.ports.store import Store
 from interlock.services.access.bundle import Access, build_access
 from interlock.services.access.keys import refuse_unknown_scopes
@@ -47,7 +48,15 @@ class _Configured(msgspec.Struct, kw_only=True):
 
 
 async def open_access(
-    settings: Settings, stack: AsyncExitStack, *, url: str, store: Store, tokens: Identity, clock: Clock, ids: Ids
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    url: str,
+    store: Store,
+    tokens: Identity,
+    secrets: Secrets,
+    clock: Clock,
+    ids: Ids,
 ) -> Access:
     """Everything about access, at work until ``stack`` ends it. Raises RULE or UNAVAILABLE for unusable settings."""
     access_store = PostgresAccess(url)
@@ -59,10 +68,13 @@ async def open_access(
         ids=ids,
         peppers=read_peppers(settings),
         environment=settings.profile,
+        secrets=secrets,
         configured_keys=read_configured_keys(settings),
+        audit_days=settings.audit_retention_days,
     )
     await access_store.open()
     stack.push_async_callback(access_store.close)
+    await access.gate.refresh()
     access.upkeep.start()
     stack.push_async_callback(access.upkeep.stop)
     return access
@@ -74,7 +86,7 @@ def read_peppers(settings: Settings) -> tuple[bytes, ...]:
         return tuple(key.encode() for key in settings.api_secret_key.get_secret_value().split(","))
     file = PrivateFile(settings.data_dir / SECRET_FILE)
     try:
-        file.create(secrets.token_urlsafe(_SECRET_BYTES).encode())
+        file.create(token_urlsafe(_SECRET_BYTES).encode())
         content = file.read().strip()
     except (OSError, OpenToOthers) as error:
         raise _unusable(str(file.path), "others may read it" if isinstance(error, OpenToOthers) else error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock.config import Settings
+from interlock.config import MAKE_A_KEY, Settings, is_guessable
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.hosts import in_url, is_loopback
 
@@ -61,4 +61,42 @@ def refuse_exposed(settings: Settings) -> None:
             details={
                 "next": "Leave --host out, or allow it with --local-allow-remote (INTERLOCK_LOCAL_ALLOW_REMOTE=true)."
             },
+        )
+
+
+def has_directory(settings: Settings) -> bool:
+    """Whether people log in to the built-in directory, and not with an issuer that the settings name."""
+    names_keys = settings.jwt_secret_key is not None or settings.jwks_url is not None
+    return settings.supabase_url is None and (settings.jwt_issuer is None or not names_keys)
+
+
+def missing_secrets(settings: Settings) -> list[str]:
+    """The secrets that this server may not make by itself and was not given, one sentence each.
+
+    Local mode makes all of them in the data directory; elsewhere several processes must agree on them.
+    """
+    if settings.local:
+        return []
+    wanted = {
+        "INTERLOCK_API_SECRET_KEY": (settings.api_secret_key, "hashes API keys"),
+        "INTERLOCK_ENCRYPTION_KEY": (settings.encryption_key, "seals stored secrets"),
+    }
+    if has_directory(settings):
+        wanted["INTERLOCK_JWT_SECRET_KEY"] = (settings.jwt_secret_key, "signs the tokens of people")
+    problems = [f"{name} is missing; it {purpose}" for name, (value, purpose) in wanted.items() if value is None]
+    key = settings.jwt_secret_key
+    if has_directory(settings) and key is not None and is_guessable(key.get_secret_value()):
+        problems.append("INTERLOCK_JWT_SECRET_KEY is too easy to guess")
+    return problems
+
+
+def refuse_missing_secrets(settings: Settings) -> None:
+    """Raise RULE with all secrets that are missing and how to make one."""
+    problems = missing_secrets(settings)
+    if problems:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_SECRET_MISSING",
+            "Refusing to start without the secrets of this installation: " + "; ".join(problems),
+            details={"next": f"Make each one with `{MAKE_A_KEY}`, the same for all replicas, or use --local."},
         )

@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 from interlock.backends.store.embedded.binaries import find_binaries
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import status
-from interlock.bootstrap.checks import unsafe
+from interlock.bootstrap.checks import missing_secrets, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
-from interlock.config import Settings
+from interlock.config import MAKE_A_KEY, Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
 from interlock.nodes import load as load_nodes
@@ -22,7 +22,7 @@ LEAST_FREE = 512 * 1024 * 1024
 
 async def examine(settings: Settings) -> list[Check]:
     """Look at this machine and its settings; starts the embedded database if that is what would be used."""
-    checks = [_python(), _data_dir(settings), _nodes()]
+    checks = [_python(), _secrets(settings), _data_dir(settings), _nodes()]
     async with AsyncExitStack() as stack:
         url = await _database(settings, stack, checks)
         if url is not None:
@@ -34,6 +34,16 @@ async def examine(settings: Settings) -> list[Check]:
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
     return Check("python", sys.version_info >= (3, 11), found, "Use Python 3.11 or newer")
+
+
+def _secrets(settings: Settings) -> Check:
+    problems = missing_secrets(settings)
+    if not problems:
+        found = "made in the data directory where missing" if settings.local else "given by the settings"
+        return Check("secrets", True, found)
+    is_undecided = settings.database_url is None and settings.environment is None  # so far only local mode can start
+    found = "; ".join(problems) + (" (local mode makes them itself)" if is_undecided else "")
+    return Check("secrets", is_undecided, found, f"Make each one with `{MAKE_A_KEY}`")
 
 
 def _data_dir(settings: Settings) -> Check:

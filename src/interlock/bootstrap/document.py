@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from interlock.config import PREFIX, Settings, known_names
-from interlock.doors.http.app_factory import all_operations
+from interlock.doors.http.app_factory import all_operations, all_sockets
 from interlock.doors.http.plumbing.routing import route_lines
 from interlock.nodes import load as load_nodes
 from interlock.nodes.document import document as node_page
@@ -90,7 +90,7 @@ def pages() -> dict[str, str]:
 
 def route_table() -> str:
     """Every route with its door, who may call it, and the scope it needs, one a line."""
-    return "\n".join(route_lines(all_operations(lambda: b""))) + "\n"
+    return "\n".join(route_lines([*all_operations(lambda: b""), *all_sockets()])) + "\n"
 
 
 def settings_page() -> str:

@@ -6,22 +6,25 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import structlog
+
 from interlock.backends.egress.aiohttp_client import AiohttpEgress
 from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.identity.by_issuer import IdentityByIssuer
 from interlock.backends.identity.confirmation import ByClaim, ByIssuer
 from interlock.backends.identity.directory import DirectoryIdentity
-from interlock.backends.identity.issued import IssuedTokens
+from interlock.backends.identity.issued import IssuedTokens, SecretTokens
 from interlock.backends.identity.issuer import Confirmation, IssuerIdentity, KeySource
 from interlock.backends.identity.key_set import KeySet, SharedSecret
 from interlock.backends.identity.local import ISSUER as LOCAL_ISSUER
 from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.store.postgres.users import PostgresAccounts
-from interlock.config import Settings
+from interlock.config import Settings, is_guessable
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import Clock
 from interlock.kit.hosts import is_loopback
 from interlock.kit.ids import Ids
+from interlock.ports.access_tokens import AccessTokens
 from interlock.ports.identity import Identity
 from interlock.services.identity.bundle import DirectoryServices, build_directory
 
@@ -29,6 +32,7 @@ ISSUER = "interlock"
 """What tokens of the built-in directory name as their issuer unless a setting says otherwise."""
 _ANYWHERE = ("0.0.0.0/0", "::/0")
 _MIN_SECRET_BYTES = 32
+_log = structlog.get_logger("interlock.identity")
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,7 @@ def _built_in(
     settings: Settings, local: LocalIdentity, serve_url: str, clock: Clock, ids: Ids, stack: AsyncExitStack
 ) -> Identities:
     name = settings.jwt_issuer or ISSUER
-    tokens = IssuedTokens(settings.data_dir, clock, name, settings.jwt_audience)
-    tokens.open()
+    tokens = _tokens(settings, name, clock)
     accounts = PostgresAccounts(serve_url)
     accounts.open()
     stack.push_async_callback(accounts.close)
@@ -86,6 +89,32 @@ def _built_in(
     directory = build_directory(accounts, Argon2Passwords(), tokens, clock, ids, confirms_at_once=confirms)
     people = DirectoryIdentity(tokens, accounts, clock)
     return Identities(IdentityByIssuer({LOCAL_ISSUER: local, name: people}), directory)
+
+
+def _tokens(settings: Settings, issuer: str, clock: Clock) -> AccessTokens:
+    """Tokens signed with the key of the settings, else with keys of the data directory."""
+    if settings.jwt_secret_key is not None and not _is_of_another(settings):
+        if settings.jwt_algorithm not in (None, "HS256"):
+            raise _refused("INTERLOCK_JWT_SECRET_KEY is for HS256; leave one of it and INTERLOCK_JWT_ALGORITHM out")
+        return SecretTokens(settings.jwt_secret_key.get_secret_value(), clock, issuer, settings.jwt_audience)
+    if settings.jwt_algorithm not in (None, "ES256"):
+        raise _refused("The built-in directory signs with ES256, or with HS256 if it has INTERLOCK_JWT_SECRET_KEY")
+    tokens = IssuedTokens(settings.data_dir, clock, issuer, settings.jwt_audience)
+    tokens.open()
+    return tokens
+
+
+def _is_of_another(settings: Settings) -> bool:
+    """Whether local mode found a key that is too easy to guess; elsewhere the start was refused because of it."""
+    key = settings.jwt_secret_key
+    is_weak = settings.local and key is not None and is_guessable(key.get_secret_value())
+    if is_weak:
+        _log.warning(
+            "identity.key_not_used",
+            name="JWT_SECRET_KEY",
+            meaning="it is too easy to guess; tokens are signed with a key of the data directory",
+        )
+    return is_weak
 
 
 def _external(settings: Settings) -> _Issuer | None:

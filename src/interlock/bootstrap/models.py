@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from interlock.backends.cache.memory import MemoryCache
+from interlock.backends.models.local import packages
+from interlock.backends.models.local.provider import MODELS as LOCAL_MODELS
+from interlock.backends.models.local.provider import NAME as LOCAL
+from interlock.backends.models.local.provider import LocalProvider
 from interlock.backends.models.openai_compatible.provider import OpenAICompatible
 from interlock.backends.models.scripted.provider import NAME as SCRIPTED
 from interlock.backends.models.scripted.provider import ScriptedProvider
@@ -15,11 +20,19 @@ from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.prices import FREE, Price, price
 from interlock.core.models.routing import Offer, Routes
+from interlock.doors.cli.late import late
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.cache import Cache
 from interlock.ports.egress import StreamingEgress
 from interlock.ports.models import Provider
+from interlock.ports.telemetry import ModelTelemetry
 from interlock.services.models.bundle import Models, build_models
+
+if TYPE_CHECKING:
+    from interlock.backends.cache import redis as redis_cache
+else:  # the client of Redis takes as long to load as everything else together
+    redis_cache = late("interlock.backends.cache.redis")
 
 _OPENAI_NAMES = {"models": ["gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "text-embedding-3-large"]}
 _DASHSCOPE_NAMES = {"models": ["qwen-max", "qwen-plus", "qwen-turbo", "text-embedding-v4"]}
@@ -46,28 +59,78 @@ _entries = msgspec.json.Decoder(dict[str, _ProviderEntry])
 
 
 async def open_models(
-    settings: Settings, stack: AsyncExitStack, *, url: str, egress: StreamingEgress, clock: Clock, ids: Ids
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    url: str,
+    egress: StreamingEgress,
+    clock: Clock,
+    ids: Ids,
+    telemetry: ModelTelemetry | None = None,
 ) -> Models:
     """Models at work until ``stack`` ends it. Raises RULE for settings that cannot be used."""
+    providers, offers = _open_providers(settings, stack, egress)
+    books = PostgresBooks(url)
+    await books.open()
+    stack.push_async_callback(books.close)
+    models = build_models(
+        routes=Routes(offers),
+        providers=providers,
+        books=books,
+        clock=clock,
+        ids=ids,
+        telemetry=telemetry,
+        cache=_open_cache(settings, stack, clock),
+        cache_seconds=settings.cache_ttl,
+    )
+    models.upkeep.start()
+    stack.push_async_callback(models.upkeep.stop)
+    return models
+
+
+def _open_providers(
+    settings: Settings, stack: AsyncExitStack, egress: StreamingEgress
+) -> tuple[dict[str, Provider], list[Offer]]:
+    """The providers, and what each serves, in the order in which they are asked."""
     providers: dict[str, Provider] = {}
     offers: list[Offer] = []
     if settings.mode != "offline":
+        if settings.model_local:
+            packages.require_installed()
+            local = LocalProvider()
+            stack.callback(local.close)
+            providers[LOCAL] = local
+            names = {name: name for name in LOCAL_MODELS}
+            offers.append(Offer(provider=LOCAL, models=names, default_price=FREE))
         for name, entry in read_providers(settings).items():
             providers[name] = OpenAICompatible(name, entry.base_url, entry.api_key, egress, batch=entry.batch)
             offers.append(_offer(name, entry))
-    if settings.mode == "offline" or (settings.local and not offers):
+    if settings.mode == "offline" or (settings.local and settings.mode is None and not offers):
         providers[SCRIPTED] = ScriptedProvider()
         offers = [
             Offer(provider=SCRIPTED, models={SCRIPTED: SCRIPTED}, prices={SCRIPTED: FREE}),
             Offer(provider=SCRIPTED, default_price=FREE),
         ]
-    books = PostgresBooks(url)
-    await books.open()
-    stack.push_async_callback(books.close)
-    models = build_models(routes=Routes(offers), providers=providers, books=books, clock=clock, ids=ids)
-    await models.holds.start()
-    stack.push_async_callback(models.holds.stop)
-    return models
+    return providers, offers
+
+
+def _open_cache(settings: Settings, stack: AsyncExitStack, clock: Clock) -> Cache | None:
+    """Where answers are kept for those who want that. Raises RULE for a Redis that is not configured."""
+    backend = settings.cache_backend or ("redis" if settings.redis_url is not None else "memory")
+    if backend == "none":
+        return None
+    if backend == "memory":
+        return MemoryCache(clock)
+    if settings.redis_url is None:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_CACHE_BACKEND",
+            "INTERLOCK_CACHE_BACKEND is redis, and there is no Redis",
+            details={"next": "Set INTERLOCK_REDIS_URL, or use INTERLOCK_CACHE_BACKEND=memory."},
+        )
+    cache = redis_cache.RedisCache(settings.redis_url.get_secret_value())
+    stack.push_async_callback(cache.close)
+    return cache
 
 
 def read_providers(settings: Settings) -> dict[str, _ProviderEntry]:

@@ -24,12 +24,12 @@ from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.access import open_access
-from interlock.bootstrap.checks import refuse_unsafe
+from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
-from interlock.bootstrap.webhooks import prepare_calls, start_relay, webhook_ports
+from interlock.bootstrap.webhooks import audit_disabled, prepare_calls, start_relay, webhook_ports
 from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
@@ -65,6 +65,7 @@ class Parts:
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
     """Start everything; ``stack`` stops it. Raises InterlockError with what to do if something is missing or unsafe."""
     _arm(settings)
+    refuse_missing_secrets(settings)
     make_data_dir(settings.data_dir)
     serve_url = await open_database(settings, stack, embedded=embedded)
     clock, ids = SystemClock(), RandomIds()
@@ -88,8 +89,10 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     egress = AiohttpEgress(allow)
     stack.push_async_callback(egress.close)
 
-    webhooks = webhook_ports(ledger, secrets, clock)
-    models = await open_models(settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids)
+    webhooks = webhook_ports(ledger, secrets, clock, telemetry)
+    models = await open_models(
+        settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids, telemetry=telemetry
+    )
     inline = InlineExecutor(
         registry,
         egress,
@@ -112,17 +115,18 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         telemetry=telemetry,
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
+        tenant_queue=settings.tenant_queue,
         replaces_namesakes=embedded,
     )
     await engine.open()
     stack.push_async_callback(engine.close, settings.shutdown_grace_seconds / 2)
-    await start_relay(webhooks, ledger, egress, clock, stack)
     identity = LocalIdentity(settings.data_dir, clock)
     identity.open()
     identities = open_identities(settings, identity, serve_url, clock, ids, stack)
     access = await open_access(
-        settings, stack, url=serve_url, store=store, tokens=identities.identity, clock=clock, ids=ids
+        settings, stack, url=serve_url, store=store, tokens=identities.identity, secrets=secrets, clock=clock, ids=ids
     )
+    await start_relay(webhooks, ledger, egress, clock, stack, audit_disabled(access.audit, clock, ids))
     services = build_services(
         store=store,
         engine=engine,

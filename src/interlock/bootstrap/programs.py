@@ -17,7 +17,7 @@ from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
 from interlock.bootstrap.announce import announce
-from interlock.bootstrap.checks import is_exposed, refuse_exposed
+from interlock.bootstrap.checks import is_exposed, refuse_exposed, refuse_missing_secrets
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.lifeline import end_with_input
 from interlock.bootstrap.main import settings_or_refusal
@@ -57,6 +57,7 @@ def serve_processes(options: ServeOptions) -> int:
     count = options.workers or 1
     if count > 1:
         _refuse_embedded(settings)
+        refuse_missing_secrets(settings)
         _configure_logs(settings)
 
         def on_ready(url: str, token: str) -> None:

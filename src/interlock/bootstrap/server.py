@@ -25,6 +25,7 @@ from interlock.doors.http.plumbing.connections import Connections, WireLimits
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
 from interlock.doors.http.plumbing.farewell import Farewell
 from interlock.doors.http.plumbing.settings import HttpSettings
+from interlock.doors.http.plumbing.socket_wire import MAX_FRAME, SocketWire
 from interlock.doors.http.plumbing.wire import protocol_over
 from interlock.kit.hosts import in_url, is_everywhere
 
@@ -128,8 +129,8 @@ async def serve(
                     lifespan="off",
                     loop="uvloop",
                     http=protocol_over(connections),
-                    ws="websockets-sansio",
-                    ws_max_size=64 * 1024,
+                    ws=SocketWire,
+                    ws_max_size=MAX_FRAME,
                     ws_ping_interval=20.0,
                     ws_ping_timeout=25.0,
                     ws_per_message_deflate=False,

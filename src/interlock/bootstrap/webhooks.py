@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from uuid import UUID
+
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.webhook_ledger import PostgresWebhooks
 from interlock.backends.store.postgres.webhook_secrets import PostgresSigningSecrets
 from interlock.config import Settings
+from interlock.core.audit import AuditEntry, Outcome
 from interlock.kit.clock import Clock
 from interlock.kit.hosts import in_url
+from interlock.kit.ids import Ids
 from interlock.ports.egress import Egress
 from interlock.ports.secrets import Secrets
-from interlock.runtime.relay import Relay
+from interlock.ports.telemetry import WebhookTelemetry
+from interlock.runtime.relay import OnDisabled, Relay
 from interlock.runtime.webhook_calls import PrepareWebhookCalls
+from interlock.services.access.audit import AuditLog
 from interlock.services.webhooks.bundle import WebhookPorts
 
 
-def webhook_ports(ledger: PostgresLedger, secrets: Secrets, clock: Clock) -> WebhookPorts:
+def webhook_ports(ledger: PostgresLedger, secrets: Secrets, clock: Clock, telemetry: WebhookTelemetry) -> WebhookPorts:
     """Rows and secrets of webhooks, over the ledger's connections."""
     rows = PostgresWebhooks(ledger.connection, ledger.publish)
-    return WebhookPorts(rows, PostgresSigningSecrets(ledger.connection, secrets, clock))
+    return WebhookPorts(rows, PostgresSigningSecrets(ledger.connection, secrets, clock), telemetry)
 
 
 def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> PrepareWebhookCalls:
@@ -30,11 +36,39 @@ def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> Prep
 
 
 async def start_relay(
-    ports: WebhookPorts, ledger: PostgresLedger, egress: Egress, clock: Clock, stack: AsyncExitStack
+    ports: WebhookPorts,
+    ledger: PostgresLedger,
+    egress: Egress,
+    clock: Clock,
+    stack: AsyncExitStack,
+    on_disabled: OnDisabled,
 ) -> None:
     """Begin to tell webhooks of events; ``stack`` ends it."""
-    relay = Relay(ports.rows, ports.secrets, egress, clock)
+    relay = Relay(ports.rows, ports.secrets, egress, clock, ports.telemetry, on_disabled)
     ledger.publish(await ports.rows.has_webhooks())
     ledger.on_published = relay.wake
     relay.start()
     stack.push_async_callback(relay.stop)
+
+
+def audit_disabled(audit: AuditLog, clock: Clock, ids: Ids) -> OnDisabled:
+    """Tells the administrators of a tenant, in its audit log, that one of its webhooks was turned off."""
+
+    def note(tenant_id: str, webhook_id: UUID, reason: str) -> None:
+        audit.note(
+            AuditEntry(
+                audit_id=ids.new(),
+                tenant_id=tenant_id,
+                at=clock.now(),
+                subject="relay",
+                kind="server",
+                action="WEBHOOK DISABLED",
+                target=str(webhook_id),
+                outcome=Outcome.DONE,
+                status=200,
+                code=f"WEBHOOK_{reason.upper()}",
+                door="",
+            )
+        )
+
+    return note

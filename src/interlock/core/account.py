@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -45,6 +45,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def can_log_in(self) -> bool:
         return self.confirmed_at is not None and self.disabled_at is None
+
+
+class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which accounts of a tenant. ``email`` is a part of the address; None means all."""
+
+    email: str | None = None
+    role: Role | None = None
+    state: Literal["ready", "unconfirmed", "disabled"] | None = None
+    limit: int = 50
+    offset: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

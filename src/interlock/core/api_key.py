@@ -73,6 +73,15 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which keys of a tenant. ``name`` is a part of the client's name; None means all."""
+
+    name: str | None = None
+    is_good: bool | None = None
+    limit: int = 50
+    offset: int = 0
+
+
 def write_key(environment: str, public_id: str, secret: str) -> str:
     """The key as its owner gets it. ``environment`` is a lower-case word, the others are base62 of fixed length."""
     body = f"{KEY_PREFIX}{environment}_{public_id}_{secret}"

@@ -16,8 +16,11 @@ from uuid import UUID
 
 import msgspec
 
-FORMAT = 1
-"""Version of the event format that this code writes. Executions of a higher one are left to runners that know it."""
+FORMAT = 2
+"""Version of the event format that this code writes. Executions of a higher one are left to runners that know it.
+
+2 brought ``callback.received`` and ``artifact.ready``. An execution has the highest format of those that held it.
+"""
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -156,6 +159,15 @@ class TaskCompleted(Event, frozen=True, kw_only=True):
     raised: tuple[str, ...] = ()  # events a node asks its flow to raise, best first
     ui_schema: Any = None
     duration_ms: int = 0
+
+
+class ArtifactReady(Event, frozen=True, kw_only=True):
+    """A file that a node of a flow made can be fetched; follows its result. Graphs say so with the result alone."""
+
+    type: ClassVar[str] = "artifact.ready"
+    task_id: str
+    node_id: str
+    artifact: ArtifactRef
 
 
 class TaskFailed(Event, frozen=True, kw_only=True):
@@ -304,6 +316,10 @@ class FlowTransitioned(Event, frozen=True, kw_only=True):
     active: tuple[str, ...]
     valid_events: tuple[str, ...] = ()
     rests: str = ""  # user, timer, event, end or "" while a node runs
+
+
+Answered = TaskCompleted | TaskFailed | TaskInputRequested
+"""How a node of a flow can answer."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from interlock.core.events import Failure, Parent
+from interlock.core.events import Answered, Failure, Parent
 from interlock.core.ids import ExecutionId
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ class Execution:
         self.asked: dict[str, str] = {}  # flow state that asks its user -> its task id
         self.last_failed: str | None = None  # the flow state that RETRY would enter again
         self.shown = Shown()  # what nodes said since the last signal
-        self.written: dict[str, int] = {}  # blackboard key -> number of the event that set it from outside
+        self.held: dict[str, Answered] = {}  # task id -> its answer while the flow was paused, not followed yet
+        self.written: dict[str, int] = {}  # blackboard key -> number of the event that set it last
 
     @property
     def status(self) -> Status:

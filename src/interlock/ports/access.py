@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -12,14 +12,40 @@ import msgspec
 from interlock.core.api_key import ApiKey
 from interlock.core.audit import AuditEntry
 from interlock.core.principal import Principal
+from interlock.core.tenant import Tenant, TenantFilter
+from interlock.ports.store import Page
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """What a stream ticket stands for: its holder may open ``resource`` once, as ``principal``."""
+    """What a stream ticket stands for: its holder may open ``resource`` once, as ``principal``.
+
+    ``ends_at`` is when the token is over that the ticket was asked for with; the stream ends with it.
+    """
 
     principal: Principal
     resource: str
     expires_at: datetime
+    ends_at: datetime | None = None
+
+
+class AnswerPlace(NamedTuple):
+    """Under what an answer is kept. ``scope`` names caller and operation."""
+
+    tenant_id: str
+    scope: str
+    key: str
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """What there is under a key; ``status`` and ``body`` are None until it is answered.
+
+    ``is_lost``: nobody can be working on it any more.
+    """
+
+    digest: bytes
+    status: int | None
+    body: bytes | None
+    is_lost: bool
 
 
 class AccessStore(Protocol):
@@ -56,10 +82,52 @@ class AccessStore(Protocol):
         """Whether the tenant exists now: it did, or it was made because fewer than ``at_most`` exist."""
         ...
 
+    async def claim_answer(self, place: AnswerPlace, digest: bytes, kept: timedelta) -> bool:
+        """Whether nobody has used this key in the last time ``kept``: from now on the caller has."""
+        ...
+
+    async def find_answer(self, place: AnswerPlace, patience: timedelta) -> StoredAnswer | None:
+        """What there is under a key. ``patience`` is how long somebody may work on it."""
+        ...
+
+    async def keep_answer(
+        self, place: AnswerPlace, digest: bytes, status: int, body: bytes, kept: timedelta
+    ) -> None:
+        """Keep an answer, unless there is one."""
+        ...
+
+    async def release_answer(self, place: AnswerPlace) -> None:
+        """Nothing was done: the key is as if it had not been used."""
+        ...
+
+    async def refresh_tenants(self, seen: Sequence[str]) -> frozenset[str]:
+        """Note tenants that callers came from; those that are disabled."""
+        ...
+
+    async def list_tenants(self, wanted: TenantFilter) -> Page:
+        """Tenants by name."""
+        ...
+
+    async def find_tenant(self, tenant_id: str) -> Tenant | None:
+        """A tenant with what it has."""
+        ...
+
+    async def add_tenant(self, tenant_id: str, title: str) -> bool:
+        """Whether the tenant is new."""
+        ...
+
+    async def change_tenant(self, tenant_id: str, *, title: str | None, disabled: bool | None) -> bool:
+        """Whether there is such a tenant, which is as wanted now. None leaves something as it is."""
+        ...
+
     async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Append to the audit log, all or nothing; entries that are there already are left as they are."""
         ...
 
+    async def purge_audit(self, days: int, at_most: int) -> int:
+        """Delete entries of the audit log that are older than ``days``, 30 or more; how many it were."""
+        ...
+
     async def purge(self) -> None:
-        """Delete tickets and nonces that are over."""
+        """Delete tickets, nonces and kept answers that are over."""
         ...

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.account import Account, Standing
+from interlock.core.account import Account, AccountFilter, Standing
 from interlock.core.principal import Role
 
 
@@ -46,7 +46,7 @@ class Accounts(Protocol):
 
     async def get(self, user_id: UUID) -> Account | None: ...
 
-    async def list(self, tenant_id: str, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+    async def list(self, tenant_id: str, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
         """Accounts of a tenant, oldest first, and how many there are."""
         ...
 

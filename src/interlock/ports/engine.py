@@ -13,6 +13,7 @@ from interlock.core.commands import SignalKind
 from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.workflow import Definition
+from interlock.ports.ledger import NodeTotal
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -131,7 +132,14 @@ class Engine(Protocol):
         ...
 
     async def totals(self) -> dict[str, int]:
-        """How many ``sessions``, ``aborted`` ones, ``signals``, ``nodes`` and ``flows`` there are; of a moment ago."""
+        """How many ``sessions``, ``aborted`` ones, ``signals``, ``callbacks``, ``nodes`` and ``flows`` there are."""
+        ...
+
+    async def node_totals(self, tenant_id: str | None) -> list[NodeTotal]:
+        """What nodes took in the whole deployment; other processes may be a second behind.
+
+        Node types of all tenants, registered nodes only of ``tenant_id`` (None: everybody's).
+        """
         ...
 
     def is_ready(self) -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -70,9 +70,47 @@ class FlushResult(msgspec.Struct, frozen=True):
     woken: tuple[tuple[UUID, int | None], ...] = ()  # parents with their owners
 
 
+class NodeTotal(msgspec.Struct):
+    """Attempts of a node that have ended; of the ``timed`` ones the seconds in sum, at least and at most."""
+
+    tenant_id: str
+    node: str
+    ended: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+    least: float | None = None
+    most: float | None = None
+
+    def time(self, seconds: float) -> None:
+        """One of them took so long."""
+        self.timed += 1
+        self.seconds += seconds
+        self.least = seconds if self.least is None or seconds < self.least else self.least
+        self.most = seconds if self.most is None or seconds > self.most else self.most
+
+    def add(self, other: NodeTotal) -> None:
+        """Put those of the same node together."""
+        self.ended += other.ended
+        self.timed += other.timed
+        self.seconds += other.seconds
+        self.least = min((found for found in (self.least, other.least) if found is not None), default=None)
+        self.most = max((found for found in (self.most, other.most) if found is not None), default=None)
+
+    def row(self) -> tuple[str, str, int, int, float, float | None, float | None]:
+        """Its fields, in order."""
+        return self.tenant_id, self.node, self.ended, self.timed, self.seconds, self.least, self.most
+
+
 class Claimed(msgspec.Struct, frozen=True):
     execution_id: UUID
     tenant_id: str
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a claim took, and the tenants that have more due than it had room for."""
+
+    claimed: list[Claimed]
+    behind: frozenset[str]
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,13 +204,24 @@ class Ledger(Protocol):
         self, runner_id: int, starts: Sequence[UUID], parks: Sequence[UUID]
     ) -> tuple[frozenset[UUID], frozenset[UUID]]: ...
 
-    async def claim(self, runner_id: int, slots: int, per_tenant: int, tenant_cap: int) -> list[Claimed]: ...
+    async def claim(
+        self, runner_id: int, slots: int, per_tenant: int, share: int, promised: Mapping[str, int]
+    ) -> Claim:
+        """Take what is due: no more than ``slots`` in all and ``per_tenant`` of a tenant, and never so much that the
+        runner has more than ``share`` of one, of which so many are ``promised`` already.
+        """
+        ...
+
     async def next_due(self) -> tuple[datetime | None, datetime]: ...
     async def poll_owned(self, runner_id: int) -> dict[UUID, int]: ...
-    async def tenant_loads(self) -> dict[str, int]: ...
+    async def queue_depths(self, most: int) -> dict[str, int]:
+        """Tenants with executions that are due and nobody's, and how many; no more than ``most`` are counted."""
+        ...
+
     async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[tuple[int, float]]: ...
     async def reap(self, runner_id: int, older_than: float | None) -> list[UUID]: ...
     async def namesakes(self, name: str, runner_id: int) -> list[int]: ...
+    async def runners(self) -> list[int]: ...
     async def count_runners(self) -> int: ...
     async def adopt_orphans(self) -> int: ...
 
@@ -218,6 +267,14 @@ class Ledger(Protocol):
     async def find_key(self, tenant_id: str, scope: str, key: str) -> StoredKey | None: ...
     async def purge_keys(self, limit: int) -> int: ...
     async def ensure_partitions(self, weeks: int) -> int: ...
+    async def add_node_totals(self, totals: Sequence[NodeTotal]) -> None:
+        """Add to what nodes took; sorted by tenant and node."""
+        ...
+
+    async def node_totals(self, tenant_id: str | None, shared: Collection[str]) -> list[NodeTotal]:
+        """What nodes took: the ``shared`` ones of all tenants, others only of ``tenant_id`` (None: everybody's)."""
+        ...
+
     async def totals(self) -> dict[str, int]:
         """Flow sessions, aborted ones, signals, registered nodes and flows of all tenants, counted."""
         ...

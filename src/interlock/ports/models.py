@@ -37,9 +37,10 @@ class Provider(Protocol):
     @property
     def name(self) -> str: ...
 
-    def call(self, kind: Kind, body: bytes) -> AbstractAsyncContextManager[Upstream]:
+    def call(self, kind: Kind, body: bytes, key: str = "") -> AbstractAsyncContextManager[Upstream]:
         """Send one request and wait for the head of its answer, whatever status it has.
 
+        ``key`` is the same for every try of one piece of work; a provider that knows such keys answers it once.
         Leaving the context ends the provider's work too. Raises InterlockError: TIMEOUT, EXTERNAL_SERVICE_ERROR,
         EGRESS_BLOCKED.
         """
@@ -104,6 +105,30 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an answer is kept, for ``seconds``. ``claim_id`` is who may put it there; None: whoever is first."""
+
+    tenant_id: str
+    effect_key: str
+    claim_id: UUID | None = None
+    seconds: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What is to be kept in a place."""
+
+    place: Place
+    body: bytes
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A place when somebody asked for it: what was asked for first (``digest``), and what was answered, if it was."""
+
+    digest: str
+    answer: bytes | None
+    is_ours: bool
+
+
 class Books(Protocol):
     """The ledger of model calls and the budgets beside it. Its methods raise UNAVAILABLE when it is away."""
 
@@ -118,19 +143,35 @@ class Books(Protocol):
     async def list_budgets(self, tenant_id: str) -> list[Budget]: ...
 
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
-        """The answer that was remembered under an effect key."""
+        """The answer that is kept under an effect key."""
         ...
 
-    async def remember(self, tenant_id: str, effect_key: str, answer: bytes) -> None:
-        """Keep an answer, JSON, under its effect key; the first one stays."""
+    async def claim(self, place: Place, digest: str, lease: float) -> Claim:
+        """Take a place for ``lease`` seconds, if it is empty or the lease of who took it is over."""
+        ...
+
+    async def renew_claims(self, claim_ids: Sequence[UUID], lease: float) -> None:
+        """Make claims last whose answers are still being made."""
+        ...
+
+    async def release(self, place: Place) -> None:
+        """Empty a place again that was claimed and has no answer."""
+        ...
+
+    async def purge(self, limit: int) -> int:
+        """Forget answers that were kept long enough, at most ``limit`` of them; returns how many."""
         ...
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
         """Lease a part of the budget for ``lease`` seconds: at least ``least``, or 0 if there is not so much left."""
         ...
 
-    async def write(self, rows: Sequence[CallRow]) -> None:
-        """Write what is new; a call is settled once, by whoever does it first. Each call is in ``rows`` once."""
+    async def write(self, rows: Sequence[CallRow], answers: Sequence[Answer] = ()) -> None:
+        """Write what is new, all of it in one commit.
+
+        A call is settled once, and a place filled once, by whoever does it first. Each call is in ``rows`` once, each
+        place in ``answers``.
+        """
         ...
 
     async def renew(self, slice_ids: Sequence[UUID], lease: float) -> set[UUID]:

@@ -13,16 +13,15 @@ from interlock.core.workflow import Workflow
 
 
 class WebhookNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that is called over HTTP. ``secret`` signs the calls and proves the callbacks; it is shown once."""
+    """A node that is called over HTTP, as it is now. Its secret and its headers are kept apart, sealed."""
 
     node_id: str
     name: str
     endpoint: str
-    secret: str
+    version_id: UUID
     description: str = ""
     param_schema: dict[str, Any] = {}
     timeout_seconds: float = 3600.0
-    headers: dict[str, str] = {}
 
 
 class FlowEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +48,14 @@ class RegistryQueries(Protocol):
     async def list_nodes(self) -> list[WebhookNode]: ...
     async def find_nodes(self, node_ids: Sequence[str]) -> dict[str, WebhookNode]: ...
 
-    async def put_node(self, node: WebhookNode, *, rotate_secret: bool) -> WebhookNode:
-        """Add or replace; a secret that is there stays unless it is rotated. What is stored comes back."""
+    async def put_node(self, node: WebhookNode) -> None:
+        """Add or replace; its version is one of ``add_node_version``."""
+        ...
+
+    async def add_node_version(
+        self, version_id: UUID, node_id: str, endpoint: str, timeout_seconds: float, *, has_headers: bool
+    ) -> None:
+        """What sessions that start from now on keep to."""
         ...
 
     async def delete_node(self, node_id: str) -> bool: ...
@@ -63,6 +68,10 @@ class RegistryQueries(Protocol):
 
     async def add_hidden_workflow(self, workflow: Workflow) -> None:
         """A workflow that is in no list, for its version alone. Raises CONFLICT if it is there."""
+        ...
+
+    async def successors(self, session_id: str) -> list[str]:
+        """The sessions that inherited from one, oldest first."""
         ...
 
     async def scratch(self, session_id: str) -> dict[str, ScratchValue]: ...

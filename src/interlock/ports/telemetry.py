@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Telemetry(Protocol):
@@ -29,3 +29,23 @@ class Telemetry(Protocol):
     def gauge(self, name: str, value: float) -> None:
         """owned, queued_entries, queue_age_seconds, waiting_due, loop_lag_seconds."""
         ...
+
+
+WebhookResult = Literal["delivered", "retried", "failed", "received", "duplicate", "ignored", "refused"]
+
+
+class WebhookTelemetry(Protocol):
+    """What happens to webhooks. ``out``: an attempt at a message; ``in``: a callback."""
+
+    def webhook_ended(self, direction: Literal["out", "in"], result: WebhookResult) -> None: ...
+
+
+CallOutcome = Literal["succeeded", "failed", "cancelled"]
+
+
+class ModelTelemetry(Protocol):
+    """What the model gateway reports. ``model`` is a configured name or ``other``, so that labels are bounded."""
+
+    def model_called(self, model: str, outcome: CallOutcome, input_tokens: int, output_tokens: int) -> None: ...
+
+    def cache_asked(self, cache: str, is_hit: bool) -> None: ...

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.core.events import CallbackReceived
 from interlock.core.subscription import Delivery, Try, Webhook
 
 CALLBACKS = "callbacks"
@@ -20,6 +21,11 @@ CALLS = "calls"
 def of_node(node_id: str) -> str:
     """Whose secret signs the calls of a registered node."""
     return f"node/{node_id}"
+
+
+def of_headers(version_id: UUID) -> str:
+    """Whose secret are the headers (a JSON object) of one version of a registered node."""
+    return f"headers/{version_id}"
 
 
 def of_webhook(webhook_id: UUID) -> str:
@@ -77,18 +83,24 @@ class SigningSecrets(Protocol):
 
 
 class RegisteredNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node that a tenant registered to be called. ``secret`` is the text as it is stored."""
+    """One version of a node that a tenant registered to be called; its headers are a secret of their own."""
 
+    version_id: UUID
     endpoint: str
     timeout_seconds: float
-    headers: dict[str, str]
-    secret: str
+    has_headers: bool
 
 
 class RegisteredNodes(Protocol):
-    """Looks up whom to call."""
+    """Looks up whom to call, and who may call back."""
 
-    async def registered_node(self, tenant_id: str, node_id: str) -> RegisteredNode | None: ...
+    async def node_for(self, execution_id: UUID, tenant_id: str, node_id: str) -> RegisteredNode | None:
+        """The node as it was when the session started, for any other execution as it is; None if there is none."""
+        ...
+
+    async def is_registered(self, tenant_id: str, node_id: str) -> bool:
+        """Whether the node is registered now."""
+        ...
 
     async def session_id(self, execution_id: UUID) -> str:
         """What an execution is called by whoever started it."""
@@ -138,10 +150,17 @@ class CallbackRows(Protocol):
 
     async def position(self, execution_id: UUID) -> FlowPosition: ...
 
+    async def late_callbacks(self, execution_id: UUID, digest: str, step: str) -> tuple[int, bool]:
+        """How many came after the execution had ended, and whether one of them was equal to this."""
+        ...
+
     async def keep_late(
-        self, execution_id: UUID, tenant_id: str, told: dict[str, Any], by: str, trace_id: str, reason: str
+        self, execution_id: UUID, tenant_id: str, told: dict[str, Any], event: CallbackReceived, trace_id: str
     ) -> None:
-        """Keep a callback of an execution that has ended, in its inbox, with the reason it changes nothing."""
+        """Keep a callback of an execution that has ended: what it said in the inbox, and ``event`` behind the log.
+
+        Raises UNAVAILABLE: then send it again.
+        """
         ...
 
 
@@ -193,10 +212,10 @@ class Outbox(Protocol):
         is_delivered: bool,
         retry_in: float | None,
         disable: str | None,
-    ) -> None:
+    ) -> bool:
         """Write down how an attempt ended. ``disable`` turns the webhook off and says why.
 
-        Changes nothing if another process has taken the delivery meanwhile.
+        Changes nothing if another process has taken the delivery meanwhile. True if the webhook was turned off.
         """
         ...
 
@@ -205,7 +224,7 @@ class Outbox(Protocol):
         ...
 
     async def purge(self, keep_days: int) -> None:
-        """Forget deliveries that ended so long ago."""
+        """Forget deliveries that ended so long ago, and versions of nodes that no unfinished execution began with."""
         ...
 
 

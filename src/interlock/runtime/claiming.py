@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import structlog
 
-from interlock.core.execution import WaitingReason
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.ports.bus import Bus
@@ -16,11 +15,14 @@ from interlock.ports.telemetry import Telemetry
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.liveness import LEASE, QUIET_BEFORE_REAP, Liveness
 from interlock.runtime.reading import Reading
+from interlock.runtime.room import CLAIM_BATCH, Room
 from interlock.runtime.runner import Runner
 
 ROUND = 1.0
 """Seconds between two rounds when no hint comes."""
-CLAIM_BATCH = 200
+BUSY_GAP, FULL_GAP = 0.02, 0.05
+"""Seconds between two rounds, whatever hints come, while more is due than there is room for; after one that took
+something, and after one that did not. A tenant with thousands of waiting executions must not cost the others much."""
 
 failpoints.declare("claiming.before_claim", "claiming.after_claim", "claiming.before_reap", "claiming.after_reap")
 log = structlog.get_logger("claiming")
@@ -40,8 +42,7 @@ class Claiming:
         bus: Bus,
         clock: Clock,
         telemetry: Telemetry,
-        slots: int,
-        tenant_cap: int,
+        room: Room,
     ) -> None:
         self._ledger = ledger
         self._runner = runner
@@ -51,14 +52,12 @@ class Claiming:
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
-        self._slots = slots
-        self._tenant_cap = tenant_cap
+        self._room = room
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last_full_round = 0.0
-        self.other_loads: dict[str, int] = {}
+        self._has_backlog = False  # more is due than this process could take
         self.runner_id = 0
-        self.starting = 0  # owned starts on their way to their commit
         self.is_draining = False
         self.may_claim: Callable[[], bool] = lambda: True
 
@@ -80,18 +79,10 @@ class Claiming:
         """Something may be due now."""
         self._wake.set()
 
-    def free_slots(self) -> int:
-        """How many more executions this runner takes."""
-        return self._slots - len(self._runner.owned) - self._reading.pending - self.starting
-
-    def has_room(self, tenant_id: str) -> bool:
-        """Whether a start of this tenant may be owned here at once."""
-        here = self._runner.tenant_counts.get(tenant_id, 0)
-        return self.free_slots() > 0 and here + self.other_loads.get(tenant_id, 0) < self._tenant_cap
-
-    def waiting_reason(self, tenant_id: str) -> WaitingReason:
-        """Why a start of this tenant is queued and not owned here."""
-        return WaitingReason.SLOT if self.free_slots() <= 0 else WaitingReason.TENANT_CAP
+    def freed(self) -> None:
+        """An execution was let go: there may be room for one that waits."""
+        if self._has_backlog:
+            self._wake.set()
 
     async def _run(self) -> None:
         while True:
@@ -100,12 +91,17 @@ class Claiming:
                 pause = await self._round()
             except Exception as error:  # noqa: BLE001 - the database may be away in many ways; the next round asks again
                 log.warning("claiming.round_failed", reason=f"{type(error).__name__}: {error}"[:300])
-            try:
-                await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
-            finally:
-                self._wake.clear()
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until somebody wakes it, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):  # wait_for may swallow the end of this task
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._wake.clear()
 
     async def _round(self) -> float:
         """One round; how many seconds until something is due."""
@@ -119,26 +115,31 @@ class Claiming:
         if claimed >= CLAIM_BATCH:
             return 0.0
         due, at = await self._ledger.next_due()
-        if due is None or self.free_slots() <= 0 or (claimed == 0 and due <= at):  # due, but not for us
+        self._has_backlog = due is not None and due <= at  # due, but not for us
+        if self._has_backlog:
+            await asyncio.sleep(BUSY_GAP if claimed else FULL_GAP)
+        if due is None or self._has_backlog or self._room.free_slots() <= 0:
             return ROUND
         return min(ROUND, max(0.02, (due - at).total_seconds()))
 
     async def _claim(self) -> int:
-        free = min(self.free_slots(), CLAIM_BATCH)
+        free = min(self._room.free_slots(), CLAIM_BATCH)
         if free <= 0:
             return 0
         failpoints.hit("claiming.before_claim")
         begun = self._clock.monotonic()
-        claimed = await self._ledger.claim(self.runner_id, free, CLAIM_BATCH, self._tenant_cap)
-        if claimed:
+        with self._room.claiming() as promised:
+            claim = await self._ledger.claim(self.runner_id, free, CLAIM_BATCH, self._room.share, promised)
+            self._room.set_behind(claim.behind)
+            for found in claim.claimed:
+                self._reading.take_over(found.execution_id, found.tenant_id)
+        if claim.claimed:
             failpoints.hit("claiming.after_claim")
-            self._telemetry.claimed(len(claimed), self._clock.monotonic() - begun)
-        for found in claimed:
-            self._reading.take_over(found.execution_id)
-        return len(claimed)
+            self._telemetry.claimed(len(claim.claimed), self._clock.monotonic() - begun)
+        return len(claim.claimed)
 
     async def _look_around(self) -> None:
-        """The safety net: inboxes of owned executions, the loads of tenants, the other runners."""
+        """The safety net: inboxes of owned executions, the queues of tenants, the other runners."""
         inboxes = await self._ledger.poll_owned(self.runner_id)
         for execution_id, inbox_seq in inboxes.items():
             owned = self._runner.owned.get(execution_id)
@@ -146,10 +147,11 @@ class Claiming:
                 self._reading.take_over(execution_id)
             elif owned.folded < inbox_seq:
                 self._inboxes.read(owned)
-        loads = await self._ledger.tenant_loads()
-        here = self._runner.tenant_counts
-        self.other_loads = {tenant: count - here.get(tenant, 0) for tenant, count in loads.items()}
-        self._bus.set_peers(await self._ledger.count_runners() > 1)
+        runners = await self._ledger.runners()
+        self._room.set_runners(self.runner_id, runners)
+        self._bus.set_peers(len(runners) > 1)
+        counted_before = self._room.queued_here()
+        self._room.set_depths(await self._ledger.queue_depths(self._room.queue_cap), counted_before)
         age, due = await self._ledger.queue_age()
         self._telemetry.gauge("queue_age_seconds", age)
         self._telemetry.gauge("waiting_due", due)

@@ -21,15 +21,17 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExecution
 from interlock.ports.executor import Executor
-from interlock.ports.ledger import Ledger
+from interlock.ports.ledger import Ledger, NodeTotal
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
+from interlock.runtime.node_totals import NodeTotals
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
+from interlock.runtime.room import Room
 from interlock.runtime.runner import Runner
 from interlock.runtime.signalling import Signalling
 from interlock.runtime.standing import standing_of
@@ -38,9 +40,7 @@ from interlock.runtime.upkeep import Upkeep
 
 SLOTS = 2_000
 TENANT_CAP = 1_000
-TOTALS_SECONDS = 1.0
-"""How old counts of the whole deployment may be."""
-
+TENANT_QUEUE = 10_000
 log = structlog.get_logger("engine")
 
 
@@ -61,6 +61,7 @@ class LocalEngine:
         telemetry: Telemetry,
         slots: int = SLOTS,
         tenant_cap: int = TENANT_CAP,
+        tenant_queue: int = TENANT_QUEUE,
         replaces_namesakes: bool = False,
     ) -> None:
         self._name = name
@@ -71,6 +72,7 @@ class LocalEngine:
         self._telemetry = telemetry
         self._replaces_namesakes = replaces_namesakes
         self._programs = Programs(catalogue)
+        self._node_types = catalogue.keys()
         self._journal = Journal(ledger, clock, telemetry, self._fenced, self._woken, self._spoiled)
         self.runner = Runner(
             journal=self._journal,
@@ -84,6 +86,7 @@ class LocalEngine:
         self._reading = Reading(ledger, blobs, self._programs, self.runner)
         self._inboxes = Inboxes(ledger, self.runner)
         self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._reaped, on_clock=clock.align)
+        room = Room(self.runner, self._reading, slots=slots, tenant_cap=tenant_cap, queue_cap=tenant_queue)
         self._claiming = Claiming(
             ledger=ledger,
             runner=self.runner,
@@ -93,15 +96,14 @@ class LocalEngine:
             bus=bus,
             clock=clock,
             telemetry=telemetry,
-            slots=slots,
-            tenant_cap=tenant_cap,
+            room=room,
         )
         self._starting = Starting(
             ledger=ledger,
             journal=self._journal,
             runner=self.runner,
             reading=self._reading,
-            claiming=self._claiming,
+            room=room,
             programs=self._programs,
             bus=bus,
             clock=clock,
@@ -114,17 +116,22 @@ class LocalEngine:
             reading=self._reading,
             inboxes=self._inboxes,
             claiming=self._claiming,
+            room=room,
             bus=bus,
             clock=clock,
         )
         self._upkeep = Upkeep(ledger)
+        self._node_totals = NodeTotals(ledger)
         self.runner.may_release = self._liveness.is_sure
+        self.runner.count_node = self._node_totals.count
         self.runner.read_inbox = self._inboxes.read
         self.runner.take_over = self._reading.take_over
+        self.runner.freed = self._claiming.freed
         self.runner.timers.expire = self._signalling.expire
         self._runner_id = 0
         self._totals: dict[str, int] = {}
-        self._totals_until = float("-inf")
+        self._totals_of = float("-inf")  # when they were asked for
+        self._counting = asyncio.Lock()
         self._registering: asyncio.Task[None] | None = None
         bus.on_inbox(self._signalling.hinted)
 
@@ -154,6 +161,7 @@ class LocalEngine:
         for executor in self._executors.values():
             await executor.stop(grace / 2)
         await self._journal.stop()
+        await self._node_totals.stop()
         await self._liveness.stop()
         self._signalling.stop()
         self.runner.forget_all()
@@ -218,10 +226,16 @@ class LocalEngine:
         }
 
     async def totals(self) -> dict[str, int]:
-        if self._clock.monotonic() >= self._totals_until:
-            self._totals = await guarded(self._ledger.totals())
-            self._totals_until = self._clock.monotonic() + TOTALS_SECONDS
-        return self._totals
+        asked = self._clock.monotonic()
+        async with self._counting:
+            if self._totals_of < asked:  # else somebody who asked later has just got them
+                self._totals_of = self._clock.monotonic()
+                self._totals = await guarded(self._ledger.totals())
+            return self._totals
+
+    async def node_totals(self, tenant_id: str | None) -> list[NodeTotal]:
+        await guarded(self._node_totals.write())
+        return await guarded(self._ledger.node_totals(tenant_id, self._node_types))
 
     # Starting ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from interlock.core.events import Event
 from interlock.core.execution import Status
+from interlock.ports.bus import LogRow
 
 
 class Entry:
@@ -49,7 +50,7 @@ class Entry:
         self.tenant_id = tenant_id
         self.released = released
         self.refused = refused
-        self.rows: list[tuple[UUID, int, str, str, str | None, datetime, str]] = []
+        self.rows: list[LogRow] = []
         self.turn_events: list[Event] = []
         self.status: Status | None = None
         self.starts: list[dict[str, Any]] = []
@@ -62,6 +63,12 @@ class Entry:
         self.notices: list[dict[str, Any]] = []  # signals to other executions
         self.size = 0  # bytes, about
         self.deadline: float | None = None  # monotonic: withdrawn if still queued then
+
+    def own_rows(self) -> list[LogRow]:
+        """Its events, without the first ones of executions it starts."""
+        if not self.starts:
+            return self.rows
+        return [row for row in self.rows if row[0] == self.execution_id]
 
     @property
     def is_only_events(self) -> bool:

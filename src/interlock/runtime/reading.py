@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from uuid import UUID
 
 import structlog
@@ -31,6 +32,7 @@ class Reading:
         self._programs = programs
         self._runner = runner
         self._open: dict[UUID, asyncio.Task[None]] = {}
+        self._tenants: Counter[str] = Counter()
         self.runner_id = 0
 
     @property
@@ -38,14 +40,25 @@ class Reading:
         """Executions being read now."""
         return len(self._open)
 
-    def take_over(self, execution_id: UUID) -> asyncio.Task[None]:
+    def pending_of(self, tenant_id: str) -> int:
+        """Executions of a tenant being read now, as far as the tenant was known before."""
+        return self._tenants[tenant_id]
+
+    def take_over(self, execution_id: UUID, tenant_id: str = "") -> asyncio.Task[None]:
         """Read an execution and resume it; a second call while it is being read joins the first."""
         task = self._open.get(execution_id)
         if task is None:
             task = asyncio.create_task(self._take_over(execution_id))
             self._open[execution_id] = task
-            task.add_done_callback(lambda _: self._open.pop(execution_id, None))
+            self._tenants[tenant_id] += 1
+            task.add_done_callback(lambda _: self._done(execution_id, tenant_id))
         return task
+
+    def _done(self, execution_id: UUID, tenant_id: str) -> None:
+        del self._open[execution_id]
+        self._tenants[tenant_id] -= 1
+        if not self._tenants[tenant_id]:
+            del self._tenants[tenant_id]
 
     async def _take_over(self, execution_id: UUID) -> None:
         if execution_id in self._runner.owned:

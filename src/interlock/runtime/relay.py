@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -23,6 +25,7 @@ from interlock.core.webhook import retry_after, sign, traceparent
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
 from interlock.ports.egress import Egress, EgressResponse
+from interlock.ports.telemetry import WebhookTelemetry
 from interlock.ports.webhooks import Due, Outbox, SigningSecrets, of_webhook
 
 POLL = 1.0
@@ -35,6 +38,8 @@ AT_ONCE = 500
 PER_WEBHOOK = 4
 KEEP_DAYS = 30
 GONE, FAILING = "gone", "failing"
+OnDisabled: TypeAlias = Callable[[str, UUID, str], None]
+"""Hears that a webhook was turned off: tenant, webhook, why."""
 _HOUR = 3600.0
 _READ = 4096  # bytes of an answer; nothing in it matters
 _BLOCKED = "EGRESS_BLOCKED"
@@ -46,11 +51,21 @@ log = structlog.get_logger("relay")
 class Relay:
     """One per process; any number of processes share the work."""
 
-    def __init__(self, outbox: Outbox, secrets: SigningSecrets, egress: Egress, clock: Clock) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        secrets: SigningSecrets,
+        egress: Egress,
+        clock: Clock,
+        telemetry: WebhookTelemetry,
+        on_disabled: OnDisabled,
+    ) -> None:
         self._outbox = outbox
         self._secrets = secrets
         self._egress = egress
         self._clock = clock
+        self._telemetry = telemetry
+        self._on_disabled = on_disabled
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -93,14 +108,14 @@ class Relay:
 
     async def _turn(self) -> bool:
         """Make deliveries of new events and begin to call those that are due; whether there is more to do at once."""
+        if self._clock.monotonic() - self._purged > _HOUR:
+            self._purged = self._clock.monotonic()
+            await self._outbox.purge(KEEP_DAYS)
         has_webhooks = await self._outbox.has_webhooks()
         self._outbox.publish(has_webhooks)
         taken = await self._outbox.fan_out(AT_ONCE)
         if not has_webhooks:
             return taken == AT_ONCE
-        if self._clock.monotonic() - self._purged > _HOUR:
-            self._purged = self._clock.monotonic()
-            await self._outbox.purge(KEEP_DAYS)
         free = AT_ONCE - len(self._calls)
         busy = [webhook_id for webhook_id, count in self._flying.items() if count >= PER_WEBHOOK]
         due = await self._outbox.take_due(free, PER_WEBHOOK, busy, LEASE) if free > 0 else []
@@ -155,19 +170,30 @@ class Relay:
     async def _settle(self, due: Due, told: Try, answer: EgressResponse | None) -> None:
         if answer is not None and 200 <= answer.status < 300:
             await self._outbox.settle(due, told, is_delivered=True, retry_in=None, disable=None)
+            self._telemetry.webhook_ended("out", "delivered")
         elif answer is not None and answer.status == 410:
-            await self._outbox.settle(due, told, is_delivered=False, retry_in=None, disable=GONE)
-            log.warning("webhook.disabled", webhook_id=str(due.webhook_id), reason=GONE)
+            await self._give_up(due, told, GONE)
         elif told.error == _BLOCKED:
-            await self._outbox.settle(due, told, is_delivered=False, retry_in=None, disable=None)
+            await self._give_up(due, told, None)
         else:
-            asked = asked_seconds(answer, self._clock.now()) if answer is not None else None
-            wait = retry_after(due.failures + 1, random.random(), asked)
-            seconds = wait.total_seconds() if wait is not None else None
-            disable = FAILING if wait is None else None
-            await self._outbox.settle(due, told, is_delivered=False, retry_in=seconds, disable=disable)
-            if disable is not None:
-                log.warning("webhook.given_up", webhook_id=str(due.webhook_id), delivery_id=str(due.delivery_id))
+            await self._put_off(due, told, answer)
+
+    async def _put_off(self, due: Due, told: Try, answer: EgressResponse | None) -> None:
+        asked = asked_seconds(answer, self._clock.now()) if answer is not None else None
+        wait = retry_after(due.failures + 1, random.random(), asked)
+        if wait is None:
+            await self._give_up(due, told, FAILING)
+            return
+        await self._outbox.settle(due, told, is_delivered=False, retry_in=wait.total_seconds(), disable=None)
+        self._telemetry.webhook_ended("out", "retried")
+
+    async def _give_up(self, due: Due, told: Try, disable: str | None) -> None:
+        is_off = await self._outbox.settle(due, told, is_delivered=False, retry_in=None, disable=disable)
+        self._telemetry.webhook_ended("out", "failed")
+        log.warning("webhook.given_up", webhook_id=str(due.webhook_id), delivery_id=str(due.delivery_id))
+        if is_off and disable is not None:
+            log.warning("webhook.disabled", webhook_id=str(due.webhook_id), tenant_id=due.tenant_id, reason=disable)
+            self._on_disabled(due.tenant_id, due.webhook_id, disable)
 
 
 def body_of(due: Due) -> bytes:

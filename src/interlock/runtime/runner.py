@@ -69,7 +69,9 @@ class Runner:
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.take_over: Callable[[UUID], object] = lambda execution_id: None
+        self.count_node: Callable[[str, str, float | None], None] = lambda tenant_id, node, seconds: None
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
+        self.freed: Callable[[], None] = lambda: None
         self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
         self._storing: set[asyncio.Task[None]] = set()
@@ -96,6 +98,7 @@ class Runner:
         for task_id in list(owned.attempts):
             self._cancel_attempt(owned, task_id)
         owned.wake_waiters(is_committed=is_committed)
+        self.freed()
 
     def forget_all(self) -> None:
         """After being fenced: nothing here is ours any more."""
@@ -265,7 +268,7 @@ class Runner:
         owned = self.owned.get(entry.execution_id)
         self._answer(entry)
         if entry.rows:
-            self._bus.log_grew(entry.execution_id)
+            self._bus.log_grew(entry.execution_id, entry.tenant_id, entry.own_rows())
         if entry.starts:
             self.children.announce(entry)
         if owned is None:
@@ -339,11 +342,15 @@ class Runner:
             executor.cancel(owned.execution.execution_id, task_id)
 
     def _count_task(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
-        node_type = owned.execution.program.node_type(event.node_id)
+        program = owned.execution.program
+        node_type, called = program.node_type(event.node_id), program.called(event.node_id)
         if type(event) is TaskCompleted:
-            self._telemetry.task_ended(node_type.name, "completed", event.duration_ms / 1000)
+            seconds = event.duration_ms / 1000
+            self._telemetry.task_ended(node_type.name, "completed", seconds)
+            self.count_node(owned.tenant_id, called, seconds)
         else:
             self._telemetry.task_ended(node_type.name, "failed", 0.0)
+            self.count_node(owned.tenant_id, called, None)
 
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from interlock.runtime.inbox import Inboxes
 from interlock.runtime.outcome import read_outcome
 from interlock.runtime.owned import Owned
 from interlock.runtime.reading import Reading
+from interlock.runtime.room import Room
 from interlock.runtime.runner import AT_REST, Runner
 
 POLL = 0.25
@@ -49,6 +51,7 @@ class Signalling:
         reading: Reading,
         inboxes: Inboxes,
         claiming: Claiming,
+        room: Room,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -57,6 +60,7 @@ class Signalling:
         self._reading = reading
         self._inboxes = inboxes
         self._claiming = claiming
+        self._room = room
         self._bus = bus
         self._clock = clock
         self._background: set[asyncio.Task[Any]] = set()
@@ -69,20 +73,22 @@ class Signalling:
 
     async def signal(self, request: SendSignal) -> SignalOutcome:
         failpoints.hit("signalling.before_signal")
-        sent = await guarded(
-            self._ledger.send(
-                request.execution_id,
-                request.tenant_id,
-                request.kind,
-                request.name,
-                request.payload,
-                request.dedupe_key,
-                request.sent_by,
-                request.expected_state,
-                request.trace_id,
-                self._adopter(request.tenant_id),
+        adopter = self._adopter(request.tenant_id)
+        with self._room.coming(request.tenant_id) if adopter is not None else nullcontext():
+            sent = await guarded(
+                self._ledger.send(
+                    request.execution_id,
+                    request.tenant_id,
+                    request.kind,
+                    request.name,
+                    request.payload,
+                    request.dedupe_key,
+                    request.sent_by,
+                    request.expected_state,
+                    request.trace_id,
+                    adopter,
+                )
             )
-        )
         failpoints.hit("signalling.after_signal")
         if sent is None:
             raise await self._not_live(request.execution_id)
@@ -92,7 +98,7 @@ class Signalling:
                 "IDEMPOTENCY_MISMATCH",
                 "This key was used with another signal; use a new key for a new signal",
             )
-        self.deliver(sent)
+        self.deliver(sent, request.tenant_id)
         outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
         if sent.is_duplicate:
             return msgspec.structs.replace(outcome, is_replay=True)
@@ -159,16 +165,16 @@ class Signalling:
 
     def _adopter(self, tenant_id: str) -> int | None:
         """This runner, if it may take an unowned execution of the tenant in the inbox statement."""
-        usable = self.runner_id and not self._claiming.is_draining and self._claiming.has_room(tenant_id)
+        usable = self.runner_id and not self._claiming.is_draining and self._room.fits(tenant_id)
         return self.runner_id if usable else None
 
-    def deliver(self, sent: Sent) -> None:
+    def deliver(self, sent: Sent, tenant_id: str = "") -> None:
         """Bring a recorded signal to its owner: here, elsewhere, or whoever claims the execution."""
         if sent.is_duplicate:
             return
         if sent.owner is not None and sent.owner == self.runner_id:
             if not self._inboxes.hint(sent.execution_id):
-                self._reading.take_over(sent.execution_id)
+                self._reading.take_over(sent.execution_id, tenant_id)
         elif sent.owner is None:
             self._claiming.wake()
             self._bus.inbox_grew(sent.execution_id, None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.engine.decide import start
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.core.events import ExecutionStarted
-from interlock.core.execution import Execution
+from interlock.core.execution import Execution, WaitingReason
 from interlock.core.ids import ExecutionId
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
@@ -18,7 +19,6 @@ from interlock.ports.bus import Bus
 from interlock.ports.engine import Standing, StartExecution, WorkflowChanged
 from interlock.ports.ledger import Ledger, StoredKey
 from interlock.ports.telemetry import Telemetry
-from interlock.runtime.claiming import Claiming
 from interlock.runtime.entry import Committed, Entry, OutcomeLost
 from interlock.runtime.faults import guarded
 from interlock.runtime.journal import MAX_QUEUED, Journal
@@ -26,6 +26,7 @@ from interlock.runtime.owned import Owned
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.record import Recording, record, start_row
+from interlock.runtime.room import Room
 from interlock.runtime.runner import Runner
 from interlock.runtime.standing import standing_of
 
@@ -69,7 +70,7 @@ class Starting:
         journal: Journal,
         runner: Runner,
         reading: Reading,
-        claiming: Claiming,
+        room: Room,
         programs: Programs,
         bus: Bus,
         clock: Clock,
@@ -80,7 +81,7 @@ class Starting:
         self._journal = journal
         self._runner = runner
         self._reading = reading
-        self._claiming = claiming
+        self._room = room
         self._programs = programs
         self._bus = bus
         self._clock = clock
@@ -96,20 +97,18 @@ class Starting:
             await self._reading.find_children(owned)
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         rest: asyncio.Future[bool] | None = None
-        is_owned = self._claiming.has_room(request.tenant_id)
-        recording = self._record(request, owned, is_owned, done)
+        is_owned = self._room.fits(request.tenant_id)
+        reason = None if is_owned else self._room.queue(request.tenant_id)
+        recording = self._record(request, owned, reason, done)
         standing = standing_of(owned)
         if is_owned and request.wait > 0:
             rest = asyncio.get_running_loop().create_future()
             owned.rest_waiters.append(rest)
-        self._claiming.starting += is_owned
-        try:
+        with self._room.coming(request.tenant_id) if is_owned else nullcontext():
             failpoints.hit("starting.before_commit")
             self._runner.send(owned, recording)
             committed = await self._committed(done)
             failpoints.hit("starting.after_commit")
-        finally:
-            self._claiming.starting -= is_owned
         if committed.is_lost:
             return Started(owned, standing, first=await self._first(request))
         self._telemetry.execution_started(owned.kind)
@@ -145,9 +144,10 @@ class Starting:
         )
 
     def _record(
-        self, request: StartExecution, owned: Owned, is_owned: bool, done: asyncio.Future[Committed]
+        self, request: StartExecution, owned: Owned, reason: WaitingReason | None, done: asyncio.Future[Committed]
     ) -> Recording:
-        now = self._clock.now()
+        """The first entry. ``reason`` says why it is queued; None if it is owned here."""
+        now, is_owned = self._clock.now(), reason is None
         event = ExecutionStarted(
             workflow_id=request.workflow_id,
             version_id=request.version_id,
@@ -177,7 +177,7 @@ class Starting:
             wake_at=owned.execution.next_wake() if rests else None if is_owned else now,
         )
         if not is_owned:
-            row["waiting_reason"] = self._claiming.waiting_reason(request.tenant_id)
+            row["waiting_reason"] = reason
         recording.entry.starts.append(row | _conditions(request, now))
         for child in turn.children:
             self._runner.children.add(recording, owned, child, now)
@@ -186,7 +186,7 @@ class Starting:
     def _on_commit(self, owned: Owned, keeps: bool, done: asyncio.Future[Committed]) -> Any:
         def released(entry: Entry, committed: Committed) -> None:
             if not committed.is_lost:
-                self._bus.log_grew(entry.execution_id)
+                self._bus.log_grew(entry.execution_id, entry.tenant_id, entry.own_rows())
                 self._runner.children.announce(entry)
                 owned.committed(entry)
                 if keeps and self._runner.may_release():

@@ -6,8 +6,10 @@ from datetime import timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
+import msgspec
+
 from interlock.core.callback import Place, make_token
-from interlock.core.errors import not_found
+from interlock.core.errors import not_found, unavailable
 from interlock.core.webhook import key_of
 from interlock.kit.clock import Clock
 from interlock.ports.webhooks import (
@@ -17,6 +19,7 @@ from interlock.ports.webhooks import (
     RegisteredNodes,
     SigningSecrets,
     WebhookCall,
+    of_headers,
     of_node,
 )
 
@@ -36,7 +39,7 @@ class PrepareWebhookCalls:
     async def prepare(
         self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float | None
     ) -> WebhookCall:
-        node = await self._nodes.registered_node(tenant_id, node_id) if node_id is not None else None
+        node = await self._nodes.node_for(execution_id, tenant_id, node_id) if node_id is not None else None
         if node_id is not None and node is None:
             raise not_found("NODE_NOT_FOUND", f"There is no registered node {node_id[:64]!r} any more")
         proof = (await self._secrets.ensure(tenant_id, CALLBACKS))[0]
@@ -49,12 +52,15 @@ class PrepareWebhookCalls:
             callback_token=token,
             deadline=now + timedelta(seconds=seconds or registered),
             now=now,
-            secrets=await self._signing(tenant_id, node_id, node),
-            headers=node.headers if node is not None else {},
+            secrets=await self._secrets.ensure(tenant_id, of_node(node_id) if node_id is not None else CALLS),
+            headers=await self._headers(tenant_id, node),
             endpoint=node.endpoint if node is not None else None,
         )
 
-    async def _signing(self, tenant_id: str, node_id: str | None, node: RegisteredNode | None) -> tuple[str, ...]:
-        if node_id is None or node is None:
-            return await self._secrets.ensure(tenant_id, CALLS)
-        return await self._secrets.good(tenant_id, of_node(node_id)) or (node.secret,)
+    async def _headers(self, tenant_id: str, node: RegisteredNode | None) -> dict[str, str]:
+        if node is None or not node.has_headers:
+            return {}
+        kept = await self._secrets.good(tenant_id, of_headers(node.version_id))
+        if not kept:
+            raise unavailable("The headers of this node are being stored; try again")
+        return msgspec.json.decode(kept[0], type=dict[str, str])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from interlock.core.definition import CheckParameters
@@ -12,6 +12,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.engine import Engine
 from interlock.ports.identity import Identity
+from interlock.ports.ledger import NodeTotal
 from interlock.ports.node import Registry
 from interlock.ports.store import Store
 from interlock.services.access.bundle import Access
@@ -81,6 +82,7 @@ class Services:
     registered_nodes: RegisterNodes
     registered_flows: RegisterFlows
     totals: Callable[[], Awaitable[Mapping[str, int]]]
+    node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
 
 
@@ -122,7 +124,7 @@ def build_services(
         start_execution=StartExecutions(store, engine),
         read_executions=ReadExecutions(store, engine, blobs),
         watch_execution=watch,
-        watch_workflow=WatchWorkflows(store, watch, clock),
+        watch_workflow=WatchWorkflows(store, watch, bus, clock),
         signal_execution=SignalExecutions(store, engine),
         cancel_execution=cancel,
         pause_execution=PauseExecutions(store, engine),
@@ -137,8 +139,9 @@ def build_services(
         stop_session=StopSessions(find, cancel),
         read_session_log=ReadLogs(store, find),
         blackboards=Blackboards(store, engine, picture),
-        registered_nodes=RegisterNodes(store, registry, webhooks.secrets),
+        registered_nodes=RegisterNodes(store, registry, webhooks.secrets, ids),
         registered_flows=flows,
         totals=engine.totals,
+        node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
     )

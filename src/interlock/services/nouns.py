@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interlock.ports.engine import Key, SignalOutcome, Standing
-from interlock.ports.registry import WebhookNode
+from interlock.ports.ledger import NodeTotal
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
 
 __all__ = [
@@ -12,8 +12,8 @@ __all__ = [
     "ExecutionFilter",
     "ExecutionRow",
     "Key",
+    "NodeTotal",
     "Page",
     "SignalOutcome",
     "Standing",
-    "WebhookNode",
 ]

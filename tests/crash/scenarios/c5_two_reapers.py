@@ -67,7 +67,9 @@ class Rival:
         found = await self.ledger.find_dead(self.runner_id, LEASE, QUIET_BEFORE_REAP)
         if any(runner_id == dead for runner_id, _ in found):
             self.reaped = await self.ledger.reap(dead, QUIET_BEFORE_REAP)
-        self.claimed = [found.execution_id for found in await self.ledger.claim(self.runner_id, 100, 100, 10_000)]
+        self.claimed = [
+            found.execution_id for found in (await self.ledger.claim(self.runner_id, 100, 100, 10_000, {})).claimed
+        ]
 
 
 class Worker:

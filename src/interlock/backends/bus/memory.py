@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from uuid import UUID
+
+from interlock.backends.bus.followers import LogFollower, TenantFollower
+from interlock.backends.bus.hints import Hint, LogGrew
+from interlock.kit.ids import named
+from interlock.ports.bus import LogRow
 
 OnInbox = Callable[[UUID, int | None], None]
 
 
-class Follower:
-    """Someone who follows one execution; one task at a time waits on it."""
-
-    def __init__(self, bus: MemoryBus, execution_id: UUID) -> None:
-        self._bus = bus
-        self._execution_id = execution_id
-        self._is_hinted = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    async def wait(self, timeout: float) -> bool:
-        """True as soon as there was a hint since the last call; False after ``timeout`` seconds or once closed."""
-        if not self._is_hinted and timeout > 0:
-            loop = asyncio.get_running_loop()
-            self._waiter = loop.create_future()
-            timer = loop.call_later(timeout, self._wake)
-            try:
-                await self._waiter
-            finally:
-                timer.cancel()
-                self._waiter = None
-        is_hinted, self._is_hinted = self._is_hinted, False
-        return is_hinted
-
-    def close(self) -> None:
-        """No more hints; who waits is let go. May be called again."""
-        self._bus._forget(self._execution_id, self)
-        self._wake()
-
-    def _hint(self) -> None:
-        self._is_hinted = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+@lru_cache(maxsize=4096)
+def topic_of(tenant_id: str) -> UUID:
+    """What a tenant is called between processes: short, and not to be read back."""
+    return named("tenant", tenant_id)
 
 
 class MemoryBus:
     """Satisfies ``ports.bus.Bus`` for a process without peers. Every call is for the event loop's own thread."""
 
     def __init__(self) -> None:
-        self._followers: dict[UUID, set[Follower]] = {}
+        self._followers: dict[UUID, set[LogFollower]] = {}
+        self._by_tenant: dict[UUID, set[TenantFollower]] = {}
         self._on_inbox: list[OnInbox] = []
 
     async def start(self) -> None:
@@ -62,20 +37,38 @@ class MemoryBus:
             for follower in list(followers):
                 follower.close()
 
-    def log_grew(self, execution_id: UUID) -> None:
-        """Wake whoever follows the execution here, at once."""
+    def log_grew(self, execution_id: UUID, tenant_id: str, rows: Sequence[LogRow] = ()) -> None:
+        """Wake whoever follows the execution or its tenant here, at once."""
         for follower in self._followers.get(execution_id, ()):
-            follower._hint()
+            follower.hint(rows)
+        if self._by_tenant:
+            self._tell_tenant(execution_id, topic_of(tenant_id))
 
     def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
         """Tell everybody who asked by ``on_inbox``, at once."""
         for callback in self._on_inbox:
             callback(execution_id, owner)
 
-    def follow(self, execution_id: UUID) -> Follower:
+    def heard(self, hint: Hint) -> None:
+        """Pass on what another process said."""
+        if not isinstance(hint, LogGrew):
+            self.inbox_grew(*hint)
+            return
+        for follower in self._followers.get(hint.execution_id, ()):
+            follower.hint()
+        self._tell_tenant(hint.execution_id, hint.topic)
+
+    def follow(self, execution_id: UUID) -> LogFollower:
         """A subscription from now on. Follow first and read then, or else what happens between is hinted to nobody."""
-        follower = Follower(self, execution_id)
+        follower = LogFollower(lambda one: _discard(self._followers, execution_id, one))
         self._followers.setdefault(execution_id, set()).add(follower)
+        return follower
+
+    def follow_tenant(self, tenant_id: str, on_hint: Callable[[], None]) -> TenantFollower:
+        """A subscription to all executions of a tenant from now on. ``on_hint`` must not block or raise."""
+        topic = topic_of(tenant_id)
+        follower = TenantFollower(lambda one: _discard(self._by_tenant, topic, one), on_hint)
+        self._by_tenant.setdefault(topic, set()).add(follower)
         return follower
 
     def on_inbox(self, callback: OnInbox) -> None:
@@ -86,14 +79,19 @@ class MemoryBus:
         """Nothing ever leaves this process."""
 
     def wake_all(self) -> None:
-        """A hint to every follower: after hints may have been missed, everybody looks for itself."""
+        """A hint to everybody who follows a log: after hints may have been missed, they look for themselves."""
         for followers in self._followers.values():
             for follower in followers:
-                follower._hint()
+                follower.hint()
 
-    def _forget(self, execution_id: UUID, follower: Follower) -> None:
-        followers = self._followers.get(execution_id)
-        if followers is not None:
-            followers.discard(follower)
-            if not followers:
-                del self._followers[execution_id]
+    def _tell_tenant(self, execution_id: UUID, topic: UUID) -> None:
+        for follower in self._by_tenant.get(topic, ()):
+            follower.hint(execution_id)
+
+
+def _discard(followers: dict[UUID, set[LogFollower]] | dict[UUID, set[TenantFollower]], key: UUID, one: object) -> None:
+    found = followers.get(key)
+    if found is not None:
+        found.discard(one)  # type: ignore[arg-type]
+        if not found:
+            del followers[key]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import asyncpg
 import structlog
 
-from interlock.backends.bus.hints import pack, unpack
-from interlock.backends.bus.memory import Follower, MemoryBus, OnInbox
+from interlock.backends.bus.followers import LogFollower, TenantFollower
+from interlock.backends.bus.hints import unpack
+from interlock.backends.bus.memory import MemoryBus, OnInbox
+from interlock.backends.bus.outbox import Outbox
+from interlock.ports.bus import LogRow
 
 CHANNEL = "interlock_hints"
-GATHER_SECONDS = 0.005
-"""Hints of this long leave together."""
 PING_SECONDS = 30.0
 ANSWER_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
@@ -36,10 +37,7 @@ class PostgresBus:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._local = MemoryBus()
-        self._has_peers = False
-        self._logs: set[UUID] = set()
-        self._inboxes: set[tuple[UUID, int | None]] = set()
-        self._due = asyncio.Event()
+        self._outbox = Outbox()
         self._is_settled = asyncio.Event()  # the first connection listens, or has failed
         self._keeper: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
@@ -57,23 +55,23 @@ class PostgresBus:
             self._keeper = None
         await self._local.stop()
 
-    def log_grew(self, execution_id: UUID) -> None:
+    def log_grew(self, execution_id: UUID, tenant_id: str, rows: Sequence[LogRow] = ()) -> None:
         """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
-        self._local.log_grew(execution_id)
-        if self._has_peers:
-            self._logs.add(execution_id)
-            self._due.set()
+        self._local.log_grew(execution_id, tenant_id, rows)
+        self._outbox.log_grew(execution_id, tenant_id)
 
     def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
         """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
         self._local.inbox_grew(execution_id, owner)
-        if self._has_peers:
-            self._inboxes.add((execution_id, owner))
-            self._due.set()
+        self._outbox.inbox_grew(execution_id, owner)
 
-    def follow(self, execution_id: UUID) -> Follower:
+    def follow(self, execution_id: UUID) -> LogFollower:
         """A subscription from now on; follow first and read then."""
         return self._local.follow(execution_id)
+
+    def follow_tenant(self, tenant_id: str, on_hint: Callable[[], None]) -> TenantFollower:
+        """A subscription to all executions of a tenant from now on. ``on_hint`` must not block or raise."""
+        return self._local.follow_tenant(tenant_id, on_hint)
 
     def on_inbox(self, callback: OnInbox) -> None:
         """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
@@ -81,9 +79,7 @@ class PostgresBus:
 
     def set_peers(self, others: bool) -> None:
         """Whether other processes live; without any, nothing is sent (listening goes on)."""
-        self._has_peers = others
-        if not others:
-            self._forget_unsent()
+        self._outbox.set_peers(others)
 
     async def _keep_connected(self) -> None:
         delay = FIRST_DELAY
@@ -96,7 +92,7 @@ class PostgresBus:
                 delay = FIRST_DELAY
                 await self._work_on(connection)
             self._is_settled.set()
-            self._forget_unsent()  # they would be old news
+            self._outbox.forget()  # they would be old news
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, LONGEST_DELAY)
 
@@ -106,6 +102,7 @@ class PostgresBus:
             connection.add_termination_listener(self._on_lost)
             await connection.add_listener(CHANNEL, self._on_notified)
             self._local.wake_all()  # what was said while nobody listened
+            self._outbox.look()  # and what could not be said
             self._is_settled.set()
             while not connection.is_closed():
                 await self._send_next(connection)
@@ -117,23 +114,15 @@ class PostgresBus:
 
     async def _send_next(self, connection: Connection) -> None:
         try:
-            async with asyncio.timeout(PING_SECONDS):
-                await self._due.wait()
+            texts = await self._outbox.texts(PING_SECONDS)
         except TimeoutError:  # a silent network is noticed only by asking
             await connection.execute("select", timeout=ANSWER_SECONDS)
             return
-        await asyncio.sleep(GATHER_SECONDS)
-        logs, inboxes = self._logs, self._inboxes
-        self._forget_unsent()
-        for text in pack(logs, inboxes):
+        for text in texts:
             await connection.execute("select pg_notify($1, $2)", CHANNEL, text, timeout=ANSWER_SECONDS)
 
-    def _forget_unsent(self) -> None:
-        self._logs, self._inboxes = set(), set()
-        self._due.clear()
-
     def _on_lost(self, _: Any) -> None:
-        self._due.set()  # ends the wait for something to send
+        self._outbox.nudge()  # ends the wait for something to send
 
     def _on_notified(self, connection: Any, sender: int, _: str, text: object) -> None:
         if sender == connection.get_server_pid():
@@ -144,7 +133,6 @@ class PostgresBus:
             self._log.warning("bus.unreadable_hint", error=str(error))
             return
         for hint in hints:
-            if isinstance(hint, UUID):
-                self._local.log_grew(hint)
-            else:
-                self._local.inbox_grew(*hint)
+            self._local.heard(hint)
+        if not hints:
+            self._local.wake_all()

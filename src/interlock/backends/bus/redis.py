@@ -15,13 +15,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from interlock.backends.bus.hints import pack, unpack
-from interlock.backends.bus.memory import Follower, MemoryBus, OnInbox
+from interlock.backends.bus.followers import LogFollower, TenantFollower
+from interlock.backends.bus.hints import unpack
+from interlock.backends.bus.memory import MemoryBus, OnInbox
+from interlock.backends.bus.outbox import Outbox
 from interlock.kit.ids import Ids
+from interlock.ports.bus import LogRow
 
 CHANNEL = "interlock:hints"
-GATHER_SECONDS = 0.005
-"""Hints of this long leave together."""
 PING_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
@@ -40,10 +41,7 @@ class RedisBus:
         self._url = url
         self._name = ids.new().hex
         self._local = MemoryBus()
-        self._has_peers = False
-        self._logs: set[UUID] = set()
-        self._inboxes: set[tuple[UUID, int | None]] = set()
-        self._due = asyncio.Event()
+        self._outbox = Outbox()
         self._is_settled = asyncio.Event()  # the first connection listens, or has failed
         self._keeper: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
@@ -60,23 +58,23 @@ class RedisBus:
             self._keeper = None
         await self._local.stop()
 
-    def log_grew(self, execution_id: UUID) -> None:
+    def log_grew(self, execution_id: UUID, tenant_id: str, rows: Sequence[LogRow] = ()) -> None:
         """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
-        self._local.log_grew(execution_id)
-        if self._has_peers:
-            self._logs.add(execution_id)
-            self._due.set()
+        self._local.log_grew(execution_id, tenant_id, rows)
+        self._outbox.log_grew(execution_id, tenant_id)
 
     def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
         """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
         self._local.inbox_grew(execution_id, owner)
-        if self._has_peers:
-            self._inboxes.add((execution_id, owner))
-            self._due.set()
+        self._outbox.inbox_grew(execution_id, owner)
 
-    def follow(self, execution_id: UUID) -> Follower:
+    def follow(self, execution_id: UUID) -> LogFollower:
         """A subscription from now on; follow first and read then."""
         return self._local.follow(execution_id)
+
+    def follow_tenant(self, tenant_id: str, on_hint: Callable[[], None]) -> TenantFollower:
+        """A subscription to all executions of a tenant from now on. ``on_hint`` must not block or raise."""
+        return self._local.follow_tenant(tenant_id, on_hint)
 
     def on_inbox(self, callback: OnInbox) -> None:
         """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
@@ -84,9 +82,7 @@ class RedisBus:
 
     def set_peers(self, others: bool) -> None:
         """Whether other processes live; without any, nothing is sent (listening goes on)."""
-        self._has_peers = others
-        if not others:
-            self._forget_unsent()
+        self._outbox.set_peers(others)
 
     async def _keep_connected(self) -> None:
         pause = _Pause()
@@ -96,7 +92,7 @@ class RedisBus:
             except _LOST as error:
                 self._log.warning("bus.connection_lost", error=str(error) or type(error).__name__)
             self._is_settled.set()
-            self._forget_unsent()  # they would be old news
+            self._outbox.forget()  # they would be old news
             await asyncio.sleep(pause.next())
 
     async def _work(self, on_connected: Callable[[], None]) -> None:
@@ -128,26 +124,19 @@ class RedisBus:
             elif message["type"] == "subscribe":  # also after the client has connected again by itself
                 on_connected()
                 self._local.wake_all()  # what was said while nobody listened
+                self._outbox.look()  # and what could not be said
                 self._is_settled.set()
         raise TimeoutError("nothing was heard for too long")
 
     async def _say(self, redis: Redis) -> None:
         while True:
             try:
-                async with asyncio.timeout(PING_SECONDS):
-                    await self._due.wait()
+                texts = await self._outbox.texts(PING_SECONDS)
             except TimeoutError:  # a silent network is noticed only by asking
                 await redis.publish(CHANNEL, self._name)
                 continue
-            await asyncio.sleep(GATHER_SECONDS)
-            logs, inboxes = self._logs, self._inboxes
-            self._forget_unsent()
-            for text in pack(logs, inboxes):
+            for text in texts:
                 await redis.publish(CHANNEL, f"{self._name} {text}")
-
-    def _forget_unsent(self) -> None:
-        self._logs, self._inboxes = set(), set()
-        self._due.clear()
 
     def _on_message(self, data: Any) -> None:
         sender, _, text = bytes(data).decode("utf-8", "replace").partition(" ")
@@ -159,10 +148,9 @@ class RedisBus:
             self._log.warning("bus.unreadable_hint", error=str(error))
             return
         for hint in hints:
-            if isinstance(hint, UUID):
-                self._local.log_grew(hint)
-            else:
-                self._local.inbox_grew(*hint)
+            self._local.heard(hint)
+        if not hints:
+            self._local.wake_all()
 
 
 class _Pause:

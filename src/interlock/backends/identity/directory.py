@@ -9,8 +9,11 @@ from interlock.kit.clock import Clock
 from interlock.ports.access_tokens import AccessTokens
 from interlock.ports.accounts import Accounts
 
-BELIEVED_SECONDS = 30.0
-"""How long a login that was ended elsewhere, or a role that was changed, can still be believed."""
+BELIEVED_SECONDS = 4.0
+"""How long a login that was ended elsewhere, or a role that was changed, can still be believed.
+
+Each token in use costs a look at its login so often; after it and one query an account that was disabled is refused.
+"""
 
 
 class DirectoryIdentity:

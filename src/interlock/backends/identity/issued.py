@@ -1,4 +1,4 @@
-"""Tokens of the built-in directory, signed with ES256 keys of its own."""
+"""Tokens of the built-in directory: signed with ES256 keys of its own, or with an HS256 key that it is given."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from interlock.core.account import ACCESS_LIFETIME, Account, Held
 from interlock.kit.clock import Clock
 
 ALGORITHM = "ES256"
+SHARED = "HS256"
 KEY_FILE = "identity-keys.json"
 """Where a data directory keeps the keys."""
 RENEW_AFTER = timedelta(days=90)
@@ -60,34 +61,17 @@ class IssuedTokens:
         key = self._keys.newest()
         if now >= key.created_at + RENEW_AFTER:
             key = self._keys.rotate(if_older_than=RENEW_AFTER)
-        issued_at = int(now.timestamp())
-        ends_at = issued_at + int(ACCESS_LIFETIME.total_seconds())
-        claims = {
-            "iss": self._issuer,
-            "aud": self._audience,
-            "sub": str(account.user_id),
-            "role": PERSON,
-            "email": account.email,
-            "session_id": str(login_id),
-            "aal": "aal1",
-            "is_anonymous": False,
-            "app_metadata": app_metadata(account),
-            "user_metadata": account.user_metadata,
-            "iat": issued_at,
-            "exp": ends_at,
-        }
-        return jwt.encode(claims, self._private(key), algorithm=ALGORITHM, headers={"kid": key.kid}), ends_at
+        claims = claims_of(account, login_id, now, self._issuer, self._audience)
+        return jwt.encode(claims, self._private(key), algorithm=ALGORITHM, headers={"kid": key.kid}), claims["exp"]
 
     def read(self, bearer: str) -> Held:
         """What a token of ours says. Raises UNAUTHENTICATED."""
         try:
             key = self._key_of(header_of(bearer))
             claims = verified(bearer, self._private(key).public_key(), ALGORITHM, self._issuer, self._audience)
-            ends_at = check_times(claims, self._clock.now().timestamp())
-            content = msgspec.convert(claims, _Content)
+            return held_of(claims, self._clock.now())
         except UNREADABLE as error:
             raise refused("invalid_token", "The token is not valid here; log in again") from error
-        return Held(content.sub, content.session_id, ends_at)
 
     def public_keys(self) -> list[dict[str, Any]]:
         """The keys whose signatures count now, as JWKs."""
@@ -112,6 +96,63 @@ class IssuedTokens:
     def _public(self, key: SigningKey) -> dict[str, Any]:
         numbers = ECAlgorithm.to_jwk(self._private(key).public_key(), as_dict=True)
         return {**numbers, "kid": key.kid, "alg": ALGORITHM, "use": "sig", "key_ops": ["verify"]}
+
+
+class SecretTokens:
+    """Satisfies ``ports.access_tokens.AccessTokens`` with one HS256 key, which all replicas are given.
+
+    Nobody can check such a token without the key, so none is public.
+    """
+
+    def __init__(self, secret: str, clock: Clock, issuer: str, audience: str) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._issuer = issuer
+        self._audience = audience
+
+    def sign(self, account: Account, login_id: UUID, now: datetime) -> tuple[str, int]:
+        """A token for an hour, and the epoch second at which it ends."""
+        claims = claims_of(account, login_id, now, self._issuer, self._audience)
+        return jwt.encode(claims, self._secret, algorithm=SHARED), claims["exp"]
+
+    def read(self, bearer: str) -> Held:
+        """What a token of ours says. Raises UNAUTHENTICATED."""
+        try:
+            header_of(bearer)  # refuses what asks for an extension
+            claims = verified(bearer, self._secret, SHARED, self._issuer, self._audience)
+            return held_of(claims, self._clock.now())
+        except UNREADABLE as error:
+            raise refused("invalid_token", "The token is not valid here; log in again") from error
+
+    def public_keys(self) -> list[dict[str, Any]]:
+        """None: the key is no public one."""
+        return []
+
+
+def claims_of(account: Account, login_id: UUID, now: datetime, issuer: str, audience: str) -> dict[str, Any]:
+    """What a token of an hour says."""
+    issued_at = int(now.timestamp())
+    return {
+        "iss": issuer,
+        "aud": audience,
+        "sub": str(account.user_id),
+        "role": PERSON,
+        "email": account.email,
+        "session_id": str(login_id),
+        "aal": "aal1",
+        "is_anonymous": False,
+        "app_metadata": app_metadata(account),
+        "user_metadata": account.user_metadata,
+        "iat": issued_at,
+        "exp": issued_at + int(ACCESS_LIFETIME.total_seconds()),
+    }
+
+
+def held_of(claims: dict[str, Any], now: datetime) -> Held:
+    """Whose verified token it is, if it is valid now. Raises UNAUTHENTICATED, or what ``UNREADABLE`` lists."""
+    ends_at = check_times(claims, now.timestamp())
+    content = msgspec.convert(claims, _Content)
+    return Held(content.sub, content.session_id, ends_at)
 
 
 def app_metadata(account: Account) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from interlock.backends.telemetry.models import ModelCounts
+from interlock.ports.telemetry import CallOutcome
+
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 30.0, 60.0)
 _ROWS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
@@ -18,20 +21,6 @@ class TaskCounts(Collector):
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], int] = {}
-        self.times: dict[str, list[float]] = {}  # node type -> count, sum, least and most seconds
-
-    def time(self, node_type: str, seconds: float) -> None:
-        """One more task ended after so many seconds."""
-        found = self.times.get(node_type)
-        if found is None:
-            self.times[node_type] = [1, seconds, seconds, seconds]
-            return
-        found[0] += 1
-        found[1] += seconds
-        if seconds < found[2]:
-            found[2] = seconds
-        elif seconds > found[3]:
-            found[3] = seconds
 
     def collect(self) -> Iterable[Metric]:
         """Asked for by a scrape."""
@@ -54,6 +43,8 @@ class PrometheusTelemetry:
         self._ended = self._counter("executions_total", "Executions ended here.", "kind", "status")
         self._tasks = TaskCounts()
         self.registry.register(self._tasks)
+        self._models = ModelCounts()
+        self.registry.register(self._models)
         self._task_seconds = self._histogram("task_duration_seconds", "How long attempts ran.", _SLOW, "node_type")
         self._flush_seconds = self._histogram("journal_flush_seconds", "Time of one flush with its commit.", _FAST)
         self._flush_rows = self._histogram("journal_flush_rows", "Event rows of one flush.", _ROWS)
@@ -71,6 +62,12 @@ class PrometheusTelemetry:
         self._request_seconds = self._histogram("http_request_seconds", "Time of requests.", _FAST, "route")
         self._auth_failures = self._counter("auth_failures_total", "Credentials refused.", "door", "reason")
         self._streams = Gauge("interlock_streams_open", "Streams open now.", ["door"], registry=self.registry)
+        self._dropped = Counter(
+            "interlock_streams_dropped", "Streams cut off because nobody read them.", ["door"], registry=self.registry
+        )
+        self._webhooks = self._counter(
+            "webhook_deliveries_total", "Messages to webhooks and callbacks from them.", "direction", "result"
+        )
         self._gauges: dict[str, Gauge] = {}
         self._children: dict[tuple[str, ...], Counter] = {}
 
@@ -97,7 +94,6 @@ class PrometheusTelemetry:
     def task_ended(self, node_type: str, status: str, seconds: float) -> None:
         counts = self._tasks.counts
         counts[node_type, status] = counts.get((node_type, status), 0) + 1
-        self._tasks.time(node_type, seconds)
         if seconds:
             self._task_seconds.labels(node_type).observe(seconds)
 
@@ -138,9 +134,17 @@ class PrometheusTelemetry:
     def stream_closed(self, door: str) -> None:
         self._streams.labels(door).dec()
 
-    def node_times(self) -> dict[str, tuple[int, float, float, float]]:
-        """Ended tasks by node type: how many, and their seconds in sum, at least and at most."""
-        return {name: (int(found[0]), found[1], found[2], found[3]) for name, found in self._tasks.times.items()}
+    def stream_dropped(self, door: str) -> None:
+        self._dropped.labels(door).inc()
+
+    def webhook_ended(self, direction: str, result: str) -> None:
+        self._webhooks.labels(direction, result).inc()
+
+    def model_called(self, model: str, outcome: CallOutcome, input_tokens: int, output_tokens: int) -> None:
+        self._models.called(model, outcome, input_tokens, output_tokens)
+
+    def cache_asked(self, cache: str, is_hit: bool) -> None:
+        self._models.cache_asked(cache, is_hit=is_hit)
 
     def streams_open(self, door: str) -> int:
         """Streams of a door that are open here."""

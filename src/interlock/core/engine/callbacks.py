@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from interlock.core.callback import ERROR, NEED_USER_INPUT
 from interlock.core.commands import Signal, TaskSucceeded
 from interlock.core.engine.retrying import fail_attempt, fail_task
@@ -27,13 +29,12 @@ def take_callback(turn: Turn, signal: Signal) -> None:
     told: dict[str, Any] = signal.payload
     task = _awaiting(turn, told)
     if task is None:
-        name = told.get("task_id") or told["step"]
-        if turn.execution.called_back.get(name) == told["digest"]:
+        if turn.execution.called_back.get(told.get("task_id") or told["step"]) == told["digest"]:
             turn.refusal = conflict(DUPLICATE, "This callback was accepted before")
             return
-        turn.emit(_received(signal, name, told, accepted=False, reason=_reason(turn, told)))
+        turn.emit(ignored(told, _reason(turn, told), signal.by))
         return
-    turn.emit(_received(signal, task.task_id, told, accepted=True, reason=""))
+    turn.emit(_received(task.task_id, told, signal.by))
     if told["status"] == ERROR:
         message = told.get("error_message") or "The webhook answered that it failed"
         fail_attempt(turn, task, Failure(code="WEBHOOK_ERROR", message=message[:4000]))
@@ -51,6 +52,12 @@ def take_callback(turn: Turn, signal: Signal) -> None:
             needs_input=told["status"] == NEED_USER_INPUT,
         ),
     )
+
+
+def ignored(told: dict[str, Any], reason: str, by: str) -> CallbackReceived:
+    """The event of a callback that changes nothing. ``told`` is the payload of its signal."""
+    received = _received(told.get("task_id") or told["step"], told, by)
+    return msgspec.structs.replace(received, accepted=False, reason=reason)
 
 
 def expire_callback(turn: Turn, task: Task) -> None:
@@ -79,14 +86,12 @@ def _reason(turn: Turn, told: dict[str, Any]) -> str:
     return "attempt superseded" if _named(turn, told) else "step is over"
 
 
-def _received(signal: Signal, task_id: str, told: dict[str, Any], *, accepted: bool, reason: str) -> CallbackReceived:
+def _received(task_id: str, told: dict[str, Any], by: str) -> CallbackReceived:
     return CallbackReceived(
         task_id=task_id,
         node_id=told["step"],
         status=told["status"],
-        accepted=accepted,
-        reason=reason,
         callback_id=told.get("callback_id") or "",
         digest=told["digest"],
-        by=signal.by,
+        by=by,
     )

@@ -32,7 +32,6 @@ from interlock.core.events import (
     ExecutionCancelled,
     ExecutionFailed,
     ExecutionPaused,
-    ExecutionResumed,
     ExecutionStarted,
     Failure,
     SignalReceived,
@@ -198,7 +197,7 @@ def _pause(turn: Turn, signal: Signal) -> None:
 
 def _resume(turn: Turn, signal: Signal) -> None:
     if turn.execution.is_paused:
-        turn.emit(ExecutionResumed(reason=_reason(signal), by=signal.by))
+        turn.execution.program.resume(turn, _reason(signal), signal.by)
         _advance(turn, Advance())
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from interlock.core.events import (
+    Answered,
     ApprovalDecided,
     ApprovalEscalated,
     ApprovalRequested,
+    ArtifactReady,
     BlackboardWritten,
     CallbackReceived,
     Event,
@@ -79,7 +81,14 @@ def _paused(execution: Execution, event: ExecutionPaused, at: datetime) -> None:
 
 def _resumed(execution: Execution, event: ExecutionResumed, at: datetime) -> None:
     execution.is_paused = execution.is_idle = False
+    execution.held.clear()
     expect_user(execution, at)
+
+
+def _hold(execution: Execution, event: Answered) -> None:
+    """A flow that somebody has paused does not follow what its nodes answer before it is resumed."""
+    if execution.is_paused and execution.program.kind == "flow":
+        execution.held[event.task_id] = event
 
 
 def expect_user(execution: Execution, at: datetime) -> None:
@@ -106,6 +115,7 @@ def _end(execution: Execution, status: Status, at: datetime) -> None:
         execution.loops,
         execution.mailbox,
         execution.asked,
+        execution.held,
     ):
         live.clear()
 
@@ -193,12 +203,19 @@ def _finish_task(execution: Execution, task_id: str) -> Task:
 def _task_completed(execution: Execution, event: TaskCompleted, at: datetime) -> None:
     task = _finish_task(execution, event.task_id)
     if event.blackboard:
-        execution.blackboard.update(event.blackboard)
+        _write(execution, event.blackboard)
     if execution.program.kind == "flow":
         execution.shown.add(event.output, event.ui_schema, event.blackboard)
     execution.program.on_task_completed(execution, task, event.port, event.output, event.dead)
+    _hold(execution, event)
     if execution.idle_after is not None:
         expect_user(execution, at)
+
+
+def _write(execution: Execution, values: Mapping[str, Any]) -> None:
+    """Whoever has seen a key's version is told by a new one that it is another now."""
+    execution.blackboard.update(values)
+    execution.written.update(dict.fromkeys(values, execution.seq))
 
 
 def _task_failed(execution: Execution, event: TaskFailed, at: datetime) -> None:
@@ -213,6 +230,7 @@ def _task_failed(execution: Execution, event: TaskFailed, at: datetime) -> None:
             execution.timers[event.task_id] = event.retry_at
         return
     execution.program.on_task_failed(execution, _finish_task(execution, event.task_id), event)
+    _hold(execution, event)
 
 
 def _task_skipped(execution: Execution, event: TaskSkipped, at: datetime) -> None:
@@ -225,9 +243,10 @@ def _input_requested(execution: Execution, event: TaskInputRequested, at: dateti
     execution.running -= task.phase is Phase.RUNNING
     task.phase = Phase.WAITING
     task.waits_for = "input"
-    execution.blackboard.update(event.blackboard)
+    _write(execution, event.blackboard)
     execution.shown.add(event.output, event.ui_schema, event.blackboard)
     execution.program.on_input_requested(execution, task, event)
+    _hold(execution, event)
     expect_user(execution, at)
 
 
@@ -262,8 +281,7 @@ def _called_back(execution: Execution, event: CallbackReceived, at: datetime) ->
 
 
 def _blackboard_written(execution: Execution, event: BlackboardWritten, at: datetime) -> None:
-    execution.blackboard[event.key] = event.value
-    execution.written[event.key] = execution.seq
+    _write(execution, {event.key: event.value})
 
 
 def _flow_event(execution: Execution, event: FlowEventRaised, at: datetime) -> None:
@@ -275,8 +293,8 @@ def _transitioned(execution: Execution, event: FlowTransitioned, at: datetime) -
     expect_user(execution, at)
 
 
-def _no_change(execution: Execution, event: TaskProgressed, at: datetime) -> None:
-    """Progress is for those who watch; it changes nothing that is decided upon."""
+def _no_change(execution: Execution, event: TaskProgressed | ArtifactReady, at: datetime) -> None:
+    """Progress and files are for those who watch; they change nothing that is decided upon."""
 
 
 _FOLD: dict[type[Event], Callable[[Execution, Any, datetime], None]] = {
@@ -292,6 +310,7 @@ _FOLD: dict[type[Event], Callable[[Execution, Any, datetime], None]] = {
     TaskFailed: _task_failed,
     TaskSkipped: _task_skipped,
     TaskProgressed: _no_change,
+    ArtifactReady: _no_change,
     TaskInputRequested: _input_requested,
     ApprovalRequested: _approval_requested,
     ApprovalDecided: _approval_decided,

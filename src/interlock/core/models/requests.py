@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from interlock.core.errors import InterlockError, rule_broken
-from interlock.core.models.tokens import count_chat, count_inputs, count_text
+from interlock.core.models.tokens import bound_chat, bound_inputs, count_chat, count_inputs
 
 FIELD_NOT_ALLOWED = "FIELD_NOT_ALLOWED"
 DEFAULT_MAX_TOKENS = 4_096
@@ -28,15 +28,18 @@ Kind = Literal["chat", "embeddings"]
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a model. ``models`` are the wanted ones, best first; ``body`` is what a provider gets.
 
-    ``max_tokens`` is the limit of all answers together; None if the caller named none. ``wants_usage`` is whether
-    the caller asked for a usage chunk in the stream.
+    ``prompt_tokens`` is what the prompt has about, ``most_prompt`` what it can have at most. ``max_tokens`` limits one
+    answer, and ``thinking`` what a model may think before it; None if the caller named none. ``wants_usage`` is
+    whether the caller asked for a usage chunk in the stream.
     """
 
     kind: Kind
     models: tuple[str, ...]
     body: dict[str, Any]
     prompt_tokens: int
+    most_prompt: int
     max_tokens: int | None = None
+    thinking: int | None = 0
     answers: int = 1
     is_stream: bool = False
     wants_usage: bool = False
@@ -46,7 +49,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
         """Tokens that the answers may have at most."""
         if self.kind == "embeddings":
             return 0
-        return (self.max_tokens or DEFAULT_MAX_TOKENS) * self.answers
+        thinking = DEFAULT_MAX_TOKENS if self.thinking is None else self.thinking
+        return ((self.max_tokens or DEFAULT_MAX_TOKENS) + thinking) * self.answers
 
 
 def read_chat(body: dict[str, Any]) -> ModelRequest:
@@ -63,12 +67,15 @@ def read_chat(body: dict[str, Any]) -> ModelRequest:
         raise _wrong("stream_options", "must be an object")
     if not isinstance(body.get("stream", False), bool | None):
         raise _wrong("stream", "must be true or false")
+    prompt_tokens, thinking = count_chat(body), _whole(body, "thinking_budget")
     return ModelRequest(
         kind="chat",
         models=models,
         body={name: value for name, value in body.items() if name != "models"},
-        prompt_tokens=count_chat(body),
+        prompt_tokens=prompt_tokens,
+        most_prompt=bound_chat(body, prompt_tokens),
         max_tokens=_whole(body, "max_completion_tokens") or _whole(body, "max_tokens"),
+        thinking=thinking if thinking is not None or body.get("enable_thinking") is True else 0,
         answers=_whole(body, "n", 128) or 1,
         is_stream=body.get("stream") is True,
         wants_usage=isinstance(options, dict) and options.get("include_usage") is True,
@@ -80,20 +87,24 @@ def read_embeddings(body: dict[str, Any]) -> ModelRequest:
     _refuse_ours(body)
     models = _read_models(body)
     _whole(body, "dimensions", MAX_DIMENSIONS)
+    tokens, most = _count_embedded(body.get("input"))
     return ModelRequest(
         kind="embeddings",
         models=models,
         body={name: value for name, value in body.items() if name != "models"},
-        prompt_tokens=_count_embedded(body.get("input")),
+        prompt_tokens=tokens,
+        most_prompt=most,
     )
 
 
 def with_limit(request: ModelRequest) -> ModelRequest:
     """The same request with a limit to its answers, so that it cannot cost more than is set aside for it."""
-    if request.kind == "embeddings" or request.max_tokens is not None:
-        return request
-    body = {**request.body, "max_tokens": DEFAULT_MAX_TOKENS}
-    return msgspec.structs.replace(request, body=body, max_tokens=DEFAULT_MAX_TOKENS)
+    body = dict(request.body)
+    if request.kind == "chat" and request.max_tokens is None:
+        body["max_tokens"] = DEFAULT_MAX_TOKENS
+    if request.thinking is None:
+        body["thinking_budget"] = DEFAULT_MAX_TOKENS
+    return msgspec.structs.replace(request, body=body)
 
 
 def texts_of(request: ModelRequest) -> list[str]:
@@ -105,17 +116,19 @@ def texts_of(request: ModelRequest) -> list[str]:
     return list(texts)
 
 
-def _count_embedded(given: Any) -> int:
+def _count_embedded(given: Any) -> tuple[int, int]:
+    """Tokens of what is to be embedded: about, and at most."""
     if isinstance(given, str) and given:
-        return count_text(given)
+        given = [given]
     if not isinstance(given, list) or not 0 < len(given) <= MAX_INPUTS:
         raise _wrong("input", f"must be a text or a list of 1 to {MAX_INPUTS} texts")
     if all(isinstance(one, str) for one in given):
-        return count_inputs(given)
+        return count_inputs(given), bound_inputs(given)
     if all(_is_token(one) for one in given):
-        return len(given)
+        return len(given), len(given)
     if all(isinstance(one, list) and one and all(map(_is_token, one)) for one in given):
-        return sum(map(len, given))
+        tokens = sum(map(len, given))
+        return tokens, tokens
     raise _wrong("input", "must hold texts only, or token numbers only")
 
 

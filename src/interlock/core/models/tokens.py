@@ -1,4 +1,8 @@
-"""How many tokens a text may have, without the tokenizer of any model: rather too many than too few."""
+"""How many tokens a text has, without the tokenizer of any model: about, and at most.
+
+Tokenizers work on bytes in the end: no token stands for less than one byte of the text, so that there are never more
+tokens than bytes. What chat templates put around messages and tools is counted generously.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,11 @@ import msgspec
 _BYTES_PER_TOKEN = 3  # English has about four, Chinese three
 _PER_MESSAGE = 4
 _PER_PART = 1_000  # a picture, a sound, a file
+_MOST_PER_PART = 48_000  # the dearest known: a large picture for a model that counts pictures dearly
+_MOST_AROUND = 32  # what a template says around the messages
+_MOST_ABOUT_TOOLS = 1_024  # and how it explains tools and formats
+_EXPLAINED = ("tools", "functions", "response_format")
+_MOST_PER_TEXT = 4  # what stands around a text that is embedded
 
 
 def count_text(text: str) -> int:
@@ -24,10 +33,22 @@ def count_bytes(size: int) -> int:
 def count_chat(body: dict[str, Any]) -> int:
     """Tokens of the prompt of a chat: its messages and the tools it offers."""
     count = sum(_PER_MESSAGE + _count_message(message) for message in body.get("messages", ()))
-    for name in ("tools", "functions", "response_format"):
+    for name in _EXPLAINED:
         if body.get(name):
             count += _count_json(body[name])
     return count
+
+
+def bound_chat(body: dict[str, Any], counted: int) -> int:
+    """What ``count_chat`` would be at most, by any tokenizer; ``counted`` is what it was."""
+    around = _MOST_ABOUT_TOOLS if any(map(body.get, _EXPLAINED)) else _MOST_AROUND
+    parts = sum(_count_other_parts(message.get("content")) for message in body.get("messages", ()))
+    return counted * _BYTES_PER_TOKEN + parts * _MOST_PER_PART + around
+
+
+def bound_inputs(inputs: list[str]) -> int:
+    """Tokens of texts to embed, at most."""
+    return sum(len(text.encode("utf-8", "replace")) + _MOST_PER_TEXT for text in inputs)
 
 
 def count_inputs(inputs: list[str]) -> int:
@@ -51,6 +72,13 @@ def _count_part(part: Any) -> int:
     if isinstance(part, dict) and isinstance(part.get("text"), str):
         return count_text(part["text"])
     return _PER_PART
+
+
+def _count_other_parts(content: Any) -> int:
+    """The parts of a message that are no texts."""
+    if not isinstance(content, list):
+        return 0
+    return sum(not (isinstance(part, dict) and isinstance(part.get("text"), str)) for part in content)
 
 
 def _count_json(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""API keys and audit entries as tables."""
+"""Tenants, API keys and audit entries as tables."""
 
 from __future__ import annotations
 
@@ -30,6 +30,26 @@ def keys_table(keys: Sequence[Mapping[str, Any]]) -> Table:
             shown(", ".join(key.get("scopes") or [])),
         )
     return table
+
+
+def tenants_table(tenants: Sequence[Mapping[str, Any]]) -> Table:
+    """Tenants, one a line."""
+    table = plain_table("Tenant", "", "Since (UTC)", "Title")
+    for tenant in tenants:
+        table.add_row(
+            shown(tenant.get("name")),
+            Text("✗ disabled", style="red") if tenant.get("disabled") else Text("✓ active", style="green"),
+            _moment(tenant.get("created_at")),
+            one_line(tenant.get("title"), _NAME),
+        )
+    return table
+
+
+def tenant_facts(tenant: Mapping[str, Any]) -> str:
+    """A tenant in a line."""
+    name = str(tenant.get("name")) + (f" ({tenant['title']})" if tenant.get("title") else "")
+    word = f"disabled since {_moment(tenant.get('disabled_at'))} UTC" if tenant.get("disabled") else "active"
+    return f"{name}: {word}, accounts: {tenant.get('users')}, API keys: {tenant.get('api_keys')}"
 
 
 def audit_table(entries: Sequence[Mapping[str, Any]]) -> Table:

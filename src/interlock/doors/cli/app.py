@@ -5,7 +5,18 @@ from __future__ import annotations
 import typer
 
 from interlock.doors.cli.calling import Caller
-from interlock.doors.cli.commands import audit, keys, reading, secrets, serving, starting, steering, users, webhooks
+from interlock.doors.cli.commands import (
+    audit,
+    keys,
+    reading,
+    secrets,
+    serving,
+    starting,
+    steering,
+    tenants,
+    users,
+    webhooks,
+)
 from interlock.doors.cli.grouped import GroupedCommands
 from interlock.doors.cli.options import (
     ACCESS_PANEL,
@@ -112,18 +123,31 @@ def _add_access_commands(app: typer.Typer) -> None:
     group.command(
         epilog=examples("keys create ci --scope workflows:execute --scope executions:read --days 90"),
     )(keys.create)
-    group.command("list", epilog=examples("keys list", "keys list --json"))(keys.list_keys)
+    group.command("list", epilog=examples("keys list", "keys list --state active --search ci", "keys list --json"))(
+        keys.list_keys
+    )
     group.command(epilog=examples("keys rotate 4fQz81LmTx0a --grace 3600"))(keys.rotate)
     group.command(epilog=examples("keys revoke 4fQz81LmTx0a"))(keys.revoke)
     app.add_typer(group, name="keys", rich_help_panel=ACCESS_PANEL)
+    _add_tenant_commands(app)
     sealing = typer.Typer(help="Keys that seal stored secrets.", rich_markup_mode=None, no_args_is_help=True)
     sealing.command("list", epilog=examples("secrets list", "secrets list --data ./data --json"))(secrets.list_keys)
     sealing.command(epilog=examples("secrets rotate --data ./data"))(secrets.rotate)
     app.add_typer(sealing, name="secrets", rich_help_panel=ACCESS_PANEL)
     app.command(
         rich_help_panel=ACCESS_PANEL,
-        epilog=examples("audit", "audit --outcome refused --since 2026-11-22T00:00Z", "audit --subject ann --json"),
+        epilog=examples("audit", "audit --outcome refused --since 2026-11-22T00:00Z", "audit --actor ann --json"),
     )(audit.audit)
+
+
+def _add_tenant_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Tenants of the installation.", rich_markup_mode=None, no_args_is_help=True)
+    group.command("list", epilog=examples("tenants list", "tenants list --state disabled --json"))(tenants.list_tenants)
+    group.command(epilog=examples("tenants show acme"))(tenants.show)
+    group.command(epilog=examples("tenants create acme --title 'Acme Ltd.'"))(tenants.create)
+    group.command(epilog=examples("tenants disable acme"))(tenants.disable)
+    group.command(epilog=examples("tenants enable acme"))(tenants.enable)
+    app.add_typer(group, name="tenants", rich_help_panel=ACCESS_PANEL)
 
 
 def _add_program_commands(app: typer.Typer) -> None:
@@ -141,7 +165,12 @@ def _add_program_commands(app: typer.Typer) -> None:
 def _add_user_commands(app: typer.Typer) -> None:
     group = typer.Typer(help="Accounts of the built-in directory.", rich_markup_mode=None, no_args_is_help=True)
     group.command(epilog=examples("users create ann@example.org --role admin --tenant acme"))(users.create)
-    group.command("list", epilog=examples("users list --tenant acme", "users list --json"))(users.list_users)
+    group.command(
+        "list",
+        epilog=examples(
+            "users list --tenant acme", "users list --role admin --search @example.org", "users list --json"
+        ),
+    )(users.list_users)
     group.command(epilog=examples("users confirm ann@example.org"))(users.confirm)
     group.command(epilog=examples("users role ann@example.org viewer"))(users.role)
     group.command(epilog=examples("users disable ann@example.org"))(users.disable)

@@ -165,6 +165,11 @@ def _called_back(fact: Fact, node: NodePicture | None, name: str) -> str:
     return f"{name} was called back" + (f", too late: {reason}" if reason else "")
 
 
+def _file_ready(fact: Fact, node: NodePicture | None, name: str) -> str:
+    made = fact.data.get("artifact")
+    return f"{name} has made the file {one_line(made.get('name') if isinstance(made, dict) else made, 60)}"
+
+
 def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
     return f"{one_line(fact.text('flow_state'), 40)} raised {one_line(fact.text('event'), 40)}"
 
@@ -186,6 +191,7 @@ _SAY: dict[str, Say] = {
     "task.waiting": _waiting,
     "task.input_requested": _asked,
     "task.completed": _completed,
+    "artifact.ready": _file_ready,
     "task.failed": _failed,
     "task.skipped": _skipped,
     "approval.requested": _asked,

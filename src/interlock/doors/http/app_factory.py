@@ -19,18 +19,27 @@ from interlock.doors.http.plumbing.trace import Traced
 from interlock.doors.http.shared import ExposeMetrics, shared_operations
 from interlock.doors.http.tempo.llm import OPERATIONS as LLM_OPERATIONS
 from interlock.doors.http.tempo.operations import OPERATIONS as TEMPO_OPERATIONS
-from interlock.doors.http.tempo.websocket import EventSocket
+from interlock.doors.http.tempo.websocket import WATCH, EventSocket
 
 
 def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
     pipeline = Pipeline(context)
-    table = RouteTable(all_operations(expose_metrics), pipeline)
-    router = Router([table, EventSocket(context)], redirect_slashes=False)
+    router = Router(all_routes(context, expose_metrics, pipeline), redirect_slashes=False)
     guarded = Guarded(router, context.settings, pipeline)
     lines = structlog.get_logger("interlock.access").bind()
     log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
+
+
+def all_routes(context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline) -> list[RouteTable | EventSocket]:
+    """Everything that answers: each has ``operations``, which say who may call it."""
+    return [RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context)]
+
+
+def all_sockets() -> tuple[Operation, ...]:
+    """The policy of every WebSocket."""
+    return (WATCH,)
 
 
 def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:

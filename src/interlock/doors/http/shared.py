@@ -10,11 +10,13 @@ from interlock.core.errors import not_found
 from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
 from interlock.doors.http.identity.door import IdentityError
+from interlock.doors.http.models.door import ModelError
 from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
 from interlock.doors.http.plumbing.openapi import openapi
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, EmptyReply, JsonReply
+from interlock.doors.http.tempo.door import TempoError
 from interlock.kit import strict_json
 from interlock.kit.instants import rfc3339
 
@@ -138,7 +140,7 @@ class SharedPaths:
     def _documented(self, call: Call[None, None]) -> dict[str, Any]:
         if self._document is None:
             settings = call.context.settings
-            errors = {"app": AppError, "identity": IdentityError}
+            errors = {"app": AppError, "identity": IdentityError, "models": ModelError, "tempo": TempoError}
             self._document = openapi(self._operations, settings.title, settings.version, errors)
         return self._document
 

@@ -1,1 +1,1 @@
-"""Use cases about access: API keys, stream tickets, tenants of local mode, the audit log, and who is calling."""
+"""Use cases about access: API keys, stream tickets, tenants, the audit log, and who is calling."""

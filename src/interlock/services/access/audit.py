@@ -8,6 +8,7 @@ from collections import deque
 import structlog
 
 from interlock.core.audit import AuditEntry, AuditFilter
+from interlock.core.errors import InterlockError
 from interlock.core.principal import Principal, Scope
 from interlock.kit.clock import Clock
 from interlock.ports.access import AccessStore
@@ -16,21 +17,29 @@ from interlock.ports.store import Page, Store
 MAX_WAITING = 20_000
 """Entries kept in memory while the database does not take them; beyond that new ones are counted and lost."""
 BATCH = 500
+RECORD_SECONDS = 2.0
+"""How long a call waits until its entry is stored."""
+KEPT_DAYS = 400
+PURGED_AT_ONCE = 5_000
 STRANGERS_A_SECOND = 50
 """Entries of callers without a tenant that are kept in one second: being refused costs nothing, so they can be many."""
 
 
 class AuditLog:
-    """Notes entries at once and writes them together, within about half a second.
+    """Notes entries at once and writes them together, those of many calls in one statement.
 
-    Entries that are noted and not yet written are lost with the process, and nothing else is; ``flush`` writes them.
+    An entry that was recorded is stored. One that was only noted is written within about half a second, and lost with
+    the process before that. Entries older than ``days`` are cleared away a few at a time.
     """
 
-    def __init__(self, access: AccessStore, store: Store, clock: Clock) -> None:
+    def __init__(self, access: AccessStore, store: Store, clock: Clock, days: int = KEPT_DAYS) -> None:
         self._access = access
         self._store = store
         self._clock = clock
+        self._days = days
         self._waiting: deque[AuditEntry] = deque()
+        self._taken = 0
+        self._written = 0
         self._turn = asyncio.Lock()
         self._lost = 0
         self._second = 0
@@ -46,21 +55,48 @@ class AuditLog:
             self._lost += 1
         else:
             self._waiting.append(entry)
+            self._taken += 1
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Take an entry and wait until it is stored. Never raises.
+
+        If the database does not take it within 2 s it stays noted: what it tells of has happened, and is answered so.
+        """
+        self.note(entry)
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                await self._write_up_to(self._taken)
+        except (InterlockError, TimeoutError) as error:
+            self._log.warning(
+                "audit.late", reason=str(error) or "the database was too slow", audit_id=str(entry.audit_id)
+            )
 
     async def flush(self) -> None:
         """Write what was noted. Raises what the store raises; then nothing of the batch is lost."""
-        async with self._turn:
-            while self._waiting:
-                batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
-                await self._access.write_audit(batch)
-                for _ in batch:
-                    self._waiting.popleft()
+        await self._write_up_to(self._taken)
         if self._lost:
             self._log.error("audit.lost", entries=self._lost, meaning="the database took no entries for too long")
             self._lost = 0
         if self._left_out:
             self._log.warning("audit.left_out", entries=self._left_out, meaning="too many callers without a tenant")
             self._left_out = 0
+
+    async def purge(self) -> None:
+        """Clear some of the entries away that are too old. Raises what the store raises."""
+        await self._access.purge_audit(self._days, PURGED_AT_ONCE)
+
+    async def _write_up_to(self, number: int) -> None:
+        """Write entries until as many are written as were taken when ``number`` was asked for.
+
+        One caller writes at a time, all that came meanwhile in one statement: the next ones find their entries written.
+        """
+        async with self._turn:
+            while self._written < number and self._waiting:
+                batch = [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
+                await self._access.write_audit(batch)
+                for _ in batch:
+                    self._waiting.popleft()
+                self._written += len(batch)
 
     def _is_flood(self) -> bool:
         second = int(self._clock.monotonic())

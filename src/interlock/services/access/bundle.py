@@ -10,9 +10,13 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.access import AccessStore
 from interlock.ports.identity import Identity
+from interlock.ports.secrets import Secrets
 from interlock.ports.store import Store
-from interlock.services.access.audit import AuditLog
+from interlock.services.access.administer import AdministerTenants
+from interlock.services.access.answers import KeptAnswers
+from interlock.services.access.audit import KEPT_DAYS, AuditLog
 from interlock.services.access.authenticate import Credentials, KeyIdentity
+from interlock.services.access.gate import REFRESH_SECONDS, TenantGate
 from interlock.services.access.keys import ManageKeys
 from interlock.services.access.tenants import LocalTenants
 from interlock.services.access.tickets import StreamTickets
@@ -30,6 +34,9 @@ class Access:
     tenants: LocalTenants
     audit: AuditLog
     upkeep: Upkeep
+    gate: TenantGate
+    administer_tenants: AdministerTenants
+    answers: KeptAnswers
 
 
 def build_access(
@@ -41,15 +48,23 @@ def build_access(
     ids: Ids,
     peppers: Sequence[bytes],
     environment: str,
+    secrets: Secrets,
     configured_keys: Mapping[bytes, ApiKey] | None = None,
+    audit_days: int = KEPT_DAYS,
 ) -> Access:
-    """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first."""
+    """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first.
+
+    ``secrets`` seal answers that are kept.
+    """
     key_identity = KeyIdentity(access_store, clock, peppers, configured_keys)
-    audit = AuditLog(access_store, store, clock)
+    audit = AuditLog(access_store, store, clock, audit_days)
+    gate = TenantGate(access_store)
     chores = {
+        "tenants": (gate.refresh, REFRESH_SECONDS),
         "audit": (audit.flush, AUDIT_SECONDS),
         "last used": (key_identity.flush, LAST_USED_SECONDS),
         "purge": (access_store.purge, PURGE_SECONDS),
+        "audit purge": (audit.purge, PURGE_SECONDS),
     }
     return Access(
         identity=Credentials(key_identity, tokens),
@@ -59,4 +74,7 @@ def build_access(
         tenants=LocalTenants(access_store),
         audit=audit,
         upkeep=Upkeep(chores),
+        gate=gate,
+        administer_tenants=AdministerTenants(access_store, gate),
+        answers=KeptAnswers(access_store, secrets, peppers[0]),
     )

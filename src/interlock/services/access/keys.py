@@ -13,6 +13,7 @@ from interlock.core.api_key import (
     PUBLIC_ID_LENGTH,
     SECRET_LENGTH,
     ApiKey,
+    KeyFilter,
     digest_of,
     write_key,
 )
@@ -21,12 +22,10 @@ from interlock.core.principal import Principal, Scope, Tier
 from interlock.core.signed_request import as_text, signing_secret
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
-from interlock.ports.store import Store, Transaction
+from interlock.ports.store import Page, Store, Transaction
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
-MAX_KEYS = 1_000
-"""Keys of one tenant that are listed."""
 
 
 class KeyWishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +68,11 @@ class ManageKeys:
             await transaction.add_key(issued.key)
         return issued
 
-    async def list(self, principal: Principal) -> list[ApiKey]:
-        """All keys of the tenant, newest first, without their digests. Raises DENIED."""
+    async def list(self, principal: Principal, wanted: KeyFilter) -> Page:
+        """Keys of the tenant, newest first, without their digests. Raises DENIED."""
         principal.require(Scope.ADMIN)
         async with self._store.transaction(principal, read_only=True) as transaction:
-            return await transaction.list_keys(MAX_KEYS)
+            return await transaction.list_keys(wanted)
 
     async def rotate(self, principal: Principal, reference: str, grace: timedelta = DEFAULT_GRACE) -> IssuedKey:
         """A new key like the old one, which stays good for ``grace`` at most.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -34,23 +34,28 @@ class StreamTickets:
         self._store = store
         self._clock = clock
 
-    async def issue(self, principal: Principal, resource: str) -> IssuedTicket:
-        """A ticket for the stream at the path ``resource``. Raises RULE for what is no path."""
+    async def issue(
+        self, principal: Principal, resource: str, ends_at: datetime | None = None
+    ) -> IssuedTicket:
+        """A ticket for the stream at the path ``resource``. Raises RULE for what is no path.
+
+        ``ends_at`` is when the caller's own token is over, and with it the stream.
+        """
         if not resource.startswith("/") or len(resource) > _MAX_RESOURCE or any(sign in resource for sign in "?#\0"):
             raise rule_broken(
                 "VALIDATION_ERROR", "resource must be the path of a stream, without a query", field="resource"
             )
         text = secrets.token_urlsafe(_BYTES)
         expires_at = self._clock.now() + timedelta(seconds=TICKET_SECONDS)
-        await self._store.add_ticket(_digest(text), Ticket(principal, _plain(resource), expires_at))
+        await self._store.add_ticket(_digest(text), Ticket(principal, _plain(resource), expires_at, ends_at))
         return IssuedTicket(text, TICKET_SECONDS)
 
-    async def redeem(self, text: str, path: str) -> Principal:
-        """Who may open ``path`` with this ticket. Raises UNAUTHENTICATED; the ticket is used up either way."""
+    async def redeem(self, text: str, path: str) -> Ticket:
+        """What opens ``path``, as whom and for how long. Raises UNAUTHENTICATED; the ticket is used up either way."""
         ticket = await self._store.take_ticket(_digest(text)) if len(text) <= _MAX_CHARACTERS else None
         if ticket is None or self._clock.now() >= ticket.expires_at or ticket.resource != _plain(path):
             raise refused("invalid_token", "The ticket is unknown, over, or for another stream; ask for a new one")
-        return ticket.principal
+        return ticket
 
 
 def _digest(text: str) -> bytes:

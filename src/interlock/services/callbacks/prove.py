@@ -86,11 +86,9 @@ class ProveCallbacks:
     async def _signing(self, target: CallbackTarget) -> tuple[str, ...]:
         if target.node_id is None:
             return await self._secrets.good(target.tenant_id, CALLS)
-        found = await self._secrets.good(target.tenant_id, of_node(target.node_id))
-        if found:
-            return found
-        node = await self._nodes.registered_node(target.tenant_id, target.node_id)
-        return (node.secret,) if node is not None and node.secret else ()
+        if not await self._nodes.is_registered(target.tenant_id, target.node_id):
+            return ()  # whose node was deleted proves nothing any more
+        return await self._secrets.good(target.tenant_id, of_node(target.node_id))
 
 
 def node_of(task_id: str) -> str:

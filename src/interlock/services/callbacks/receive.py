@@ -9,10 +9,11 @@ import msgspec
 
 from interlock.core.callback import NodeResult
 from interlock.core.commands import SignalKind
-from interlock.core.engine.callbacks import DUPLICATE
+from interlock.core.engine.callbacks import DUPLICATE, ignored
 from interlock.core.errors import InterlockError, not_found, unavailable
 from interlock.core.ids import ExecutionId
 from interlock.ports.engine import Engine, SendSignal, SignalOutcome
+from interlock.ports.telemetry import WebhookTelemetry
 from interlock.ports.webhooks import AcceptedCallback, CallbackRows, CallbackTarget, FlowPosition
 from interlock.services.callbacks.prove import Evidence, ProveCallbacks, Proved, unknown_session
 from interlock.services.executions.signal import ENDED_ALREADY
@@ -21,6 +22,8 @@ RECEIVED: Final = "received"
 REPEATED: Final = "duplicate"
 IGNORED: Final = "ignored"
 Became: TypeAlias = Literal["received", "duplicate", "ignored"]
+MAX_LATE = 100
+"""Different callbacks that are recorded after the end of an execution; any more are answered alike and forgotten."""
 REST_SECONDS = 10.0
 """How long an answer waits for what the callback set off to come to rest."""
 
@@ -42,15 +45,25 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiveCallbacks:
-    """The engine decides; what it cannot be asked any more, because the execution has ended, is kept beside its log."""
+    """The engine decides; what comes after the execution has ended changes nothing, and is written behind its end."""
 
-    def __init__(self, engine: Engine, rows: CallbackRows, prove: ProveCallbacks) -> None:
+    def __init__(self, engine: Engine, rows: CallbackRows, prove: ProveCallbacks, telemetry: WebhookTelemetry) -> None:
         self._engine = engine
         self._rows = rows
         self._prove = prove
+        self._telemetry = telemetry
 
     async def __call__(self, execution_id: UUID, callback: Callback, evidence: Evidence, trace_id: str) -> Taken:
         """Raises UNAUTHENTICATED, NOT_FOUND (SESSION_NOT_FOUND, STEP_NOT_FOUND), UNAVAILABLE: then send it again."""
+        try:
+            taken = await self._take(execution_id, callback, evidence, trace_id)
+        except InterlockError:
+            self._telemetry.webhook_ended("in", "refused")
+            raise
+        self._telemetry.webhook_ended("in", taken.status)
+        return taken
+
+    async def _take(self, execution_id: UUID, callback: Callback, evidence: Evidence, trace_id: str) -> Taken:
         target = await self._rows.callback_target(execution_id, callback.step)
         proved = await self._prove(execution_id, callback.step, target, evidence)
         if target is None:
@@ -84,13 +97,16 @@ class ReceiveCallbacks:
         return await self._taken(RECEIVED if accepted else IGNORED, execution_id, reason)
 
     async def _late(self, signal: SendSignal) -> Taken:
-        """The log of an execution that has ended is closed: the callback is kept in its inbox."""
+        """The execution has ended: what comes now changes nothing, and is the last its log tells."""
         told: dict[str, Any] = signal.payload
         if any(_is_equal(known, told) for known in await self._rows.accepted_callbacks(signal.execution_id)):
             return await self._taken(REPEATED, signal.execution_id)
         position = await self._rows.position(signal.execution_id)
         reason = f"session {position.status}"
-        await self._rows.keep_late(signal.execution_id, signal.tenant_id, told, signal.sent_by, signal.trace_id, reason)
+        count, is_known = await self._rows.late_callbacks(signal.execution_id, told["digest"], told["step"])
+        if not is_known and count < MAX_LATE:
+            event = ignored(told, reason, signal.sent_by)
+            await self._rows.keep_late(signal.execution_id, signal.tenant_id, told, event, signal.trace_id)
         return Taken(status=IGNORED, position=position, reason=reason)
 
     async def _taken(self, status: Became, execution_id: UUID, reason: str = "") -> Taken:

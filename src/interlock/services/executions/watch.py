@@ -1,16 +1,20 @@
-"""Watch an execution: read its log after a number, then follow it, until its last event.
+"""Watch an execution: read its log after a number, then follow it, until it has ended.
 
-All readers of one execution in this process share a feed: a hint means one query for all of them, and a fact is
-framed once per door. A reader is only a number in the log, so a slow one costs nothing: it falls behind the feed's
-window and reads pages of the log on its own until it has caught up.
+The last event is that of the end, or a callback that came too late and was written behind it.
+
+All readers of one execution in this process share a feed: what is committed here comes to it without reading, any
+other hint means one query for all of them, and a fact is framed once per door. A reader is only a number in the log,
+so a slow one costs nothing: it falls behind the feed's window and reads pages of the log on its own until it has
+caught up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from interlock.core.errors import ErrorKind, InterlockError
@@ -19,17 +23,17 @@ from interlock.core.execution import ENDED
 from interlock.core.ids import VersionId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, GraphDefinition
-from interlock.ports.bus import Bus
+from interlock.ports.bus import Bus, LogRow
 from interlock.ports.store import EventRecord, ExecutionRow, Store
 from interlock.services.executions.access import unknown_execution, visible
+from interlock.services.executions.polling import Polling
 
 WINDOW = 1_000
 """Events a feed keeps for its readers."""
 BATCH = 100
 """Events a reader gets at once."""
-POLL_SECONDS = 1.0
-"""How long a lost hint can delay an event."""
 _PAGE = 500
+_LONG = 3_600.0  # seconds; hints come, and polling looks for those that were lost
 _LAST = frozenset(kind.type for kind in TERMINAL)
 
 _log = structlog.get_logger("interlock.watch")
@@ -48,17 +52,35 @@ class Fact:
 class Feed:
     """The newest events of one execution, kept current while anybody reads."""
 
-    def __init__(self, execution_id: UUID, store: Store, bus: Bus, feeds: dict[UUID, Feed], after: int) -> None:
-        self._execution_id = execution_id
+    def __init__(
+        self, execution_id: UUID, store: Store, bus: Bus, polling: Polling, after: int, *, has_ended: bool
+    ) -> None:
+        self.execution_id = execution_id
         self._store = store
-        self._bus = bus
-        self._feeds = feeds
+        self._subscription = bus.follow(execution_id)
+        self._polling = polling
         self._floor = after  # number of the last event before the window
         self._window: list[Fact] = []
         self._readers: dict[Watch, None] = {}
         self._pump: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+        self._has_ended = has_ended
         self.is_complete = False
+        polling.add(self)
+
+    @property
+    def principal(self) -> Principal:
+        """Whose claims the log is read under: any reader's, for each has shown that it may see all of it."""
+        return next(iter(self._readers)).principal
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event that was taken in."""
+        return self._floor + len(self._window)
+
+    def look(self) -> None:
+        """Read the log: there is more."""
+        self._subscription.hint()
 
     def join(self, reader: Watch) -> None:
         """Serve a reader from now on."""
@@ -73,7 +95,8 @@ class Feed:
             return
         del self._readers[reader]
         if not self._readers:
-            del self._feeds[self._execution_id]
+            self._polling.remove(self)
+            self._subscription.close()
             if self._pump is not None:
                 self._pump.cancel()
 
@@ -87,14 +110,12 @@ class Feed:
         return self._window[begin : begin + BATCH]
 
     async def _follow(self) -> None:
-        subscription = self._bus.follow(self._execution_id)
-        try:
-            await self._read()
-            while not self.is_complete:
-                await subscription.wait(POLL_SECONDS)
+        await self._read()
+        while not self.is_complete:
+            await self._subscription.wait(_LONG)
+            given = self._subscription.given()
+            if given is None or not self._take_given(given):
                 await self._read()
-        finally:
-            subscription.close()
 
     def _ended(self, pump: asyncio.Task[None]) -> None:
         """A feed that broke says so to its readers, or they would wait for ever."""
@@ -105,31 +126,50 @@ class Feed:
     async def _read(self) -> None:
         try:
             more = True
-            while more and not self.is_complete:
+            while more:
                 records = await self._page()
                 self._take(records)
                 more = len(records) == _PAGE
+            self._complete()
         except InterlockError as error:
-            # The database is away or slow; the readers keep waiting and the next poll tries again.
-            _log.warning("watch.read_failed", execution_id=str(self._execution_id), code=error.code)
+            # The database is away or slow; the readers keep waiting and polling finds what is missing.
+            _log.warning("watch.read_failed", execution_id=str(self.execution_id), code=error.code)
 
     async def _page(self) -> list[EventRecord]:
-        """The next events, under the claims of one of the readers; each has shown that it may see them all."""
-        principal = next(iter(self._readers)).principal
-        async with self._store.transaction(principal, read_only=True) as transaction:
-            return await transaction.events(self._execution_id, self._floor + len(self._window), _PAGE)
+        async with self._store.transaction(self.principal, read_only=True) as transaction:
+            return await transaction.events(self.execution_id, self.last, _PAGE)
+
+    def _take_given(self, rows: Sequence[LogRow]) -> bool:
+        """Take in events that were committed here; False if some before them are missing."""
+        new = [row for row in rows if row[1] > self.last]
+        if [row[1] for row in new] != list(range(self.last + 1, self.last + 1 + len(new))):
+            return False
+        self._take([_record(row) for row in new])
+        self._complete()
+        return True
 
     def _take(self, records: list[EventRecord]) -> None:
         if not records:
             return
         self._window.extend(map(Fact, records))
-        self.is_complete = records[-1].type in _LAST
+        self._has_ended = self._has_ended or any(record.type in _LAST for record in records)
         surplus = len(self._window) - WINDOW
         if surplus > WINDOW // 2:
             del self._window[:surplus]
             self._floor += surplus
         for reader in self._readers:
             reader.wake()
+
+    def _complete(self) -> None:
+        """What there is was read; of an execution that has ended nothing more is waited for."""
+        if self._has_ended:
+            self.is_complete = True
+            for reader in self._readers:
+                reader.wake()
+
+    def is_read(self, seq: int) -> bool:
+        """Whether nothing will come behind number ``seq`` any more."""
+        return self.is_complete and seq >= self.last
 
 
 class Watch:
@@ -143,12 +183,13 @@ class Watch:
         row: ExecutionRow,
         definition: Definition | None,
         after: int,
-        event: asyncio.Event | None = None,
+        on_wake: Callable[[], None] | None = None,
     ) -> None:
         self._feed = feed
         self._store = store
-        self._event = event or asyncio.Event()
-        self._is_over = False
+        self._event = asyncio.Event()
+        self._on_wake = on_wake or self._event.set
+        self.is_over = False
         self.principal = principal
         self.row = row
         self.names = node_names(definition)
@@ -173,7 +214,7 @@ class Watch:
 
     async def take(self) -> list[Fact]:
         """What is there without waiting for more. Raises StopAsyncIteration behind the last event."""
-        if self._is_over:
+        if self.is_over:
             raise StopAsyncIteration
         facts = self._feed.after(self.seq)
         if facts is None:
@@ -182,7 +223,7 @@ class Watch:
             raise StopAsyncIteration  # it had asked for numbers that never came
         if facts:
             self.seq = facts[-1].record.seq
-            self._is_over = facts[-1].record.type in _LAST
+            self.is_over = self._feed.is_read(self.seq)
         return facts
 
     async def _read_page(self) -> list[Fact]:
@@ -191,8 +232,8 @@ class Watch:
         return [Fact(record) for record in records]
 
     def wake(self) -> None:
-        """Make a waiting ``next`` look again."""
-        self._event.set()
+        """Make a waiting ``next`` look again; or call ``on_wake``, for those that ``take``."""
+        self._on_wake()
 
     def close(self) -> None:
         """Stop reading. May be called again."""
@@ -205,20 +246,17 @@ class WatchExecutions:
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
         self._bus = bus
-        self._feeds: dict[UUID, Feed] = {}
+        self._polling = Polling(store)
 
     @property
     def feeds(self) -> int:
         """How many executions are being followed here."""
-        return len(self._feeds)
+        return len(self._polling)
 
-    async def __call__(
-        self, principal: Principal, execution_id: UUID, after: int, event: asyncio.Event | None = None
-    ) -> Watch | None:
+    async def __call__(self, principal: Principal, execution_id: UUID, after: int) -> Watch | None:
         """Watch everything behind number ``after``; None if the execution has ended and nothing is left there.
 
-        ``event`` is set whenever there may be something new. Raises DENIED, NOT_FOUND, GONE if events behind
-        ``after`` were purged.
+        Raises DENIED, NOT_FOUND, GONE if events behind ``after`` were purged.
         """
         principal.require(Scope.EXECUTIONS_READ)
         async with self._store.transaction(principal, read_only=True) as transaction:
@@ -231,12 +269,22 @@ class WatchExecutions:
             raise InterlockError(ErrorKind.GONE, "HISTORY_PURGED", message, details={"first": first[0].seq})
         if not first and row.status in ENDED:
             return None
+        return await self.follow(principal, row, after)
+
+    async def follow(
+        self, principal: Principal, row: ExecutionRow, after: int, on_wake: Callable[[], None] | None = None
+    ) -> Watch:
+        """Watch an execution whose row the caller was just shown, with something behind ``after`` or to come.
+
+        ``on_wake`` is called whenever there may be something to ``take``.
+        """
         version = await self._store.version(principal, VersionId(row.version_id))
-        feed = self._feeds.get(execution_id)
-        if feed is None:
+        feed = self._polling.find(row.execution_id)
+        if not isinstance(feed, Feed):
             floor = min(after, row.last_seq)  # a reader may wait for numbers that are still to come
-            feed = self._feeds[execution_id] = Feed(execution_id, self._store, self._bus, self._feeds, floor)
-        return Watch(feed, self._store, principal, row, version.definition if version else None, after, event)
+            has_ended = row.status in ENDED
+            feed = Feed(row.execution_id, self._store, self._bus, self._polling, floor, has_ended=has_ended)
+        return Watch(feed, self._store, principal, row, version.definition if version else None, after, on_wake)
 
     async def prove(self, principal: Principal, execution_id: UUID) -> None:
         """Check again that the caller may watch. Raises DENIED, NOT_FOUND."""
@@ -249,3 +297,11 @@ def node_names(definition: Definition | None) -> Mapping[str, str]:
     if isinstance(definition, GraphDefinition):
         return {node.id: node.name or node.id for node in definition.nodes}
     return {}
+
+
+def _record(row: LogRow) -> EventRecord:
+    """An event as reading the log would give it."""
+    _, seq, kind, data, refs, at, trace_id = row
+    return EventRecord(
+        seq=seq, type=kind, data=data, refs=None if refs is None else msgspec.json.decode(refs), at=at, trace_id=trace_id
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from interlock.core.account import Account, check_password, normal_email
+from interlock.core.account import Account, AccountFilter, check_password, normal_email
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.principal import Principal, Role, Scope
 from interlock.kit.clock import Clock
@@ -48,10 +48,10 @@ class AdministerAccounts:
             raise
         return account
 
-    async def list(self, principal: Principal, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+    async def list(self, principal: Principal, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
         """Accounts of the caller's tenant, oldest first, and how many there are."""
         principal.require(Scope.ADMIN)
-        return await self._accounts.list(principal.tenant_id, limit=limit, offset=offset)
+        return await self._accounts.list(principal.tenant_id, wanted)
 
     async def find(self, principal: Principal, reference: str) -> UUID:
         """The id behind an id or an e-mail address of the caller's tenant. Raises NOT_FOUND."""
@@ -75,7 +75,7 @@ class AdministerAccounts:
     ) -> Account:
         """Another role, a confirmed address, disabled or let in again. A disabled account's logins end.
 
-        A role counts at once at the next log-in and renewal, and within 30 s for tokens in use. Raises NOT_FOUND.
+        A role counts at once at the next log-in and renewal, and within 5 s for tokens in use. Raises NOT_FOUND.
         """
         user_id = await self.find(principal, reference)
         account = await self._accounts.administer(

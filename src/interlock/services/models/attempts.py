@@ -69,13 +69,16 @@ class Attempts:
         self._pause = pause
         self._cool_until: dict[Deployment, float] = {}
 
-    async def open(self, request: ModelRequest, deployments: Sequence[Deployment]) -> Opened:
-        """An answer that has begun. Raises LLM_PROVIDER_ERROR, or RULE for what the provider finds wrong."""
+    async def open(self, request: ModelRequest, deployments: Sequence[Deployment], key: str = "") -> Opened:
+        """An answer that has begun; all tries send the same ``key``.
+
+        Raises LLM_PROVIDER_ERROR, or RULE for what the provider finds wrong.
+        """
         for number in range(ROUNDS):
             wait = 0.0
             for deployment in self._rested(deployments):
                 try:
-                    return await self._try(request, deployment)
+                    return await self._try(request, deployment, key)
                 except InterlockError as error:
                     if not error.retryable:
                         raise
@@ -98,9 +101,9 @@ class Attempts:
         self._cool_until = {one: until for one, until in self._cool_until.items() if until > now}
         self._cool_until[deployment] = now + seconds
 
-    async def _try(self, request: ModelRequest, deployment: Deployment) -> Opened:
+    async def _try(self, request: ModelRequest, deployment: Deployment, key: str) -> Opened:
         stack = AsyncExitStack()
-        call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment))
+        call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment), key)
         try:
             upstream = await stack.enter_async_context(call)
             if upstream.status != 200:
@@ -161,8 +164,10 @@ def _worded(error: InterlockError) -> InterlockError:
     """What went wrong on the way to a provider, without its address."""
     if error.code in ("LLM_PROVIDER_ERROR", "LLM_REQUEST_REFUSED"):
         return error
-    if error.kind in (ErrorKind.EXTERNAL, ErrorKind.TIMEOUT):
+    if error.kind is ErrorKind.EXTERNAL:
         return _provider_error("The provider could not be reached", retryable=error.retryable)
+    if error.kind is ErrorKind.TIMEOUT:  # it may be at work, and would be paid twice
+        return _provider_error("The provider gave no answer in time", retryable=False)
     if error.kind is ErrorKind.DENIED:
         return _provider_error("The provider's address is not one that this server may call", retryable=False)
     return error

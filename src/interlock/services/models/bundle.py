@@ -9,23 +9,31 @@ from dataclasses import dataclass
 from interlock.core.models.routing import Routes
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.cache import Cache
 from interlock.ports.models import Books, Provider
+from interlock.ports.telemetry import ModelTelemetry
 from interlock.services.models.attempts import Attempts
 from interlock.services.models.budgets import SetBudgets
+from interlock.services.models.cached import CachedAnswers
 from interlock.services.models.for_tasks import CallForTasks
 from interlock.services.models.holds import Holds
 from interlock.services.models.no_books import NoBooks
+from interlock.services.models.once import AnswerOnce
 from interlock.services.models.relay import RelayModels
+from interlock.services.models.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What can be done with models; ``holds`` must be started and stopped by who made it."""
+    """What can be done with models; ``upkeep`` must be started and stopped by who made it."""
 
     relay: RelayModels
     budgets: SetBudgets
     holds: Holds
     for_tasks: CallForTasks
+    once: AnswerOnce
+    cached: CachedAnswers
+    upkeep: Upkeep
 
 
 def build_models(
@@ -36,11 +44,23 @@ def build_models(
     clock: Clock,
     ids: Ids,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    telemetry: ModelTelemetry | None = None,
+    cache: Cache | None = None,
+    cache_seconds: float = 0.0,
 ) -> Models:
     """The use cases over these parts. ``pause`` waits between attempts."""
-    holds = Holds(books, clock, ids)
+    holds = Holds(books, clock, ids, telemetry, frozenset(name for name, _ in routes.names()))
     relay = RelayModels(routes, providers, Attempts(providers, clock, pause), holds)
-    return Models(relay, SetBudgets(books, holds, ids), holds, CallForTasks(relay, books))
+    once = AnswerOnce(books, ids)
+    return Models(
+        relay=relay,
+        budgets=SetBudgets(books, holds, ids),
+        holds=holds,
+        for_tasks=CallForTasks(relay, books),
+        once=once,
+        cached=CachedAnswers(cache, clock, cache_seconds, telemetry),
+        upkeep=Upkeep(books, holds, once),
+    )
 
 
 def without_providers(clock: Clock, ids: Ids) -> Models:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -17,7 +16,8 @@ from interlock.core.models.routing import Deployment, priced
 from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
-from interlock.ports.models import Books, Budget, CallRow
+from interlock.ports.models import Answer, Books, Budget, CallRow
+from interlock.ports.telemetry import CallOutcome, ModelTelemetry
 from interlock.services.models.purse import LEASE_SECONDS, Purse
 from interlock.services.models.writer import LedgerWriter
 
@@ -47,10 +47,29 @@ class Hold:
         """Whether a budget stands behind it."""
         return self._purse is not None
 
-    def settle(self, deployment: Deployment | None, usage: Usage) -> None:
-        """Book what the call used; without a deployment nothing was asked of anybody."""
+    def settle(
+        self, deployment: Deployment | None, usage: Usage, outcome: CallOutcome = "succeeded"
+    ) -> asyncio.Future[bool] | None:
+        """Book what the call used; without a deployment nothing was asked of anybody.
+
+        What comes back tells when the write is over; None if the call was settled before.
+        """
+        return self._settle(deployment, usage, outcome, None)
+
+    async def settle_with(self, deployment: Deployment, usage: Usage, answer: Answer) -> None:
+        """Book what the call used, and keep what was answered, in one commit; wait until that was tried once.
+
+        If the database is away, both are written as soon as it is back.
+        """
+        writing = self._settle(deployment, usage, "succeeded", answer)
+        if writing is not None:
+            await asyncio.shield(writing)
+
+    def _settle(
+        self, deployment: Deployment | None, usage: Usage, outcome: CallOutcome, answer: Answer | None
+    ) -> asyncio.Future[bool] | None:
         if self.row.status != "held":
-            return
+            return None
         cost = 0 if deployment is None else (deployment.price or FREE).cost(usage)
         self.row = msgspec.structs.replace(
             self.row,
@@ -64,37 +83,51 @@ class Hold:
         )
         if self._purse is not None and self.row.slice_id is not None:
             self._purse.settle(self.row.slice_id, self.row.estimate, cost)
-        self._holds.written(self.row)
+        return self._holds.written(self.row, outcome, answer)
 
 
 class Holds:
-    """Holds of one process. ``start`` it on the loop that uses it."""
+    """Holds of one process.
 
-    def __init__(self, books: Books, clock: Clock, ids: Ids) -> None:
+    Calls are counted by the names in ``named``, all others as ``other``.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        clock: Clock,
+        ids: Ids,
+        telemetry: ModelTelemetry | None = None,
+        named: frozenset[str] = frozenset(),
+    ) -> None:
+        self._telemetry = telemetry
+        self._named = named
         self._books = books
         self._clock = clock
         self._ids = ids
         self._writer = LedgerWriter(books)
         self._purses: dict[UUID, Purse] = {}
         self._known: dict[tuple[str, str], tuple[Budget | None, float]] = {}
-        self._upkeep: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Keep leases alive and end those of dead processes, from now on."""
-        self._upkeep = asyncio.get_running_loop().create_task(self._keep_up())
 
     async def stop(self) -> None:
         """Write what is left and return what was not spent."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._upkeep
         try:
             await self._writer.flush()
             for purse in self._purses.values():
                 await purse.give_back(all_of_them=True)
         except InterlockError as error:  # the leases run out by themselves
             _log.warning("models.budget_not_returned", reason=str(error))
+
+    async def renew(self) -> None:
+        """Keep the leases of this process alive; to be called every ten seconds. Raises UNAVAILABLE."""
+        held = [slice_id for purse in self._purses.values() for slice_id in purse.slice_ids]
+        now = self._clock.monotonic()
+        alive = await self._books.renew(held, LEASE_SECONDS) if held else set()
+        for budget_id, purse in list(self._purses.items()):
+            purse.renewed(alive, now)
+            if purse.is_at_rest and now - purse.used_at > _REST_SECONDS:
+                del self._purses[budget_id]
+                await purse.give_back()
 
     async def take(
         self, principal: Principal, request: ModelRequest, deployments: Sequence[Deployment], trace_id: str
@@ -113,9 +146,12 @@ class Holds:
         await self._enter(hold, purse)
         return hold
 
-    def written(self, row: CallRow) -> None:
-        """Have a row written soon."""
-        self._writer.add(row)
+    def written(self, row: CallRow, outcome: CallOutcome, answer: Answer | None) -> asyncio.Future[bool]:
+        """Count a call that is over, and have its row written soon."""
+        if self._telemetry is not None:
+            model = row.model if row.model in self._named else "other"
+            self._telemetry.model_called(model, outcome, row.input_tokens, row.output_tokens)
+        return self._writer.add(row, answer)
 
     def forget(self, tenant_id: str) -> None:
         """The tenant's budgets were changed here."""
@@ -148,10 +184,10 @@ class Holds:
         try:
             is_written = await asyncio.shield(writing)
         except asyncio.CancelledError:
-            hold.settle(None, Usage())
+            hold.settle(None, Usage(), "cancelled")
             raise
         if not is_written:
-            hold.settle(None, Usage())
+            hold.settle(None, Usage(), "failed")
             raise unavailable("The ledger of model calls cannot be written now; try again")
 
     def _purse(self, budget: Budget) -> Purse:
@@ -180,27 +216,8 @@ class Holds:
             at=self._clock.now(),
         )
 
-    async def _keep_up(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            try:
-                await self._renew()
-                await self._books.sweep()
-            except InterlockError as error:
-                _log.warning("models.leases_not_renewed", reason=str(error))
-
-    async def _renew(self) -> None:
-        held = [slice_id for purse in self._purses.values() for slice_id in purse.slice_ids]
-        now = self._clock.monotonic()
-        alive = await self._books.renew(held, LEASE_SECONDS) if held else set()
-        for budget_id, purse in list(self._purses.items()):
-            purse.renewed(alive, now)
-            if purse.is_at_rest and now - purse.used_at > _REST_SECONDS:
-                del self._purses[budget_id]
-                await purse.give_back()
-
 
 def estimate_of(request: ModelRequest, deployments: Sequence[Deployment]) -> int:
     """The most that a call may cost at any of the deployments, which all have a price."""
-    most = Usage(request.prompt_tokens, request.most_output)
+    most = Usage(request.most_prompt, request.most_output)
     return max(deployment.price.cost(most) for deployment in deployments if deployment.price is not None)

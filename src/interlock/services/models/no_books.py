@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from interlock.core.errors import InterlockError, unavailable
-from interlock.ports.models import Budget, CallRow
+from interlock.ports.models import Answer, Budget, CallRow, Claim, Place
 
 
 class NoBooks:
@@ -24,13 +24,22 @@ class NoBooks:
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
         return None
 
-    async def remember(self, tenant_id: str, effect_key: str, answer: bytes) -> None:
+    async def claim(self, place: Place, digest: str, lease: float) -> Claim:
         raise _none()
+
+    async def renew_claims(self, claim_ids: Sequence[UUID], lease: float) -> None:
+        return None
+
+    async def release(self, place: Place) -> None:
+        return None
+
+    async def purge(self, limit: int) -> int:
+        return 0
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
         raise _none()
 
-    async def write(self, rows: Sequence[CallRow]) -> None:
+    async def write(self, rows: Sequence[CallRow], answers: Sequence[Answer] = ()) -> None:
         raise _none()
 
     async def renew(self, slice_ids: Sequence[UUID], lease: float) -> set[UUID]:

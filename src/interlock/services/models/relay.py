@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -14,11 +15,13 @@ from interlock.core.models.routing import Deployment, Routes, priced
 from interlock.core.models.stream import StreamReader
 from interlock.core.models.tokens import count_bytes
 from interlock.core.principal import Principal, Scope
-from interlock.ports.models import Provider
+from interlock.ports.models import Answer, Place, Provider
+from interlock.ports.telemetry import CallOutcome
 from interlock.services.models.attempts import Attempts, Opened
 from interlock.services.models.embed import Completion, embed_in_batches
 from interlock.services.models.holds import Hold, Holds
 
+_FAILED: CallOutcome = "failed"
 MAX_ANSWER = 32 * 1_048_576
 """Bytes of an answer that is not a stream."""
 
@@ -42,61 +45,93 @@ class RelayModels:
         allowed = principal.allowed_models
         return [found for found in self._routes.names() if allowed is None or found[0] in allowed]
 
-    async def complete(self, principal: Principal, request: ModelRequest, trace_id: str) -> Completion:
-        """The whole answer of a chat, or of embeddings in the order of their inputs."""
+    def require(self, principal: Principal, request: ModelRequest) -> None:
+        """Raise DENIED unless the caller may use all the models that it names."""
+        principal.require(Scope.MODELS_USE)
+        allowed = principal.allowed_models
+        for model in request.models if allowed is not None else ():
+            if model not in (allowed or ()):
+                message = f"This credential may not use the model {model[:100]}"
+                raise InterlockError(ErrorKind.DENIED, "AUTHORIZATION_FAILED", message, details={"field": "model"})
+
+    async def complete(
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        trace_id: str,
+        *,
+        place: Place | None = None,
+        render: Callable[[Completion], bytes] | None = None,
+    ) -> Completion:
+        """The whole answer of a chat, or of embeddings in the order of their inputs.
+
+        Its body is what ``render`` makes of it. It is kept in ``place``, in the commit that books the call.
+        """
         request, deployments, hold = await self._begin(principal, request, trace_id)
         used: list[Usage] = []
-        answered = deployments[0]
+        answered, outcome = deployments[0], _FAILED
         try:
-            completion = await self._answer(request, deployments, used)
+            completion = await self._answer(request, deployments, used, key_for(place))
             answered = completion.deployment
+            if render is not None:
+                completion = msgspec.structs.replace(completion, body=render(completion))
+            outcome = "succeeded"
+            if place is not None:
+                await hold.settle_with(answered, total(used), Answer(place, completion.body))
             return completion
         except InterlockError:
             raise
         except BaseException:  # the caller left: what the provider did until now has its price
+            outcome = "cancelled"
             used.append(Usage(request.prompt_tokens, 0, is_estimated=True))
             raise
         finally:
-            hold.settle(answered, total(used))
+            hold.settle(answered, total(used), outcome)
 
-    async def stream(self, principal: Principal, request: ModelRequest, trace_id: str) -> RelayedStream:
+    async def stream(
+        self, principal: Principal, request: ModelRequest, trace_id: str, *, place: Place | None = None
+    ) -> RelayedStream:
         """An answer that has begun; the caller must close it."""
         request, deployments, hold = await self._begin(principal, request, trace_id)
         try:
-            opened = await self._attempts.open(request, deployments)
+            opened = await self._attempts.open(request, deployments, key_for(place))
         except InterlockError:
-            hold.settle(None, Usage())
+            hold.settle(None, Usage(), _FAILED)
             raise
         except BaseException:
-            hold.settle(deployments[0], Usage(request.prompt_tokens, 0, is_estimated=True))
+            hold.settle(deployments[0], Usage(request.prompt_tokens, 0, is_estimated=True), "cancelled")
             raise
-        return RelayedStream(request, opened, hold)
+        return RelayedStream(request, opened, hold, place)
 
     async def _begin(
         self, principal: Principal, request: ModelRequest, trace_id: str
     ) -> tuple[ModelRequest, Sequence[Deployment], Hold]:
-        principal.require(Scope.MODELS_USE)
-        _require_allowed(principal, request)
+        self.require(principal, request)
         deployments = self._routes.find(request.models)
         hold = await self._holds.take(principal, request, deployments, trace_id)
         if hold.is_limited:
             return with_limit(request), priced(deployments), hold
         return request, deployments, hold
 
-    async def _answer(self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage]) -> Completion:
-        async def ask(request: ModelRequest, deployments: Sequence[Deployment]) -> Completion:
-            return await self._ask(request, deployments, used)
-
+    async def _answer(
+        self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage], key: str
+    ) -> Completion:
         if request.kind == "embeddings":
             batch = self._providers[deployments[0].provider].batch_of(deployments[0].upstream)
             if batch is not None:
                 same = [one for one in deployments if one.provider == deployments[0].provider]
-                return await embed_in_batches(ask, request, same, batch)
-        return await ask(request, deployments)
 
-    async def _ask(self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage]) -> Completion:
+                async def ask(part: ModelRequest, of: Sequence[Deployment]) -> Completion:
+                    return await self._ask(part, of, used, key and f"{key}-{len(used)}")
+
+                return await embed_in_batches(ask, request, same, batch)
+        return await self._ask(request, deployments, used, key)
+
+    async def _ask(
+        self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage], key: str
+    ) -> Completion:
         """One call of one provider: its answer as it came, checked to be JSON. What it used is added to ``used``."""
-        opened = await self._attempts.open(request, deployments)
+        opened = await self._attempts.open(request, deployments, key)
         usage = Usage(request.prompt_tokens, 0, is_estimated=True)  # of an answer that breaks off
         try:
             body = await opened.upstream.read(MAX_ANSWER)
@@ -118,7 +153,10 @@ class RelayedStream:
     what was used and leaves the provider; it must be called in any case, and may be called twice.
     """
 
-    def __init__(self, request: ModelRequest, opened: Opened, hold: Hold) -> None:
+    def __init__(self, request: ModelRequest, opened: Opened, hold: Hold, place: Place | None = None) -> None:
+        self._place = place
+        self._kept: bytes | None = None
+        self._outcome: CallOutcome = "cancelled"
         self._request = request
         self._opened = opened
         self._hold = hold
@@ -138,6 +176,7 @@ class RelayedStream:
     async def pieces(self) -> AsyncIterator[bytes]:
         """Whole events, as many at a time as have come."""
         reader = self._reader
+        self._outcome = _FAILED
         try:
             if ready := reader.feed(self._opened.first):
                 yield ready
@@ -149,25 +188,36 @@ class RelayedStream:
                         break
         except InterlockError as error:
             raise _broken_off(error) from error
+        except BaseException:
+            self._outcome = "cancelled"
+            raise
         if reader.failure is not None:
             raise reader.failure
         if not reader.is_done:
             raise _failed("The provider broke off its answer")
+        self._outcome = "succeeded"
+
+    def keep(self, body: bytes) -> None:
+        """Keep what was made of the whole answer, in the commit that books it; to be said before ``close``."""
+        self._kept = body
 
     async def close(self) -> None:
         """Leave the provider and book."""
+        deployment = self._opened.deployment
         try:
             await self._opened.close()
         finally:
-            self._hold.settle(self._opened.deployment, self.usage)
+            if self._place is not None and self._kept is not None and self._outcome == "succeeded":
+                await self._hold.settle_with(deployment, self.usage, Answer(self._place, self._kept))
+            else:
+                self._hold.settle(deployment, self.usage, self._outcome)
 
 
-def _require_allowed(principal: Principal, request: ModelRequest) -> None:
-    allowed = principal.allowed_models
-    for model in request.models:
-        if allowed is not None and model not in allowed:
-            message = f"This credential may not use the model {model[:100]}"
-            raise InterlockError(ErrorKind.DENIED, "AUTHORIZATION_FAILED", message, details={"field": "model"})
+def key_for(place: Place | None) -> str:
+    """The key by which a provider may know that it has done this work before; it tells nothing of ours."""
+    if place is None:
+        return ""
+    return hashlib.sha256(f"{place.tenant_id}\0{place.effect_key}".encode()).hexdigest()[:40]
 
 
 def _estimated(request: ModelRequest, size: int) -> Usage:

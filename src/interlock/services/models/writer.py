@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from interlock.core.errors import InterlockError, unavailable
-from interlock.ports.models import Books, CallRow
+from interlock.ports.models import Answer, Books, CallRow
 
 _MAX_WAITING = 20_000
 _RETRY_SECONDS = 0.5
@@ -21,6 +21,7 @@ class LedgerWriter:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._waiting: dict[UUID, CallRow] = {}
+        self._answers: dict[tuple[str, str], Answer] = {}
         self._round: asyncio.Future[bool] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -29,12 +30,16 @@ class LedgerWriter:
         if len(self._waiting) >= _MAX_WAITING:
             raise unavailable("The ledger of model calls cannot be written now; try again", retry_after=5.0)
 
-    def add(self, row: CallRow) -> asyncio.Future[bool]:
-        """Have a row written soon; it replaces one of the same call that is still waiting.
+    def add(self, row: CallRow, answer: Answer | None = None) -> asyncio.Future[bool]:
+        """Have a row written soon, in one commit with the answer that was paid for.
+
+        It replaces one of the same call that is still waiting.
 
         What comes back tells when the write it goes with is over, and whether it was done.
         """
         self._waiting[row.call_id] = row
+        if answer is not None:
+            self._answers.setdefault((answer.place.tenant_id, answer.place.effect_key), answer)
         if self._round is None:
             self._round = asyncio.get_running_loop().create_future()
         current = self._round
@@ -54,18 +59,20 @@ class LedgerWriter:
     async def _run(self) -> None:
         while self._waiting:
             rows, self._waiting = self._waiting, {}
+            answers, self._answers = self._answers, {}
             current, self._round = self._round, None
-            is_written = await self._write(rows)
+            is_written = await self._write(rows, answers)
             if current is not None:
                 current.set_result(is_written)
             if not is_written:
                 self._waiting = {**rows, **self._waiting}
+                self._answers = {**self._answers, **answers}
                 self._round = self._round or asyncio.get_running_loop().create_future()
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _write(self, rows: dict[UUID, CallRow]) -> bool:
+    async def _write(self, rows: dict[UUID, CallRow], answers: dict[tuple[str, str], Answer]) -> bool:
         try:
-            await self._books.write(list(rows.values()))
+            await self._books.write(list(rows.values()), list(answers.values()))
         except InterlockError as error:
             _log.warning("models.ledger_not_written", rows=len(rows), reason=str(error.__cause__ or error))
             return False

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import secrets
+import secrets as randomness
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import msgspec
 
 from interlock.core.engine.graph.regions import LOOP_TYPES
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found, rule_broken
 from interlock.core.principal import Principal, Scope
+from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
+from interlock.kit.ids import Ids
 from interlock.ports.node import Registry
 from interlock.ports.registry import WebhookNode
 from interlock.ports.store import Store
-from interlock.ports.webhooks import SigningSecrets, of_node
+from interlock.ports.webhooks import SigningSecrets, of_headers, of_node
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
 """Node types that mean nothing in a flow, or are named by what they call."""
-_SECRET_BYTES = 24
-_PREFIX = "whsec_"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
+_MAX_HEADERS = 32
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,20 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float | None = None
 
 
+class NodeWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A node to register. ``headers`` go with every call and are not shown again; without ``secret`` one is made."""
+
+    node_id: str
+    name: str
+    endpoint: str
+    description: str = ""
+    param_schema: dict[str, Any] = {}
+    timeout_seconds: float = 3600.0
+    headers: dict[str, str] = {}
+    secret: str | None = None
+    rotate_secret: bool = False
+
+
 class Registered(msgspec.Struct, frozen=True):
     """A node as stored; ``secret`` only if it is new."""
 
@@ -44,12 +61,13 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class RegisterNodes:
-    """List, register and forget nodes."""
+    """List, register and forget nodes. Secrets and headers are sealed, beside the node and not in it."""
 
-    def __init__(self, store: Store, registry: Registry, secrets: SigningSecrets) -> None:
+    def __init__(self, store: Store, registry: Registry, secrets: SigningSecrets, ids: Ids) -> None:
         self._store = store
         self._secrets = secrets
         self._registry = registry
+        self._ids = ids
 
     async def list(self, principal: Principal) -> list[NodeEntry]:
         """Those of the house by name, then the tenant's own by id. Raises DENIED."""
@@ -63,39 +81,78 @@ class RegisterNodes:
         ]
         return house + [_entry(node) for node in nodes]
 
-    async def register(self, principal: Principal, node: WebhookNode, *, rotate_secret: bool) -> Registered:
-        """Add or replace a node. Without a secret of the caller's one is made, once.
+    async def register(self, principal: Principal, wish: NodeWish) -> Registered:
+        """Add or replace a node; sessions that run keep to what it was when they started.
 
-        Raises DENIED, RULE for an id, endpoint or secret that cannot be used, CONFLICT for the id of a node of the
-        house.
+        Raises DENIED, RULE for an id, endpoint, header or secret that cannot be used, CONFLICT for the id of a node
+        of the house.
         """
         principal.require(Scope.REGISTRY_WRITE)
-        check_name("node_id", node.node_id)
-        check_endpoint(node.endpoint)
-        if node.node_id in self._registry.types:
-            raise conflict("CONFLICT", f"{node.node_id} is a node of the system; choose another node_id")
-        owner = of_node(node.node_id)
-        known = await self._secrets.good(principal.tenant_id, owner)
-        secret = node.secret or (new_secret() if rotate_secret or not known else None)
-        if secret is not None:
-            _check_secret(secret)
+        self._check(wish)
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            before = (await transaction.find_nodes([wish.node_id])).get(wish.node_id)
+        version_id = await self._version(principal.tenant_id, wish, before)
+        node = WebhookNode(
+            node_id=wish.node_id,
+            name=wish.name,
+            endpoint=wish.endpoint,
+            version_id=version_id,
+            description=wish.description,
+            param_schema=wish.param_schema,
+            timeout_seconds=wish.timeout_seconds,
+        )
+        secret = await self._put_secret(principal.tenant_id, wish, before)
         async with self._store.transaction(principal) as transaction:
-            stored = await transaction.put_node(msgspec.structs.replace(node, secret=""), rotate_secret=False)
-        if secret is None or secret in known[:1]:
-            return Registered(_entry(stored), None)
-        await self._secrets.put(principal.tenant_id, owner, secret)  # sealed, beside the node and not in it
-        return Registered(_entry(stored), secret)
+            await transaction.put_node(node)
+            if before is None or version_id != before.version_id:
+                told = (version_id, node.node_id, node.endpoint, node.timeout_seconds)
+                await transaction.add_node_version(*told, has_headers=bool(wish.headers))
+        return Registered(_entry(node), secret)
 
     async def forget(self, principal: Principal, node_id: str) -> None:
-        """Forget a node; sessions that run keep what they need. Raises DENIED, NOT_FOUND."""
+        """Forget a node. Its secret proves nothing any more; sessions that run still call it as it was.
+
+        Raises DENIED, NOT_FOUND.
+        """
         principal.require(Scope.REGISTRY_WRITE)
         if node_id in self._registry.types:
             raise InterlockError(ErrorKind.DENIED, "AUTHORIZATION_FAILED", f"{node_id[:64]} is a node of the system")
         async with self._store.transaction(principal) as transaction:
-            is_gone = await transaction.delete_node(node_id)
-        if not is_gone:
-            raise unknown_node(node_id)
-        await self._secrets.drop(principal.tenant_id, of_node(node_id))
+            if not await transaction.delete_node(node_id):
+                raise unknown_node(node_id)
+
+    def _check(self, wish: NodeWish) -> None:
+        check_name("node_id", wish.node_id)
+        check_endpoint(wish.endpoint)
+        check_headers(wish.headers)
+        if wish.secret is not None:
+            key_of(wish.secret)
+        if wish.node_id in self._registry.types:
+            raise conflict("CONFLICT", f"{wish.node_id} is a node of the system; choose another node_id")
+
+    async def _version(self, tenant_id: str, wish: NodeWish, before: WebhookNode | None) -> UUID:
+        """The version the node has already if nothing changes that a call needs, else that of a new one."""
+        if before is not None and (before.endpoint, before.timeout_seconds) == (wish.endpoint, wish.timeout_seconds):
+            kept = await self._secrets.good(tenant_id, of_headers(before.version_id))
+            if (msgspec.json.decode(kept[0]) if kept else {}) == wish.headers:
+                return before.version_id
+        version_id = self._ids.new()
+        if wish.headers:
+            headers = msgspec.json.encode(wish.headers).decode()
+            await self._secrets.put(tenant_id, of_headers(version_id), headers)
+        return version_id
+
+    async def _put_secret(self, tenant_id: str, wish: NodeWish, before: WebhookNode | None) -> str | None:
+        """Keep the caller's secret, or a new one; None if the node goes on with the one it has."""
+        owner = of_node(wish.node_id)
+        known = await self._secrets.good(tenant_id, owner) if before is not None else ()
+        if wish.secret is None and known and not wish.rotate_secret:
+            return None
+        secret = wish.secret or make_secret(randomness.token_bytes(SECRET_BYTES))
+        if secret in known[:1]:
+            return None
+        await self._secrets.put(tenant_id, owner, secret, keeps_former=before is not None)
+        return secret
 
 
 def check_name(field: str, text: str) -> None:
@@ -118,22 +175,17 @@ def check_endpoint(endpoint: str) -> None:
         raise _refused("endpoint", "must be an http or https address without user name and password")
 
 
-def new_secret() -> str:
-    """A signing secret in the form of Standard Webhooks."""
-    return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+def check_headers(headers: dict[str, str]) -> None:
+    """Raise RULE for headers that no request can carry; those that belong to the call itself are never replaced."""
+    if len(headers) > _MAX_HEADERS:
+        raise _refused("headers", f"must be at most {_MAX_HEADERS}")
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise _refused("headers", f"{name[:80]!r} has a name or a value that a header cannot have")
 
 
 def unknown_node(node_id: str) -> InterlockError:
     return not_found("NODE_NOT_FOUND", f"There is no node {node_id[:64]!r}")
-
-
-def _check_secret(secret: str) -> None:
-    try:
-        size = len(base64.b64decode(secret.removeprefix(_PREFIX), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith(_PREFIX) or not _SECRET_BYTES <= size <= 64:
-        raise _refused("secret", "must be whsec_ and 24 to 64 bytes in base64; leave it out to have one made")
 
 
 def _refused(field: str, reason: str) -> InterlockError:

@@ -10,7 +10,7 @@ import msgspec
 from interlock.core.callback import TARGET
 from interlock.core.definition import node_reference
 from interlock.core.node_type import NodeType
-from interlock.core.workflow import FlowDefinition
+from interlock.core.workflow import Definition, FlowDefinition
 
 WEBHOOK = "webhook"
 """The node type that calls registered nodes and addresses."""
@@ -55,6 +55,17 @@ def target_of(reference: str, seconds: float | None) -> dict[str, Any]:
     """Whom a webhook node calls for a reference, and how long the result may take."""
     told: dict[str, Any] = {"endpoint": reference} if is_address(reference) else {"node_id": reference}
     return told if seconds is None else {**told, "timeout_seconds": seconds}
+
+
+def called_nodes(definition: Definition) -> list[str]:
+    """The registered nodes that a flow calls."""
+    if not isinstance(definition, FlowDefinition):
+        return []
+    told = [
+        definition.parameters.get(state, {}).get(TARGET) for state, node in definition.nodes.items() if node == WEBHOOK
+    ]
+    found = [target.get("node_id") for target in told if isinstance(target, dict)]
+    return sorted({node_id for node_id in found if isinstance(node_id, str)})
 
 
 def reference_of(definition: FlowDefinition, state: str) -> str:

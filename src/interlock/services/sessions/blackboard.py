@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,14 @@ LIFETIME = timedelta(hours=24)
 _RESERVED = ("_", "signal:")
 
 
+class Board(msgspec.Struct, frozen=True):
+    """All keys of a blackboard, the versions of those that were written, and its session if it belongs to one."""
+
+    values: dict[str, Any]
+    versions: Mapping[str, int]
+    picture: Picture | None
+
+
 class Blackboards:
     """Blackboards of sessions are a view of what happened; others are kept for a day."""
 
@@ -36,15 +45,16 @@ class Blackboards:
         self._engine = engine
         self._picture = picture
 
-    async def read(self, principal: Principal, session_id: str) -> tuple[dict[str, Any], Picture | None]:
-        """All keys, and the session if there is one; nothing for an id that nobody has used. Raises DENIED."""
+    async def read(self, principal: Principal, session_id: str) -> Board:
+        """The blackboard of an id; an empty one if nobody has used it. Raises DENIED."""
         principal.require(Scope.BLACKBOARD_READ)
         picture = await self._session(principal, session_id)
         if picture is not None:
-            return picture.blackboard(), picture
+            return Board(picture.blackboard(), picture.execution.written, picture)
         async with self._store.transaction(principal, read_only=True) as transaction:
             found = await transaction.scratch(session_id)
-        return {key: entry.value for key, entry in found.items()}, None
+        values = {key: entry.value for key, entry in found.items()}
+        return Board(values, {key: entry.version for key, entry in found.items()}, None)
 
     async def write(
         self, principal: Principal, session_id: str, key: str, value: Any, *, expected: int | None, trace_id: str

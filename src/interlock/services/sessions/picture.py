@@ -35,6 +35,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     definition: FlowDefinition
     execution: Execution
     events: Sequence[Recorded]
+    successors: Sequence[str] = ()
 
     @property
     def standing(self) -> FlowStanding:
@@ -85,9 +86,15 @@ class PictureSessions:
         return Picture(session=session, row=row, definition=_flow_of(version), execution=execution, events=events)
 
     async def show(self, principal: Principal, session_id: str) -> Picture:
-        """The same for a caller who wants to look. Raises DENIED, NOT_FOUND."""
+        """The same for a caller who wants to look, with the sessions that inherited from it.
+
+        Raises DENIED, NOT_FOUND.
+        """
         principal.require(Scope.EXECUTIONS_READ)
-        return await self(principal, session_id)
+        picture = await self(principal, session_id)
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            successors = await transaction.successors(picture.session.session_id)
+        return msgspec.structs.replace(picture, successors=successors)
 
     async def rested(self, principal: Principal, session_id: str, after: int) -> FlowStanding:
         """How it stood when it first rested after event number ``after``, else how it stands. Raises NOT_FOUND."""

@@ -18,7 +18,7 @@ from interlock.ports.node import Registry
 from interlock.ports.store import Store
 from interlock.services.registry.flows import RegisterFlows, unknown_flow
 from interlock.services.registry.nodes import unknown_node
-from interlock.services.registry.references import WEBHOOK, target_of
+from interlock.services.registry.references import WEBHOOK, called_nodes, target_of
 from interlock.services.registry.system import SYSTEM_FLOWS, flow_around
 
 _Value = TypeVar("_Value")
@@ -103,6 +103,15 @@ class FindPrograms:
             raise unknown_node(node_id)
         target = target_of(node_id, found.timeout_seconds)
         return await self._made_for(principal, "node:" + node_id, flow_around(WEBHOOK, target))
+
+    async def node_versions(self, principal: Principal, program: Program) -> dict[str, UUID]:
+        """The versions that the registered nodes have which it calls; a session keeps to them."""
+        wanted = called_nodes(program.definition)
+        if not wanted:
+            return {}
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            found = await transaction.find_nodes(wanted)
+        return {node_id: node.version_id for node_id, node in found.items()}
 
     async def _made_for(self, principal: Principal, name: str, definition: FlowDefinition) -> Program:
         """A version that the house makes for a tenant when it is first started; its id says what is in it."""

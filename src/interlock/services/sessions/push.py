@@ -30,11 +30,15 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """Where the session stands after the event, whose own number is ``tick`` (None if it caused none)."""
+    """Where the session stands after the event, whose own number is ``tick`` (None if it caused none).
+
+    ``is_replay``: an earlier event of the same id had done it.
+    """
 
     session: Session
     standing: FlowStanding
     tick: int | None
+    is_replay: bool
 
 
 class PushEvents:
@@ -69,7 +73,8 @@ class PushEvents:
             outcome = await self._engine.signal(signal)
         except InterlockError as error:
             raise await self._refused(principal, session_id, push, error) from error
-        return Pushed(session, await self._standing(principal, session_id, outcome, push.wait), outcome.first_seq)
+        standing = await self._standing(principal, session_id, outcome, push.wait)
+        return Pushed(session, standing, outcome.first_seq, outcome.is_replay)
 
     async def _standing(
         self, principal: Principal, session_id: str, outcome: SignalOutcome, wait: float

@@ -23,13 +23,17 @@ _REMEMBERED = 20_000
 
 
 class Calling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a session was called for, as its execution's metadata keep it."""
+    """How a session was called for, as its execution's metadata keep it.
+
+    ``nodes`` are the versions of the registered nodes that it calls.
+    """
 
     session_id: str = ""
     flow_id: str | None = None
     node_id: str | None = None
     inherit_session: str | None = None
     digest: str = ""
+    nodes: dict[str, UUID] = {}
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

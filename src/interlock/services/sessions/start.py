@@ -128,7 +128,8 @@ class StartSessions:
         for attempt in range(_TRIES):
             program = await self._program(principal, wish, fresh=attempt > 0)
             _check_step(program, wish.from_step)
-            request = self._request(principal, wish, program, params, blackboard, predecessor)
+            nodes = await self._programs.node_versions(principal, program)
+            request = self._request(principal, wish, program, nodes, params, blackboard, predecessor)
             try:
                 standing = await self._engine.start(request)
             except WorkflowChanged:
@@ -150,6 +151,7 @@ class StartSessions:
         principal: Principal,
         wish: SessionWish,
         program: Program,
+        nodes: dict[str, UUID],
         params: dict[str, object],
         blackboard: dict[str, object],
         predecessor: Session | None,
@@ -161,6 +163,7 @@ class StartSessions:
             node_id=wish.node_id if wish.flow_id is None else None,
             inherit_session=predecessor.session_id if predecessor is not None else None,
             digest=wish.digest if chosen is not None else "",
+            nodes=nodes,
         )
         return StartExecution(
             tenant_id=principal.tenant_id,

@@ -8,6 +8,7 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.engine import Engine
 from interlock.ports.store import Store
+from interlock.ports.telemetry import WebhookTelemetry
 from interlock.ports.webhooks import SigningSecrets, WebhookRows
 from interlock.services.callbacks.prove import ProveCallbacks
 from interlock.services.callbacks.receive import ReceiveCallbacks
@@ -21,6 +22,7 @@ class WebhookPorts:
 
     rows: WebhookRows
     secrets: SigningSecrets
+    telemetry: WebhookTelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +40,5 @@ def build_webhooks(ports: WebhookPorts, store: Store, engine: Engine, clock: Clo
     return Webhooks(
         subscriptions=ManageWebhooks(store, ports.rows, ports.secrets, clock, ids),
         deliveries=ManageDeliveries(store, ports.rows),
-        receive=ReceiveCallbacks(engine, ports.rows, prove),
+        receive=ReceiveCallbacks(engine, ports.rows, prove, ports.telemetry),
     )

@@ -22,7 +22,8 @@ _DASHSCOPE_HOSTS = ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", ".m
 class OpenAICompatible:
     """Satisfies ``ports/models.Provider``.
 
-    Nothing of the caller's headers is sent on: the provider gets the operator's key and the body. ``batch`` is how
+    Nothing of the caller's headers is sent on: the provider gets the operator's key, the body, and for work that may
+    be asked for again an Idempotency-Key of ours. ``batch`` is how
     many texts one embeddings call takes; None: DashScope's ten for its hosts, and no limit for others.
     """
 
@@ -50,11 +51,12 @@ class OpenAICompatible:
     def name(self) -> str:
         return self._name
 
-    def call(self, kind: Kind, body: bytes) -> AbstractAsyncContextManager[Upstream]:
+    def call(self, kind: Kind, body: bytes, key: str = "") -> AbstractAsyncContextManager[Upstream]:
         """Send one request, as the port promises."""
         head, idle = self._timeouts
         url = self._base_url + _PATHS[kind]
-        return self._egress.open("POST", url, headers=self._headers, body=body, timeout=head, idle=idle)
+        headers = {**self._headers, "Idempotency-Key": key} if key else self._headers
+        return self._egress.open("POST", url, headers=headers, body=body, timeout=head, idle=idle)
 
     def batch_of(self, model: str) -> int | None:
         return self._batch

@@ -31,7 +31,7 @@ class ScriptedProvider:
     name = NAME
 
     @asynccontextmanager
-    async def call(self, kind: Kind, body: bytes) -> AsyncIterator[ScriptedAnswer]:
+    async def call(self, kind: Kind, body: bytes, key: str = "") -> AsyncIterator[ScriptedAnswer]:
         """Answer at once."""
         asked: dict[str, Any] = msgspec.json.decode(body)
         if kind == "embeddings":

@@ -9,16 +9,19 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.backends.store.postgres.answers import AnswerQueries
 from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.keys import key_of
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import Session
+from interlock.backends.store.postgres.tenants import TenantQueries
 from interlock.core.api_key import ApiKey
 from interlock.core.audit import AuditEntry
 from interlock.core.principal import Principal
 from interlock.ports.access import Ticket
 
 _SQL = load("access")
+_ANSWERS = load("answers")
 _FRAME = load("session")
 _COLUMNS = (
     "audit_id",
@@ -40,7 +43,7 @@ _COLUMNS = (
 )
 
 
-class PostgresAccess:
+class PostgresAccess(TenantQueries, AnswerQueries):
     """Satisfies ``ports.access.AccessStore`` over the serving URL. ``cached_statements`` is 0 behind a pooler."""
 
     def __init__(self, url: str, *, connections: int = 4, cached_statements: int = 100) -> None:
@@ -70,7 +73,13 @@ class PostgresAccess:
         principal = msgspec.json.encode(ticket.principal).decode()
         async with self._session() as session:
             await session.run(
-                _SQL["add_ticket"], digest, ticket.principal.tenant_id, principal, ticket.resource, ticket.expires_at
+                _SQL["add_ticket"],
+                digest,
+                ticket.principal.tenant_id,
+                principal,
+                ticket.resource,
+                ticket.expires_at,
+                ticket.ends_at,
             )
 
     async def take_ticket(self, digest: bytes) -> Ticket | None:
@@ -79,7 +88,8 @@ class PostgresAccess:
             row = await session.row(_SQL["take_ticket"], digest)
         if row is None:
             return None
-        return Ticket(msgspec.json.decode(row["principal"], type=Principal), row["resource"], row["expires_at"])
+        principal = msgspec.json.decode(row["principal"], type=Principal)
+        return Ticket(principal, row["resource"], row["expires_at"], row["ends_at"])
 
     async def use_nonce(self, key_id: UUID, tenant_id: str, nonce: str, until: datetime) -> bool:
         """Whether the key uses this nonce for the first time."""
@@ -102,9 +112,15 @@ class PostgresAccess:
         async with self._session() as session:
             await session.run(_SQL["write_audit"], *columns)
 
-    async def purge(self) -> None:
-        """Delete tickets and nonces that are over."""
+    async def purge_audit(self, days: int, at_most: int) -> int:
+        """Delete entries that are older; how many it were."""
         async with self._session() as session:
+            return int(await session.value(_SQL["purge_audit"], days, at_most))
+
+    async def purge(self) -> None:
+        """Delete tickets, nonces and kept answers that are over."""
+        async with self._session() as session:
+            await session.run(_ANSWERS["purge"])
             await session.run(_SQL["purge_tickets"])
             await session.run(_SQL["purge_nonces"])
 

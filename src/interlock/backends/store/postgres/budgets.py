@@ -10,7 +10,7 @@ from uuid import UUID
 from interlock.backends.store.postgres.connection import EnginePool
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import Session, explained
-from interlock.ports.models import Budget, CallRow
+from interlock.ports.models import Answer, Budget, CallRow, Claim, Place
 
 _SQL = load("budgets")
 _COLUMNS = (
@@ -31,6 +31,7 @@ _COLUMNS = (
     "trace_id",
     "at",
 )
+_PLACE = ("tenant_id", "effect_key", "claim_id")
 
 
 class PostgresBooks:
@@ -66,24 +67,45 @@ class PostgresBooks:
             return [Budget(**dict(row)) for row in await session.rows(_SQL["list_budgets"], tenant_id)]
 
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
-        """The answer that was remembered."""
+        """The answer that is kept."""
         async with self._session() as session:
             answer = await session.value(_SQL["recall"], tenant_id, effect_key)
-        return None if answer is None else str(answer).encode()
+        return None if answer is None else bytes(answer)
 
-    async def remember(self, tenant_id: str, effect_key: str, answer: bytes) -> None:
-        """Keep an answer; one that is there stays."""
+    async def claim(self, place: Place, digest: str, lease: float) -> Claim:
+        """Take a place, or see who has it."""
+        values = (place.tenant_id, place.effect_key, digest, place.claim_id, lease)
         async with self._session() as session:
-            await session.run(_SQL["remember"], tenant_id, effect_key, answer.decode())
+            row = None
+            while row is None:
+                row = await session.row(_SQL["claim"], *values)
+        return Claim(**dict(row))
+
+    async def renew_claims(self, claim_ids: Sequence[UUID], lease: float) -> None:
+        """Make claims last that have no answer yet."""
+        async with self._session() as session:
+            await session.run(_SQL["renew_claims"], list(claim_ids), lease)
+
+    async def release(self, place: Place) -> None:
+        """Empty a claimed place that has no answer."""
+        async with self._session() as session:
+            await session.run(_SQL["release"], place.tenant_id, place.effect_key, place.claim_id)
+
+    async def purge(self, limit: int) -> int:
+        """Forget answers that were kept long enough."""
+        async with self._session() as session:
+            return len(await session.rows(_SQL["purge"], limit))
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
         """What was granted, 0 if less than ``least`` is left."""
         async with self._session() as session:
             return int(await session.value(_SQL["take_slice"], budget_id, slice_id, least, lease) or 0)
 
-    async def write(self, rows: Sequence[CallRow]) -> None:
-        """Enter and settle calls in one statement, and so in one commit."""
+    async def write(self, rows: Sequence[CallRow], answers: Sequence[Answer] = ()) -> None:
+        """Enter and settle calls, and keep answers, in one statement and so in one commit."""
         columns = [[getattr(row, column) for row in rows] for column in _COLUMNS]
+        columns += [[getattr(one.place, column) for one in answers] for column in _PLACE]
+        columns += [[one.body for one in answers], [one.place.seconds for one in answers]]
         async with self._session() as session:
             await session.run(_SQL["write"], *columns)
 

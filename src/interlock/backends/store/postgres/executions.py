@@ -57,6 +57,22 @@ class ExecutionQueries:
         rows = await self._session.rows(_SQL["events"], execution_id, after, limit)
         return [event_record_of(row) for row in rows]
 
+    async def last_seqs(self, execution_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """The number of the newest event of each of these that the caller may see."""
+        rows = await self._session.rows(_SQL["last_seqs"], execution_ids)
+        return {row["execution_id"]: row["last_seq"] for row in rows}
+
+    async def living_seqs(self, wanted: ExecutionFilter) -> dict[UUID, int]:
+        """The number of the newest event of each that has not ended, of a workflow or kind; the newest ones first."""
+        await self._session.run(_FRAME["plan_by_values"])
+        rows = await self._session.rows(_SQL["living_seqs"], wanted.workflow_id, wanted.kind, wanted.limit)
+        return {row["execution_id"]: row["last_seq"] for row in rows}
+
+    async def executions_among(self, wanted: ExecutionFilter, execution_ids: Sequence[UUID]) -> list[ExecutionRow]:
+        """Those of these that are of the wanted workflow and kind, the oldest first."""
+        rows = await self._session.rows(_SQL["executions_among"], execution_ids, wanted.workflow_id, wanted.kind)
+        return [execution_of(row) for row in rows]
+
     async def recorded(self, execution_id: UUID) -> list[Recorded]:
         """The whole log, decoded; large fields stay references to blobs."""
         log: list[Recorded] = []

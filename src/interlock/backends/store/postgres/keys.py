@@ -7,11 +7,13 @@ from uuid import UUID
 
 import asyncpg
 
+from interlock.backends.store.postgres.counting import total
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import Session
-from interlock.core.api_key import ApiKey
+from interlock.core.api_key import ApiKey, KeyFilter
 from interlock.core.errors import conflict
 from interlock.core.principal import Tier
+from interlock.ports.store import Page
 
 _SQL = load("keys")
 
@@ -21,9 +23,15 @@ class KeyQueries:
 
     _session: Session
 
-    async def list_keys(self, limit: int) -> list[ApiKey]:
-        """The newest keys of the tenant."""
-        return [key_of(row) for row in await self._session.rows(_SQL["list_keys"], limit)]
+    async def list_keys(self, wanted: KeyFilter) -> Page:
+        """Keys of the tenant, newest first, and how many there are in all."""
+        values = (wanted.name, wanted.is_good)
+        rows = await self._session.rows(_SQL["list_keys"], *values, wanted.limit, wanted.offset)
+
+        async def count() -> int:
+            return int(await self._session.value(_SQL["count_keys"], *values))
+
+        return Page([key_of(row) for row in rows], await total(wanted.offset, wanted.limit, len(rows), count))
 
     async def find_own_key(self, reference: str) -> ApiKey | None:
         """The tenant's key with this id or public id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +16,12 @@ from interlock.backends.store.postgres.flush import FlushStatements
 from interlock.backends.store.postgres.lease import PostgresLease
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of, event_of
+from interlock.backends.store.postgres.totals import TotalsQueries
 from interlock.core.approval import Approval
 from interlock.core.events import FORMAT, Recorded
 from interlock.core.workflow import Definition
 from interlock.ports.ledger import (
+    Claim,
     Claimed,
     Flush,
     FlushRejected,
@@ -37,7 +39,6 @@ _JOURNAL = load("journal")
 _OWNERSHIP = load("ownership")
 _INBOX = load("inbox")
 _LOAD = load("load")
-_TOTALS = load("registry")["totals"]
 DEADLOCK_TRIES = 3
 FLUSH_TIMEOUT = 5.0
 """Seconds after which the outcome of a flush counts as unknown."""
@@ -45,7 +46,7 @@ _PAGE = 5_000
 _definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
 
 
-class PostgresLedger:
+class PostgresLedger(TotalsQueries):
     """One per process: a connection for the journal, a few for everything else."""
 
     def __init__(self, dsn: str, *, connections: int = 4) -> None:
@@ -139,9 +140,16 @@ class PostgresLedger:
         row = (await self._rows(_OWNERSHIP["register"], name, FORMAT))[0]
         return row["runner_id"], row["now"]
 
-    async def claim(self, runner_id: int, slots: int, per_tenant: int, tenant_cap: int) -> list[Claimed]:
-        rows = await self._rows(_OWNERSHIP["claim"], runner_id, slots, per_tenant, tenant_cap, FORMAT)
-        return [Claimed(row["execution_id"], row["tenant_id"]) for row in rows]
+    async def claim(
+        self, runner_id: int, slots: int, per_tenant: int, share: int, promised: Mapping[str, int]
+    ) -> Claim:
+        tenants, counts = list(promised), list(promised.values())
+        told = runner_id, slots, per_tenant, share, FORMAT, tenants, counts
+        rows = await self._rows(_OWNERSHIP["claim"], *told)
+        return Claim(
+            [Claimed(row["execution_id"], row["tenant_id"]) for row in rows if row["execution_id"] is not None],
+            frozenset(row["tenant_id"] for row in rows if row["execution_id"] is None),
+        )
 
     async def next_due(self) -> tuple[datetime | None, datetime]:
         row = (await self._rows(_OWNERSHIP["next_due"]))[0]
@@ -150,8 +158,8 @@ class PostgresLedger:
     async def poll_owned(self, runner_id: int) -> dict[UUID, int]:
         return dict(await self._rows(_OWNERSHIP["poll_owned"], runner_id))
 
-    async def tenant_loads(self) -> dict[str, int]:
-        return dict(await self._rows(_OWNERSHIP["tenant_loads"]))
+    async def queue_depths(self, most: int) -> dict[str, int]:
+        return dict(await self._rows(_OWNERSHIP["queue_depths"], most))
 
     async def find_dead(self, runner_id: int, lease: float, quiet: float) -> list[tuple[int, float]]:
         rows = await self._rows(_OWNERSHIP["find_dead"], runner_id, timedelta(seconds=lease), timedelta(seconds=quiet))
@@ -164,8 +172,11 @@ class PostgresLedger:
     async def namesakes(self, name: str, runner_id: int) -> list[int]:
         return [row[0] for row in await self._rows(_OWNERSHIP["namesakes"], name, runner_id)]
 
+    async def runners(self) -> list[int]:
+        return [row["runner_id"] for row in await self._rows(_OWNERSHIP["runners"])]
+
     async def count_runners(self) -> int:
-        return len(await self._rows(_OWNERSHIP["runners"]))
+        return len(await self.runners())
 
     async def adopt_orphans(self) -> int:
         return len(await self._rows(_OWNERSHIP["orphans"]))
@@ -348,9 +359,6 @@ class PostgresLedger:
     async def queue_age(self) -> tuple[float, int]:
         row = (await self._rows(_LOAD["queue_ages"]))[0]
         return row["oldest"], row["due"]
-
-    async def totals(self) -> dict[str, int]:
-        return dict((await self._rows(_TOTALS))[0])
 
     async def _rows(self, statement: str, *arguments: Any) -> list[Any]:
         async with self._pool.use() as connection:

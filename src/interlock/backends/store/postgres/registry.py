@@ -33,9 +33,9 @@ class RegistryQueries:
         rows = await self._session.rows(_SQL["find_nodes"], list(node_ids))
         return {row["node_id"]: _node_of(row) for row in rows}
 
-    async def put_node(self, node: WebhookNode, *, rotate_secret: bool) -> WebhookNode:
-        """Add or replace a node; what is stored comes back."""
-        row = await self._session.row(
+    async def put_node(self, node: WebhookNode) -> None:
+        """Add or replace a node; its version is that of ``add_node_version``."""
+        await self._session.run(
             _SQL["put_node"],
             node.node_id,
             node.name,
@@ -43,13 +43,15 @@ class RegistryQueries:
             node.endpoint,
             encoded(node.param_schema),
             node.timeout_seconds,
-            encoded(node.headers),
-            node.secret,
-            rotate_secret,
+            node.version_id,
         )
-        if row is None:
-            raise RuntimeError("an upsert without a row")
-        return _node_of(row)
+
+    async def add_node_version(
+        self, version_id: UUID, node_id: str, endpoint: str, timeout_seconds: float, *, has_headers: bool
+    ) -> None:
+        """What sessions that start from now on keep to."""
+        told = (version_id, node_id, endpoint, timeout_seconds, has_headers)
+        await self._session.run(_SQL["add_node_version"], *told)
 
     async def delete_node(self, node_id: str) -> bool:
         """Forget a node; False if there is none."""
@@ -101,6 +103,10 @@ class RegistryQueries:
             version.created_by,
         )
 
+    async def successors(self, session_id: str) -> list[str]:
+        """The sessions that inherited from one, oldest first, at most 1,000."""
+        return [str(row[0]) for row in await self._session.rows(_SQL["successors"], session_id)]
+
     async def scratch(self, session_id: str) -> dict[str, ScratchValue]:
         """The keys of a blackboard without an execution that is not out of date."""
         rows = await self._session.rows(_SQL["scratch"], session_id)
@@ -123,5 +129,4 @@ class RegistryQueries:
 
 
 def _node_of(row: asyncpg.Record) -> WebhookNode:
-    columns = dict(row)
-    return WebhookNode(**{**columns, "param_schema": decoded(row["param_schema"]), "headers": decoded(row["headers"])})
+    return WebhookNode(**{**row, "param_schema": decoded(row["param_schema"])})

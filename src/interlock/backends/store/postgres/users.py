@@ -14,7 +14,7 @@ from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.rows import decoded, encoded
 from interlock.backends.store.postgres.session import Session
-from interlock.core.account import ACCESS_LIFETIME, FAILURE_WINDOW, MAX_FAILURES, Account, Standing
+from interlock.core.account import ACCESS_LIFETIME, FAILURE_WINDOW, MAX_FAILURES, Account, AccountFilter, Standing
 from interlock.core.principal import Role
 from interlock.ports.accounts import Exchange, Exchanged
 
@@ -62,11 +62,12 @@ class PostgresAccounts:
         async with self._transaction() as session:
             return _perhaps(await session.row(_SQL["get"], user_id))
 
-    async def list(self, tenant_id: str, *, limit: int, offset: int) -> tuple[Sequence[Account], int]:
+    async def list(self, tenant_id: str, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
         """Accounts of a tenant, oldest first, and how many there are."""
+        values = (tenant_id, wanted.email, wanted.role and str(wanted.role), wanted.state)
         async with self._transaction() as session:
-            rows = await session.rows(_SQL["list"], tenant_id, limit, offset)
-            return [_account_of(row) for row in rows], await session.value(_SQL["count"], tenant_id)
+            rows = await session.rows(_SQL["list"], *values, wanted.limit, wanted.offset)
+            return [_account_of(row) for row in rows], await session.value(_SQL["count"], *values)
 
     async def set_password(self, user_id: UUID, password_hash: str, keep_login: UUID | None) -> None:
         """Change the password and end all logins but one."""

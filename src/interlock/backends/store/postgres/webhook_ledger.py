@@ -14,6 +14,8 @@ import msgspec
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.session import explained
 from interlock.core.callback import TARGET
+from interlock.core.errors import unavailable
+from interlock.core.events import FORMAT, CallbackReceived, encode_data
 from interlock.core.subscription import Try
 from interlock.core.workflow import Definition, FlowDefinition
 from interlock.ports.webhooks import AcceptedCallback, CallbackTarget, Due, FlowPosition, RegisteredNode
@@ -36,9 +38,12 @@ class PostgresWebhooks:
         self._use = use
         self._publish = publish
 
-    async def registered_node(self, tenant_id: str, node_id: str) -> RegisteredNode | None:
-        rows = await self._rows("registered_node", tenant_id, node_id)
-        return RegisteredNode(**dict(rows[0]) | {"headers": msgspec.json.decode(rows[0]["headers"])}) if rows else None
+    async def node_for(self, execution_id: UUID, tenant_id: str, node_id: str) -> RegisteredNode | None:
+        rows = await self._rows("node_for", execution_id, tenant_id, node_id)
+        return RegisteredNode(**rows[0]) if rows else None
+
+    async def is_registered(self, tenant_id: str, node_id: str) -> bool:
+        return bool((await self._rows("is_registered", tenant_id, node_id))[0][0])
 
     async def session_id(self, execution_id: UUID) -> str:
         rows = await self._rows("session_id", execution_id)
@@ -75,13 +80,19 @@ class PostgresWebhooks:
             active=tuple(name for name in active if name is not None),
         )
 
+    async def late_callbacks(self, execution_id: UUID, digest: str, step: str) -> tuple[int, bool]:
+        row = (await self._rows("late_callbacks", execution_id, digest, step))[0]
+        return row["count"], row["is_known"]
+
     async def keep_late(
-        self, execution_id: UUID, tenant_id: str, told: dict[str, Any], by: str, trace_id: str, reason: str
+        self, execution_id: UUID, tenant_id: str, told: dict[str, Any], event: CallbackReceived, trace_id: str
     ) -> None:
-        payload = msgspec.json.encode(told).decode()
+        payload, data = msgspec.json.encode(told).decode(), encode_data(event).decode()
         for _ in range(_KEEP_TRIES):  # another late one may take the number
-            if await self._rows("keep_late", execution_id, tenant_id, payload, by, trace_id, reason):
+            kept = (execution_id, tenant_id, payload, event.by, trace_id, data, FORMAT)
+            if await self._rows("keep_late", *kept):
                 return
+        raise unavailable("Too many callbacks come at once for a session that has ended; send this one again")
 
     # Outbox ------------------------------------------------------------------------------------------------
 
@@ -100,10 +111,11 @@ class PostgresWebhooks:
 
     async def settle(
         self, due: Due, told: Try, *, is_delivered: bool, retry_in: float | None, disable: str | None
-    ) -> None:
+    ) -> bool:
         log = msgspec.json.encode([told]).decode()
         again = timedelta(seconds=retry_in) if retry_in is not None else None
-        await self._rows("settle", due.delivery_id, due.attempt, log, is_delivered, again, disable)
+        rows = await self._rows("settle", due.delivery_id, due.attempt, log, is_delivered, again, disable)
+        return any(row["is_off"] for row in rows)
 
     async def redeliver(self, tenant_id: str, delivery_id: UUID) -> UUID | None:
         rows = await self._rows("redeliver", delivery_id, tenant_id)
@@ -111,6 +123,7 @@ class PostgresWebhooks:
 
     async def purge(self, keep_days: int) -> None:
         await self._rows("purge", timedelta(days=keep_days))
+        await self._rows("purge_nodes")
 
     async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
         return await fetch(self._use, _SQL[name], *values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from interlock.core.callback import TARGET
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
 from interlock.core.engine.flow.blackboard_names import blackboard_names
 from interlock.core.engine.graph.compile import compile_expressions
@@ -32,6 +33,7 @@ class FlowState:
     """A flow state, compiled."""
 
     __slots__ = (
+        "called",
         "deadline",
         "expressions",
         "is_terminal",
@@ -51,6 +53,7 @@ class FlowState:
         node = definition.nodes.get(name)
         self.node: NodeType | None = catalogue[node] if node is not None else None
         self.parameters: dict[str, Any] = definition.parameters.get(name, {})
+        self.called = _called(self.node, self.parameters)
         hidden = self.node.expressions if self.node is not None else frozenset()
         self.expressions = compile_expressions(self.node, self.parameters) if self.node is not None else []
         rest = {key: value for key, value in self.parameters.items() if key not in hidden}
@@ -62,6 +65,12 @@ class FlowState:
         self.is_terminal = False
         self.out: dict[str, list[Transition]] = {}
         self.joins: list[Transition] = []
+
+
+def _called(node: NodeType | None, parameters: Mapping[str, Any]) -> str:
+    target = parameters.get(TARGET)
+    registered = target.get("node_id") if isinstance(target, dict) else None
+    return str(registered or (node.name if node is not None else ""))
 
 
 class CompiledFlow:

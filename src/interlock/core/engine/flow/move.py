@@ -14,12 +14,16 @@ from interlock.core.engine.kernels import run_kernel
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import (
+    Answered,
+    ArtifactReady,
     ExecutionFailed,
+    ExecutionResumed,
     ExecutionSucceeded,
     Failure,
     FlowEventRaised,
     FlowTransitioned,
     TaskCompleted,
+    TaskFailed,
     TaskInputRequested,
     TaskStarted,
 )
@@ -39,7 +43,7 @@ def advance(flow: CompiledFlow, turn: Turn) -> None:
             _end_failed(turn, Failure(code="FLOW_LOOP_LIMIT", message=f"{MAX_CHAIN} transitions without a wait"))
             return
         start_node(flow, turn, flow.states[execution.entering[0]], {})
-    if execution.ended is None and not execution.tasks and not execution.entering:
+    if execution.ended is None and not (execution.tasks or execution.entering or execution.held):
         if all(flow.states[name].is_terminal for name in execution.active):
             succeed(turn)
 
@@ -83,36 +87,93 @@ def _set_target(own: dict[str, Any], parameters: dict[str, Any]) -> None:
 
 def complete(flow: CompiledFlow, turn: Turn, task: Task, result: TaskSucceeded) -> None:
     """Record a result and follow the event it raises."""
-    state = flow.states[task.node_id]
     if result.needs_input:
-        _ask(flow, turn, task, result)
-        return
-    turn.emit(
-        TaskCompleted(
+        asked = TaskInputRequested(
             task_id=task.task_id,
             node_id=task.node_id,
-            output=result.output,
-            port=result.port,
-            blackboard=result.blackboard,
-            artifacts=result.artifacts,
-            raised=result.raised,
             ui_schema=result.ui_schema,
-            duration_ms=result.duration_ms,
+            output=result.output,
+            blackboard=result.blackboard,
         )
+        _answer(flow, turn, asked)
+        return
+    completed = TaskCompleted(
+        task_id=task.task_id,
+        node_id=task.node_id,
+        output=result.output,
+        port=result.port,
+        blackboard=result.blackboard,
+        artifacts=result.artifacts,
+        raised=result.raised,
+        ui_schema=result.ui_schema,
+        duration_ms=result.duration_ms,
     )
+    _answer(flow, turn, completed)
+
+
+def _answer(flow: CompiledFlow, turn: Turn, event: TaskCompleted | TaskInputRequested) -> None:
+    turn.emit(event)
+    if isinstance(event, TaskCompleted):
+        _tell_files(turn, event)
+    follow_if_awake(flow, turn, event)
+
+
+def _tell_files(turn: Turn, event: TaskCompleted) -> None:
+    for artifact in event.artifacts:
+        turn.emit(ArtifactReady(task_id=event.task_id, node_id=event.node_id, artifact=artifact))
+
+
+def follow_if_awake(flow: CompiledFlow, turn: Turn, event: Answered) -> None:
+    """Follow what a node answered, unless somebody has paused the flow: then ``resume`` does it.
+
+    A flow that was paused because its user did not come goes on with the first thing that comes.
+    """
+    if turn.execution.is_idle:
+        resume(flow, turn, "event", "engine")
+    elif not turn.execution.is_paused:
+        _follow(flow, turn, event)
+
+
+def resume(flow: CompiledFlow, turn: Turn, reason: str, by: str) -> None:
+    """End a pause, and follow what nodes answered meanwhile, in the order in which they did."""
+    held = list(turn.execution.held.values())
+    turn.emit(ExecutionResumed(reason=reason, by=by))
+    for event in held:
+        _follow(flow, turn, event)
+
+
+def _follow(flow: CompiledFlow, turn: Turn, event: Answered) -> None:
+    """Move by what a node answered, if the flow is still in the state of that node."""
+    if turn.execution.ended is not None or event.node_id not in turn.execution.active:
+        return
+    state = flow.states[event.node_id]
+    failed = event if isinstance(event, TaskFailed) else None
     try:
-        _follow(flow, turn, state, (*map(str.upper, result.raised), STEP_DONE), task.task_id)
+        if isinstance(event, TaskCompleted):
+            _follow_result(flow, turn, state, event)
+        elif failed is None:
+            _raise(flow, turn, state, ("NEED_USER_INPUT",), event.task_id)
+        elif not _raise(flow, turn, state, ERRORS, event.task_id):
+            _end_failed(turn, failed.error, failed)
     except ExpressionError as error:
-        _end_failed(turn, _guard_failure(state, error))
+        _end_failed(turn, _guard_failure(state, error), failed)
 
 
-def _follow(flow: CompiledFlow, turn: Turn, state: FlowState, events: tuple[str, ...], task_id: str) -> None:
+def _raise(flow: CompiledFlow, turn: Turn, state: FlowState, events: tuple[str, ...], task_id: str) -> bool:
+    """Take the transition of the first of these events that has one. Raises ExpressionError."""
     for event in events:
         transition = choose(flow, turn, state, event)
         if transition is not None:
             turn.emit(FlowEventRaised(flow_state=state.name, event=event, task_id=task_id))
             take(flow, turn, transition, state.name, event)
-            return
+            return True
+    return False
+
+
+def _follow_result(flow: CompiledFlow, turn: Turn, state: FlowState, event: TaskCompleted) -> None:
+    task_id = event.task_id
+    if _raise(flow, turn, state, (*map(str.upper, event.raised), STEP_DONE), task_id):
+        return
     for join in state.joins:
         if set(turn.execution.joined.get(join.index, ())) == set(join.source):
             turn.emit(FlowEventRaised(flow_state=state.name, event=join.event, task_id=task_id))
@@ -121,23 +182,6 @@ def _follow(flow: CompiledFlow, turn: Turn, state: FlowState, events: tuple[str,
     if not state.out and not state.joins and not state.user_input and state.timer is None:
         if turn.execution.active == [state.name]:
             succeed(turn)
-
-
-def _ask(flow: CompiledFlow, turn: Turn, task: Task, result: TaskSucceeded) -> None:
-    turn.emit(
-        TaskInputRequested(
-            task_id=task.task_id,
-            node_id=task.node_id,
-            ui_schema=result.ui_schema,
-            output=result.output,
-            blackboard=result.blackboard,
-        )
-    )
-    state = flow.states[task.node_id]
-    transition = choose(flow, turn, state, "NEED_USER_INPUT")
-    if transition is not None:
-        turn.emit(FlowEventRaised(flow_state=state.name, event="NEED_USER_INPUT", task_id=task.task_id))
-        take(flow, turn, transition, state.name, "NEED_USER_INPUT")
 
 
 def choose(flow: CompiledFlow, turn: Turn, state: FlowState, event: str) -> Transition | None:
@@ -183,21 +227,6 @@ def _rests(flow: CompiledFlow, execution: Execution, active: list[str], target: 
     return "timer" if any(flow.states[name].timer is not None for name in active) else "event"
 
 
-def give_up(flow: CompiledFlow, turn: Turn, task: Task, error: Failure) -> None:
-    """A task is over without a result: the flow's error transition, or the end of the execution."""
-    state = flow.states[task.node_id]
-    try:
-        for event in ERRORS:
-            transition = choose(flow, turn, state, event)
-            if transition is not None:
-                turn.emit(FlowEventRaised(flow_state=state.name, event=event, task_id=task.task_id))
-                take(flow, turn, transition, state.name, event)
-                return
-    except ExpressionError as bad:
-        error = _guard_failure(state, bad)
-    _end_failed(turn, error, task)
-
-
 def succeed(turn: Turn) -> None:
     """Succeed, with the state the flow is in and the newest result of a node."""
     execution = turn.execution
@@ -206,13 +235,13 @@ def succeed(turn: Turn) -> None:
     turn.emit(ExecutionSucceeded(output={"state": state, "result": last[1] if last is not None else None}))
 
 
-def _end_failed(turn: Turn, error: Failure, task: Task | None = None) -> None:
-    if task is not None:
+def _end_failed(turn: Turn, error: Failure, failed: TaskFailed | None = None) -> None:
+    if failed is not None:
         error = Failure(
             code=error.code,
             message=error.message,
-            node_id=task.node_id,
-            task_id=task.task_id,
+            node_id=failed.node_id,
+            task_id=failed.task_id,
             details=error.details,
         )
     turn.emit(ExecutionFailed(error=error, failed=tuple(turn.execution.failed)))

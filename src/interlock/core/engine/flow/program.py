@@ -10,7 +10,16 @@ from interlock.core.commands import Signal, TaskSucceeded
 from interlock.core.engine.evolve import IDLE, expect_user
 from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.flow.compile import CompiledFlow
-from interlock.core.engine.flow.move import advance, choose, complete, give_up, move, start_node, take
+from interlock.core.engine.flow.move import (
+    advance,
+    choose,
+    complete,
+    follow_if_awake,
+    move,
+    resume,
+    start_node,
+    take,
+)
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import InterlockError, conflict, rule_broken
 from interlock.core.events import (
@@ -50,6 +59,9 @@ class FlowProgram:
         if node is None:
             raise KeyError(node_id)
         return node
+
+    def called(self, node_id: str) -> str:
+        return self.flow.states[node_id].called
 
     def retry_policy(self, node_id: str) -> RetryPolicy:
         return self.flow.states[node_id].retry
@@ -124,6 +136,8 @@ class FlowProgram:
             execution.entering.remove(name)
         for task in [task for task in execution.tasks.values() if task.node_id == name]:
             execution.drop_task(task)
+        if execution.held:
+            execution.held = {key: event for key, event in execution.held.items() if event.node_id != name}
 
     def _enter(self, execution: Execution, names: tuple[str, ...], at: datetime) -> None:
         for name in names:
@@ -145,7 +159,7 @@ class FlowProgram:
         return event
 
     def give_up(self, turn: Turn, task: Task, failed: TaskFailed) -> None:
-        give_up(self.flow, turn, task, failed.error)
+        follow_if_awake(self.flow, turn, failed)
 
     def wake(self, turn: Turn, timer: str) -> None:
         """A state's timer raises its event; a waiting node completes; a flow whose user did not come is paused."""
@@ -209,7 +223,7 @@ class FlowProgram:
                 turn.emit(ExecutionPaused(reason=_reason(signal), by=signal.by))
         elif name in _RESUMES:
             if execution.is_paused:
-                turn.emit(ExecutionResumed(reason=_reason(signal), by=signal.by))
+                self.resume(turn, _reason(signal), signal.by)
         elif name in _ABORTS:
             turn.emit(_received(signal, "ABORT"))
             turn.emit(ExecutionCancelled(reason=_reason(signal), by=signal.by))
@@ -227,6 +241,9 @@ class FlowProgram:
             return
         turn.emit(_received(signal, "RETRY"))
         move(self.flow, turn, tuple(turn.execution.active), (failed,), "RETRY")
+
+    def resume(self, turn: Turn, reason: str, by: str) -> None:
+        resume(self.flow, turn, reason, by)
 
     def resting_reason(self, execution: Execution) -> WaitingReason | None:
         if execution.asked or any(self.flow.states[name].user_input for name in execution.active):
@@ -259,7 +276,7 @@ def _reason(signal: Signal) -> str:
 def _wake_up(turn: Turn, signal: Signal) -> None:
     """A flow that was paused because nobody came goes on with the event that comes."""
     if turn.execution.is_idle:
-        turn.emit(ExecutionResumed(reason="event", by=signal.by))
+        turn.emit(ExecutionResumed(reason="event", by=signal.by))  # nodes of an idle flow are followed at once
 
 
 def _received(signal: Signal, name: str) -> SignalReceived:

@@ -18,6 +18,7 @@ from interlock.core.engine.turn import Turn
 from interlock.core.errors import conflict
 from interlock.core.events import (
     ExecutionFailed,
+    ExecutionResumed,
     ExecutionStarted,
     Failure,
     FlowEventRaised,
@@ -46,6 +47,9 @@ class GraphProgram:
 
     def node_type(self, node_id: str) -> NodeType:
         return self.graph.vertices[node_id].type
+
+    def called(self, node_id: str) -> str:
+        return self.node_type(node_id).name
 
     def retry_policy(self, node_id: str) -> RetryPolicy:
         return self.graph.vertices[node_id].definition.retry
@@ -173,6 +177,9 @@ class GraphProgram:
 
     def retry(self, turn: Turn, signal: Signal) -> None:
         turn.refusal = conflict("INVALID_TRANSITION", "Only a flow can run its failed step again; retry the execution")
+
+    def resume(self, turn: Turn, reason: str, by: str) -> None:
+        turn.emit(ExecutionResumed(reason=reason, by=by))
 
     def resting_reason(self, execution: Execution) -> WaitingReason | None:
         return None

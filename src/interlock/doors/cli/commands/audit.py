@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,19 +16,24 @@ from interlock.doors.cli.output import Output
 
 def audit(
     context: typer.Context,
-    subject: Annotated[
-        str, typer.Option("--subject", metavar="WHO", help="Only of this caller.", show_default=False)
+    actor: Annotated[
+        str, typer.Option("--actor", "--subject", metavar="WHO", help="Only of this caller.", show_default=False)
     ] = "",
     action: Annotated[
         str, typer.Option("--action", metavar="TEXT", help="Only actions that begin so.", show_default=False)
     ] = "",
     outcome: Annotated[
-        str, typer.Option("--outcome", metavar="WORD", help="done, refused or failed.", show_default=False)
+        Literal["done", "refused", "failed"] | None,
+        typer.Option("--outcome", help="Only calls that ended so.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", metavar="ID", help="Only calls about this.", show_default=False)
     ] = "",
     since: Annotated[
         str,
         typer.Option("--since", metavar="TIME", help="From then on, such as 2026-11-22T00:00Z.", show_default=False),
     ] = "",
+    until: Annotated[str, typer.Option("--until", metavar="TIME", help="Before then.", show_default=False)] = "",
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100, help="How many at most.")] = 50,
     cursor: Annotated[
         str, typer.Option("--cursor", metavar="CURSOR", help="Go on behind this page.", show_default=False)
@@ -44,10 +49,12 @@ def audit(
         async with caller.administrator(url, tenant) as server:
             found = await server.get(
                 "/audit",
-                subject=subject or None,
+                actor=actor or None,
                 action=action or None,
-                outcome=outcome or None,
+                outcome=outcome,
+                target=target or None,
                 since=since or None,
+                until=until or None,
                 limit=limit,
                 cursor=cursor or None,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -68,20 +68,35 @@ def create(
 
 
 def list_keys(
-    context: typer.Context, tenant: TenantOption = LOCAL_TENANT, url: Url = None, as_json: AsJson = False
+    context: typer.Context,
+    search: Annotated[
+        str, typer.Option("--search", metavar="TEXT", help="Only names with this in them.", show_default=False)
+    ] = "",
+    state: Annotated[
+        Literal["active", "over"] | None, typer.Option("--state", help="Only of this kind.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="How many at most.")] = 50,
+    offset: Annotated[int, typer.Option("--offset", metavar="N", min=0, help="How many to pass over.")] = 0,
+    tenant: TenantOption = LOCAL_TENANT,
+    url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """List API keys, newest first."""
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:
         async with caller.administrator(url, tenant) as server:
-            found = await server.get("/api-keys")
+            found = await server.get("/api-keys", search=search or None, state=state, limit=limit, offset=offset)
         output.json(found)
         keys = found.get("api_keys") or []
         if not keys:
-            output.line("There are no API keys. Make one with `interlock keys create NAME --scope NOUN:VERB`.")
+            output.line(
+                "There are no API keys of that kind. Make one with `interlock keys create NAME --scope NOUN:VERB`."
+            )
             return DONE
         output.show(keys_table(keys))
+        if found.get("has_more"):
+            output.note(f"{found.get('total_count')} in all; go on with --offset {offset + len(keys)}")
         return DONE
 
     carry_out_async(output, work)

@@ -54,6 +54,16 @@ def create(
 
 def list_users(
     context: typer.Context,
+    search: Annotated[
+        str, typer.Option("--search", metavar="TEXT", help="Only addresses with this in them.", show_default=False)
+    ] = "",
+    role_word: Annotated[
+        RoleWord | None, typer.Option("--role", help="Only with this role.", show_default=False)
+    ] = None,
+    state: Annotated[
+        Literal["ready", "unconfirmed", "disabled"] | None,
+        typer.Option("--state", help="Only of this kind.", show_default=False),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=100, help="How many at most.")] = 50,
     offset: Annotated[int, typer.Option("--offset", metavar="N", min=0, help="How many to pass over.")] = 0,
     tenant: Tenant = "default",
@@ -65,11 +75,13 @@ def list_users(
 
     async def work() -> int:
         async with caller.administrator(url, tenant) as server:
-            found = await server.get("/users", limit=limit, offset=offset)
+            found = await server.get(
+                "/users", search=search or None, role=role_word, state=state, limit=limit, offset=offset
+            )
         output.json(found)
         users = found.get("users") or []
         if not users:
-            output.line("There are no accounts. Make one with `interlock users create EMAIL`.")
+            output.line("There are no accounts of that kind. Make one with `interlock users create EMAIL`.")
             return DONE
         table = plain_table("E-mail", "Role", "State", "Last login (UTC)", "Id")
         for user in users:
@@ -103,14 +115,14 @@ def role(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give an account another role; tokens in use follow within half a minute."""
+    """Give an account another role; tokens in use follow within 5 s."""
     _change(context, user, {"role": word}, tenant, url, as_json=as_json)
 
 
 def disable(
     context: typer.Context, user: User, tenant: Tenant = "default", url: Url = None, as_json: AsJson = False
 ) -> None:
-    """Disable an account and end its logins; tokens in use follow within half a minute."""
+    """Disable an account and end its logins; tokens in use follow within 5 s."""
     _change(context, user, {"disabled": True}, tenant, url, as_json=as_json)
 
 

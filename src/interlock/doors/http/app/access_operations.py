@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.core.principal import Scope
-from interlock.doors.http.app import api_keys, audit, stream_tickets
+from interlock.doors.http.app import api_keys, audit, stream_tickets, tenants
 from interlock.doors.http.app.door import APP
-from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
 
 
 def _operation(method: str, path: str, scope: Scope, summary: str, handler: Handler, **rest: Any) -> Operation:
@@ -25,7 +25,15 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
 
 
 ACCESS: tuple[Operation, ...] = (
-    _operation("GET", "/api-keys", Scope.ADMIN, "List API keys", api_keys.list_keys, answer=api_keys.KeyList),
+    _operation(
+        "GET",
+        "/api-keys",
+        Scope.ADMIN,
+        "List API keys",
+        api_keys.list_keys,
+        query=api_keys.KeysQuery,
+        answer=api_keys.KeyList,
+    ),
     _operation(
         "POST",
         "/api-keys",
@@ -36,6 +44,7 @@ ACCESS: tuple[Operation, ...] = (
         aliases=api_keys.KEY_ALIASES,
         answer=api_keys.IssuedKeyObject,
         status=201,
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "POST",
@@ -46,6 +55,7 @@ ACCESS: tuple[Operation, ...] = (
         body=api_keys.RotateBody,
         answer=api_keys.IssuedKeyObject,
         status=201,
+        keeping=Keeping.ONCE,
         failures=(409,),
     ),
     _operation(
@@ -65,6 +75,7 @@ ACCESS: tuple[Operation, ...] = (
         body=stream_tickets.TicketBody,
         answer=stream_tickets.TicketObject,
         status=201,
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "GET",
@@ -73,6 +84,40 @@ ACCESS: tuple[Operation, ...] = (
         "Read the audit log",
         audit.list_audit,
         query=audit.AuditQuery,
+        query_aliases={"actor": "subject"},
         answer=audit.AuditList,
+    ),
+    _operation(
+        "GET",
+        "/tenants",
+        Scope.ADMIN,
+        "List tenants",
+        tenants.list_tenants,
+        query=tenants.TenantsQuery,
+        answer=tenants.TenantList,
+    ),
+    _operation(
+        "POST",
+        "/tenants",
+        Scope.ADMIN,
+        "Make a tenant",
+        tenants.create_tenant,
+        body=tenants.CreateTenantBody,
+        answer=tenants.TenantObject,
+        status=201,
+        keeping=Keeping.ONCE,
+        failures=(409,),
+    ),
+    _operation(
+        "GET", "/tenants/{tenant}", Scope.ADMIN, "Show a tenant", tenants.show_tenant, answer=tenants.TenantObject
+    ),
+    _operation(
+        "PUT",
+        "/tenants/{tenant}",
+        Scope.ADMIN,
+        "Change a tenant",
+        tenants.change_tenant,
+        body=tenants.ChangeTenantBody,
+        answer=tenants.TenantObject,
     ),
 )

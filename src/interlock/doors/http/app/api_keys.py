@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from interlock.core.api_key import ApiKey
+from interlock.core.api_key import ApiKey, KeyFilter
 from interlock.core.errors import rule_broken
-from interlock.core.principal import Tier
+from interlock.core.principal import Scope, Tier
+from interlock.doors.http.app.executions import Offset
+from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.kit.instants import rfc3339, rfc3339_or_none
@@ -18,6 +20,7 @@ from interlock.services.access.keys import IssuedKey, KeyWishes
 
 KEY_ALIASES = {"name": "client_name", "tier": "rate_limit_tier"}
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
+ScopeName = Annotated[Name, described(enum=[*Scope])]
 Names = Annotated[list[Name], Meta(max_length=500)]
 Instant = Annotated[datetime, Meta(tz=True)]
 MAX_LIFE_DAYS = 3_650
@@ -27,7 +30,7 @@ class KeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``allowed_tools`` and ``allowed_models`` left out mean all; ``signing`` also makes a secret to sign with."""
 
     client_name: Name
-    scopes: Annotated[list[Name], Meta(min_length=1, max_length=64)]
+    scopes: Annotated[list[ScopeName], Meta(min_length=1, max_length=64)]
     rate_limit_tier: Tier = Tier.STANDARD
     expires_at: Instant | None = None
     expires_in_days: Annotated[int, Meta(ge=1, le=MAX_LIFE_DAYS)] | None = None
@@ -40,6 +43,15 @@ class RotateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``grace_seconds``: how long the old key stays good."""
 
     grace_seconds: Annotated[int, Meta(ge=0, le=2_592_000)] = 86_400
+
+
+class KeysQuery(msgspec.Struct, kw_only=True):
+    """``search`` is a part of the client's name in any case."""
+
+    search: Name | None = None
+    state: Literal["active", "over"] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
+    offset: Offset = 0
 
 
 class KeyObject(msgspec.Struct, kw_only=True):
@@ -75,6 +87,7 @@ class KeyList(msgspec.Struct, kw_only=True):
     api_keys: list[KeyObject]
     total_count: int
     total: int
+    has_more: bool
 
 
 class KeyRevoked(msgspec.Struct, kw_only=True):
@@ -84,12 +97,24 @@ class KeyRevoked(msgspec.Struct, kw_only=True):
     revoked_at: str | None
 
 
-async def list_keys(call: Call[None, None]) -> Reply:
-    """All keys of the tenant, newest first, also those that are no longer good."""
-    keys = await call.services.access.keys.list(call.principal)
+async def list_keys(call: Call[None, KeysQuery]) -> Reply:
+    """Keys of the tenant, newest first, also those that are no longer good."""
+    query = call.query
+    wanted = KeyFilter(
+        name=query.search,
+        is_good=None if query.state is None else query.state == "active",
+        limit=query.limit,
+        offset=query.offset,
+    )
+    page = await call.services.access.keys.list(call.principal, wanted)
     now = call.context.clock.now()
-    objects = [KeyObject(**_fields(key, now)) for key in keys]
-    return JsonReply(KeyList(api_keys=objects, total_count=len(objects), total=len(objects)), headers=NO_STORE)
+    answer = KeyList(
+        api_keys=[KeyObject(**_fields(key, now)) for key in page.items],
+        total_count=page.total,
+        total=page.total,
+        has_more=query.offset + len(page.items) < page.total,
+    )
+    return JsonReply(answer, headers=NO_STORE)
 
 
 async def create_key(call: Call[KeyBody, None]) -> Reply:

@@ -12,6 +12,7 @@ from interlock.core.errors import rule_broken
 from interlock.doors.http.app.approval_object import ApprovalObject, approval_object
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.executions import Limit, Offset
+from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
@@ -24,7 +25,7 @@ _RESPOND = "respond"
 class ApprovalsQuery(msgspec.Struct, kw_only=True):
     """``status`` is pending unless said otherwise; ``all`` shows every approval."""
 
-    status: str = ApprovalStatus.PENDING.value
+    status: Annotated[str, described(enum=[*ApprovalStatus, "all"])] = ApprovalStatus.PENDING.value
     execution_id: str | None = None
     limit: Limit = 50
     offset: Offset = 0

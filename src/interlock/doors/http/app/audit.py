@@ -10,13 +10,15 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.audit import AuditEntry, AuditFilter
-from interlock.core.errors import invalid
+from interlock.core.errors import invalid, rule_broken
 from interlock.doors.http.app.executions import Limit
+from interlock.doors.http.plumbing.described import Cursor, Instant
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.kit.instants import rfc3339
 
 Text = Annotated[str, Meta(max_length=256)]
+_INSTANT = Annotated[datetime, Meta(tz=True)]
 
 
 class AuditQuery(msgspec.Struct, kw_only=True):
@@ -26,10 +28,10 @@ class AuditQuery(msgspec.Struct, kw_only=True):
     action: Text | None = None
     outcome: Literal["done", "refused", "failed"] | None = None
     target: Text | None = None
-    since: Annotated[datetime, Meta(tz=True)] | None = None
-    until: Annotated[datetime, Meta(tz=True)] | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     limit: Limit = 50
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class AuditObject(msgspec.Struct, kw_only=True):
@@ -70,8 +72,8 @@ async def list_audit(call: Call[None, AuditQuery]) -> Reply:
         action=query.action,
         outcome=query.outcome,
         target=query.target,
-        since=query.since,
-        until=query.until,
+        since=_read_instant("since", query.since),
+        until=_read_instant("until", query.until),
         before=_read_cursor(query.cursor),
         limit=query.limit + 1,  # one more than asked for tells whether there is a next page
     )
@@ -108,9 +110,18 @@ def _object(entry: AuditEntry) -> AuditObject:
     )
 
 
+def _read_instant(field: str, text: str | None) -> datetime | None:
+    """An instant of the query, which would be taken for seconds if it were a number. Raises RULE."""
+    try:
+        return None if text is None else msgspec.convert(text, _INSTANT)
+    except msgspec.ValidationError:
+        message = f"{field} must be an instant with its offset, such as 2026-11-21T10:00:00Z"
+        raise rule_broken("VALIDATION_ERROR", message, field=field) from None
+
+
 def _read_cursor(text: str | None) -> UUID | None:
     try:
-        return None if text is None else UUID(text)
+        return UUID(text) if text else None
     except ValueError:
         raise invalid(
             "INVALID_CURSOR", "The cursor is not one of this list; begin without one", field="cursor"

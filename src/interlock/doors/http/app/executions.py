@@ -12,7 +12,8 @@ from interlock.core.errors import invalid
 from interlock.core.execution import ENDED
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.execution_object import ExecutionSummary, execution_object, execution_summary
-from interlock.doors.http.app.statuses import OUT, status_out, statuses_in
+from interlock.doors.http.app.statuses import OUT, STATUS_WORDS, status_out, statuses_in
+from interlock.doors.http.plumbing.described import Cursor, described
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of, read_key
 from interlock.doors.http.plumbing.operation import Call, Reply
@@ -64,7 +65,7 @@ class ExecuteAnswer(msgspec.Struct, kw_only=True):
 
 
 class HistoryQuery(msgspec.Struct, kw_only=True):
-    status: list[str] = []
+    status: list[Annotated[str, described(enum=[*STATUS_WORDS])]] = []
     limit: Limit = 50
     offset: Offset = 0
     format: str | None = None
@@ -72,7 +73,7 @@ class HistoryQuery(msgspec.Struct, kw_only=True):
 
 class ExecutionsQuery(HistoryQuery, kw_only=True):
     workflow_id: str | None = None
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class ExecutionList(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from interlock.doors.http.app.door import APP
 from interlock.doors.http.app.execution_object import ExecutionObject
 from interlock.doors.http.app.webhooks import WEBHOOKS
 from interlock.doors.http.app.workflow_object import WorkflowBody, WorkflowObject
-from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
 
 
 def _operation(method: str, path: str, scope: Scope, summary: str, handler: Handler, **rest: Any) -> Operation:
@@ -171,6 +171,7 @@ EXECUTIONS = (
         executions.list_executions,
         query=executions.ExecutionsQuery,
         answer=executions.ExecutionList,
+        failures=(404,),
     ),
     _operation(
         "GET",
@@ -188,6 +189,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_CANCEL,
         "Cancel an execution",
         executions.cancel,
+        keeping=Keeping.REPEATABLE,
         **_CHANGE,
     ),
     _operation(
@@ -260,6 +262,7 @@ EXECUTIONS = (
             executions.list_active,
             query=executions.ExecutionsQuery,
             answer=executions.ExecutionList,
+            failures=(404,),
         ),
         door=dataclasses.replace(APP, prefixes=("/api/v1",)),
     ),
@@ -274,6 +277,7 @@ APPROVALS = (
         approvals.list_approvals,
         query=approvals.ApprovalsQuery,
         answer=approvals.ApprovalList,
+        failures=(404,),
     ),
     _operation(
         "GET",
@@ -293,6 +297,7 @@ APPROVALS = (
         aliases=approvals.DECIDE_ALIASES,
         answer=approvals.DecideAnswer,
         failures=(409, 410),
+        keeping=Keeping.REPEATABLE,
     ),
 )
 
@@ -309,6 +314,7 @@ USERS = (
         body=users.CreateUserBody,
         answer=users.UserObject,
         status=201,
+        keeping=Keeping.ONCE,
         failures=(409,),
     ),
     _operation(

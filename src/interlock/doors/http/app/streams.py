@@ -8,7 +8,7 @@ import msgspec
 
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.frames import sse_frame, sse_frame_of_workflow
-from interlock.doors.http.plumbing.authorise import prove as prove_caller
+from interlock.doors.http.plumbing.described import Since
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, EmptyReply
 from interlock.doors.http.plumbing.sse import EventStream, resume_after
@@ -21,7 +21,7 @@ STREAM_ALIASES = {"after": "since", "last_event_id": "since"}
 class StreamQuery(msgspec.Struct, kw_only=True):
     """``since``: only events with a higher number. ``ticket``, ``access_token``: for browsers, which set no headers."""
 
-    since: str | None = None
+    since: Since | None = None
     ticket: str | None = None
     access_token: str | None = None
 
@@ -59,7 +59,6 @@ async def stream_execution(call: Call[None, StreamQuery]) -> Reply:
         return EmptyReply(204, PRIVATE)
 
     async def prove() -> None:
-        await prove_caller(call)
         await call.services.watch_execution.prove(call.principal, execution_id)
 
     return EventStream(call, _ExecutionFrames(watch), prove)
@@ -71,7 +70,6 @@ async def stream_workflow(call: Call[None, StreamQuery]) -> Reply:
     watch = await call.services.watch_workflow(call.principal, workflow_id)
 
     async def prove() -> None:
-        await prove_caller(call)
         await call.services.watch_workflow.prove(call.principal, workflow_id)
 
     return EventStream(call, _WorkflowFrames(watch), prove)

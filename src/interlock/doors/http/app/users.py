@@ -7,19 +7,23 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from interlock.core.account import Account
+from interlock.core.account import Account, AccountFilter
 from interlock.core.errors import not_found
 from interlock.core.principal import Role
 from interlock.doors.http.app.executions import Limit, Offset
+from interlock.doors.http.plumbing.described import Email, Password
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.kit.instants import rfc3339, rfc3339_or_none
 from interlock.services.identity.administer import AdministerAccounts
 
-Text = Annotated[str, Meta(max_length=4096)]
-
 
 class UsersQuery(msgspec.Struct, kw_only=True):
+    """``search`` is a part of the address in any case."""
+
+    search: Annotated[str, Meta(max_length=254)] | None = None
+    role: Role | None = None
+    state: Literal["ready", "unconfirmed", "disabled"] | None = None
     limit: Limit = 50
     offset: Offset = 0
 
@@ -27,8 +31,8 @@ class UsersQuery(msgspec.Struct, kw_only=True):
 class CreateUserBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``confirmed`` false leaves the account waiting until somebody confirms it."""
 
-    email: Text
-    password: Text
+    email: Email
+    password: Password
     role: Role = Role.MEMBER
     confirmed: bool = True
 
@@ -82,7 +86,10 @@ def user_object(account: Account) -> UserObject:
 async def list_users(call: Call[None, UsersQuery]) -> Reply:
     """Accounts of the tenant, oldest first."""
     query = call.query
-    accounts, total = await _accounts(call).list(call.principal, limit=query.limit, offset=query.offset)
+    accounts, total = await _accounts(call).list(
+        call.principal,
+        AccountFilter(email=query.search, role=query.role, state=query.state, limit=query.limit, offset=query.offset),
+    )
     answer = UserList(
         users=[user_object(account) for account in accounts],
         total_count=total,

@@ -11,11 +11,10 @@ from interlock.core.errors import rule_broken
 from interlock.core.principal import Scope
 from interlock.core.subscription import Delivery, DeliveryStatus, Webhook
 from interlock.doors.http.app.door import APP, read_id
+from interlock.doors.http.plumbing.described import SigningSecret, described
 from interlock.doors.http.plumbing.operation import Call, Handler, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.kit.instants import rfc3339
-
-Secret = Annotated[str, Meta(max_length=128)]
 
 
 class WebhookBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +24,7 @@ class WebhookBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     events: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
     workflow_id: str | None = None
     description: Annotated[str, Meta(max_length=500)] = ""
-    secret: Secret | None = None
+    secret: SigningSecret | None = None
 
 
 class SwitchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -37,13 +36,13 @@ class SwitchBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class SecretBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A secret of one's own; without it one is made."""
 
-    secret: Secret | None = None
+    secret: SigningSecret | None = None
 
 
 class DeliveriesQuery(msgspec.Struct, kw_only=True):
     """``status`` is pending, delivered or failed; without it all."""
 
-    status: str | None = None
+    status: Annotated[str, described(enum=[*DeliveryStatus])] | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
 
@@ -260,7 +259,7 @@ WEBHOOKS: tuple[Operation, ...] = (
         body=WebhookBody,
         answer=NewWebhookObject,
         status=201,
-        failures=(409,),
+        failures=(404, 409),
     ),
     _operation(
         "POST",

@@ -77,7 +77,7 @@ async def change_user(call: Call[ChangeBody, None]) -> Reply:
 
 
 async def log_out(call: Call[None, LogoutQuery]) -> Reply:
-    """End logins: refresh tokens are of no use at once, access tokens within half a minute."""
+    """End logins: refresh tokens are of no use at once, access tokens within 5 s."""
     held, _ = await _bearer(call)
     await directory_of(call).log_in.leave(held, call.query.scope)
     return EmptyReply(204)
@@ -93,11 +93,13 @@ async def _bearer(call: Call[Any, Any]) -> tuple[Held, Account]:
 
 
 def _act_as(call: Call[Any, Any], account: Account) -> None:
-    """From here on it is known who calls: the log and the audit say so."""
-    call.exchange.principal = Principal(
-        subject=str(account.user_id),
-        tenant_id=account.tenant_id,
-        scopes=SCOPES_OF[account.role],
-        email=account.email,
-        role=account.role,
+    """From here on it is known who calls, for the logs too. Raises UNAUTHENTICATED for a disabled tenant."""
+    call.exchange.principal = call.services.access.gate.admit(
+        Principal(
+            subject=str(account.user_id),
+            tenant_id=account.tenant_id,
+            scopes=SCOPES_OF[account.role],
+            email=account.email,
+            role=account.role,
+        )
     )

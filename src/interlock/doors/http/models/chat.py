@@ -10,8 +10,8 @@ from interlock.core.errors import InterlockError
 from interlock.core.models.requests import read_chat, read_embeddings
 from interlock.doors.http.models.door import error_object, status_of_field
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.racing import Frames, Racing
-from interlock.doors.http.plumbing.replies import PRIVATE, BytesReply
+from interlock.doors.http.plumbing.relaying import Wording, relay
+from interlock.services.models.relay import RelayedStream
 
 
 class ChatBody(msgspec.Struct):
@@ -39,37 +39,23 @@ class EmbeddingsBody(msgspec.Struct):
 
 async def complete_chat(call: Call[ChatBody, None]) -> Reply:
     """Relay a chat, whole or as a stream."""
-
-    async def make() -> Reply:
-        request = read_chat(msgspec.json.decode(call.raw_body))
-        models = call.services.models.relay
-        if request.is_stream:
-            stream = await models.stream(call.principal, request, call.trace_id)
-            return Frames(stream.pieces(), stream.close, broken_off)
-        completion = await models.complete(call.principal, request, call.trace_id)
-        return whole(call, completion.body)
-
-    return Racing(call, make, status_of_field)
+    return relay(call, lambda: read_chat(msgspec.json.decode(call.raw_body)), _AS_IT_CAME)
 
 
 async def embed(call: Call[EmbeddingsBody, None]) -> Reply:
     """Relay texts to embed; too many for one call of the provider go in several, and come back in order."""
-
-    async def make() -> Reply:
-        request = read_embeddings(msgspec.json.decode(call.raw_body))
-        completion = await call.services.models.relay.complete(call.principal, request, call.trace_id)
-        return whole(call, completion.body)
-
-    return Racing(call, make, status_of_field)
+    return relay(call, lambda: read_embeddings(msgspec.json.decode(call.raw_body)), _AS_IT_CAME)
 
 
-def whole(call: Call[Any, Any], body: bytes) -> Reply:
-    """A whole answer, with the time it took."""
-    milliseconds = (call.context.clock.monotonic() - call.exchange.started) * 1000
-    headers = (*PRIVATE, (b"openai-processing-ms", b"%d" % milliseconds))
-    return BytesReply(body, media_type="application/json", headers=headers)
+class _Chunks:
+    """The provider's own chunks."""
+
+    def __init__(self, stream: RelayedStream) -> None:
+        self.frames = stream.pieces
+
+    def failed(self, error: InterlockError) -> bytes:
+        """The last event of a stream that failed; no ``[DONE]`` follows."""
+        return b"data: %b\n\n" % msgspec.json.encode({"error": error_object(error)})
 
 
-def broken_off(error: InterlockError) -> bytes:
-    """The last event of a stream that failed; no ``[DONE]`` follows."""
-    return b"data: %b\n\n" % msgspec.json.encode({"error": error_object(error)})
+_AS_IT_CAME = Wording(lambda completion: completion.body, _Chunks, status=status_of_field)

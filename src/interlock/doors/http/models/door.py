@@ -23,6 +23,8 @@ _TYPES: dict[ErrorKind, str] = {
 }
 _WORTH_A_TRY = frozenset({ErrorKind.LIMITED, ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT, ErrorKind.INTERNAL})
 
+_LASTING = ("BUDGET_EXCEEDED", "LLM_NOT_CONFIGURED")
+
 
 class ModelErrorBody(msgspec.Struct):
     """What went wrong: ``code`` is what programs may branch on, ``param`` the field it is about."""
@@ -57,7 +59,7 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
 
 def error_headers(error: InterlockError) -> tuple[tuple[bytes, bytes], ...]:
     """Whether the same request may succeed, and when: OpenAI's clients obey both."""
-    is_passing = error.kind in _WORTH_A_TRY and error.code not in ("BUDGET_EXCEEDED", "LLM_NOT_CONFIGURED")
+    is_passing = (error.retryable or error.kind in _WORTH_A_TRY) and error.code not in _LASTING
     headers = [(b"x-should-retry", b"true" if is_passing else b"false")]
     if error.retry_after is not None:
         headers.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after * 1000)))

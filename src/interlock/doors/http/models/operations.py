@@ -12,7 +12,7 @@ from interlock.doors.http.models.door import MODELS
 from interlock.doors.http.models.responses import ResponsesBody, respond
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
 
-_FAILURES = (400, 403, 404, 422, 429, 502, 503)
+_FAILURES = (400, 403, 404, 409, 422, 429, 502, 503)
 
 
 def _operation(
@@ -32,11 +32,27 @@ def _operation(
 
 OPERATIONS = (
     _operation(
-        "POST", "/chat/completions", "Answer a chat", complete_chat, body=ChatBody, answer=Any, failures=_FAILURES
+        "POST",
+        "/chat/completions",
+        "Answer a chat",
+        complete_chat,
+        body=ChatBody,
+        answer=Any,
+        streamed_as="text/event-stream",
+        failures=_FAILURES,
     ),
-    _operation("POST", "/embeddings", "Embed texts", embed, body=EmbeddingsBody, answer=Any, failures=_FAILURES),
     _operation(
-        "POST", "/responses", "Answer in one piece", respond, body=ResponsesBody, answer=Any, failures=_FAILURES
+        "POST", "/embeddings", "Embed texts", embed, body=EmbeddingsBody, answer=Any, failures=_FAILURES, is_keyed=True
+    ),
+    _operation(
+        "POST",
+        "/responses",
+        "Answer in one piece",
+        respond,
+        body=ResponsesBody,
+        answer=Any,
+        streamed_as="text/event-stream",
+        failures=_FAILURES,
     ),
     _operation("GET", "/models", "List the models", list_models, answer=ModelList),
     _operation("GET", "/models/{model}", "Show a model", show_model, answer=ModelObject),

@@ -11,10 +11,10 @@ import msgspec
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.requests import read_chat
 from interlock.core.models.responses import chat_of, message_item, response_object, text_part
-from interlock.doors.http.models.chat import whole
 from interlock.doors.http.models.door import error_object, status_of_field
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.racing import Frames, Racing
+from interlock.doors.http.plumbing.relaying import Wording, relay
+from interlock.services.models.embed import Completion
 from interlock.services.models.relay import RelayedStream
 
 _DATA = re.compile(rb"^data:[ ]?(.*)$", re.MULTILINE)
@@ -50,16 +50,9 @@ _answers = msgspec.json.Decoder(_Answer)
 
 async def respond(call: Call[ResponsesBody, None]) -> Reply:
     """Answer, whole or as a stream of events."""
+    response_id, created_at = f"resp_{call.request_id}", int(call.context.clock.now().timestamp())
 
-    async def make() -> Reply:
-        request = read_chat(chat_of(msgspec.json.decode(call.raw_body)))
-        relay = call.services.models.relay
-        response_id, created_at = f"resp_{call.request_id}", int(call.context.clock.now().timestamp())
-        if request.is_stream:
-            stream = await relay.stream(call.principal, request, call.trace_id)
-            events = _Events(response_id, created_at, stream)
-            return Frames(events.frames(), stream.close, events.failed)
-        completion = await relay.complete(call.principal, request, call.trace_id)
+    def whole(completion: Completion) -> bytes:
         answer = _read(completion.body)
         choice = answer.choices[0] if answer.choices else _Choice()
         told = response_object(
@@ -70,9 +63,10 @@ async def respond(call: Call[ResponsesBody, None]) -> Reply:
             reason=choice.finish_reason,
             usage=completion.usage,
         )
-        return whole(call, msgspec.json.encode(told))
+        return msgspec.json.encode(told)
 
-    return Racing(call, make, status_of_field)
+    wording = Wording(whole, lambda stream: _Events(response_id, created_at, stream), status=status_of_field)
+    return relay(call, lambda: read_chat(chat_of(msgspec.json.decode(call.raw_body))), wording)
 
 
 class _Events:

@@ -9,7 +9,7 @@ from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation
 from interlock.doors.http.plumbing.trace import Exchange
 
-_LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+_LOOKING = frozenset({"GET", "HEAD", "OPTIONS", "WS"})
 _REFUSED_ACCESS = frozenset({401, 403, 429})
 _MAX_TEXT = 256
 
@@ -25,30 +25,47 @@ def note(
 ) -> None:
     """Note how a call ended, if it changes something or was refused access. Never waits, never raises.
 
-    ``status`` is the HTTP status or the close code of a socket; 0 for a caller who left before the answer.
+    ``status`` is the HTTP status, also of what a socket was refused for; 0 for a caller who left before the answer.
     """
     if operation.method in _LOOKING and status not in _REFUSED_ACCESS:
         return
+    context.services.access.audit.note(_entry(operation, exchange, context, path, status, code))
+
+
+async def record(
+    operation: Operation, exchange: Exchange, context: Context, path: Mapping[str, str], *, status: int, code: str
+) -> bool:
+    """Store what a call has changed before its caller is answered; whether it is stored, or kept to be. Never raises.
+
+    A call that looks, or that was refused, changes nothing: ``note`` is for those.
+    """
+    if operation.method in _LOOKING or _outcome(status, code) is Outcome.REFUSED:
+        return False
+    await context.services.access.audit.record(_entry(operation, exchange, context, path, status, code))
+    return True
+
+
+def _entry(
+    operation: Operation, exchange: Exchange, context: Context, path: Mapping[str, str], status: int, code: str
+) -> AuditEntry:
     principal = exchange.principal or ANONYMOUS
-    context.services.access.audit.note(
-        AuditEntry(
-            audit_id=context.ids.new(),
-            tenant_id=_text(principal.tenant_id),
-            at=context.clock.now(),
-            subject=_text(principal.subject),
-            kind=principal.kind,
-            key_id=principal.key_id,
-            action=f"{operation.method} {operation.route}",
-            target=_text(" ".join(path.values())),
-            outcome=_outcome(status, code),
-            status=status,
-            code=code,
-            door=operation.door.name,
-            client=_text(exchange.client),
-            user_agent=_text(exchange.headers.get(b"user-agent", b"").decode("latin-1")),
-            trace_id=exchange.trace_id,
-            request_id=exchange.request_id,
-        )
+    return AuditEntry(
+        audit_id=context.ids.new(),
+        tenant_id=_text(principal.tenant_id),
+        at=context.clock.now(),
+        subject=_text(principal.subject),
+        kind=principal.kind,
+        key_id=principal.key_id,
+        action=f"{operation.method} {operation.route}",
+        target=_text(" ".join(path.values())),
+        outcome=_outcome(status, code),
+        status=status,
+        code=code,
+        door=operation.door.name,
+        client=_text(exchange.client),
+        user_agent=_text(exchange.headers.get(b"user-agent", b"").decode("latin-1")),
+        trace_id=exchange.trace_id,
+        request_id=exchange.request_id,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
 
 from starlette.types import Scope
 
@@ -20,7 +19,7 @@ from interlock.doors.http.plumbing.credentials import (
     require_short_life,
     unauthenticated,
 )
-from interlock.doors.http.plumbing.operation import ANONYMOUS, Call, Operation, Policy
+from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation, Policy
 from interlock.doors.http.plumbing.trace import Exchange
 
 ReadBody = Callable[[], Awaitable[bytes]]
@@ -67,11 +66,14 @@ async def authorise(
     Raises UNAUTHENTICATED (401), DENIED (403: no scope, or another tenant than the credential's), LIMITED, and
     UNAVAILABLE if the credential cannot be checked now.
     """
+    exchange.client = context.limits.client_of(scope)  # from here on logs and the audit name who is behind a proxy
     if operation.policy is Policy.OPEN:
         return ANONYMOUS
     exchange.principal = None
     try:
         principal = await _identify(operation, exchange, scope, context, read_body, told_token, told_tenant)
+        if principal.kind != "anonymous":
+            context.services.access.gate.admit(principal)
     except InterlockError as error:
         context.telemetry.auth_failed(operation.door.name, str(error.details.get("reason", error.code)))
         raise
@@ -81,14 +83,6 @@ async def authorise(
     if operation.scope is not None and operation.policy not in _WITHOUT_SCOPE:
         principal.require(operation.scope)
     return principal
-
-
-async def prove(call: Call[Any, Any]) -> None:
-    """Check again, while a stream is open, that what opened it is still good. Raises UNAUTHENTICATED."""
-    if call.credential:
-        await call.services.identity.authenticate(call.credential)
-    elif call.principal.key_id is not None:
-        await call.services.access.key_identity.prove(call.principal)
 
 
 async def _identify(
@@ -127,7 +121,9 @@ async def _present(
     if found is None:
         return await _by_token(told_token, operation, exchange, context) if told_token is not None else None
     if found.is_ticket:
-        return await context.services.access.tickets.redeem(found.text, exchange.path)
+        ticket = await context.services.access.tickets.redeem(found.text, exchange.path)
+        exchange.ends_at = None if ticket.ends_at is None else ticket.ends_at.timestamp()
+        return ticket.principal
     if context.services.access.key_identity.is_key(found.text) or _is_local_key(found.text, operation, context):
         if not found.may_be_key:
             raise unauthenticated("An API key is not taken from the address; send it as a header", "invalid_token")

@@ -101,7 +101,8 @@ class Connections:
         if self._open:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for may swallow a cancellation
+                    await self._emptied.wait()
 
     def _sweep_later(self) -> None:
         loop = asyncio.get_running_loop()

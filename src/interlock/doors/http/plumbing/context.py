@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.limits import Limits
+from interlock.doors.http.plumbing.proofs import Proofs
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
@@ -81,4 +82,5 @@ class Context:
     drain: Drain
     seats: StreamSeats
     limits: Limits
+    proofs: Proofs = field(default_factory=Proofs)
     started: float = field(default=0.0)  # the monotonic clock at start, seconds

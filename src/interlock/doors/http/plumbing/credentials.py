@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -91,11 +91,19 @@ def presented_in_url(query_string: bytes, operation: Operation, *, allows_key: b
 
 def require_short_life(token: str, clock: Clock) -> None:
     """Refuse a verified token from an address unless it is a JWT that expires within the hour."""
+    end = ends_at(token)
+    if end is None:
+        raise unauthenticated("A token in the address must be a JWT that expires", "invalid_token")
+    if (end - clock.now()).total_seconds() > MAX_URL_TOKEN_SECONDS:
+        message = "A token in the address may be valid for one hour at most; send this one in the Authorization header"
+        raise unauthenticated(message, "invalid_token")
+
+
+def ends_at(token: str) -> datetime | None:
+    """When a verified token is over; None for what is no JWT that expires."""
     try:
         payload = token.split(".")[1]
         claims = _claims.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, binascii.Error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise unauthenticated("A token in the address must be a JWT that expires", "invalid_token") from error
-    if claims.exp - clock.now().timestamp() > MAX_URL_TOKEN_SECONDS:
-        message = "A token in the address may be valid for one hour at most; send this one in the Authorization header"
-        raise unauthenticated(message, "invalid_token")
+        return datetime.fromtimestamp(claims.exp, UTC)
+    except (IndexError, ValueError, OverflowError, OSError, msgspec.MsgspecError):
+        return None

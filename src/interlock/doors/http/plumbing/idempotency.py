@@ -6,9 +6,10 @@ import hashlib
 import re
 from typing import Any
 
-from interlock.core.errors import invalid
-from interlock.doors.http.plumbing.operation import Call
-from interlock.doors.http.plumbing.replies import Headers
+from interlock.core.errors import InterlockError, invalid
+from interlock.doors.http.plumbing.operation import Call, Keeping, Reply
+from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, Headers
+from interlock.services.access.answers import KeptAnswer
 from interlock.services.nouns import Key
 
 REPLAYED: Headers = ((b"idempotency-replayed", b"true"),)
@@ -38,3 +39,31 @@ def key_of(call: Call[Any, Any]) -> Key | None:
     digest.update(call.raw_body)
     scope = f"{call.principal.subject} {call.operation.method} {call.operation.route}"
     return Key(scope, key, digest.hexdigest())
+
+
+async def answer(call: Call[Any, Any]) -> Reply:
+    """The reply of the call's handler; under an Idempotency-Key that was used before, the answer given then.
+
+    Raises what the handler raises, MISMATCH for a key of another request, and CONFLICT for one that is worked on.
+    """
+    operation = call.operation
+    key = key_of(call) if operation.keeping is not Keeping.NO else None
+    if key is None:
+        return await operation.handler(call)
+    answers = call.services.access.answers
+    found = await answers.begin(call.principal, key, is_repeatable=operation.keeping is Keeping.REPEATABLE)
+    if found is not None:
+        return _again(found)
+    try:
+        reply = await operation.handler(call)
+    except InterlockError as error:
+        await answers.give_up(call.principal, key, error)
+        raise
+    if isinstance(reply, BytesReply):
+        await answers.keep(call.principal, key, KeptAnswer(reply.status, reply.body))
+    return reply
+
+
+def _again(found: KeptAnswer) -> Reply:
+    headers = (*NO_STORE, *REPLAYED)
+    return BytesReply(found.body, media_type="application/json", status=found.status, headers=headers)

@@ -10,6 +10,12 @@ import msgspec
 
 from interlock.doors.http.plumbing.operation import Operation, Policy
 
+_KEY_OF_CALLER = {"type": "string", "pattern": r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$"}
+_HEADERS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Idempotency-Key", "takes_key", _KEY_OF_CALLER),
+    ("Last-Event-ID", "is_stream", {"type": "string", "pattern": "^[0-9]{1,9}$"}),
+)
+"""Headers of an operation, the mark of those that read them, and their form."""
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)}")
 _JSON = "application/json"
@@ -123,11 +129,10 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
-    names = (("Idempotency-Key", operation.is_keyed), ("Last-Event-ID", operation.is_stream))
     return [
-        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-        for name, applies in names
-        if applies
+        {"name": name, "in": "header", "required": False, "schema": schema}
+        for name, mark, schema in _HEADERS
+        if getattr(operation, mark)
     ]
 
 
@@ -144,6 +149,8 @@ def _responses(operation: Operation, schema_of: dict[Any, dict[str, Any]], error
     done: dict[str, Any] = {"description": _WORDS[operation.status]}
     if operation.status not in (204, 302):
         done["content"] = {operation.media_type: {"schema": schema}}
+        if operation.streamed_as is not None:
+            done["content"][operation.streamed_as] = {"schema": {}}
     responses = {str(operation.status): done}
     for status in sorted({*operation.failures, *_common(operation)} - {operation.status}):
         responses[str(status)] = _failure(status, errors.get(operation.door.name), schema_of)
@@ -167,9 +174,11 @@ def _common(operation: Operation) -> set[int]:
         found |= {400, 413, 415}
     if operation.query is not None:
         found.add(400)
+    if operation.body is not None or operation.query is not None:
+        found.add(operation.door.rule_status)
     if "{" in operation.path:
         found.add(404)
-    if operation.is_keyed:
+    if operation.takes_key:
         found |= {409, 422}
     if operation.is_stream:
         found |= {204, 410, 429}

@@ -37,6 +37,14 @@ class Policy(StrEnum):
     PROOF = "proof"  # the request proves itself, which the handler checks; a credential that is present must be valid
 
 
+class Keeping(StrEnum):
+    """Whether the answer to a request with an Idempotency-Key is kept, to be given again."""
+
+    NO = "no"
+    ONCE = "once"  # to be done once: the key is claimed before it is done
+    REPEATABLE = "repeatable"  # doing it again changes nothing more, so that a lost answer can be made anew
+
+
 class Reply(Protocol):
     """An answer that can be sent once."""
 
@@ -127,6 +135,7 @@ class Door:
     rule_status: int = 422
     media_type: str = "application/json"
     answers_misses: bool = False  # a wrong method on its paths is refused in this door's words
+    owns: tuple[str, ...] = ()  # beginnings of paths that are this door's even where nothing is
     error_headers: Callable[[InterlockError], tuple[tuple[bytes, bytes], ...]] = lambda error: ()
 
     def prefix_of(self, path: str) -> str:
@@ -142,7 +151,8 @@ class Operation:
     ``path`` is a template below the door's prefixes (``/executions/{execution_id}``). ``body`` and ``query`` are
     msgspec structs. ``aliases`` maps other accepted names of body fields, and ``query_aliases`` of query
     parameters, to the ones in the structs. ``answer`` documents the body of ``status``; ``media_type`` what it is
-    if not JSON. ``failures`` are the further statuses that clients should expect.
+    if not JSON, ``streamed_as`` what it is if the caller wants it bit by bit. ``failures`` are the further statuses
+    that clients should expect.
     """
 
     method: str
@@ -159,16 +169,23 @@ class Operation:
     answer: Any = None
     status: int = 200
     media_type: str = "application/json"
+    streamed_as: str | None = None
     failures: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
     is_stream: bool = False
-    is_keyed: bool = False  # honours Idempotency-Key
+    is_keyed: bool = False  # honours Idempotency-Key by itself
+    keeping: Keeping = Keeping.NO  # honours it by keeping its answer
     key_in_url: str | None = None  # the query parameter in which an API key may stand, where the settings allow it
 
     @property
     def route(self) -> str:
         """The template with the door's first prefix: what logs, metrics and idempotency scopes call it."""
         return self.door.prefixes[0] + self.path
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether it honours Idempotency-Key."""
+        return self.is_keyed or self.keeping is not Keeping.NO
 
     def paths(self) -> tuple[str, ...]:
         """The template under each prefix of the door."""

@@ -12,9 +12,10 @@ from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.errors import problem, refuse, status_of, unexpected
+from interlock.doors.http.plumbing.idempotency import answer
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Refusal, Reply
 from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
-from interlock.doors.http.plumbing.replies import Headers
+from interlock.doors.http.plumbing.replies import WHOLE, Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.instants import rfc3339
 
@@ -37,7 +38,7 @@ class Pipeline:
         exchange.door = operation.door.name
         code = ""
         try:
-            reply = await operation.handler(await self._call(operation, path, exchange, scope, receive))
+            reply = await answer(await self._call(operation, path, exchange, scope, receive))
         except CallerLeft:
             return
         except InterlockError as error:
@@ -47,11 +48,15 @@ class Pipeline:
             _log.exception("error", route=exchange.route, method=exchange.method)
             code = unexpected().code
             reply = self._refused(unexpected(), operation.door, exchange)
+        is_recorded = isinstance(reply, WHOLE) and await auditing.record(
+            operation, exchange, self._context, path, status=reply.status, code=code
+        )
         try:
             await self._send(reply, exchange, scope, receive, send)
             await self._context.limits.settle(exchange)
         finally:
-            auditing.note(operation, exchange, self._context, path, status=exchange.status, code=code)
+            if not is_recorded:
+                auditing.note(operation, exchange, self._context, path, status=exchange.status, code=code)
 
     async def refuse(
         self,

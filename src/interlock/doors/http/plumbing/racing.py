@@ -11,14 +11,15 @@ from starlette.types import Receive, Scope, Send
 from interlock.core.errors import InterlockError
 from interlock.doors.http.plumbing.errors import refuse, status_of
 from interlock.doors.http.plumbing.operation import Call, Refusal, Reply
+from interlock.doors.http.plumbing.replies import Headers
 from interlock.doors.http.plumbing.sse import ABORT, KEEP_ALIVE_SECONDS, WRITE_SECONDS
 from interlock.kit.instants import rfc3339
 
-_HEADERS = [
+STREAM_HEADERS: Headers = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
-]
+)
 
 Make = Callable[[], Awaitable[Reply]]
 
@@ -94,7 +95,9 @@ class Frames:
         close: Callable[[], Awaitable[None]],
         failed: Callable[[InterlockError], bytes],
         opening: bytes = b"",
+        headers: Headers = (),
     ) -> None:
+        self._headers = (*STREAM_HEADERS, *headers)
         self._pieces = pieces
         self._close = close
         self._failed = failed
@@ -103,7 +106,7 @@ class Frames:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         beat = _Beat(send)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.start", "status": 200, "headers": list(self._headers)})
             if self._opening:
                 await beat.write(self._opening)
             beat.start()

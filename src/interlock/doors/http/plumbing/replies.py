@@ -63,3 +63,7 @@ class EmptyReply:
         headers = list(self.headers) if self.status in (204, 304) else [(b"content-length", b"0"), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+WHOLE = (BytesReply, EmptyReply)
+"""What is known whole: its status says how the call ended, before anything is sent."""

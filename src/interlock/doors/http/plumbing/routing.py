@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import ErrorKind, InterlockError, not_found
-from interlock.doors.http.plumbing.operation import Operation, Policy
+from interlock.doors.http.plumbing.operation import Door, Operation, Policy
 from interlock.doors.http.plumbing.pipeline import Pipeline
 from interlock.doors.http.plumbing.replies import EmptyReply
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
@@ -44,9 +44,10 @@ class RouteTable(BaseRoute):
     def __init__(self, operations: Iterable[Operation], pipeline: Pipeline) -> None:
         self.operations = tuple(operations)
         self._pipeline = pipeline
+        self._owners = {beginning: found.door for found in self.operations for beginning in found.door.owns}
         self._root = _Segment()
         for operation in self.operations:
-            _check(operation)
+            require_policy(operation)
             for path in operation.paths():
                 self._add(operation, path)
 
@@ -89,7 +90,7 @@ class RouteTable(BaseRoute):
         place: _Segment | None = scope["interlock.place"]
         if place is None:
             error = not_found("NOT_FOUND", "There is nothing at this path; /openapi.json lists what there is")
-            await self._pipeline.refuse(error, 404, (), scope, receive, send)
+            await self._pipeline.refuse(error, 404, (), scope, receive, send, self._owner(scope["path"]))
             return
         method: str = scope["method"]
         found = place.by_method.get("GET" if method == "HEAD" else method)
@@ -99,6 +100,10 @@ class RouteTable(BaseRoute):
         operation, names = found
         path = dict(zip(names, scope["interlock.values"], strict=True)) if names else {}
         await self._pipeline.run(operation, path, scope, receive, send)
+
+    def _owner(self, path: str) -> Door | None:
+        """The door that answers where nothing is, if the path is one's own."""
+        return next((door for beginning, door in self._owners.items() if path.startswith(beginning)), None)
 
     async def _without_operation(
         self, place: _Segment, method: str, scope: Scope, receive: Receive, send: Send
@@ -134,7 +139,8 @@ def _allowed(place: _Segment) -> list[str]:
     return sorted({*methods, "OPTIONS"})
 
 
-def _check(operation: Operation) -> None:
+def require_policy(operation: Operation) -> None:
+    """Raise RouteError for an operation that does not say who may call it."""
     if operation.policy is None:
         raise RouteError(f"{operation.method} {operation.route} declares no policy")
     if operation.policy not in _WITHOUT_SCOPE and operation.scope is None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from interlock.core.errors import InterlockError, invalid
+from interlock.core.errors import ErrorKind, InterlockError, invalid
 from interlock.doors.http.plumbing.operation import Call
 
 KEEP_ALIVE_SECONDS = 8.0
@@ -16,7 +16,7 @@ KEEP_ALIVE_SECONDS = 8.0
 WRITE_SECONDS = 15.0
 """A client that takes nothing for so long is cut off; it resumes by id."""
 PROOF_SECONDS = 30.0
-"""How often the caller's credential and access are checked again while a stream is open."""
+"""How often is checked again, while a stream is open, that the caller may see what it shows."""
 
 ABORT = "interlock.abort"
 """Name of an ASGI extension: a function that drops the connection without waiting for unsent data."""
@@ -68,13 +68,15 @@ def resume_after(last_event_id: str | None, since: str | None) -> int:
 class EventStream:
     """The reply of a stream operation.
 
-    Ends whole after the last frame, when the server drains, and when ``prove`` (called every 30 s) raises because
-    the caller may not watch any more. A seat is taken before the first byte and given up at the end.
+    Ends whole after the last frame, when the server drains, when the caller's credential is good no longer, and when
+    ``prove`` (called every 30 s) raises because the caller may not watch any more. A seat is taken before the first
+    byte and given up at the end.
     """
 
     def __init__(self, call: Call[Any, Any], source: Source, prove: Callable[[], Awaitable[None]]) -> None:
         self._source = source
         self._prove = prove
+        self._call = call
         self._clock = call.context.clock
         self._drain = call.context.drain
         try:
@@ -85,17 +87,21 @@ class EventStream:
         self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = self._call
         forget = self._drain.on_begin(self._stop)
+        believe = call.context.proofs.keep(call.context, call.exchange, call.principal, lambda error: self._stop())
         listener = asyncio.create_task(self._listen(receive))
         try:
             await self._pump(send)
         except TimeoutError:
+            call.context.telemetry.stream_dropped(call.operation.door.name)
             abort = scope.get("extensions", {}).get(ABORT)
             if abort is not None:
                 abort()
         finally:
             listener.cancel()
             forget()
+            believe()
             self._leave()
             self._source.close()
 
@@ -113,11 +119,18 @@ class EventStream:
                 frames = await self._source.next(KEEP_ALIVE_SECONDS)
                 await self._write(send, b"".join(frames) or _KEEP_ALIVE)
                 if self._clock.monotonic() - proven >= PROOF_SECONDS:
-                    await self._prove()
+                    await self._prove_again()
                     proven = self._clock.monotonic()
         except (StopAsyncIteration, InterlockError):
             pass  # the log is complete, or the caller may see no more of it: both end the stream
         await self._write(send, b"", more=False)
+
+    async def _prove_again(self) -> None:
+        try:
+            await self._prove()
+        except InterlockError as error:
+            if error.kind not in (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT):  # then the next time decides
+                raise
 
     async def _write(self, send: Send, body: bytes, *, more: bool = True) -> None:
         async with asyncio.timeout(WRITE_SECONDS):

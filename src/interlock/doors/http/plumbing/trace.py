@@ -34,6 +34,7 @@ class Exchange:
         "client",
         "credential",
         "door",
+        "ends_at",
         "headers",
         "limited",
         "method",
@@ -59,6 +60,7 @@ class Exchange:
         self.door = ""
         self.principal: Principal | None = None
         self.credential = ""  # the token it came with; never logged
+        self.ends_at: float | None = None  # epoch seconds: when what a ticket was made with is over
         self.limited: Limited | None = None  # set once its limits were asked
         self.status = 0
         self.bytes_out = 0

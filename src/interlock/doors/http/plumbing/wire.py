@@ -205,7 +205,7 @@ class WatchedProtocol(HttpToolsProtocol):
         """End the connection if it takes too long; what we keep waiting ourselves does not count."""
         if self._is_upgraded:
             if self._is_closing():
-                self.watched.leave(self)
+                self._let_go(now)
         elif self._is_closing():
             self._closing = now if self._closing is None else self._closing
             if now - self._closing > self.limits.lingering:
@@ -217,6 +217,13 @@ class WatchedProtocol(HttpToolsProtocol):
             self._since += passed
         elif now - self._since > self._allowed():
             self._refuse(408)
+
+    def _let_go(self, now: float) -> None:
+        """A WebSocket that is closed counts until its last bytes are out, and those have only so long."""
+        self._closing = now if self._closing is None else self._closing
+        if self.transport.get_write_buffer_size() == 0 or now - self._closing > self.limits.lingering:
+            self.transport.abort()
+            self.watched.leave(self)
 
     def _allowed(self) -> float:
         """Seconds that the present phase may last."""

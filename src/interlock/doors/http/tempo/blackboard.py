@@ -8,8 +8,9 @@ import msgspec
 
 from interlock.core.errors import invalid
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
 from interlock.doors.http.tempo.door import session_state
+from interlock.services.sessions.blackboard import Board
 
 _VERSION_DIGITS = 9
 
@@ -42,14 +43,15 @@ class WriteAnswer(msgspec.Struct, kw_only=True):
 
 async def read_board(call: Call[None, None]) -> Reply:
     """All keys; none for an id that nobody has used."""
-    return JsonReply(BoardAnswer(session_id=call.path["session_id"], state=await _board(call)))
+    return JsonReply(BoardAnswer(session_id=call.path["session_id"], state=(await _board(call)).values))
 
 
 async def read_key(call: Call[None, None]) -> Reply:
-    """One key; null if it is not there."""
+    """One key; null if it is not there. Its ``ETag`` is the version that a write may name in ``If-Match``."""
     key = call.path["key"]
     board = await _board(call)
-    return JsonReply(KeyAnswer(session_id=call.path["session_id"], key=key, value=board.get(key)))
+    answer = KeyAnswer(session_id=call.path["session_id"], key=key, value=board.values.get(key))
+    return JsonReply(answer, headers=(*PRIVATE, (b"etag", b'"%d"' % board.versions.get(key, 0))))
 
 
 async def write_key(call: Call[WriteBody, None]) -> Reply:
@@ -66,11 +68,11 @@ async def write_key(call: Call[WriteBody, None]) -> Reply:
     return JsonReply(WriteAnswer(session_id=session_id, key=key, status="written", version=version))
 
 
-async def _board(call: Call[Any, Any]) -> dict[str, Any]:
-    board, picture = await call.services.blackboards.read(call.principal, call.path["session_id"])
-    if picture is not None:
-        standing = picture.standing
-        board["_session_state"] = session_state(standing.status, standing.waiting_reason)
+async def _board(call: Call[Any, Any]) -> Board:
+    board = await call.services.blackboards.read(call.principal, call.path["session_id"])
+    if board.picture is not None:
+        standing = board.picture.standing
+        board.values["_session_state"] = session_state(standing.status, standing.waiting_reason)
     return board
 
 

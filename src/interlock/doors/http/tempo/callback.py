@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from interlock.core.callback import NodeResult, is_node_result, read_node_result
+from interlock.core.callback import STATUSES, NodeResult, is_node_result, read_node_result
 from interlock.core.principal import Scope
 from interlock.core.webhook import ID, SIGNATURE, TIMESTAMP
+from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.doors.http.tempo.door import TEMPO, session_state
@@ -32,7 +33,7 @@ class CallbackBody(msgspec.Struct, kw_only=True):
 
     step: Annotated[str, Meta(min_length=1, max_length=512)]
     result: Any = None
-    status: str | None = None
+    status: Annotated[str, described(enum=[*STATUSES])] | None = None
     ui_schema: Any = None
     artifacts: dict[str, Any] | None = None
     next_events: list[str] | None = None

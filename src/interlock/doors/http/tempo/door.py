@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -71,4 +72,13 @@ def details_of(details: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-TEMPO = Door(name="tempo", prefixes=("/api",), envelope=envelope, rule_status=422, answers_misses=True)
+TEMPO = Door(
+    name="tempo",
+    prefixes=("/api",),
+    envelope=envelope,
+    rule_status=422,
+    answers_misses=True,
+    owns=("/api/workflow/", "/api/registry/", "/api/state/", "/api/llm/"),
+)
+SOCKETS = replace(TEMPO, prefixes=("",))
+"""The same door, where its WebSockets are."""

@@ -9,22 +9,25 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.errors import rule_broken
-from interlock.doors.http.plumbing.idempotency import read_key
+from interlock.doors.http.plumbing.described import EventName
+from interlock.doors.http.plumbing.idempotency import REPLAYED, read_key
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
 from interlock.doors.http.tempo.door import session_state
 from interlock.doors.http.tempo.frames import Telling, TempoEvent, event_id, tempo_event
 from interlock.doors.http.tempo.starting import DEFAULT_WAIT_MS, WaitMs, wait_of
 from interlock.services.sessions.push import Push
 
 EVENT_ALIASES = {"type": "event_type", "event": "event_type"}
+_KEYED = "\x1f"
+"""Before what identifies an event by its sender and Idempotency-Key, so that it is no other event's id."""
 _EVENT = re.compile(r"[A-Z0-9_.-]{1,64}")
 
 
 class EventBody(msgspec.Struct, kw_only=True):
     """``event_id`` makes a repeat the same event; ``expected_state`` refuses it anywhere else."""
 
-    event_type: str
+    event_type: EventName
     payload: Any = None
     expected_state: str | None = None
     event_id: Annotated[str, Meta(max_length=255)] | None = None
@@ -74,13 +77,13 @@ def read_event_type(text: str) -> str:
 async def push(call: Call[EventBody, None]) -> Reply:
     """Push an event and follow the session until it rests."""
     body = call.body
-    told = body.event_id or read_key(call)
+    key = read_key(call)
     wish = Push(
         name=read_event_type(body.event_type),
         payload={} if body.payload is None else body.payload,
         trace_id=call.trace_id,
         expected_state=body.expected_state,
-        event_id=told,
+        event_id=body.event_id or (f"{_KEYED}{call.principal.subject} {key}" if key else None),
         wait=wait_of(call, body.wait_ms),
     )
     pushed = await call.services.push_event(call.principal, call.path["session_id"], wish)
@@ -94,9 +97,10 @@ async def push(call: Call[EventBody, None]) -> Reply:
             result=standing.result,
             artifacts=standing.artifacts,
             valid_events=list(standing.valid_events),
-            event_id=told or event_id(pushed.session, tick),
+            event_id=body.event_id or key or event_id(pushed.session, tick),
             tick=tick,
-        )
+        ),
+        headers=(*PRIVATE, *REPLAYED) if pushed.is_replay else PRIVATE,
     )
 
 

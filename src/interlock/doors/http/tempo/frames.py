@@ -189,7 +189,35 @@ def _noted(fields: Fields, telling: Telling) -> Fields:
 
 
 def _waiting(fields: Fields, telling: Telling) -> Fields:
-    return {"step": fields["node_id"], "waits_for": fields["waits_for"], "until": fields.get("wake_at")}
+    step, waits_for = fields["node_id"], fields["waits_for"]
+    told: Fields = {"step": step, "message": f"{step} waits: {waits_for}", "level": "info"}
+    return {**told, "waits_for": waits_for, "until": fields.get("wake_at")}
+
+
+def _called_back(fields: Fields, telling: Telling) -> Fields:
+    return {
+        "step": fields["node_id"],
+        "status": fields.get("status", "success"),
+        "accepted": fields.get("accepted", True),
+        "reason": fields.get("reason", ""),
+    }
+
+
+def _question(fields: Fields, telling: Telling) -> Fields:
+    told = _plain(fields, telling)
+    shown = {name: fields[name] for name in ("title", "description", "options", "fields") if fields.get(name)}
+    kind = "form" if fields.get("fields") else "action_buttons"
+    return {**told, "ui_schema": {"components": [{"type": kind, "props": shown}]}}
+
+
+def _decision(fields: Fields, telling: Telling) -> Fields:
+    told = _plain(fields, telling)
+    outcome = fields.get("status") or "escalated"
+    return {**told, "message": f"{fields['node_id']}: {outcome}", "level": "info"}
+
+
+def _file(fields: Fields, telling: Telling) -> Fields:
+    return {"step": fields["node_id"], **{key: fields["artifact"][key] for key in ("name", "size", "sha256")}}
 
 
 def _plain(fields: Fields, telling: Telling) -> Fields:
@@ -212,13 +240,13 @@ _TYPES: dict[str, str] = {
     "execution.cancelled": "SESSION_ABORT",
     "task.started": "CMD_EXECUTE",
     "task.progressed": "NOTIFICATION",
-    "task.waiting": "STEP_WAITING",
+    "task.waiting": "NOTIFICATION",
     "task.input_requested": "NEED_USER_INPUT",
     "task.completed": "EVENT_RESULT",
+    "artifact.ready": "FILE_READY",
     "task.failed": "EVENT_ERROR",
-    "task.skipped": "STEP_SKIPPED",
     "approval.requested": "NEED_USER_INPUT",
-    "approval.decided": "EVENT_RESULT",
+    "approval.decided": "NOTIFICATION",
     "approval.escalated": "NOTIFICATION",
     "blackboard.written": "STATE_WRITTEN",
     "flow.transitioned": "STATE_TRANSITION",
@@ -235,7 +263,12 @@ _PAYLOADS: dict[str, Callable[[Fields, Telling], Fields]] = {
     "task.waiting": _waiting,
     "task.input_requested": _asked,
     "task.completed": _completed,
+    "artifact.ready": _file,
     "task.failed": _failed,
+    "callback.received": _called_back,
+    "approval.requested": _question,
+    "approval.decided": _decision,
+    "approval.escalated": _decision,
     "signal.received": _pushed,
     "flow.event_raised": _raised,
     "flow.transitioned": _moved,

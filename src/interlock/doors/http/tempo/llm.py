@@ -15,10 +15,10 @@ from interlock.core.models.requests import ModelRequest, read_chat, read_embeddi
 from interlock.core.models.stream import DONE
 from interlock.core.principal import Scope
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
-from interlock.doors.http.plumbing.racing import Frames, Racing
-from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.doors.http.plumbing.relaying import Wording, relay
 from interlock.doors.http.plumbing.sse import frame_without_id
 from interlock.doors.http.tempo.door import TEMPO
+from interlock.services.models.embed import Completion
 from interlock.services.models.relay import RelayedStream
 
 CHAT_MODEL = "qwen-max"
@@ -116,41 +116,32 @@ _rows = msgspec.json.Decoder(_Rows)
 async def chat(call: Call[TempoChatBody, None]) -> Reply:
     """Answer a chat, whole or as a stream."""
 
-    async def make() -> Reply:
-        request = read_chat(_chat_body(call.raw_body))
-        relay = call.services.models.relay
-        if request.is_stream:
-            stream = await relay.stream(call.principal, request, call.trace_id)
-            return Frames(_events(stream), stream.close, _broken_off, _OPENING)
-        completion = await relay.complete(call.principal, request, call.trace_id)
+    def whole(completion: Completion) -> bytes:
         answer = _read(_answers, completion.body)
         if not answer.choices:
             raise _unreadable()
-        model = answer.model or completion.deployment.model
-        return JsonReply(
+        return msgspec.json.encode(
             ChatAnswer(
                 content=answer.choices[0].message.content or "",
-                model=model,
+                model=answer.model or completion.deployment.model,
                 usage=_usage(completion.usage),
                 finish_reason=answer.choices[0].finish_reason,
                 request_id=call.request_id,
             )
         )
 
-    return Racing(call, make)
+    return relay(call, lambda: read_chat(_chat_body(call.raw_body)), Wording(whole, _Deltas, _OPENING))
 
 
 async def embedding(call: Call[EmbeddingBody, None]) -> Reply:
     """Embed texts, in as many calls of the provider as it takes."""
 
-    async def make() -> Reply:
-        request = _embedding_request(call.raw_body)
-        completion = await call.services.models.relay.complete(call.principal, request, call.trace_id)
+    def whole(completion: Completion) -> bytes:
         found = _read(_rows, completion.body)
         vectors = [row.embedding for row in sorted(found.data, key=lambda row: row.index)]
-        if len(vectors) != len(request.body["input"]):
+        if len(vectors) != len(call.body.texts):
             raise _unreadable()
-        return JsonReply(
+        return msgspec.json.encode(
             EmbeddingAnswer(
                 vectors=vectors,
                 dim=len(vectors[0]),
@@ -159,7 +150,7 @@ async def embedding(call: Call[EmbeddingBody, None]) -> Reply:
             )
         )
 
-    return Racing(call, make)
+    return relay(call, lambda: _embedding_request(call.raw_body), Wording(whole))
 
 
 def _chat_body(raw: bytes) -> dict[str, Any]:
@@ -175,32 +166,37 @@ def _embedding_request(raw: bytes) -> ModelRequest:
     return read_embeddings({name: value for name, value in body.items() if name not in _OURS})
 
 
-async def _events(stream: RelayedStream) -> AsyncIterator[bytes]:
+class _Deltas:
     """The provider's chunks as deltas, then all of it at once, then the end."""
-    texts: list[str] = []
-    model, reason = stream.model, None
-    async for piece in stream.pieces():
-        frames = []
-        for data in _DATA.findall(piece):
-            if data.strip() == b"[DONE]":
-                continue
-            chunk = _read(_answers, data)
-            model = chunk.model or model
-            for choice in chunk.choices[:1]:
-                reason = choice.finish_reason or reason
-                if text := choice.delta.content:
-                    texts.append(text)
-                    frames.append(_frame({"type": "delta", "content": text}))
-        if frames:
-            yield b"".join(frames)
-    done = {"type": "done", "content": "".join(texts), "model": model, "usage": _usage(stream.usage)}
-    yield _frame({**done, "finish_reason": reason}) + DONE
 
+    def __init__(self, stream: RelayedStream) -> None:
+        self._stream = stream
 
-def _broken_off(error: InterlockError) -> bytes:
-    """The last frame of a stream that failed; no end follows."""
-    told = {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
-    return _frame(told)
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The whole stream."""
+        texts: list[str] = []
+        model, reason = self._stream.model, None
+        async for piece in self._stream.pieces():
+            frames = []
+            for data in _DATA.findall(piece):
+                if data.strip() == b"[DONE]":
+                    continue
+                chunk = _read(_answers, data)
+                model = chunk.model or model
+                for choice in chunk.choices[:1]:
+                    reason = choice.finish_reason or reason
+                    if text := choice.delta.content:
+                        texts.append(text)
+                        frames.append(_frame({"type": "delta", "content": text}))
+            if frames:
+                yield b"".join(frames)
+        done = {"type": "done", "content": "".join(texts), "model": model, "usage": _usage(self._stream.usage)}
+        yield _frame({**done, "finish_reason": reason}) + DONE
+
+    def failed(self, error: InterlockError) -> bytes:
+        """The last frame of a stream that failed; no end follows."""
+        told = {"type": "error", "code": error.code, "message": error.message, "retryable": error.retryable}
+        return _frame(told)
 
 
 def _frame(value: dict[str, Any]) -> bytes:
@@ -240,7 +236,9 @@ OPERATIONS = (
         scope=Scope.MODELS_USE,
         body=TempoChatBody,
         answer=ChatAnswer,
-        failures=(422, 429, 502, 503),
+        streamed_as="text/event-stream",
+        failures=(409, 422, 429, 502, 503),
+        is_keyed=True,
     ),
     Operation(
         method="POST",
@@ -252,7 +250,8 @@ OPERATIONS = (
         scope=Scope.MODELS_USE,
         body=EmbeddingBody,
         answer=EmbeddingAnswer,
-        failures=(422, 429, 502, 503),
+        failures=(409, 422, 429, 502, 503),
+        is_keyed=True,
     ),
 )
 """For the tempo door to include."""

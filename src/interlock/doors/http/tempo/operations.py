@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.core.principal import Scope
-from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
 from interlock.doors.http.tempo import blackboard, events, metrics, registry, sessions, starting
 from interlock.doors.http.tempo.callback import CALLBACK
 from interlock.doors.http.tempo.door import TEMPO
@@ -25,6 +25,19 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
     )
 
 
+PUSH_EVENT = _operation(
+    "POST",
+    "/workflow/{session_id}/event",
+    Scope.EXECUTIONS_SIGNAL,
+    "Push an event",
+    events.push,
+    body=events.EventBody,
+    aliases=events.EVENT_ALIASES,
+    answer=events.EventAnswer,
+    is_keyed=True,
+)
+"""The same over HTTP and from a socket's client."""
+
 SESSIONS = (
     _operation(
         "POST",
@@ -37,17 +50,7 @@ SESSIONS = (
         failures=(404,),
         is_keyed=True,
     ),
-    _operation(
-        "POST",
-        "/workflow/{session_id}/event",
-        Scope.EXECUTIONS_SIGNAL,
-        "Push an event",
-        events.push,
-        body=events.EventBody,
-        aliases=events.EVENT_ALIASES,
-        answer=events.EventAnswer,
-        is_keyed=True,
-    ),
+    PUSH_EVENT,
     _operation(
         "GET",
         "/workflow/{session_id}/state",
@@ -123,6 +126,7 @@ REGISTRY = (
         body=registry.NodeBody,
         answer=registry.NodeAnswer,
         failures=(409,),
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "DELETE",
@@ -149,6 +153,7 @@ REGISTRY = (
         body=registry.FlowBody,
         answer=registry.FlowRegistered,
         failures=(422,),
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "GET",

@@ -9,11 +9,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from interlock.core.engine.flow.compile import terminal_states
 from interlock.core.workflow import FlowDefinition
+from interlock.doors.http.plumbing.described import RegistryName
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, EmptyReply, JsonReply
-from interlock.services.nouns import WebhookNode
 from interlock.services.registry.flows import Flow, FlowText
-from interlock.services.registry.nodes import NodeEntry
+from interlock.services.registry.nodes import NodeEntry, NodeWish
 from interlock.services.registry.references import reference_of
 
 Name = Annotated[str, Meta(max_length=200)]
@@ -23,7 +23,7 @@ Text = Annotated[str, Meta(max_length=10_000)]
 class NodeBody(msgspec.Struct, kw_only=True):
     """A node that is called over HTTP. Without ``secret`` one is made; ``rotate_secret`` makes a new one."""
 
-    node_id: str
+    node_id: RegistryName
     endpoint: Annotated[str, Meta(max_length=2048)]
     name: Name
     description: Text | None = None
@@ -51,7 +51,7 @@ class NodeAnswer(msgspec.Struct, kw_only=True):
 class FlowBody(msgspec.Struct, kw_only=True):
     """A flow as YAML; docs/reference/definitions.md is its form."""
 
-    flow_id: str
+    flow_id: RegistryName
     name: Name
     yaml_content: Annotated[str, Meta(max_length=262_144)]
     description: Text | None = None
@@ -92,17 +92,18 @@ async def list_nodes(call: Call[None, None]) -> Reply:
 async def register_node(call: Call[NodeBody, None]) -> Reply:
     """Register a node that is called over HTTP, or replace it."""
     body = call.body
-    node = WebhookNode(
+    wish = NodeWish(
         node_id=body.node_id,
         name=body.name,
         endpoint=body.endpoint,
-        secret=body.secret or "",
         description=body.description or "",
         param_schema=body.param_schema or {},
         timeout_seconds=body.timeout_seconds,
         headers=body.headers or {},
+        secret=body.secret,
+        rotate_secret=body.rotate_secret,
     )
-    done = await call.services.registered_nodes.register(call.principal, node, rotate_secret=body.rotate_secret)
+    done = await call.services.registered_nodes.register(call.principal, wish)
     answer = _node(done.node)
     if done.secret is not None:
         answer.callback_secret = done.secret

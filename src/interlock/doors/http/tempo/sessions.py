@@ -18,7 +18,10 @@ from interlock.services.sessions.picture import Picture
 
 
 class StateAnswer(msgspec.Struct, kw_only=True):
-    """``valid_events`` are those the flow defines here; ``tick`` is the number of the last event."""
+    """``valid_events`` are those the flow defines here; ``tick`` is the number of the last event.
+
+    ``inherit_session`` is the session whose blackboard this one began with, ``successors`` those that did so with its.
+    """
 
     session_id: str
     current_state: str | None
@@ -31,6 +34,8 @@ class StateAnswer(msgspec.Struct, kw_only=True):
     waiting_for: str | None
     tick: int
     error: dict[str, Any] | None
+    inherit_session: str | None
+    successors: list[str]
     created_at: str
     updated_at: str
     trace_id: str
@@ -65,6 +70,8 @@ async def state(call: Call[None, None]) -> Reply:
             waiting_for=waiting_for(standing.waiting_reason),
             tick=standing.seq,
             error=_error(picture),
+            inherit_session=picture.session.inherit_session,
+            successors=list(picture.successors),
             created_at=rfc3339(picture.session.created_at),
             updated_at=rfc3339(picture.events[-1].at),
             trace_id=picture.session.trace_id,

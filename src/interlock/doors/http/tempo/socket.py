@@ -1,16 +1,16 @@
-"""One WebSocket: whole JSON frames in and out, one at a time, and a close that is sent once."""
+"""One WebSocket: whole JSON frames in and out, and a close that is sent once."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
+from interlock.doors.http.plumbing.socket_wire import MAX_FRAME, WIRE, SocketWire, payload_of, taken, text_frame
 from interlock.kit import strict_json
 
-MAX_FRAME = 64 * 1024
-"""Bytes of a frame from a client; larger ones are refused where they are read."""
 WRITE_SECONDS = 15.0
 """A client that takes nothing for so long is cut off; it resumes by tick."""
 _MAX_REASON = 120  # bytes, of the 123 that a close frame has room for
@@ -29,13 +29,18 @@ class BadFrame(Exception):
 
 
 class Socket:
-    """A connection. Several tasks may send; each frame goes out whole."""
+    """A connection. Several tasks may send; each frame goes out whole.
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    Over our own server frames are handed to the wire as they are; over any other one they go by ASGI.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._wire: SocketWire | None = scope.get("extensions", {}).get(WIRE)
         self._receive = receive
         self._send = send
-        self._turn = asyncio.Lock()
         self._is_closed = False
+        self.was_dropped = False
+        """Whether the client was cut off because it took nothing."""
 
     async def accept(self) -> None:
         """Take the handshake. Raises Closed."""
@@ -61,16 +66,36 @@ class Socket:
             raise BadFrame(1007, "INVALID_JSON: a frame must be an object")
         return value
 
-    async def send(self, frame: bytes) -> None:
+    async def send(self, payload: bytes) -> None:
         """Send one frame of JSON. Raises Closed, also when the client takes nothing for too long."""
+        await self.send_frames([text_frame(payload)])
+
+    async def send_frames(self, frames: Sequence[bytes]) -> None:
+        """Send frames that ``text_frame`` made, together. Raises Closed as ``send`` does."""
         if self._is_closed:
             raise Closed
         try:
-            async with asyncio.timeout(WRITE_SECONDS), self._turn:
-                await self._send({"type": "websocket.send", "text": frame.decode()})
+            if self._wire is not None:
+                await taken(self._wire, WRITE_SECONDS)
+                self._is_closed = self._is_closed or not self._wire.write(b"".join(frames))
+            else:
+                await self._send_each(frames)
         except (TimeoutError, OSError, RuntimeError) as error:
-            self._is_closed = True
+            self._drop(error)
             raise Closed from error
+        if self._is_closed:
+            raise Closed
+
+    async def _send_each(self, frames: Sequence[bytes]) -> None:
+        async with asyncio.timeout(WRITE_SECONDS):
+            for frame in frames:
+                await self._send({"type": "websocket.send", "text": payload_of(frame).decode()})
+
+    def _drop(self, error: Exception) -> None:
+        self._is_closed = True
+        self.was_dropped = isinstance(error, TimeoutError)
+        if self._wire is not None:
+            self._wire.abort()
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection, if nobody has yet."""
@@ -81,5 +106,5 @@ class Socket:
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._send({"type": "websocket.close", "code": code, "reason": short})
-        except (TimeoutError, OSError, RuntimeError):
-            return  # it was already gone
+        except (TimeoutError, OSError, RuntimeError) as error:
+            self._drop(error)  # it was already gone, or takes nothing

@@ -46,14 +46,14 @@ async def start(call: Call[StartBody, None]) -> Reply:
     """Start a flow, or a single node, and run it until it rests."""
     body = call.body
     wish = SessionWish(
-        flow_id=body.flow_id,
-        node_id=body.node_id,
+        flow_id=body.flow_id or None,
+        node_id=body.node_id or None,
         params=body.params or {},
-        inherit_session=body.inherit_session,
-        from_step=body.from_step,
-        session_id=body.session_id,
+        inherit_session=body.inherit_session or None,
+        from_step=body.from_step or None,
+        session_id=body.session_id or None,
         trace_id=call.trace_id,
-        digest=hashlib.sha256(call.raw_body).hexdigest(),
+        digest=_digest(body) if body.session_id else "",
         key=key_of(call),
         wait=wait_of(call, body.wait_ms),
     )
@@ -69,6 +69,12 @@ async def start(call: Call[StartBody, None]) -> Reply:
         valid_events=list(standing.valid_events),
     )
     return JsonReply(answer, headers=(*PRIVATE, *REPLAYED) if started.is_replay else PRIVATE)
+
+
+def _digest(body: StartBody) -> str:
+    """The same for requests that want the same, however they are written and however long they wait."""
+    wanted = msgspec.structs.replace(body, wait_ms=0)
+    return hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
 
 
 def wait_of(call: Call[Any, Any], wait_ms: int) -> float:

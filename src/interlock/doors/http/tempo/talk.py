@@ -8,14 +8,18 @@ from typing import Any
 
 import msgspec
 import structlog
+from starlette.types import Scope
 
-from interlock.core.errors import InterlockError, invalid, rule_broken
+from interlock.core.errors import ErrorKind, InterlockError, invalid, rule_broken
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.context import Context
-from interlock.doors.http.plumbing.errors import unexpected
+from interlock.doors.http.plumbing.errors import status_of, unexpected
+from interlock.doors.http.plumbing.trace import Exchange
 from interlock.doors.http.tempo.door import details_of, session_state
 from interlock.doors.http.tempo.events import read_event_type
 from interlock.doors.http.tempo.frames import SERVER, TempoEvent
+from interlock.doors.http.tempo.operations import PUSH_EVENT
 from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
 from interlock.services.sessions.push import Push
 
@@ -29,50 +33,94 @@ _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger("interlock.socket")
 
 
+class TooMany(BadFrame):
+    """More frames than a client may send."""
+
+
 class Talk:
-    """Reads a client's frames. Answers go to this client alone; what they cause is told to all who watch."""
+    """Reads a client's frames. Answers go to this client alone; what they cause is told to all who watch.
+
+    An event counts against the limits of a push over HTTP and is audited as one.
+    """
 
     def __init__(
-        self, context: Context, socket: Socket, principal: Principal, trace_id: str, session_id: str | None
+        self,
+        context: Context,
+        socket: Socket,
+        scope: Scope,
+        exchange: Exchange,
+        principal: Principal,
+        session_id: str | None,
     ) -> None:
         self._context = context
         self._socket = socket
+        self._scope = scope
+        self._exchange = exchange
         self._principal = principal
-        self._trace_id = trace_id
+        self._trace_id = exchange.trace_id
         self._session_id = session_id
         self._times: deque[float] = deque(maxlen=FRAMES_PER_SECOND)
         self._pushing: set[asyncio.Task[None]] = set()
 
     async def receive_all(self) -> None:
-        """Read until the client leaves. Raises Closed, BadFrame."""
+        """Read until the client leaves. Raises Closed, BadFrame, UNAUTHENTICATED, DENIED."""
         while True:
             frame = await self._socket.receive()
             now = self._context.clock.monotonic()
             if len(self._times) == FRAMES_PER_SECOND and now - self._times[0] < 1.0:
-                raise BadFrame(1008, f"at most {FRAMES_PER_SECOND} frames a second")
+                raise TooMany(1008, f"at most {FRAMES_PER_SECOND} frames a second")
             self._times.append(now)
             if frame.get("type") == "PING":
                 await self._socket.send(_HEARTBEAT)
-            elif frame.get("type") != "auth":  # who is there was said before, or need not be said
-                task = asyncio.create_task(self._answer(frame))
-                self._pushing.add(task)
-                task.add_done_callback(self._pushing.discard)
+            elif frame.get("type") == "auth":
+                await self._look_at(frame.get("token"))
+            else:
+                self._start(frame, await self._refused_for_limits())
 
     def stop(self) -> None:
         """Wait for no answer any more; what was pushed has its effect all the same."""
         for task in self._pushing:
             task.cancel()
 
-    async def _answer(self, frame: dict[str, Any]) -> None:
+    async def _look_at(self, token: object) -> None:
+        """Who is there was said before, or need not be said; what is said all the same must be true."""
+        if not isinstance(token, str) or token == self._exchange.credential:
+            return
+        principal = await self._context.services.identity.authenticate(token)
+        if principal.tenant_id != self._principal.tenant_id:
+            message = "This connection is of another tenant; open one with this credential"
+            raise InterlockError(ErrorKind.DENIED, "TENANT_MISMATCH", message)
+
+    async def _refused_for_limits(self) -> InterlockError | None:
+        """Asked for one frame after the other, so that they stay in order."""
+        try:
+            await self._context.limits.admit(PUSH_EVENT, self._scope, self._principal)
+        except InterlockError as error:
+            return error
+        return None
+
+    def _start(self, frame: dict[str, Any], refusal: InterlockError | None) -> None:
+        task = asyncio.create_task(self._answer(frame, refusal))
+        self._pushing.add(task)
+        task.add_done_callback(self._pushing.discard)
+
+    async def _answer(self, frame: dict[str, Any], refusal: InterlockError | None) -> None:
         session_id = str(frame.get("session_id") or self._session_id or "")
         reply_to = frame.get("id")
+        status, code = 200, ""
         try:
+            if refusal is not None:
+                raise refusal
             kind, told = "EVENT_RESULT", await self._push(session_id, frame)
         except InterlockError as error:
+            status, code = status_of(error, PUSH_EVENT.door), error.code
             kind, told = "EVENT_ERROR", _refusal(error)
         except Exception:  # noqa: BLE001 - logged with its traceback, told as a code
-            _log.exception("error", route="/ws/events/{session_id}")
+            _log.exception("error", route=self._exchange.route)
+            status, code = 500, unexpected().code
             kind, told = "EVENT_ERROR", _refusal(unexpected())
+        path = {"session_id": session_id}
+        auditing.note(PUSH_EVENT, self._exchange, self._context, path, status=status, code=code)
         answer = TempoEvent(
             id=str(self._context.ids.new()),
             type=kind,

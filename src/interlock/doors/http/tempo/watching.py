@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.socket_wire import text_frame
 from interlock.doors.http.tempo.frames import Telling, tempo_event
 from interlock.doors.http.tempo.socket import Socket
 from interlock.services.bundle import Services
@@ -48,9 +49,9 @@ class WatchingSession:
             except StopAsyncIteration:
                 await socket.close(1000, "the session has ended")
                 return
-            for fact in facts:
-                await socket.send(_frame(fact, self._telling))
-                self.seq = fact.record.seq
+            if facts:
+                await socket.send_frames([_frame(fact, self._telling) for fact in facts])
+                self.seq = facts[-1].record.seq
 
     def close(self) -> None:
         self._watch.close()
@@ -69,8 +70,9 @@ class WatchingTenant:
     async def send_all(self, socket: Socket) -> None:
         """Send events, those of each session in order. Never returns."""
         while True:
-            for watch, fact in await self._watch.next(_WAIT_SECONDS):
-                await socket.send(_frame(fact, await self._telling(watch)))
+            found = await self._watch.next(_WAIT_SECONDS)
+            if found:
+                await socket.send_frames([_frame(fact, await self._telling(watch)) for watch, fact in found])
 
     async def _telling(self, watch: Watch) -> Telling:
         execution_id = watch.row.execution_id
@@ -109,5 +111,5 @@ def _frame(fact: Fact, telling: Telling) -> bytes:
     """A fact as a frame; made once, the same bytes for every reader."""
     made = fact.frames.get(_FRAME)
     if made is None:
-        made = fact.frames[_FRAME] = _encode(tempo_event(fact.record, telling))
+        made = fact.frames[_FRAME] = text_frame(_encode(tempo_event(fact.record, telling)))
     return made

@@ -15,13 +15,16 @@ from starlette.types import Receive, Scope, Send
 from interlock.core.errors import ErrorKind, InterlockError, invalid
 from interlock.core.principal import Principal
 from interlock.core.principal import Scope as Permission
+from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.errors import status_of, unexpected
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
+from interlock.doors.http.plumbing.routing import require_policy
 from interlock.doors.http.plumbing.trace import Exchange
-from interlock.doors.http.tempo.door import TEMPO
+from interlock.doors.http.tempo.door import SOCKETS
 from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
-from interlock.doors.http.tempo.talk import Talk
+from interlock.doors.http.tempo.talk import Talk, TooMany
 from interlock.doors.http.tempo.watching import Watching, watch_session, watch_tenant
 
 PATH = "/ws/events/"
@@ -29,11 +32,12 @@ ALL = "*"
 """Stands for all sessions of the tenant."""
 AUTH_SECONDS = 5.0
 """How long a first message may take that says who is there."""
-PROOF_SECONDS = 30.0
-"""How often the caller's credential is checked again."""
+SIGHT_SECONDS = 30.0
+"""How often is checked again that the caller may see the session."""
 
-_CREDENTIALS = (b"authorization", b"x-api-key")
+_CREDENTIALS = (b"authorization", b"x-api-key", b"x-api-key-id")
 _IN_URL = ("ticket", "token", "access_token")
+_AWAY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT)
 _CLOSE: dict[ErrorKind, int] = {
     ErrorKind.UNAUTHENTICATED: 4401,
     ErrorKind.DENIED: 4403,
@@ -53,9 +57,9 @@ async def _no_answer(call: Call[Any, Any]) -> Reply:
 
 
 WATCH = Operation(
-    method="GET",
+    method="WS",
     path="/ws/events/{session_id}",
-    door=TEMPO,
+    door=SOCKETS,
     summary="Watch a session",
     handler=_no_answer,
     policy=Policy.TENANT,
@@ -67,9 +71,11 @@ WATCH = Operation(
 
 
 class EventSocket(BaseRoute):
-    """Answers WebSockets at ``/ws/events/{session_id}``."""
+    """Answers WebSockets at ``/ws/events/{session_id}``. Raises RouteError if its operation declares no policy."""
 
     def __init__(self, context: Context) -> None:
+        require_policy(WATCH)
+        self.operations = (WATCH,)
         self._context = context
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -82,28 +88,40 @@ class EventSocket(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection to its end; whatever goes wrong, it is closed with a code that says so."""
-        socket = Socket(receive, send)
+        exchange = Exchange(scope, self._context.clock.monotonic(), self._context.ids)
+        exchange.route, exchange.door = WATCH.route, WATCH.door.name
+        socket = Socket(scope, receive, send)
+        status, code = 101, ""
         try:
             await socket.accept()
-            await self._serve(socket, scope)
+            await self._serve(socket, scope, exchange)
         except Closed:
-            return  # the client is gone
+            if socket.was_dropped:
+                self._context.telemetry.stream_dropped(WATCH.door.name)
+        except TooMany as error:
+            status, code = 429, "RATE_LIMIT_EXCEEDED"
+            await socket.close(error.code, str(error))
         except BadFrame as error:
             await socket.close(error.code, str(error))
         except InterlockError as error:
+            status, code = status_of(error, WATCH.door), error.code
             await socket.close(_CLOSE.get(error.kind, 1011), f"{error.code}: {error.message}")
         except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code
             _log.exception("error", route=WATCH.route)
-            await socket.close(1011, "INTERNAL_SERVER_ERROR")
+            status, code = 500, unexpected().code
+            await socket.close(1011, code)
+        finally:
+            path = {"session_id": scope["path"].removeprefix(PATH)}
+            auditing.note(WATCH, exchange, self._context, path, status=status, code=code)
 
-    async def _serve(self, socket: Socket, scope: Scope) -> None:
+    async def _serve(self, socket: Socket, scope: Scope, exchange: Exchange) -> None:
         context = self._context
         session_id = scope["path"].removeprefix(PATH)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        exchange = Exchange(scope, context.clock.monotonic(), context.ids)
         principal, told_after = await self._authorise(socket, scope, exchange, query)
+        await context.limits.admit(WATCH, scope, principal)
         after = _number(told_after if told_after is not None else query.get("after", "0"))
-        leave = context.seats.take(TEMPO.name, principal)
+        leave = context.seats.take(WATCH.door.name, principal)
         try:
             watching: Watching | None
             if session_id == ALL:
@@ -114,8 +132,9 @@ class EventSocket(BaseRoute):
             if watching is None:
                 await socket.close(1000, "the session has ended")
                 return
-            talk = Talk(context, socket, principal, exchange.trace_id, None if session_id == ALL else session_id)
-            await self._converse(socket, watching, talk, exchange, principal)
+            only = None if session_id == ALL else session_id
+            talk = Talk(context, socket, scope, exchange, principal, only)
+            await self._converse(socket, watching, talk, exchange, principal, only)
         finally:
             leave()
 
@@ -133,19 +152,29 @@ class EventSocket(BaseRoute):
         return principal, after
 
     async def _converse(
-        self, socket: Socket, watching: Watching, talk: Talk, exchange: Exchange, principal: Principal
+        self,
+        socket: Socket,
+        watching: Watching,
+        talk: Talk,
+        exchange: Exchange,
+        principal: Principal,
+        session_id: str | None,
     ) -> None:
         """Send and receive until one of the two ends, the server goes away or the caller may watch no more."""
-        gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        gone, refused = asyncio.Event(), loop.create_future()
         forget = self._context.drain.on_begin(gone.set)
         if self._context.drain.has_begun:
             gone.set()
+        believe = self._context.proofs.keep(self._context, exchange, principal, lambda error: _fail(refused, error))
         parts: list[Coroutine[Any, Any, None]] = [
             watching.send_all(socket),
             talk.receive_all(),
             self._say_goodbye(socket, watching, gone),
-            self._keep_proving(exchange, principal),
+            self._end_with(refused),
         ]
+        if session_id is not None:
+            parts.append(self._keep_seeing(principal, session_id))
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -153,6 +182,7 @@ class EventSocket(BaseRoute):
                 task.result()
         finally:
             forget()
+            believe()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -163,14 +193,23 @@ class EventSocket(BaseRoute):
         await gone.wait()
         await socket.close(1012, f"resume after={watching.seq}")
 
-    async def _keep_proving(self, exchange: Exchange, principal: Principal) -> None:
-        services = self._context.services
+    async def _end_with(self, refused: asyncio.Future[None]) -> None:
+        await refused
+
+    async def _keep_seeing(self, principal: Principal, session_id: str) -> None:
+        """Raise NOT_FOUND once the caller may not see the session any more."""
         while True:
-            await asyncio.sleep(PROOF_SECONDS)
-            if exchange.credential:
-                await services.identity.authenticate(exchange.credential)
-            elif principal.key_id is not None:
-                await services.access.key_identity.prove(principal)
+            await asyncio.sleep(SIGHT_SECONDS)
+            try:
+                await self._context.services.find_session.row(principal, session_id)
+            except InterlockError as error:
+                if error.kind not in _AWAY:  # then the next time decides
+                    raise
+
+
+def _fail(refused: asyncio.Future[None], error: InterlockError) -> None:
+    if not refused.done():
+        refused.set_exception(error)
 
 
 async def _first_message(socket: Socket) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
--- Who may come in: API keys, stream tickets, nonces of signed requests, tenants of local mode, and the audit log.
+-- Who may come in: tenants, API keys, stream tickets, nonces of signed requests, and the audit log.
 --
 -- `interlock_access` is the role of this work. It looks a key up before anybody knows whose it is, so it works for all
 -- tenants, on these tables only. Callers list and change keys as themselves, behind row-level security.
@@ -17,10 +17,15 @@ end $$;
 grant usage on schema interlock to interlock_access;
 grant execute on function interlock.now() to interlock_access;
 
+-- Those that somebody made, and those that a caller came from; of a tenant without a row nothing is forbidden.
 create table interlock.tenants (
   tenant_id text primary key,
-  created_at timestamptz not null default interlock.now()
+  title text not null default '',
+  is_local boolean not null default false,  -- a caller of local mode named it
+  created_at timestamptz not null default interlock.now(),
+  disabled_at timestamptz
 );
+create index tenants_disabled on interlock.tenants (tenant_id) where disabled_at is not null;
 
 create table interlock.api_keys (
   key_id uuid primary key,
@@ -48,7 +53,8 @@ create table interlock.tickets (
   tenant_id text not null,
   principal json not null,
   resource text not null,
-  expires_at timestamptz not null
+  expires_at timestamptz not null,
+  ends_at timestamptz  -- when the token is over that it was asked for with
 );
 create index tickets_by_tenant on interlock.tickets (tenant_id);
 create index tickets_expiry on interlock.tickets (expires_at);
@@ -62,6 +68,21 @@ create table interlock.nonces (
 );
 create index nonces_by_tenant on interlock.nonces (tenant_id);
 create index nonces_expiry on interlock.nonces (expires_at);
+
+-- What was answered to a request with an idempotency key; `status` is null while it is worked on. Bodies are sealed,
+-- because some of them hold what is shown once.
+create table interlock.answers (
+  tenant_id text not null,
+  scope text not null,
+  key text not null,
+  digest bytea not null,
+  status smallint,
+  body bytea,
+  claimed_at timestamptz not null default interlock.now(),
+  expires_at timestamptz not null,
+  primary key (tenant_id, scope, key)
+);
+create index answers_expiry on interlock.answers (expires_at);
 
 -- One row for every change and every refusal.
 create table interlock.audit (
@@ -83,22 +104,28 @@ create table interlock.audit (
   request_id text not null
 );
 create index audit_newest on interlock.audit (tenant_id, at desc, audit_id desc);
+create index audit_oldest on interlock.audit using brin (at);
 
--- What is written in the audit log stays, also for the owner of the table.
+-- What is written in the audit log stays as it is, also for the owner of the table. Only the role of access clears
+-- entries away, and none that is younger than 30 days.
 create function interlock.refuse_change() returns trigger language plpgsql
 set search_path = '' as $$
 begin
   raise insufficient_privilege using message = 'the audit log is only added to';
 end $$;
 revoke all on function interlock.refuse_change() from public;
-create trigger audit_stays before update or delete or truncate on interlock.audit
+create trigger audit_stays before update or truncate on interlock.audit
   for each statement execute function interlock.refuse_change();
+create trigger audit_is_cleared before delete on interlock.audit
+  for each statement when (current_user <> 'interlock_access') execute function interlock.refuse_change();
+create trigger audit_is_kept before delete on interlock.audit
+  for each row when (old.at > current_timestamp - interval '30 days') execute function interlock.refuse_change();
 
 do $$
 declare
   walled text;
 begin
-  foreach walled in array array['tenants', 'api_keys', 'tickets', 'nonces', 'audit'] loop
+  foreach walled in array array['tenants', 'api_keys', 'tickets', 'nonces', 'answers', 'audit'] loop
     execute format('alter table interlock.%I enable row level security', walled);
     execute format('alter table interlock.%I force row level security', walled);
     execute format(
@@ -129,10 +156,12 @@ create policy access on interlock.tenants to interlock_access using (true) with 
 create policy access on interlock.api_keys to interlock_access using (true) with check (true);
 create policy access on interlock.tickets to interlock_access using (true) with check (true);
 create policy access on interlock.nonces to interlock_access using (true) with check (true);
+create policy access on interlock.answers to interlock_access using (true) with check (true);
 create policy access on interlock.audit to interlock_access using (true) with check (true);
 
-grant select, insert on interlock.tenants to interlock_access;
+grant select, insert, update (title, disabled_at) on interlock.tenants to interlock_access;
 grant select on interlock.api_keys to interlock_access;
 grant update (last_used_at) on interlock.api_keys to interlock_access;
 grant select, insert, delete on interlock.tickets, interlock.nonces to interlock_access;
-grant select (audit_id), insert on interlock.audit to interlock_access;
+grant select, insert, update, delete on interlock.answers to interlock_access;
+grant select (audit_id, at), insert, delete on interlock.audit to interlock_access;

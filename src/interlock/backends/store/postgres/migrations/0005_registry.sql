@@ -9,8 +9,7 @@ create table interlock.registry_nodes (
   endpoint text not null,
   param_schema json not null default '{}',
   timeout_seconds double precision not null,
-  headers json not null default '{}',
-  secret text not null,
+  version_id uuid not null,
   registered_by text not null,
   updated_at timestamptz not null default interlock.now(),
   primary key (tenant_id, node_id)
@@ -61,3 +60,24 @@ grant select, insert, update on interlock.registry_flows to authenticated;
 -- The engine counts what there is.
 create policy engine on interlock.registry_flows for select to interlock_engine using (true);
 grant select on interlock.registry_flows to interlock_engine;
+
+-- How often the nodes of a tenant ran, and for how long. Only the engine adds to it and reads it.
+create table interlock.node_totals (
+  tenant_id text not null,
+  node text not null,
+  ended bigint not null,
+  timed bigint not null,
+  seconds double precision not null,
+  least double precision,
+  most double precision,
+  primary key (tenant_id, node)
+);
+alter table interlock.node_totals enable row level security;
+alter table interlock.node_totals force row level security;
+revoke all on interlock.node_totals from public, anon, authenticated, interlock_engine;
+create policy engine on interlock.node_totals to interlock_engine using (true) with check (true);
+grant select, insert, update on interlock.node_totals to interlock_engine;
+
+-- The sessions that began with the blackboard of another one, by the name of that one.
+create index executions_inheriting on interlock.executions (tenant_id, (metadata #>> '{session,inherit_session}'))
+  where metadata #>> '{session,inherit_session}' is not null;

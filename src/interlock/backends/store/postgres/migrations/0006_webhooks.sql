@@ -1,4 +1,5 @@
--- Webhooks, both directions: who wants to hear of what, the outbox, deliveries, and the secrets that sign.
+-- Webhooks, both directions: who wants to hear of what, the outbox, deliveries, what registered nodes were, and the
+-- secrets that sign.
 
 create table interlock.webhooks (
   webhook_id uuid primary key,
@@ -56,11 +57,24 @@ create index deliveries_due on interlock.deliveries (webhook_id, due_at) where s
 create index deliveries_newest on interlock.deliveries (tenant_id, webhook_id, created_at desc, delivery_id);
 create index deliveries_over on interlock.deliveries (ended_at) where ended_at is not null;
 
+-- What a registered node is or was; a session keeps to what it was when it started. Headers may be credentials: they
+-- are a sealed secret that is called by the version.
+create table interlock.node_versions (
+  version_id uuid primary key,
+  tenant_id text not null,
+  node_id text not null,
+  endpoint text not null,
+  timeout_seconds double precision not null,
+  has_headers boolean not null,
+  registered_at timestamptz not null default interlock.now()
+);
+create index node_versions_of_node on interlock.node_versions (tenant_id, node_id);
+
 do $$
 declare
   walled text;
 begin
-  foreach walled in array array['webhooks', 'webhook_secrets', 'outbox', 'deliveries'] loop
+  foreach walled in array array['webhooks', 'webhook_secrets', 'outbox', 'deliveries', 'node_versions'] loop
     execute format('alter table interlock.%I enable row level security', walled);
     execute format('alter table interlock.%I force row level security', walled);
     execute format('revoke all on interlock.%I from public, anon, authenticated, interlock_engine', walled);
@@ -94,6 +108,12 @@ grant select, update on interlock.webhooks to interlock_engine;
 grant select, insert, update, delete on interlock.webhook_secrets, interlock.outbox, interlock.deliveries
   to interlock_engine;
 
--- Whom a webhook node calls is looked up when it calls.
+create policy add_own on interlock.node_versions for insert to authenticated
+  with check (tenant_id = (select interlock.tenant()));
+create policy engine on interlock.node_versions to interlock_engine using (true);
+grant insert on interlock.node_versions to authenticated;
+grant select, delete on interlock.node_versions to interlock_engine;
+
+-- Whether a node is still registered is looked up when somebody proves to be it.
 create policy engine on interlock.registry_nodes for select to interlock_engine using (true);
 grant select on interlock.registry_nodes to interlock_engine;

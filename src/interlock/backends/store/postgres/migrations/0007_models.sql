@@ -52,14 +52,20 @@ create table interlock.model_calls (
 create index model_calls_newest on interlock.model_calls (tenant_id, call_id desc);
 create index model_calls_held on interlock.model_calls (slice_id) where status = 'held';
 
--- What models answered to tasks, so that an attempt after a crash neither asks nor pays again.
+-- What models answered under a key: to a task, whose attempt after a crash neither asks nor pays again, or to a
+-- request with an Idempotency-Key. While the answer is being made, claim_id says by whom.
 create table interlock.model_results (
   tenant_id text not null,
   effect_key text not null,
-  answer json not null,
+  digest text not null,  -- of what was asked; empty for tasks, which always ask the same
+  claim_id uuid,
+  answer bytea,
   created_at timestamptz not null default interlock.now(),
+  expires_at timestamptz not null,
   primary key (tenant_id, effect_key)
 );
+create index model_results_expiry on interlock.model_results (expires_at);
+create index model_results_claimed on interlock.model_results (claim_id) where answer is null;
 
 do $$
 declare
@@ -77,6 +83,5 @@ create policy engine on interlock.budgets to interlock_engine using (true) with 
 create policy engine on interlock.budget_slices to interlock_engine using (true) with check (true);
 create policy engine on interlock.model_calls to interlock_engine using (true) with check (true);
 create policy engine on interlock.model_results to interlock_engine using (true) with check (true);
-grant select, insert on interlock.model_results to interlock_engine;
 grant select, insert, update on interlock.budgets, interlock.model_calls to interlock_engine;
-grant select, insert, update, delete on interlock.budget_slices to interlock_engine;
+grant select, insert, update, delete on interlock.budget_slices, interlock.model_results to interlock_engine;

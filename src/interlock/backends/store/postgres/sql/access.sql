@@ -21,10 +21,11 @@ with used as (
 update interlock.api_keys k set last_used_at = used.at from used where k.key_id = used.key_id;
 
 -- name: add_ticket
-insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at) values ($1, $2, $3, $4, $5);
+insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at, ends_at)
+values ($1, $2, $3, $4, $5, $6);
 
 -- name: take_ticket
-delete from interlock.tickets where digest = $1 returning principal, resource, expires_at;
+delete from interlock.tickets where digest = $1 returning principal, resource, expires_at, ends_at;
 
 -- name: use_nonce
 insert into interlock.nonces (key_id, nonce, tenant_id, expires_at) values ($1, $2, $3, $4)
@@ -39,8 +40,8 @@ select exists (select from interlock.tenants where tenant_id = $1);
 
 -- name: ensure_tenant
 -- $2: at most so many. Whoever comes here has taken its turn, so that two cannot both be the last.
-insert into interlock.tenants (tenant_id)
-select $1 where (select count(*) from interlock.tenants) < $2
+insert into interlock.tenants (tenant_id, is_local)
+select $1, true where (select count(*) from interlock.tenants where is_local) < $2
 returning true;
 
 -- name: write_audit
@@ -50,6 +51,15 @@ insert into interlock.audit (audit_id, tenant_id, at, subject, kind, key_id, act
 select * from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::uuid[], $7::text[],
   $8::text[], $9::text[], $10::int[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[])
 on conflict (audit_id) do nothing;
+
+-- name: purge_audit
+-- $1 days that entries are kept, $2 at most so many at a time.
+with old as (
+  select audit_id from interlock.audit where at < interlock.now() - make_interval(days => $1) limit $2
+), gone as (
+  delete from interlock.audit a using old where a.audit_id = old.audit_id returning true
+)
+select count(*) from gone;
 
 -- name: purge_tickets
 delete from interlock.tickets where expires_at < interlock.now() - interval '1 minute';

@@ -14,11 +14,36 @@ returning budget_id, tenant_id, holder, cap, spent, leased;
 select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets where tenant_id = $1 order by holder;
 
 -- name: recall
-select answer::text from interlock.model_results where tenant_id = $1 and effect_key = $2;
+select answer from interlock.model_results where tenant_id = $1 and effect_key = $2 and answer is not null;
 
--- name: remember
-insert into interlock.model_results (tenant_id, effect_key, answer) values ($1, $2, $3::text::json)
-on conflict (tenant_id, effect_key) do nothing;
+-- name: claim
+-- No row comes back if another claim was committed in between.
+with ours as (
+  insert into interlock.model_results as r (tenant_id, effect_key, digest, claim_id, expires_at)
+  values ($1, $2, $3, $4, interlock.now() + make_interval(secs => $5))
+  on conflict (tenant_id, effect_key) do update set digest = excluded.digest, claim_id = excluded.claim_id,
+    answer = null, created_at = interlock.now(), expires_at = excluded.expires_at
+  where r.expires_at < interlock.now()
+  returning digest
+)
+select digest, null::bytea as answer, true as is_ours from ours
+union all
+select digest, answer, false from interlock.model_results
+where tenant_id = $1 and effect_key = $2 and not exists (select from ours);
+
+-- name: renew_claims
+update interlock.model_results set expires_at = interlock.now() + make_interval(secs => $2)
+where claim_id = any($1::uuid[]) and answer is null;
+
+-- name: release
+delete from interlock.model_results
+where tenant_id = $1 and effect_key = $2 and claim_id = $3 and answer is null;
+
+-- name: purge
+delete from interlock.model_results where (tenant_id, effect_key) in (
+  select tenant_id, effect_key from interlock.model_results where expires_at < interlock.now()
+  order by expires_at limit $1 for update skip locked)
+returning 1;
 
 -- name: take_slice
 -- At least $3; more while there is plenty, so that processes come back seldom and hold little near the end.
@@ -35,6 +60,7 @@ returning granted;
 
 -- name: write
 -- Holds are entered, calls are settled; a call that was settled already stays as it is, and costs nothing again.
+-- Answers are kept in the same commit: what is paid for under a key is there.
 with given as (
   select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
     $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::text[],
@@ -53,6 +79,18 @@ with given as (
     is_estimated = excluded.is_estimated, settled_at = excluded.settled_at
   where c.status = 'held' and excluded.status = 'settled'
   returning c.budget_id, c.slice_id, c.cost, c.status
+), kept as (
+  insert into interlock.model_results as r (tenant_id, effect_key, digest, claim_id, answer, expires_at)
+  select tenant_id, effect_key, '', claim_id, answer, interlock.now() + make_interval(secs => seconds)
+  from unnest($17::text[], $18::text[], $19::uuid[], $20::bytea[], $21::float8[])
+    as k(tenant_id, effect_key, claim_id, answer, seconds)
+  where claim_id is null
+  on conflict (tenant_id, effect_key) do nothing
+), filled as (
+  update interlock.model_results r set answer = k.answer, expires_at = interlock.now() + make_interval(secs => k.seconds)
+  from unnest($17::text[], $18::text[], $19::uuid[], $20::bytea[], $21::float8[])
+    as k(tenant_id, effect_key, claim_id, answer, seconds)
+  where r.tenant_id = k.tenant_id and r.effect_key = k.effect_key and r.claim_id = k.claim_id and r.answer is null
 ), paid as (
   select budget_id, slice_id, sum(cost)::bigint as cost from written
   where status = 'settled' and budget_id is not null group by budget_id, slice_id

@@ -63,3 +63,32 @@ where execution_id = $1 and seq > $2 order by seq limit $3;
 -- name: artifacts
 select name, task_id, sha256, size, content_type, created_at from interlock.artifacts
 where execution_id = $1 order by name;
+
+-- name: last_seqs
+select x.execution_id,
+  (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq
+from interlock.executions x where x.execution_id = any ($1::uuid[]);
+
+-- name: living_seqs
+-- $1 workflow, $2 kind, $3 at most so many.
+select x.execution_id,
+  (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq
+from interlock.executions x
+where x.tenant_id = (select interlock.tenant())
+  and x.status not in ('succeeded', 'failed', 'cancelled')
+  and ($1::uuid is null or x.workflow_id = $1)
+  and ($2::text is null or x.kind = $2)
+order by x.execution_id desc limit $3;
+
+-- name: executions_among
+-- $1 ids, $2 workflow, $3 kind.
+select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
+  x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
+  x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
+  (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq,
+  false as is_unowned, null::timestamptz as wake_at
+from interlock.executions x
+where x.execution_id = any ($1::uuid[])
+  and ($2::uuid is null or x.workflow_id = $2)
+  and ($3::text is null or x.kind = $3)
+order by x.execution_id;

@@ -2,14 +2,16 @@
 
 -- name: signal
 -- $1 execution, $2 tenant, $3 kind, $4 name, $5 payload, $6 dedupe key, $7 sender, $8 expected state, $9 trace id,
--- $10 runner that may adopt an unowned execution (or null).
+-- $10 runner that may adopt an unowned execution (or null), if its log is of no later format than the runner knows.
 with me as materialized (
-  select runner_id from interlock.journals where runner_id = $10 for key share
+  select j.runner_id, r.format from interlock.journals j join interlock.runners r using (runner_id)
+  where j.runner_id = $10 for key share of j
 ), target as (
   update interlock.live l
   set inbox_seq = l.inbox_seq + 1,
-    owner = coalesce(l.owner, (select runner_id from me)),
-    epoch = l.epoch + (l.owner is null and exists (select from me))::int,
+    owner = coalesce(l.owner, (select runner_id from me where format >= l.format)),
+    epoch = l.epoch + (l.owner is null and exists (select from me where format >= l.format))::int,
+    format = case when l.owner is null then greatest(l.format, (select format from me)) else l.format end,
     wake_at = interlock.now()
   where l.execution_id = $1 and l.tenant_id = $2
   returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner, l.epoch
@@ -95,7 +97,8 @@ select a.*, interlock.now() as now from interlock.approvals a where a.approval_i
 -- One inbox row for the execution and for each of its living descendants, in the order of their ids. $6: runner that
 -- adopts the unowned ones (or null): a cancellation ends them at once, so it must not wait for a free slot.
 with recursive me as materialized (
-  select runner_id from interlock.journals where runner_id = $6 for key share
+  select j.runner_id, r.format from interlock.journals j join interlock.runners r using (runner_id)
+  where j.runner_id = $6 for key share of j
 ), tree as (
   select execution_id from interlock.executions where execution_id = $1 and tenant_id = $2
   union
@@ -106,8 +109,9 @@ with recursive me as materialized (
 ), target as (
   update interlock.live l
   set inbox_seq = l.inbox_seq + 1,
-    owner = coalesce(l.owner, (select runner_id from me)),
-    epoch = l.epoch + (l.owner is null and exists (select from me))::int,
+    owner = coalesce(l.owner, (select runner_id from me where format >= l.format)),
+    epoch = l.epoch + (l.owner is null and exists (select from me where format >= l.format))::int,
+    format = case when l.owner is null then greatest(l.format, (select format from me)) else l.format end,
     wake_at = interlock.now()
   from locked where l.execution_id = locked.execution_id
   returning l.execution_id, l.tenant_id, l.inbox_seq, l.owner

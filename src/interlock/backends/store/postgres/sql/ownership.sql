@@ -56,8 +56,9 @@ select runner_id from interlock.runners where name = $1 and runner_id <> $2;
 select runner_id, name, format, started_at, seen_at from interlock.runners order by runner_id;
 
 -- name: claim
--- Tenant by tenant, then by priority and due time, never more than $2 in all and $3 a tenant, and no tenant above
--- its cap $4. $5: highest event format known here.
+-- Tenant by tenant, then by priority and due time, never more than $2 in all and $3 a tenant, and of no tenant so many
+-- that this runner has more than its share $4 of them, of which $7 are promised to $6. $5: highest event format known
+-- here. A row without an execution names a tenant that has more due than there was room for.
 with recursive me as materialized (
   select runner_id from interlock.journals where runner_id = $1 for key share
 ), tenants as (
@@ -66,12 +67,15 @@ with recursive me as materialized (
   select (select l.tenant_id from interlock.live l
     where l.owner is null and l.wake_at is not null and l.tenant_id > t.tenant_id order by l.tenant_id limit 1)
   from tenants t where t.tenant_id is not null
-), due as (
-  select d.execution_id, row_number() over (partition by t.tenant_id order by d.priority desc, d.wake_at) as turn
+), due as materialized (
+  select d.execution_id, t.tenant_id, c.room,
+    row_number() over (partition by t.tenant_id order by d.priority desc, d.wake_at) as turn
   from tenants t
   cross join lateral (
-    select least($3, $4 - (select count(*) from interlock.live o
-      where o.tenant_id = t.tenant_id and o.owner is not null))::int as room
+    select greatest(0, least($3, $4
+      - (select count(*) from interlock.live o where o.owner = $1 and o.tenant_id = t.tenant_id)
+      - coalesce((select p.count from unnest($6::text[], $7::int[]) as p(tenant_id, count)
+          where p.tenant_id = t.tenant_id), 0)))::int as room
   ) c
   cross join lateral (
     select p.priority from generate_series(9, 0, -1) as p(priority)
@@ -80,18 +84,22 @@ with recursive me as materialized (
     select l.execution_id, l.priority, l.wake_at from interlock.live l
     where l.tenant_id = t.tenant_id and l.priority = p.priority and l.owner is null
       and l.wake_at <= interlock.now() and l.format <= $5
-    order by l.wake_at limit greatest(c.room, 0)
+    order by l.wake_at limit c.room + 1
   ) d
-  where t.tenant_id is not null and c.room > 0
+  where t.tenant_id is not null
 ), chosen as (
   select l.execution_id from interlock.live l
   where l.owner is null and l.execution_id in (
-    select execution_id from due where turn <= $3 order by turn limit $2)
+    select execution_id from due where turn <= room order by turn limit $2)
   for update skip locked
+), claimed as (
+  update interlock.live l set owner = $1, epoch = l.epoch + 1, wake_at = null, format = greatest(l.format, $5)
+  from chosen, me where l.execution_id = chosen.execution_id
+  returning l.execution_id, l.tenant_id
 )
-update interlock.live l set owner = $1, epoch = l.epoch + 1, wake_at = null
-from chosen, me where l.execution_id = chosen.execution_id
-returning l.execution_id, l.tenant_id, l.epoch, l.inbox_seq;
+select execution_id, tenant_id from claimed
+union all
+select null, tenant_id from due where turn > room group by tenant_id;
 
 -- name: next_due
 select min(wake_at) as wake_at, interlock.now() as now from interlock.live where owner is null and wake_at is not null;
@@ -100,5 +108,22 @@ select min(wake_at) as wake_at, interlock.now() as now from interlock.live where
 -- What this runner owns and how far each inbox goes: the safety net under all hints.
 select execution_id, inbox_seq from interlock.live where owner = $1;
 
--- name: tenant_loads
-select tenant_id, count(*) as owned from interlock.live where owner is not null group by tenant_id;
+-- name: queue_depths
+-- Tenants with executions that are due and nobody's, and how many: of each priority no more than $1 are counted.
+with recursive tenants as (
+  (select tenant_id from interlock.live where owner is null and wake_at is not null order by tenant_id limit 1)
+  union all
+  select (select l.tenant_id from interlock.live l
+    where l.owner is null and l.wake_at is not null and l.tenant_id > t.tenant_id order by l.tenant_id limit 1)
+  from tenants t where t.tenant_id is not null
+)
+select t.tenant_id, count(*)::int as due
+from tenants t
+cross join generate_series(0, 9) as p(priority)
+cross join lateral (
+  select from interlock.live l
+  where l.tenant_id = t.tenant_id and l.priority = p.priority and l.owner is null and l.wake_at <= interlock.now()
+  limit $1
+) d
+where t.tenant_id is not null
+group by t.tenant_id;

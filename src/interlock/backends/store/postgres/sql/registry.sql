@@ -1,25 +1,27 @@
--- Registered nodes and flows, and blackboards without an execution. Run as authenticated, under claims; but `totals`
--- as interlock_engine.
+-- Registered nodes and flows, and blackboards without an execution. Run as authenticated, under claims.
 
 -- name: list_nodes
-select node_id, name, description, endpoint, param_schema, timeout_seconds, headers, secret
+select node_id, name, description, endpoint, param_schema, timeout_seconds, version_id
 from interlock.registry_nodes where tenant_id = (select interlock.tenant()) order by node_id;
 
 -- name: find_nodes
-select node_id, name, description, endpoint, param_schema, timeout_seconds, headers, secret
+select node_id, name, description, endpoint, param_schema, timeout_seconds, version_id
 from interlock.registry_nodes where tenant_id = (select interlock.tenant()) and node_id = any ($1::text[]);
 
 -- name: put_node
--- A secret that is there stays, unless $9 says that it changes.
-insert into interlock.registry_nodes as n (tenant_id, node_id, name, description, endpoint, param_schema,
-  timeout_seconds, headers, secret, registered_by)
-values ((select interlock.tenant()), $1, $2, $3, $4, $5::json, $6, $7::json, $8, (select interlock.subject()))
+insert into interlock.registry_nodes (tenant_id, node_id, name, description, endpoint, param_schema,
+  timeout_seconds, version_id, registered_by)
+values ((select interlock.tenant()), $1, $2, $3, $4, $5::json, $6, $7, (select interlock.subject()))
 on conflict (tenant_id, node_id) do update
 set name = excluded.name, description = excluded.description, endpoint = excluded.endpoint,
-  param_schema = excluded.param_schema, timeout_seconds = excluded.timeout_seconds, headers = excluded.headers,
-  secret = case when $9 then excluded.secret else n.secret end, registered_by = excluded.registered_by,
-  updated_at = interlock.now()
-returning node_id, name, description, endpoint, param_schema, timeout_seconds, headers, secret;
+  param_schema = excluded.param_schema, timeout_seconds = excluded.timeout_seconds,
+  version_id = excluded.version_id, registered_by = excluded.registered_by, updated_at = interlock.now()
+returning node_id;
+
+-- name: add_node_version
+-- What sessions that start from now on keep to.
+insert into interlock.node_versions (version_id, tenant_id, node_id, endpoint, timeout_seconds, has_headers)
+values ($1, (select interlock.tenant()), $2, $3, $4, $5);
 
 -- name: delete_node
 delete from interlock.registry_nodes where tenant_id = (select interlock.tenant()) and node_id = $1 returning node_id;
@@ -50,6 +52,13 @@ insert into interlock.workflows (workflow_id, tenant_id, user_id, visibility, ki
   version_id, number, source, created_at, updated_at, deleted_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14);
 
+-- name: successors
+-- The executions of sessions that inherited from the session $1, oldest first.
+select coalesce(nullif(metadata #>> '{session,session_id}', ''), execution_id::text) from interlock.executions
+where tenant_id = (select interlock.tenant()) and metadata #>> '{session,inherit_session}' is not null
+  and metadata #>> '{session,inherit_session}' = $1
+order by created_at, execution_id limit 1000;
+
 -- name: scratch
 select key, value, version from interlock.scratch
 where tenant_id = (select interlock.tenant()) and session_id = $1 and expires_at > interlock.now() order by key;
@@ -75,11 +84,3 @@ returning version;
 -- name: keep_scratch
 update interlock.scratch set expires_at = interlock.now() + $2::interval
 where tenant_id = (select interlock.tenant()) and session_id = $1;
-
--- name: totals
-select (select count(*) from interlock.executions where kind = 'flow') as sessions,
-  (select count(*) from interlock.executions where kind = 'flow' and status = 'cancelled') as aborted,
-  (select count(*) from interlock.inbox where kind = 'event') as signals,
-  (select count(*) from interlock.inbox where kind = 'callback') as callbacks,
-  (select count(*) from interlock.registry_nodes) as nodes,
-  (select count(*) from interlock.registry_flows) as flows;

@@ -21,12 +21,23 @@ select user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at
 from interlock.users where user_id = $1;
 
 -- name: list
+-- $2 a part of the address, $3 role, $4 state, $5 limit, $6 offset; null means all.
 select user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at, updated_at
-from interlock.users where tenant_id = $1
-order by created_at, user_id limit $2 offset $3;
+from interlock.users
+where tenant_id = $1
+  and ($2::text is null or strpos(email, lower($2)) > 0)
+  and ($3::text is null or role = $3)
+  and ($4::text is null or $4 = case when disabled_at is not null then 'disabled'
+    when confirmed_at is null then 'unconfirmed' else 'ready' end)
+order by created_at, user_id limit $5 offset $6;
 
 -- name: count
-select count(*) from interlock.users where tenant_id = $1;
+select count(*) from interlock.users
+where tenant_id = $1
+  and ($2::text is null or strpos(email, lower($2)) > 0)
+  and ($3::text is null or role = $3)
+  and ($4::text is null or $4 = case when disabled_at is not null then 'disabled'
+    when confirmed_at is null then 'unconfirmed' else 'ready' end);
 
 -- name: set_password
 update interlock.users set password_hash = $2, updated_at = interlock.now() where user_id = $1;

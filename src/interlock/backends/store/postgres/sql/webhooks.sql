@@ -44,7 +44,7 @@ insert into interlock.webhook_secrets (tenant_id, owner, sealed) values ($1, $2,
 
 -- name: replace_secret
 insert into interlock.webhook_secrets as w (tenant_id, owner, sealed) values ($1, $2, $3)
-on conflict (tenant_id, owner) do update set sealed = excluded.sealed,
+on conflict (tenant_id, owner) do update set sealed = excluded.sealed, created_at = interlock.now(),
   previous = case when $4::timestamptz is not null then w.sealed end, previous_until = $4;
 
 -- name: reseal
@@ -53,12 +53,36 @@ update interlock.webhook_secrets set sealed = $4 where tenant_id = $1 and owner 
 -- name: drop_secret
 delete from interlock.webhook_secrets where tenant_id = $1 and owner = $2;
 
--- name: registered_node
-select endpoint, timeout_seconds, headers, secret from interlock.registry_nodes where tenant_id = $1 and node_id = $2;
+-- name: node_for
+-- The version that a session began with, for any other execution the one of now.
+select v.version_id, v.endpoint, v.timeout_seconds, v.has_headers
+from interlock.executions x
+left join interlock.registry_nodes n on n.tenant_id = $2 and n.node_id = $3
+join interlock.node_versions v on v.tenant_id = $2 and v.node_id = $3
+  and v.version_id = coalesce((x.metadata -> 'session' -> 'nodes' ->> $3)::uuid, n.version_id)
+where x.execution_id = $1 and x.tenant_id = $2;
 
--- name: session_id
-select coalesce(nullif(metadata->'session'->>'session_id', ''), execution_id::text)
-from interlock.executions where execution_id = $1;
+-- name: is_registered
+select exists (select from interlock.registry_nodes where tenant_id = $1 and node_id = $2);
+
+-- name: purge_nodes
+-- Versions that are no more and that no unfinished session began with, and the secrets of what is gone.
+with used as materialized (
+  select u.value::uuid as version_id
+  from interlock.live l join interlock.executions x using (execution_id)
+  cross join lateral json_each_text(x.metadata -> 'session' -> 'nodes') u
+  union select version_id from interlock.registry_nodes
+), gone as (
+  delete from interlock.node_versions v
+  where v.registered_at < interlock.now() - interval '1 hour'
+    and v.version_id not in (select version_id from used)
+  returning v.version_id
+)
+delete from interlock.webhook_secrets s
+where s.owner in (select 'headers/' || version_id from gone)
+  or (s.owner like 'node/%' and s.created_at < interlock.now() - interval '1 hour' and not exists (
+    select from interlock.node_versions v where v.tenant_id = s.tenant_id and 'node/' || v.node_id = s.owner
+      and v.version_id not in (select version_id from gone)));
 
 -- Callbacks -------------------------------------------------------------------------------------------------------
 
@@ -90,12 +114,38 @@ from interlock.executions x join interlock.versions v using (version_id)
 where x.execution_id = $1;
 
 -- name: keep_late
+-- The last word of a log that has ended: what came ($3), in the inbox, and that it came too late ($6), as an event.
+-- Nobody owns the execution any more, so that only another late one can take the number; then this one tries again.
+with ended as (
+  select x.execution_id, x.tenant_id, e.seq, e.private_to, e.format
+  from interlock.executions x cross join lateral (
+    select seq, private_to, format from interlock.events where execution_id = x.execution_id order by seq desc limit 1
+  ) e
+  where x.execution_id = $1 and x.tenant_id = $2 and x.ended_at is not null
+), told as (
+  insert into interlock.events (execution_id, seq, tenant_id, private_to, type, data, at, trace_id, format)
+  select execution_id, seq + 1, tenant_id, private_to, 'callback.received', $6::json, interlock.now(), $5,
+    greatest(format, $7::smallint)
+  from ended
+  on conflict do nothing
+  returning execution_id, seq, tenant_id
+), published as (
+  insert into interlock.outbox (execution_id, seq, tenant_id)
+  select t.execution_id, t.seq, t.tenant_id from told t
+  where exists (select from interlock.webhooks w
+    where w.tenant_id = t.tenant_id and w.is_active and 'callback.received' = any (w.events))
+)
 insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, sent_by, trace_id, outcome)
-select $1, coalesce(max(inbox_seq), 0) + 1, $2, 'callback', 'late', $3::json, $4, $5,
-  json_build_object('ignored', $6::text)
-from interlock.inbox where execution_id = $1
-on conflict do nothing
+select t.execution_id, 1 + (select coalesce(max(i.inbox_seq), 0) from interlock.inbox i where i.execution_id = $1),
+  t.tenant_id, 'callback', 'late', $3::json, $4, $5, json_build_object('ignored', t.seq)
+from told t
 returning inbox_seq;
+
+-- name: late_callbacks
+-- What came too late before, and how often in all.
+select count(*) as count,
+  coalesce(bool_or(payload->>'digest' = $2 and payload->>'step' = $3), false) as is_known
+from interlock.inbox where execution_id = $1 and kind = 'callback' and name = 'late';
 
 -- Outbox ----------------------------------------------------------------------------------------------------------
 
@@ -162,8 +212,9 @@ set last_success_at = case when $4 then interlock.now() else w.last_success_at e
     $6::text is not null and ($6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at), false),
   disabled_reason = case when not w.is_active then w.disabled_reason
     when $6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at then $6 end
-from settled s
-where w.webhook_id = s.webhook_id and ($4 or $6::text is not null);
+from settled s join interlock.webhooks was using (webhook_id)
+where w.webhook_id = s.webhook_id and ($4 or $6::text is not null)
+returning was.is_active and not w.is_active as is_off;
 
 -- name: redeliver
 insert into interlock.deliveries (webhook_id, tenant_id, private_to, execution_id, seq, type, redelivery_of)

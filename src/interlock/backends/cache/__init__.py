@@ -1,0 +1,1 @@
+"""Caches: of one process, and of all that share a Redis."""

@@ -1,0 +1,36 @@
+"""Who fuzzes: somebody for each door, so that what one of them ends or revokes stops none of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx2
+
+from tenants_house import Mint, owner_of_everything
+
+Headers = dict[str, str]
+PASSWORD = "correct-horse-battery-staple"
+
+
+@dataclass(frozen=True)
+class Callers:
+    """``headers`` of somebody who may do everything, by the pattern of the paths they are for; ``ids`` of its things."""
+
+    headers: dict[str, Headers]
+    ids: dict[str, str]
+
+
+async def callers_of(url: str, mint: Mint) -> Callers:
+    """Two tenants with one of everything, one for people and one for programs, and somebody who has logged in."""
+    async with httpx2.AsyncClient(base_url=url, timeout=30.0) as http:
+        people, programs = await owner_of_everything(mint, http), await owner_of_everything(mint, http)
+        told = {"email": f"{uuid4().hex}@example.org", "password": PASSWORD}
+        login = await http.post("/auth/v1/signup", json=told)
+    login.raise_for_status()
+    headers = {
+        "^/(api/|metrics|health)": {"Authorization": f"Bearer {people.token}"},
+        "^/v1/": {"X-API-Key": programs.key},
+        "^/auth/v1/": {"Authorization": f"Bearer {login.json()['access_token']}"},
+    }
+    return Callers(headers, {**people.ids, "model": "scripted"})

@@ -1,0 +1,171 @@
+"""Tenants that have one of everything, in a served process; what is theirs carries a word that nobody else has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import asyncpg
+import httpx2
+
+from interlock.core.principal import Scope
+from interlock.kit.ids import RandomIds
+
+EVERYTHING = frozenset(map(str, Scope))
+IDEMPOTENCY_KEY = "a-key-that-both-tenants-chose"
+SCRATCH = "scratch-of-everybody"
+T = TypeVar("T")
+Mint = Callable[[str, str, frozenset[str]], str]
+
+ASKING = [
+    {"id": "write", "type": "write_artifact", "parameters": {"name": "report.md", "content": "{{ $json.word }}"}},
+    {"id": "ask", "type": "approval", "parameters": {"title": "{{ $json.word }}"}},
+]
+FLOW = """
+name: {word}
+description: {word}
+states: [a, b, end]
+state_node_map: {{a: builtin://echo}}
+user_input_states: [b]
+transitions:
+  - {{from: a, event: STEP_DONE, to: b}}
+  - {{from: b, event: OK, to: end}}
+"""
+
+
+@dataclass
+class Owner:
+    """A tenant. ``ids`` are of its things, by the names that routes and bodies have for them."""
+
+    tenant_id: str
+    subject: str
+    word: str
+    token: str
+    http: httpx2.AsyncClient
+    key: str = ""
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def headers(self, kind: str = "user") -> dict[str, str]:
+        """The credential of a person, or of a program (``key``)."""
+        return {"authorization": f"Bearer {self.key if kind == 'key' else self.token}"}
+
+    async def ask(self, method: str, path: str, body: Any = None, kind: str = "user", **headers: str) -> Any:
+        """The body of an answer that went well."""
+        told = self.headers(kind) | {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = await self.http.request(method, path, json=body, headers=told)
+        assert answer.is_success, (method, path, answer.status_code, answer.text)
+        return answer.json() if answer.content else None
+
+
+async def until(find: Callable[[], Awaitable[T | None]], what: str) -> T:
+    """What ``find`` gives once it is there."""
+    async with asyncio.timeout(15):
+        while (found := await find()) is None:
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def owner_of_everything(mint: Mint, http: httpx2.AsyncClient) -> Owner:
+    """A new tenant with one of everything; ``mint`` makes a token of a subject, a tenant and scopes."""
+    tenant_id = f"tenant-{RandomIds().new().hex}"
+    word = f"cAnArY{RandomIds().new().hex[-12:]}"
+    owner = Owner(
+        tenant_id, f"owner-of-{tenant_id}", word, server.mint(f"owner-of-{tenant_id}", tenant_id, EVERYTHING), http
+    )
+    await _access(owner)
+    await _workflows(owner)
+    await _sessions(owner)
+    await _webhooks(owner)
+    await _models(owner)
+    return owner
+
+
+async def _access(owner: Owner) -> None:
+    made = await owner.ask("POST", "/api/app/api-keys", {"client_name": owner.word, "scopes": sorted(EVERYTHING)})
+    owner.key = made["key"]
+    owner.ids["key_id"] = owner.ids["holder"] = made["id"]
+    account = {"email": f"{owner.word.lower()}@example.org", "password": f"{owner.word}-correct-horse"}
+    owner.ids["user"] = owner.ids["user_id"] = (await owner.ask("POST", "/api/app/users", account))["user_id"]
+
+
+async def _workflows(owner: Owner) -> None:
+    definition = {
+        "name": owner.word,
+        "description": owner.word,
+        "nodes": ASKING,
+        "connections": [{"from": "write", "to": "ask"}],
+    }
+    stored = await owner.ask("POST", "/api/app/workflows", definition)
+    owner.ids["workflow_id"] = stored["workflow_id"]
+    started = await owner.ask(
+        "POST",
+        f"/api/app/workflows/{stored['workflow_id']}/execute",
+        {"inputs": {"word": owner.word}, "wait_ms": 10_000, "metadata": {"word": owner.word}},
+        idempotency_key=IDEMPOTENCY_KEY,
+    )
+    owner.ids |= {"execution_id": started["execution_id"], "trace_id": started["trace_id"], "name": "report.md"}
+
+    async def asked() -> str | None:
+        found = (await owner.ask("GET", "/api/app/approvals"))["approvals"]
+        return str(found[0]["approval_id"]) if found else None
+
+    owner.ids["approval_id"] = await until(asked, "an approval")
+
+
+async def _sessions(owner: Owner) -> None:
+    mark = RandomIds().new().hex[-12:]  # ids are repeated in refusals; the word is not in them
+    node = {"node_id": f"node-{mark}", "endpoint": "http://example.com/hook", "name": owner.word}
+    await owner.ask("POST", "/api/registry/nodes", node)
+    flow = {"flow_id": f"flow-{mark}", "name": owner.word, "yaml_content": FLOW.format(word=owner.word)}
+    await owner.ask("POST", "/api/registry/flows", flow)
+    wanted = {"flow_id": flow["flow_id"], "params": {"word": owner.word}, "session_id": f"session-{mark}"}
+    session = await owner.ask("POST", "/api/workflow/start", wanted, idempotency_key=f"start-{IDEMPOTENCY_KEY}")
+    owner.ids |= {"node_id": node["node_id"], "flow_id": flow["flow_id"], "session_id": session["session_id"]}
+    owner.ids["key"] = "note"
+    for board in (session["session_id"], SCRATCH):
+        await owner.ask("PUT", f"/api/state/{board}/note", {"value": owner.word})
+
+
+async def _webhooks(owner: Owner) -> None:
+    wanted = {"url": f"http://169.254.169.254/{owner.word}", "events": ["*"], "description": owner.word}
+    owner.ids["webhook_id"] = (await owner.ask("POST", "/api/app/webhooks", wanted))["webhook_id"]
+    quick = {"name": owner.word, "nodes": [{"id": "a", "type": "echo", "parameters": {"input": owner.word}}]}
+    stored = await owner.ask("POST", "/api/app/workflows", quick)
+    await owner.ask("POST", f"/api/app/workflows/{stored['workflow_id']}/execute", {"wait_ms": 10_000})
+
+    async def failed() -> str | None:
+        listed = await owner.ask("GET", f"/api/app/webhooks/{owner.ids['webhook_id']}/deliveries")
+        found = listed["deliveries"]
+        is_done = found and all(one["status"] != "pending" for one in found)
+        return str(found[0]["delivery_id"]) if is_done else None
+
+    owner.ids["delivery_id"] = await until(failed, "deliveries that were given up")
+
+
+async def _models(owner: Owner) -> None:
+    await owner.ask("PUT", f"/v1/budgets/{owner.ids['holder']}", {"cap_usd": 12.5}, "key")
+    chat = {"model": "scripted", "messages": [{"role": "user", "content": owner.word}]}
+    await owner.ask("POST", "/v1/chat/completions", chat, "key")
+
+
+async def rows_of(url: str, tenant_id: str) -> dict[str, list[str]]:
+    """Every row of a tenant as text, by table; without the audit log, which notes whoever tries."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch(
+            """select c.table_name from information_schema.columns c join information_schema.tables t
+                 using (table_schema, table_name)
+               where c.table_schema = 'interlock' and c.column_name = 'tenant_id' and t.table_type = 'BASE TABLE'
+                 and c.table_name <> 'audit'"""
+        )
+        found = {}
+        for (name,) in tables:
+            rows = await connection.fetch(
+                f'select to_jsonb(t)::text as row from interlock."{name}" t where tenant_id = $1', tenant_id
+            )
+            found[name] = sorted(row["row"] for row in rows)
+        return found
+    finally:
+        await connection.close()
