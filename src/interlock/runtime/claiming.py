@@ -101,7 +101,8 @@ class Claiming:
             except Exception as error:  # noqa: BLE001 - the database may be away in many ways; the next round asks again
                 log.warning("claiming.round_failed", reason=f"{type(error).__name__}: {error}"[:300])
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):  # wait_for would lose a cancellation that comes together with a wake
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             finally:
