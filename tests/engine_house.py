@@ -72,6 +72,7 @@ class House:
         self.store = PostgresStore(database.serve_url)
         self.ids = RandomIds()
         self.engines: list[LocalEngine] = []
+        self.buses: list[PostgresBus] = []
 
     async def open(self) -> None:
         await self.store.open()
@@ -95,6 +96,7 @@ class House:
         blobs = PostgresBlobs(ledger.connection)
         bus = PostgresBus(lambda: connect_as_server(self.database.serve_url))
         await bus.start()
+        self.buses.append(bus)
         self.stack.push_async_callback(bus.stop)
         egress = AiohttpEgress(("loopback",))
         self.stack.push_async_callback(egress.close)

@@ -78,6 +78,7 @@ GRANTS = {
     ("interlock_access", "api_keys"): {"SELECT"},
     ("interlock_access", "tickets"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "nonces"): {"SELECT", "INSERT", "DELETE"},
+    ("interlock_access", "answers"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("interlock_access", "audit"): {"INSERT", "DELETE"},
     ("interlock_access", "users"): {"SELECT", "INSERT", "UPDATE"},
     ("interlock_access", "logins"): {"SELECT", "INSERT", "UPDATE", "DELETE"},

@@ -71,9 +71,8 @@ async def owner_of_everything(mint: Mint, http: httpx2.AsyncClient) -> Owner:
     """A new tenant with one of everything; ``mint`` makes a token of a subject, a tenant and scopes."""
     tenant_id = f"tenant-{RandomIds().new().hex}"
     word = f"cAnArY{RandomIds().new().hex[-12:]}"
-    owner = Owner(
-        tenant_id, f"owner-of-{tenant_id}", word, server.mint(f"owner-of-{tenant_id}", tenant_id, EVERYTHING), http
-    )
+    subject = f"owner-of-{tenant_id}"
+    owner = Owner(tenant_id, subject, word, mint(subject, tenant_id, EVERYTHING), http)
     await _access(owner)
     await _workflows(owner)
     await _sessions(owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -13,10 +14,17 @@ Start = Callable[..., ValkeyServer]
 
 def start_valkey(stack: ExitStack, *, port: int | None = None, **config: str) -> ValkeyServer:
     """A server on ``port`` or a free one, ended with ``stack``."""
-    server = ValkeyServer(port=port, save="", **config)
+    server = ValkeyServer(port=port or _free_port(), save="", **config)
     server.start()
     stack.callback(_end, server)
     return server
+
+
+def _free_port() -> int:
+    """A port that the system says is free: the server's own choice is the same in every process that runs tests."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _end(server: ValkeyServer) -> None:

@@ -353,6 +353,16 @@ async def test_a_stopped_engine_hands_its_executions_over_at_once(house: House) 
     assert (await staying.standing(standing.execution_id, 10)).status == "succeeded"
 
 
+async def test_an_engine_that_is_woken_while_it_stops_stops_all_the_same(house: House) -> None:
+    engine = await house.engine()
+    await house.start(engine, chain(node("a")))
+    house.engines.remove(engine)
+    house.buses[0].inbox_grew(house.ids.new(), None)
+    async with asyncio.timeout(10):
+        await engine.close(1.0)
+    assert not engine.is_ready()["accepting"]
+
+
 async def test_a_draining_engine_refuses_starts_and_says_when_to_come_back(house: House) -> None:
     engine = await house.engine()
     engine.drain()

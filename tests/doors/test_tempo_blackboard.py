@@ -38,6 +38,20 @@ async def test_a_running_session_takes_keys_and_tells_of_them(tempo: Tempo) -> N
     assert (await tempo.put(path, [3], 409))["code"] == "SESSION_CLOSED"
 
 
+async def test_a_key_is_read_with_its_version(tempo: Tempo) -> None:
+    session_id = await tempo.started({"flow_id": "echo_test_flow", "params": {"input": "x"}})
+    for board in ("scratch", session_id):
+        path = f"/api/state/{board}/k"
+        assert (await tempo.http.get(path)).headers["etag"] == '"0"'
+        version = (await tempo.put(path, 1, if_match='"0"'))["version"]
+        found = await tempo.http.get(path)
+        assert (found.json()["value"], found.headers["etag"]) == (1, f'"{version}"')
+    made = await tempo.http.get(f"/api/state/{session_id}/echo_result")
+    assert made.headers["etag"] == '"3"', "the event of the node that wrote it"
+    refused = await tempo.put(f"/api/state/{session_id}/echo_result", 1, 412, if_match="2")
+    assert refused["details"]["version"] == 3
+
+
 async def test_reserved_keys_and_limits(tempo: Tempo) -> None:
     for key in ("_mine", "signal:abort"):
         assert (await tempo.put(f"/api/state/board/{key}", 1, 403))["code"] == "RESERVED_KEY"

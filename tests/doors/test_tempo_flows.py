@@ -8,6 +8,7 @@ import pytest
 
 from doors.conftest import House
 from doors.tempo_house import Tempo
+from webhook_house import receiving
 
 ORDER = """
 name: order_flow
@@ -157,21 +158,25 @@ async def test_a_session_inherits_the_blackboard_and_the_params_of_another(tempo
 async def test_a_result_of_a_node_is_followed_only_after_a_pause(tempo: Tempo) -> None:
     text = """
 states: [work, next, end]
-state_node_map: {work: approval, next: echo}
+state_node_map: {work: "%s", next: echo}
 transitions:
   - {from: work, event: STEP_DONE, to: next}
   - {from: next, event: STEP_DONE, to: end}
 """
-    await tempo.registered("pausing", text)
-    session_id = await tempo.started({"flow_id": "pausing", "params": {"title": "May I?"}})
-    assert (await tempo.pushed(session_id, "PAUSE"))["session_state"] == "paused"
-    await tempo.decided(session_id, "approve")
-    state = await tempo.state(session_id)
-    assert (state["current_state"], state["session_state"]) == ("work", "paused")
-    assert (await tempo.types(session_id))[-1] == "EVENT_RESULT"
+    async with receiving() as receiver:
+        await tempo.registered("pausing", text % receiver.url)
+        session_id = await tempo.started({"flow_id": "pausing", "wait_ms": 0})
+        await receiver.wait_for(1)
+    assert (await tempo.pushed(session_id, "PAUSE", payload={"reason": "lunch"}))["session_state"] == "paused"
+    told = await tempo.post(f"/api/workflow/{session_id}/callback", {"step": "work", "result": {"ok": True}})
+    assert (told["status"], told["new_state"], told["session_state"]) == ("received", "work", "paused")
+    assert (await tempo.types(session_id))[-2:] == ["CALLBACK_RECEIVED", "EVENT_RESULT"]
+    assert (await tempo.state(session_id))["current_state"] == "work"
     answer = await tempo.pushed(session_id, "RESUME")
     assert (answer["new_state"], answer["session_state"]) == ("end", "completed")
-    assert (await tempo.types(session_id))[-7:-3] == ["STATE_TRANSITION", "CMD_EXECUTE", "EVENT_RESULT", "STEP_DONE"]
+    types = await tempo.types(session_id)
+    at = types.index("SESSION_RESUME")
+    assert types[at + 1 : at + 4] == ["STEP_DONE", "STATE_TRANSITION", "CMD_EXECUTE"]
 
 
 async def test_a_file_of_a_node_is_told_behind_its_result(tempo: Tempo) -> None:

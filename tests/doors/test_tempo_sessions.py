@@ -149,6 +149,35 @@ async def test_a_key_makes_starts_and_events_safe_to_repeat(tempo: Tempo) -> Non
     assert (await tempo.types(first["session_id"])).count("USER_CONFIRM") == 1
 
 
+async def test_a_repeat_says_that_it_is_one_and_another_body_is_refused(tempo: Tempo) -> None:
+    session_id = await tempo.started(ECHO)
+    path = f"/api/workflow/{session_id}/event"
+    told = {"event_type": "USER_CONFIRM", "payload": {"a": 1}}
+    for headers, more in (({"idempotency-key": "k"}, {}), ({}, {"event_id": "k"})):
+        answers = [await tempo.http.post(path, json={**told, **more}, headers=headers) for _ in range(2)]
+        assert [answer.headers.get("idempotency-replayed") for answer in answers] in ([None, "true"], [None, None])
+        assert answers[0].json()["event_id" if answers[0].status_code == 200 else "code"] in ("k", "INVALID_TRANSITION")
+        other = await tempo.http.post(path, json={**told, **more, "payload": {"a": 2}}, headers=headers)
+        assert other.status_code == 422
+        if answers[0].status_code == 200:
+            assert answers[0].json() == answers[1].json()
+            assert other.json()["code"] == "IDEMPOTENCY_MISMATCH"
+    assert (await tempo.types(session_id)).count("USER_CONFIRM") == 1
+
+
+async def test_the_same_request_written_differently_is_the_same(tempo: Tempo) -> None:
+    first = await tempo.post("/api/workflow/start", {**ECHO, "session_id": "s"})
+    turned = {"wait_ms": 5, "session_id": "s", "params": ECHO["params"], "flow_id": ECHO["flow_id"], "node_id": None}
+    assert await tempo.post("/api/workflow/start", turned) == first
+
+
+async def test_paths_of_this_door_that_lead_nowhere_are_refused_in_its_words(tempo: Tempo) -> None:
+    for path in ("/api/workflow/x/nope", "/api/registry/nope", "/api/state/a/b/c", "/api/llm/nope"):
+        refused = await tempo.get(path, 404)
+        assert (set(refused), refused["code"]) == ({"code", "message", "trace_id", "details"}, "NOT_FOUND")
+    assert "title" in await tempo.get("/api/invalid/endpoint", 404)
+
+
 async def test_of_two_events_at_once_one_wins(tempo: Tempo) -> None:
     session_id = await tempo.started(ECHO)
     path = f"/api/workflow/{session_id}/event"

@@ -15,7 +15,7 @@ PASSWORD = "correct-horse-battery-staple"
 
 @dataclass(frozen=True)
 class Callers:
-    """``headers`` of somebody who may do everything, by the pattern of the paths they are for; ``ids`` of its things."""
+    """``headers`` of somebody who may do everything, by the pattern of their paths; ``ids`` of what that one has."""
 
     headers: dict[str, Headers]
     ids: dict[str, str]

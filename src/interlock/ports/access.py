@@ -90,9 +90,7 @@ class AccessStore(Protocol):
         """What there is under a key. ``patience`` is how long somebody may work on it."""
         ...
 
-    async def keep_answer(
-        self, place: AnswerPlace, digest: bytes, status: int, body: bytes, kept: timedelta
-    ) -> None:
+    async def keep_answer(self, place: AnswerPlace, digest: bytes, status: int, body: bytes, kept: timedelta) -> None:
         """Keep an answer, unless there is one."""
         ...
 

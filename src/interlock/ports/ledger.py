@@ -127,11 +127,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     root_id: UUID
     trace_id: str
     owner: int | None
+    epoch: int
     inbox_seq: int
     folded: int
     priority: int
     children: list[UUID]  # those that still live
     events: list[Recorded]
+    size: int  # bytes of the events
     refs: dict[int, dict[str, str]]  # seq -> large fields by name, as SHA-256 of their blobs
 
 
@@ -147,11 +149,15 @@ class InboxRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A recorded inbox row, and who owned the execution then. A known dedupe key gives the first row again."""
+    """A recorded inbox row, and who owned the execution then. A known dedupe key gives the first row again.
+
+    ``epoch`` is that of the execution: how often it was owned or freed; 0 if nobody asked.
+    """
 
     execution_id: UUID
     inbox_seq: int
     owner: int | None
+    epoch: int = 0
     is_duplicate: bool = False
     is_same: bool = True  # a duplicate says the same as the first
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -41,6 +42,13 @@ class Inboxes:
         self.read(owned)
         return True
 
+    def deliver(self, owned: Owned, signal: Signal) -> None:
+        """Fold a signal that was just recorded, at once if it is the next one."""
+        if owned.is_folding or owned.is_parking or signal.inbox_seq != owned.folded + 1:
+            self.read(owned)
+        else:
+            self._fold(owned, signal.inbox_seq, [signal])
+
     async def _read(self, owned: Owned) -> None:
         execution_id = owned.execution.execution_id
         try:
@@ -52,7 +60,8 @@ class Inboxes:
                 if owned.is_parking:  # it may be another's by now; what came is read if the park does not hold
                     owned.hinted = True
                     return
-                self._fold(owned, *found)
+                last_seq, rows = found
+                self._fold(owned, last_seq, [signal_of(row) for row in rows])
                 if not owned.hinted or owned.is_parking:
                     return
         except Exception:
@@ -60,10 +69,10 @@ class Inboxes:
         finally:
             owned.is_folding = False
 
-    def _fold(self, owned: Owned, last_seq: int, rows: list[InboxRow]) -> None:
+    def _fold(self, owned: Owned, last_seq: int, signals: Sequence[Signal]) -> None:
         try:
-            for row in rows:
-                self._runner.fold_signal(owned, signal_of(row))
+            for signal in signals:
+                self._runner.fold_signal(owned, signal)
         except Exception:
             log.exception("inbox.fold_failed", execution_id=str(owned.execution.execution_id))
             self._runner.spoil(owned.execution.execution_id)

@@ -23,6 +23,7 @@ class Owned:
         "backlog",
         "children",
         "committed_seq",
+        "epoch",
         "execution",
         "folded",
         "heartbeats",
@@ -39,6 +40,7 @@ class Owned:
         "rest_waiters",
         "rested",
         "root_id",
+        "size",
         "tenant_id",
         "timer",
         "trace_id",
@@ -70,6 +72,8 @@ class Owned:
         self.root_id = root_id
         self.trace_id = trace_id
         self.priority = priority
+        self.epoch = 1  # how often it was owned or freed, as of now
+        self.size = 0  # bytes of its log, about
         self.folded = 0  # inbox_seq folded so far
         self.recorded_status: Status | None = None
         self.recorded_reason: WaitingReason | None = None
@@ -86,6 +90,12 @@ class Owned:
         self.rest_waiters: list[asyncio.Future[bool]] = []
         self.committed_seq = 0  # the last event that is known to be committed
         self.rested: FlowStanding | None = None  # how a flow stood when its waiters were woken
+
+    def adopt(self, epoch: int) -> None:
+        """It was parked, and is owned here again: nothing of it is in flight."""
+        self.epoch = epoch
+        self.is_parking = self.is_folding = self.is_forgotten = self.hinted = False
+        self.rested = None
 
     def stop_timer(self) -> None:
         if self.timer is not None:

@@ -16,6 +16,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.ledger import Head, Ledger, Loaded
 from interlock.runtime.inbox import signal_of
 from interlock.runtime.owned import Owned
+from interlock.runtime.parked import LARGEST
 from interlock.runtime.payloads import internalise
 from interlock.runtime.programs import Programs
 from interlock.runtime.runner import Runner
@@ -60,6 +61,18 @@ class Reading:
         if not self._tenants[tenant_id]:
             del self._tenants[tenant_id]
 
+    def continue_parked(self, execution_id: UUID, tenant_id: str, epoch: int, signal: Signal) -> None:
+        """Go on with an execution that a signal has just adopted: from memory if it was parked here, else read it."""
+        owned = self._runner.parked.take(execution_id, epoch)
+        if owned is None or execution_id in self._open or signal.inbox_seq != owned.folded + 1:
+            self.take_over(execution_id, tenant_id)
+            return
+        try:
+            self._runner.continue_parked(owned, signal)
+        except Exception:
+            log.exception("reading.failed", execution_id=str(execution_id))
+            self._runner.spoil(execution_id)
+
     async def _take_over(self, execution_id: UUID) -> None:
         if execution_id in self._runner.owned:
             return
@@ -74,8 +87,13 @@ class Reading:
             # It stays owned in the database; the poll of owned executions tries again.
             log.exception("reading.failed", execution_id=str(execution_id))
             return
-        if execution_id not in self._runner.owned and self.runner_id == runner_id:
+        if self.runner_id != runner_id:
+            return
+        there = self._runner.owned.get(execution_id)
+        if there is None:
             self._runner.resume(owned, signals)
+        else:
+            self._runner.read_inbox(there)
 
     async def _unread(self, loaded: Loaded) -> list[Signal]:
         """Signals nobody has folded yet."""
@@ -101,7 +119,9 @@ class Reading:
             trace_id=loaded.events[-1].trace_id if loaded.events else loaded.trace_id,
             priority=loaded.priority,
         )
-        owned.folded = loaded.folded
+        owned.folded, owned.epoch = loaded.folded, loaded.epoch
+        owned.size = loaded.size + (LARGEST if loaded.refs else 0)
+        owned.committed_seq = execution.seq
         owned.recorded_status, owned.recorded_reason = execution.status, execution.waiting_reason
         waiting = {task.child_id: task.task_id for task in execution.tasks.values()}
         owned.children = {waiting.get(child_id, str(child_id)): child_id for child_id in loaded.children}

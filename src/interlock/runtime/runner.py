@@ -30,6 +30,7 @@ from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.journal import Journal
 from interlock.runtime.outcome import outcome_of
 from interlock.runtime.owned import Owned
+from interlock.runtime.parked import Parked
 from interlock.runtime.record import Recording, record
 from interlock.runtime.timers import Timers
 
@@ -66,6 +67,7 @@ class Runner:
         self.owned: dict[UUID, Owned] = {}
         self.tenant_counts: dict[str, int] = {}
         self.children = Children(bus)
+        self.parked = Parked()
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.take_over: Callable[[UUID], object] = lambda execution_id: None
@@ -117,6 +119,17 @@ class Runner:
 
         Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
         """
+        self._resume(owned, signals)
+        if not owned.is_parking:  # a park holds only if nothing has come since
+            self.read_inbox(owned)
+        self._rest_or_wait(owned)
+
+    def continue_parked(self, owned: Owned, signal: Signal) -> None:
+        """Go on with an execution that was parked here, by the one signal that has come since."""
+        self._resume(owned, [signal])
+        self._rest_or_wait(owned)
+
+    def _resume(self, owned: Owned, signals: Sequence[Signal]) -> None:
         self.keep(owned)
         tasks = owned.execution.tasks
         lost = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
@@ -125,7 +138,8 @@ class Runner:
         for task_id, attempt in lost:
             self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
         self.apply(owned, Advance())
-        self.read_inbox(owned)
+
+    def _rest_or_wait(self, owned: Owned) -> None:
         if owned.execution.execution_id in self.owned and not owned.is_parking:
             self._park_or_wait(owned)
 
@@ -223,6 +237,8 @@ class Runner:
         """An execution that ended or rests with its very first entry is never owned; whoever waits is told."""
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
+        else:
+            self.parked.keep(owned)
         self.children.forget(owned.execution.execution_id)
         owned.wake_waiters(is_committed=True)
 
@@ -238,6 +254,7 @@ class Runner:
 
     def send(self, owned: Owned, recording: Recording) -> None:
         """Hand an entry to the journal, in the order of its execution, once its blobs are durable."""
+        owned.size += recording.entry.size + sum(map(len, recording.blobs))
         if owned.backlog is not None:
             owned.backlog.append(recording)
         elif recording.blobs:
@@ -362,6 +379,8 @@ class Runner:
             self.forget(owned, is_committed=True)
             if owned.hinted:  # a signal may have adopted it meanwhile
                 self.take_over(owned.execution.execution_id)
+            else:
+                self.parked.keep(owned)
             return
         self.read_inbox(owned)  # a signal came between: fold it first
         self.timers.set(owned)

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from interlock.core.approval import Approval, ApprovalStatus, Decision
+from interlock.core.commands import Signal
 from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.ids import ApprovalId, ExecutionId
@@ -98,7 +99,7 @@ class Signalling:
                 "IDEMPOTENCY_MISMATCH",
                 "This key was used with another signal; use a new key for a new signal",
             )
-        self.deliver(sent, request.tenant_id)
+        self._hand_over(sent, request)
         outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
         if sent.is_duplicate:
             return msgspec.structs.replace(outcome, is_replay=True)
@@ -167,6 +168,27 @@ class Signalling:
         """This runner, if it may take an unowned execution of the tenant in the inbox statement."""
         usable = self.runner_id and not self._claiming.is_draining and self._room.fits(tenant_id)
         return self.runner_id if usable else None
+
+    def _hand_over(self, sent: Sent, request: SendSignal) -> None:
+        """Deliver a signal that was sent here: to an owner in this process without reading it back."""
+        if sent.is_duplicate or sent.owner is None or sent.owner != self.runner_id:
+            self.deliver(sent, request.tenant_id)
+            return
+        signal = Signal(
+            inbox_seq=sent.inbox_seq,
+            kind=request.kind,
+            name=request.name,
+            payload=request.payload,
+            by=request.sent_by,
+            signal_id=request.dedupe_key or "",
+            trace_id=request.trace_id,
+            expected_state=request.expected_state,
+        )
+        owned = self._runner.owned.get(request.execution_id)
+        if owned is not None:
+            self._inboxes.deliver(owned, signal)
+        else:
+            self._reading.continue_parked(request.execution_id, request.tenant_id, sent.epoch, signal)
 
     def deliver(self, sent: Sent, tenant_id: str = "") -> None:
         """Bring a recorded signal to its owner: here, elsewhere, or whoever claims the execution."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 Record = MutableMapping[str, Any]
@@ -33,6 +34,8 @@ _SHORT = 256
 # direction of writing: with them a text could pretend to be another line.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PLAIN = re.compile(r"[^\s\"=]+")
+_encode = json.JSONEncoder(default=str).encode  # made once: json.dumps with an option makes one for every call
+_quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def json_line(record: Record) -> str:
@@ -41,7 +44,7 @@ def json_line(record: Record) -> str:
     record = {**record, "message": record.get("message", event), "event": event}
     ordered = {name: record[name] for name in _BASE if name in record}
     ordered |= {name: value for name, value in record.items() if name not in _BASE and name not in _CALLSITE}
-    line = json.dumps(ordered, default=str)
+    line = _encode(ordered)
     return line if len(line) < MAX_LINE else json.dumps(_shortened(ordered))
 
 
@@ -76,14 +79,17 @@ def _message(record: Record, *, has_marks: bool) -> str:
     return mark + str(record.get("message", event))
 
 
+@lru_cache(maxsize=1024)
 def _word(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
 
 
 def _written(value: Any) -> str:
     """A value that cannot be mistaken for another field."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    if type(value) is int or type(value) is float:
+        return repr(value)
+    text = value if isinstance(value, str) else _encode(value)
+    return text if _PLAIN.fullmatch(text) else _quote(text)
 
 
 def _bounded(line: str) -> str:
@@ -105,7 +111,7 @@ def _shortened(record: Record) -> Record:
 def _cut(value: Any) -> Any:
     if value is None or isinstance(value, bool | float):
         return value
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    text = value if isinstance(value, str) else _encode(value)
     if len(text) > _SHORT:
         return text[:_SHORT] + MARK
     return value

@@ -34,9 +34,7 @@ class StreamTickets:
         self._store = store
         self._clock = clock
 
-    async def issue(
-        self, principal: Principal, resource: str, ends_at: datetime | None = None
-    ) -> IssuedTicket:
+    async def issue(self, principal: Principal, resource: str, ends_at: datetime | None = None) -> IssuedTicket:
         """A ticket for the stream at the path ``resource``. Raises RULE for what is no path.
 
         ``ends_at`` is when the caller's own token is over, and with it the stream.

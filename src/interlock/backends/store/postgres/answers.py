@@ -31,9 +31,7 @@ class AnswerQueries(ABC):
             row = await session.row(_SQL["find"], *place, patience)
         return None if row is None else StoredAnswer(**row)
 
-    async def keep_answer(
-        self, place: AnswerPlace, digest: bytes, status: int, body: bytes, kept: timedelta
-    ) -> None:
+    async def keep_answer(self, place: AnswerPlace, digest: bytes, status: int, body: bytes, kept: timedelta) -> None:
         """Keep an answer, unless there is one."""
         async with self._session() as session:
             await session.run(_SQL["keep"], *place, digest, status, body, kept)

@@ -16,6 +16,7 @@ from interlock.backends.store.postgres.flush import FlushStatements
 from interlock.backends.store.postgres.lease import PostgresLease
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of, event_of
+from interlock.backends.store.postgres.signals import Posting, Signals
 from interlock.backends.store.postgres.totals import TotalsQueries
 from interlock.core.approval import Approval
 from interlock.core.events import FORMAT, Recorded
@@ -52,6 +53,7 @@ class PostgresLedger(TotalsQueries):
     def __init__(self, dsn: str, *, connections: int = 4) -> None:
         self._dsn = dsn
         self._pool = EnginePool(dsn, connections)
+        self._signals = Signals(self._pool)
         self._journal: asyncpg.Connection[Any] | None = None
         self._flushes: FlushStatements | None = None
         self._publishes = False
@@ -65,6 +67,7 @@ class PostgresLedger(TotalsQueries):
         journal, self._journal = self._journal, None
         if journal is not None:
             await close_quietly(journal)
+        await self._signals.close()
         await self._pool.close()
 
     def lease(self) -> Lease:
@@ -189,10 +192,12 @@ class PostgresLedger(TotalsQueries):
                 return None
             events: list[Recorded] = []
             refs: dict[int, dict[str, str]] = {}
+            size = 0
             while True:
                 last = events[-1].seq if events else 0
                 page = await connection.fetch(_LOAD["events"], execution_id, last, _PAGE)
                 events.extend(event_of(found) for found in page)
+                size += sum(len(found["data"]) for found in page)
                 refs |= {found["seq"]: msgspec.json.decode(found["refs"]) for found in page if found["refs"]}
                 if len(page) < _PAGE:
                     break
@@ -208,11 +213,13 @@ class PostgresLedger(TotalsQueries):
             root_id=row["root_id"],
             trace_id=row["trace_id"],
             owner=row["owner"],
+            epoch=row["epoch"],
             inbox_seq=row["inbox_seq"],
             folded=row["folded"],
             priority=row["priority"],
             children=row["children"],
             events=events,
+            size=size,
             refs=refs,
         )
 
@@ -253,20 +260,10 @@ class PostgresLedger(TotalsQueries):
         adopter: int | None,
     ) -> Sent | None:
         """Record a signal; None if the execution is not live and knows no such dedupe key."""
-        row_of = (execution_id, tenant_id, kind, name, _json(payload), dedupe_key, sent_by, expected_state, trace_id)
-        async with self._pool.use() as connection:
-            try:
-                row = await connection.fetchrow(_INBOX["signal"], *row_of, adopter)
-            except asyncpg.UniqueViolationError:
-                row = None
-            if row is not None:
-                return Sent(execution_id, row["inbox_seq"], row["owner"])
-            first = await connection.fetchrow(_INBOX["find_signal"], execution_id, kind, dedupe_key)
-        if first is None:
-            return None
-        stored = msgspec.json.decode(first["payload"]) if first["payload"] is not None else None
-        is_same = (first["name"], stored, first["expected_state"]) == (name, payload, expected_state)
-        return Sent(execution_id, first["inbox_seq"], None, is_duplicate=True, is_same=is_same)
+        posting = Posting(
+            execution_id, tenant_id, kind, name, _json(payload), dedupe_key, sent_by, expected_state, trace_id, adopter
+        )
+        return await self._signals.send(posting)
 
     async def outcome(self, execution_id: UUID, inbox_seq: int) -> Any:
         text = await self._value(_INBOX["outcome"], execution_id, inbox_seq)

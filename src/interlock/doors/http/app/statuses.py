@@ -40,6 +40,8 @@ _IN: dict[str, tuple[str, ...]] = {
     "CANCELLED": (Status.CANCELLED,),
     "ACTIVE": tuple(sorted(ACTIVE)),
 }
+STATUS_WORDS = tuple(_IN)
+"""What filters understand, in any case."""
 _TASKS: dict[str, str] = {
     view.RUNNING: "running",
     view.RETRYING: "retrying",

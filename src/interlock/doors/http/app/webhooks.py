@@ -12,7 +12,7 @@ from interlock.core.principal import Scope
 from interlock.core.subscription import Delivery, DeliveryStatus, Webhook
 from interlock.doors.http.app.door import APP, read_id
 from interlock.doors.http.plumbing.described import SigningSecret, described
-from interlock.doors.http.plumbing.operation import Call, Handler, Operation, Policy, Reply
+from interlock.doors.http.plumbing.operation import Call, Handler, Keeping, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.kit.instants import rfc3339
 
@@ -260,6 +260,7 @@ WEBHOOKS: tuple[Operation, ...] = (
         answer=NewWebhookObject,
         status=201,
         failures=(404, 409),
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "POST",
@@ -269,6 +270,7 @@ WEBHOOKS: tuple[Operation, ...] = (
         rotate_calls,
         body=SecretBody,
         answer=SigningSecretObject,
+        keeping=Keeping.ONCE,
     ),
     _operation("GET", "/{webhook_id}", _READ, "Show a webhook", show, answer=WebhookObject),
     _operation(
@@ -283,6 +285,7 @@ WEBHOOKS: tuple[Operation, ...] = (
         rotate,
         body=SecretBody,
         answer=NewWebhookObject,
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "GET",
@@ -302,5 +305,6 @@ WEBHOOKS: tuple[Operation, ...] = (
         answer=DeliveryObject,
         status=202,
         failures=(409,),
+        keeping=Keeping.ONCE,
     ),
 )

@@ -19,7 +19,7 @@ Cursor = Annotated[
 ]
 Instant = Annotated[str, described(format="date-time")]
 Email = Annotated[str, Meta(max_length=4096), described(pattern="^[!-?A-~]{1,120}@[!-?A-~]{1,120}$")]
-Password = Annotated[str, Meta(max_length=4096), described(minLength=8, maxLength=1024)]
+Password = Annotated[str, described(minLength=8, maxLength=1024)]
 SigningSecret = Annotated[str, Meta(max_length=128), described(pattern="^whsec_([A-Za-z0-9+/]{4}){8,21}$")]
 RegistryName = Annotated[str, described(pattern=_NAME)]
 EventName = Annotated[str, described(pattern=_NAME)]

@@ -19,7 +19,37 @@ with me as materialized (
 insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, dedupe_key, sent_by,
   expected_state, trace_id)
 select execution_id, inbox_seq, tenant_id, $3, $4, $5::json, $6, $7, $8, $9 from target
-returning inbox_seq, (select owner from target) as owner;
+returning inbox_seq, (select owner from target) as owner, (select epoch from target) as epoch;
+
+-- name: signals
+-- Many signals, at most one for each execution: $1 their rows, $2 runner that may adopt (or null). It waits for no lock
+-- (two that wait for several could wait for each other): what is left out is sent alone.
+with me as materialized (
+  select runner_id from interlock.journals where runner_id = $2 for key share
+), given as materialized (
+  select * from json_to_recordset($1::json) as g(n int, execution_id uuid, tenant_id text, kind text, name text,
+    payload text, dedupe_key text, sent_by text, expected_state text, trace_id text, adopter int)
+), free as materialized (
+  select l.execution_id, g.n from given g
+  join interlock.live l on l.execution_id = g.execution_id and l.tenant_id = g.tenant_id
+  for update of l skip locked
+), target as (
+  update interlock.live l
+  set inbox_seq = l.inbox_seq + 1,
+    owner = coalesce(l.owner, case when g.adopter is not null then (select runner_id from me) end),
+    epoch = l.epoch + (l.owner is null and g.adopter is not null and exists (select from me))::int,
+    wake_at = interlock.now()
+  from free f join given g using (n)
+  where l.execution_id = f.execution_id
+  returning f.n, l.execution_id, l.tenant_id, l.inbox_seq, l.owner, l.epoch
+), new_inbox as (
+  insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, dedupe_key, sent_by,
+    expected_state, trace_id)
+  select t.execution_id, t.inbox_seq, t.tenant_id, g.kind, g.name, g.payload::json, g.dedupe_key, g.sent_by,
+    g.expected_state, g.trace_id
+  from target t join given g using (n)
+)
+select n, inbox_seq, owner, epoch from target;
 
 -- name: find_signal
 select inbox_seq, name, payload, expected_state from interlock.inbox

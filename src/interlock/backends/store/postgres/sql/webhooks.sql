@@ -84,6 +84,10 @@ where s.owner in (select 'headers/' || version_id from gone)
     select from interlock.node_versions v where v.tenant_id = s.tenant_id and 'node/' || v.node_id = s.owner
       and v.version_id not in (select version_id from gone)));
 
+-- name: session_id
+select coalesce(nullif(metadata->'session'->>'session_id', ''), execution_id::text)
+from interlock.executions where execution_id = $1;
+
 -- Callbacks -------------------------------------------------------------------------------------------------------
 
 -- name: callback_target

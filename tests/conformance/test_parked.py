@@ -1,0 +1,114 @@
+"""An execution that was parked here goes on from memory, and from its log as soon as anybody else has had it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from conftest import Database, Tenant
+from engine_house import House
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.core.commands import SignalKind
+from interlock.core.ids import ExecutionId
+from interlock.core.workflow import FlowDefinition, TransitionDefinition
+from interlock.ports.engine import SendSignal, SignalOutcome
+from interlock.ports.ledger import Loaded
+from interlock.runtime.engine import LocalEngine
+from interlock.runtime.parked import LARGEST
+
+TURNS = FlowDefinition(
+    states=("heads", "tails", "over"),
+    initial_state="heads",
+    terminal_states=("over",),
+    transitions=(
+        TransitionDefinition(source=("heads",), event="TURN", target=("tails",)),
+        TransitionDefinition(source=("tails",), event="TURN", target=("heads",)),
+        TransitionDefinition(source=("heads", "tails"), event="END", target=("over",)),
+    ),
+)
+
+
+class CountingLedger(PostgresLedger):
+    """Counts the logs that are read back."""
+
+    loads = 0
+
+    async def load(self, execution_id: UUID) -> Loaded | None:
+        self.loads += 1
+        return await super().load(execution_id)
+
+
+@pytest.fixture
+async def house(database: Database, tenant: Tenant) -> AsyncIterator[House]:
+    found = House(database, tenant)
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def engine_of(house: House, name: str) -> tuple[LocalEngine, CountingLedger]:
+    ledger = CountingLedger(house.database.serve_url)
+    return await house.engine(name, ledger=ledger), ledger
+
+
+async def send(house: House, engine: LocalEngine, execution_id: UUID, name: str, payload: Any = None) -> SignalOutcome:
+    return await engine.signal(
+        SendSignal(
+            execution_id=ExecutionId(execution_id),
+            tenant_id=house.tenant.tenant_id,
+            kind=SignalKind.EVENT,
+            name=name,
+            payload=payload,
+            sent_by="user-1",
+            trace_id="1" * 32,
+        )
+    )
+
+
+async def transitions(house: House, execution_id: UUID) -> int:
+    log = await house.log(execution_id)
+    assert [seq for seq, _ in log] == list(range(1, len(log) + 1))
+    return sum(kind == "flow.transitioned" for _, kind in log)
+
+
+async def test_an_execution_parked_here_is_not_read_back(house: House) -> None:
+    engine, ledger = await engine_of(house, "one")
+    standing = await house.start(engine, TURNS)
+    for _ in range(5):
+        await send(house, engine, standing.execution_id, "TURN")
+    ended = await send(house, engine, standing.execution_id, "END")
+    assert (ended.status, ledger.loads) == ("succeeded", 0)
+    assert await transitions(house, standing.execution_id) == 6
+
+
+async def test_what_another_process_has_owned_meanwhile_is_read_back(house: House) -> None:
+    one, ledger = await engine_of(house, "one")
+    other, _ = await engine_of(house, "other")
+    standing = await house.start(one, TURNS)
+    await send(house, other, standing.execution_id, "TURN")
+    moved = await send(house, one, standing.execution_id, "TURN")
+    assert moved.flow is not None
+    assert (moved.flow.active, ledger.loads) == (("heads",), 1)
+    assert await transitions(house, standing.execution_id) == 2
+
+
+async def test_events_of_two_processes_at_once_are_all_folded_once(house: House) -> None:
+    engines = [(await engine_of(house, name))[0] for name in ("one", "other")]
+    standing = await house.start(engines[0], TURNS)
+    sent = [send(house, engines[n % 2], standing.execution_id, "TURN", {"n": n}) for n in range(60)]
+    outcomes = await asyncio.gather(*sent)
+    assert sorted(found.inbox_seq for found in outcomes) == list(range(1, 61))
+    assert len({found.first_seq for found in outcomes}) == 60
+    assert await transitions(house, standing.execution_id) == 60
+
+
+async def test_a_large_execution_is_not_kept(house: House) -> None:
+    engine, ledger = await engine_of(house, "one")
+    standing = await house.start(engine, TURNS, input={"text": "x" * LARGEST})
+    moved = await send(house, engine, standing.execution_id, "TURN")
+    assert moved.flow is not None
+    assert (moved.flow.active, ledger.loads) == (("tails",), 1)
