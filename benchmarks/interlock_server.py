@@ -22,7 +22,11 @@ from benchmarks.systems import ROOT, Driver, System, http_client
 from benchmarks.workloads import GRAPHS, Load
 
 # What the benchmark tier changes against the defaults: limits may be raised, no check may be switched off.
-SERVER_ENVIRONMENT: dict[str, str] = {}
+SERVER_ENVIRONMENT = {
+    "INTERLOCK_API_SECRET_KEY": "hY2nM8kQ4tW6zR1xB9vC3jL5pD7sF0gA",
+    "INTERLOCK_ENCRYPTION_KEY": "qL4wE6rT8yU1iO3pA5sD7fG9hJ2kZ0xC",
+    "INTERLOCK_JWT_SECRET_KEY": "vB7nM5qW3eR1tY9uI8oP6aS4dF2gH0jK",
+}
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=self._file,
                 cwd=cwd,
-                env={**os.environ, **(environment or {})},
+                env={**_inherited(), **(environment or {})},
                 start_new_session=True,  # Ctrl-C reaches the harness only, which ends its programs in order
                 user=user,
                 group=user,
@@ -131,6 +131,11 @@ class Program:
         tail = self._log.read_text(errors="replace")[-1500:]
         how = f"ended (exit code {self._process.poll()})" if self._ended else f"was silent for {seconds:.0f} s"
         return f"waited for a line that starts with {prefix!r}, but the program {how}; its log ends:\n{tail}"
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment without what is meant for the harness alone: Interlock refuses settings it does not know."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("INTERLOCK_BENCH_")}
 
 
 def end_descendants(patience: float = 10) -> None:

@@ -1,4 +1,7 @@
-"""Figures that tests arrive at, for pages that tell them: ``pytest --figures FILE`` writes each as a line of JSON."""
+"""Figures that tests arrive at, for pages that tell them: ``pytest --figures FILE`` writes each as a line of JSON.
+
+``--at-length`` lets tests do as much as their acceptance asks for, where the suite contents itself with a part of it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ Note = Callable[..., None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", type=Path, default=None, help="file to which tests add what they have counted")
+    parser.addoption("--at-length", action="store_true", help="let tests that can take long do so")
 
 
 @pytest.fixture
@@ -26,3 +30,9 @@ def note_figures(request: pytest.FixtureRequest) -> Note:
                 lines.write(json.dumps({"test": request.node.nodeid, "found": found}) + "\n")
 
     return note
+
+
+@pytest.fixture
+def at_length(request: pytest.FixtureRequest) -> bool:
+    """Whether a test should do all that its acceptance asks for."""
+    return bool(request.config.getoption("--at-length"))

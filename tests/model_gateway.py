@@ -16,6 +16,7 @@ from model_house import ADMIN, KEY, Upstream, running_upstream
 from served import start_server, stop_server
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
+OURS, OTHER = "sk-ours-4f9a81c2d7e60b35", "sk-other-91c2d7e60b354f9a"
 SHORT = {"retry-after-ms": "1"}
 
 
@@ -28,17 +29,18 @@ class Gateway(NamedTuple):
     upstream: Upstream
     openai: openai.AsyncOpenAI
     http: httpx2.AsyncClient
+    folder: Path
 
 
 @pytest.fixture(scope="session")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     async with running_upstream() as upstream:
         prices = {name: {"input": 1.0, "output": 2.0} for name in ("priced", "cheap")}
-        main = {"base_url": upstream.url, "api_key": "sk-ours", "prices": prices}
-        names = {"models": {"mapped": "their-name", "embedder": "their-embedder", "priced": "priced"}}
+        main = {"base_url": upstream.url, "api_key": OURS, "prices": prices}
+        names = {"models": {"mapped": "their-name", "embedder": "their-embedder", "priced": "priced", "cheap": "cheap"}}
         providers = {
             "dashscope": {**main, **names},
-            "other": {"base_url": upstream.url, "api_key": "sk-other"},
+            "other": {"base_url": upstream.url, "api_key": OTHER},
         }
         keys = {
             KEY: {"scopes": ["models:use"], "rate_limit_tier": "development"},
@@ -50,18 +52,20 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
                 "rate_limit_tier": "development",
                 "tenant_id": "elsewhere",
             },
+            KEY + "-leaving": {"scopes": ["admin"], "rate_limit_tier": "development", "tenant_id": "leaving"},
             KEY + "-weak": {"scopes": ["health:check"], "rate_limit_tier": "development"},
             KEY + "-narrow": {"scopes": ["models:use"], "allowed_models": ["mapped"]},
         }
+        folder = Path(tmp_path_factory.mktemp("models"))
         process, url, token = await asyncio.to_thread(
             start_server,
-            Path(tmp_path_factory.mktemp("models")),
+            folder,
             MCP_API_KEYS=json.dumps(keys),
             INTERLOCK_MODEL_PROVIDERS=json.dumps(providers),
         )
         client = openai.AsyncOpenAI(base_url=url + "/v1", api_key=KEY, max_retries=0)
         http = httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
-        yield Gateway(url, process.pid, token, upstream, client, http)
+        yield Gateway(url, process.pid, token, upstream, client, http, folder)
         await http.aclose()
         await client.close()
         await asyncio.to_thread(stop_server, process)

@@ -14,6 +14,12 @@ from pathlib import Path
 import pytest
 
 START_SECONDS = 60.0
+SECRETS = {
+    "INTERLOCK_API_SECRET_KEY": "pV3xQ9mK7rT1zW5yB8nL2cF6hJ4dG0sA",
+    "INTERLOCK_ENCRYPTION_KEY": "Zk8Rw2Lq6Tn4Vb1Xc9Hy7Gf3Ds5Ja0Pe",
+    "INTERLOCK_JWT_SECRET_KEY": "uM1bN5vC9xZ3aS7dF2gH6jK0lQ8wE4rT",
+}
+"""What a server outside local mode must be given."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import httpx2
 
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
 from interlock.kit.clock import SystemClock
-from served import environment
+from served import SECRETS, environment
 
 DEADLINE = 60.0
 
@@ -28,7 +28,7 @@ class Serving:
         self.data_dir = data_dir
         self.log = Path(tempfile.mkstemp(prefix="server-", suffix=".log", dir=data_dir)[1])
         command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(data_dir), "--json"]
-        told = environment(INTERLOCK_DATABASE_URL=database_url, INTERLOCK_DATABASE_POOL_SIZE="4", **settings)
+        told = environment(INTERLOCK_DATABASE_URL=database_url, INTERLOCK_DATABASE_POOL_SIZE="4", **{**SECRETS, **settings})
         with self.log.open("w") as errors:
             self.process = subprocess.Popen(
                 [*command, *options],

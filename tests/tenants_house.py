@@ -16,6 +16,8 @@ from interlock.kit.ids import RandomIds
 EVERYTHING = frozenset(map(str, Scope))
 IDEMPOTENCY_KEY = "a-key-that-both-tenants-chose"
 SCRATCH = "scratch-of-everybody"
+KEPT_BY_PROCESSES = ("audit", "budget_slices", "node_totals", "tenants")
+"""Tables in which processes note in their own time who was there and what was used."""
 T = TypeVar("T")
 Mint = Callable[[str, str, frozenset[str]], str]
 
@@ -73,6 +75,7 @@ async def owner_of_everything(mint: Mint, http: httpx2.AsyncClient) -> Owner:
     word = f"cAnArY{RandomIds().new().hex[-12:]}"
     subject = f"owner-of-{tenant_id}"
     owner = Owner(tenant_id, subject, word, mint(subject, tenant_id, EVERYTHING), http)
+    owner.ids["tenant"] = tenant_id
     await _access(owner)
     await _workflows(owner)
     await _sessions(owner)
@@ -150,19 +153,22 @@ async def _models(owner: Owner) -> None:
 
 
 async def rows_of(url: str, tenant_id: str) -> dict[str, list[str]]:
-    """Every row of a tenant as text, by table; without the audit log, which notes whoever tries."""
+    """Every row of a tenant as text, by table; without what processes write by themselves about its use."""
     connection = await asyncpg.connect(url)
     try:
         tables = await connection.fetch(
             """select c.table_name from information_schema.columns c join information_schema.tables t
                  using (table_schema, table_name)
                where c.table_schema = 'interlock' and c.column_name = 'tenant_id' and t.table_type = 'BASE TABLE'
-                 and c.table_name <> 'audit'"""
+                 and c.table_name <> all($1::text[])""",
+            list(KEPT_BY_PROCESSES),
         )
         found = {}
         for (name,) in tables:
             rows = await connection.fetch(
-                f'select to_jsonb(t)::text as row from interlock."{name}" t where tenant_id = $1', tenant_id
+                f"""select (to_jsonb(t) - '{{last_used_at, leased, last_slice, updated_at}}'::text[])::text as row
+                  from interlock."{name}" t where tenant_id = $1""",
+                tenant_id,
             )
             found[name] = sorted(row["row"] for row in rows)
         return found

@@ -15,6 +15,8 @@ PINS: dict[str, tuple[str, ...]] = {
     "dbos": ("dbos==3.4.0",),
     "restate": ("restate-sdk==1.3.0", "hypercorn==0.18.0"),
 }
+LITELLM = ("litellm[proxy]==1.106.2",)
+"""The peer of the model gateway; it is never installed where Interlock runs."""
 RESTATE_SERVER = ("@restatedev/restate-server", "1.7.12")
 
 
@@ -42,6 +44,12 @@ def install_peers() -> None:
     for peer, pins in PINS.items():
         _install_environment(peer, pins)
     _install_restate_server()
+
+
+def install_litellm() -> Path:
+    """Install LiteLLM if it is missing; its interpreter. PeerMissing if it cannot be had."""
+    _install_environment("litellm", LITELLM)
+    return python_of("litellm")
 
 
 def _install_environment(peer: str, pins: tuple[str, ...]) -> None:

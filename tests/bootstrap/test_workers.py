@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from served import environment
+from served import SECRETS, environment
 
 DEADLINE = 60.0
 
@@ -24,7 +24,8 @@ DEADLINE = 60.0
 def serving(tmp_path: Path, url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     """``interlock serve`` over a database; what it says on stderr goes to a file."""
     command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(tmp_path / "keys"), *options]
-    told = environment(INTERLOCK_DATABASE_URL=url, INTERLOCK_DATABASE_POOL_SIZE="2", INTERLOCK_LOG_LEVEL="ERROR")
+    quiet = {"INTERLOCK_DATABASE_POOL_SIZE": "2", "INTERLOCK_LOG_LEVEL": "ERROR"}
+    told = environment(INTERLOCK_DATABASE_URL=url, **quiet, **SECRETS)
     with (tmp_path / "errors").open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=told)
     try:

@@ -221,6 +221,64 @@ async def test_a_flood_of_callers_without_a_tenant_is_kept_in_part(
     assert kept == 2 * STRANGERS_A_SECOND + 1
 
 
+class CountingAccess(PostgresAccess):
+    """Counts the statements that write the audit log."""
+
+    written = 0
+
+    async def write_audit(self, entries: Any) -> None:
+        self.written += 1
+        await super().write_audit(entries)
+
+
+async def test_what_is_recorded_is_stored_when_it_returns_and_many_share_a_statement(
+    database: Any, store: Any, tenant: Any
+) -> None:
+    access = CountingAccess(database.serve_url)
+    await access.open()
+    log, connection = AuditLog(access, store, SystemClock()), await asyncpg.connect(database.superuser_url)
+
+    async def recorded() -> bool:
+        one = entry(tenant.tenant_id)
+        await log.record(one)
+        return bool(await connection.fetchval("select true from interlock.audit where audit_id = $1", one.audit_id))
+
+    assert await recorded()
+    await asyncio.gather(*(log.record(entry(tenant.tenant_id)) for _ in range(200)))
+    assert access.written <= 4
+    count = await connection.fetchval("select count(*) from interlock.audit where tenant_id = $1", tenant.tenant_id)
+    await connection.close()
+    await access.close()
+    assert count == 201
+
+
+async def test_a_database_that_takes_no_entry_keeps_nobody_waiting_and_loses_none(
+    access: PostgresAccess, store: Any, tenant: Any, database: Any
+) -> None:
+    log, lock = AuditLog(access, store, SystemClock()), await asyncpg.connect(database.superuser_url)
+    async with lock.transaction():
+        await lock.execute("lock table interlock.audit in exclusive mode")
+        async with asyncio.timeout(20):
+            await log.record(entry(tenant.tenant_id))
+    await lock.close()
+    assert (await log.list(admin_of(tenant), AuditFilter())).total == 1
+
+
+async def test_only_entries_that_are_too_old_are_cleared_away_a_few_at_a_time(
+    access: PostgresAccess, store: Any, tenant: Any, database: Any
+) -> None:
+    now = SystemClock().now()
+    old = [entry(tenant.tenant_id, at=now - timedelta(days=401 + number)) for number in range(7)]
+    young = [entry(tenant.tenant_id, at=now - timedelta(days=399)), entry(tenant.tenant_id)]
+    await access.write_audit([*old, *young])
+    assert await access.purge_audit(400, 3) == 3
+    log = AuditLog(access, store, SystemClock(), days=400)
+    await log.purge()
+    assert {one.audit_id for one in (await log.list(admin_of(tenant), AuditFilter())).items} == set(ids(young))
+    with pytest.raises(InterlockError, match="does not let"):
+        await access.purge_audit(0, 10)
+
+
 async def test_an_entry_that_is_written_twice_is_there_once(access: PostgresAccess, store: Any, tenant: Any) -> None:
     one = entry(tenant.tenant_id)
     await access.write_audit([one])

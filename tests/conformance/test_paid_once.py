@@ -23,7 +23,7 @@ from interlock.kit.ids import RandomIds
 from interlock.ports.engine import Key
 from interlock.ports.models import Place
 from interlock.services.models.bundle import Models, build_models
-from interlock.services.models.once import AnswerOnce
+from interlock.services.models.once import AnswerOnce, Claimed
 
 IDS = RandomIds()
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -214,7 +214,7 @@ async def test_an_answer_that_comes_after_its_claim_was_lost_is_not_kept(books: 
     assert (await books.claim(from_first, "d", 0.0)).is_ours
     assert (await books.claim(from_second, "d", 60.0)).is_ours
     models = gateway(books, Counting())
-    await models.relay.complete(caller(tenant_id), read_chat(BODY), "trace", place=from_first)
+    await models.relay.complete(caller(tenant_id), read_chat(BODY), "trace", claimed=Claimed(from_first))
     found = await books.claim(from_first, "d", 60.0)
     assert (found.is_ours, found.answer) == (False, None)
     await models.upkeep.stop()

@@ -103,10 +103,11 @@ class Observer:
         return {row[0]: row[1] for row in await self.fetch("select runner_id, name from interlock.runners")}
 
     async def owned_by(self, runner_ids: set[int]) -> dict[UUID, int]:
-        """Executions these runners own, with the number of the last event of each."""
+        """Executions these runners own and that wait for nobody outside, with the number of the last event of each."""
         rows = await self.fetch(
             "select l.execution_id, (select max(e.seq) from interlock.events e where e.execution_id = l.execution_id)"
-            " from interlock.live l where l.owner = any ($1::bigint[])",
+            " from interlock.live l join interlock.executions x using (execution_id) where l.owner = any ($1::bigint[])"
+            " and coalesce(x.waiting_reason, '') not in ('callback', 'input', 'approval', 'signal')",
             sorted(runner_ids),
         )
         return {row[0]: row[1] for row in rows}

@@ -13,6 +13,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     a1_seconds: float
     a1_rate: float
     a1_families: float
+    a1_sessions: float
     a1_least_kills: int
     a2_sleep: float
     a2_together: int
@@ -34,6 +35,7 @@ MAKE = Scale(
     a1_seconds=90.0,
     a1_rate=8.0,
     a1_families=2.0,
+    a1_sessions=2.0,
     a1_least_kills=10,
     a2_sleep=8.0,
     a2_together=3,
@@ -56,6 +58,7 @@ SHORT = msgspec.structs.replace(
     a1_seconds=19.0,
     a1_rate=5.0,
     a1_families=2.0,
+    a1_sessions=1.5,
     a1_least_kills=2,
     a6_trials=3,
     c6_races=20,
@@ -67,6 +70,7 @@ FULL = msgspec.structs.replace(
     a1_seconds=600.0,
     a1_rate=12.0,
     a1_families=3.0,
+    a1_sessions=3.0,
     a1_least_kills=70,
     a2_sleep=20.0,
     a2_together=1,

@@ -1,8 +1,8 @@
 """The outside ledger: an HTTP server that writes down every effect before it answers, in a process of its own.
 
 ``POST /effect/<execution>/<step>?delay=S&status=N`` is committed to SQLite (fsync), then held for S seconds, then
-answered. A caller that leaves before its answer is noted too. Run as ``python -m crash.sink DATABASE``; it prints
-``ready PORT`` and ends on SIGTERM.
+answered. A caller that leaves before its answer is noted too. What ``hooks.py`` takes is in the same ledger. Run as
+``python -m crash.sink DATABASE``; it prints ``ready PORT`` and ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from aiohttp import web
 
 from crash.clock import wall
+from crash.hooks import SCHEMA as HOOKS
+from crash.hooks import Hooks
 
 SCHEMA = """
 pragma journal_mode = wal;
@@ -34,33 +36,42 @@ class Sink:
 
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-        self._connection.executescript(SCHEMA)
+        self._connection.executescript(SCHEMA + HOOKS)
         self._last = self._connection.execute("select coalesce(max(id), 0) from effects").fetchone()[0]
         self._queue: asyncio.Queue[Write] = asyncio.Queue()
         self._times_seen: dict[str, int] = {}
 
     async def effect(self, request: web.Request) -> web.Response:
         """Note the effect, then behave as the query says."""
-        self._last += 1
-        number, key = self._last, request.headers.get("Idempotency-Key", "")
-        where = (request.match_info["execution"], request.match_info["step"])
-        row = (number, *where, key, request.headers.get("X-Ref", ""), wall())
+        key, ref = request.headers.get("Idempotency-Key", ""), request.headers.get("X-Ref", "")
+        execution, step = request.match_info["execution"], request.match_info["step"]
+        number = await self.arrived(execution, step, key, ref)
         self._times_seen[key] = self._times_seen.get(key, 0) + 1
-        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((INSERT, row, committed))
-        await committed
         try:
             await asyncio.sleep(float(request.query.get("delay", "0")))
         except asyncio.CancelledError:
-            self._note("left_at", number)
+            self.note("left_at", number)
             raise
-        self._note("answered_at", number)
-        receipt = f"{row[4]}:{where[1]}:done"
-        answer = {"step": where[1], "times_seen": self._times_seen[key], "receipt": receipt}
+        self.note("answered_at", number)
+        answer = {"step": step, "times_seen": self._times_seen[key], "receipt": f"{ref}:{step}:done"}
         return web.json_response(answer, status=int(request.query.get("status", "200")))
 
-    def _note(self, column: str, number: int) -> None:
+    async def arrived(self, execution: str, step: str, key: str, ref: str) -> int:
+        """Commit an effect; its number."""
+        self._last += 1
+        number = self._last
+        await self.keep(INSERT, number, execution, step, key, ref, wall())
+        return number
+
+    def note(self, column: str, number: int) -> None:
+        """Write down when an effect was ``answered_at``, or its caller ``left_at``."""
         self._queue.put_nowait((f"update effects set {column} = ? where id = ?", (wall(), number), None))
+
+    async def keep(self, statement: str, *row: object) -> None:
+        """Carry out a statement; returns after its commit."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((statement, row, committed))
+        await committed
 
     async def write(self) -> None:
         """Commit what is queued, for ever."""
@@ -86,6 +97,9 @@ async def serve(database: Path) -> None:
     writer = asyncio.create_task(sink.write())
     application = web.Application()
     application.router.add_post("/effect/{execution}/{step}", sink.effect)
+    hooks = Hooks(sink)
+    application.router.add_post("/hook/{step}", hooks.called)
+    application.router.add_post("/told", hooks.told)
     runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -94,6 +108,7 @@ async def serve(database: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     print("ready", runner.addresses[0][1], flush=True)
     await stopped.wait()
+    await hooks.close()
     await runner.cleanup()
     writer.cancel()
 

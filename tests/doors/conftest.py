@@ -56,6 +56,7 @@ class House:
     telemetry: PrometheusTelemetry
     clock: SystemClock
     ids: RandomIds
+    egress: AiohttpEgress
 
     def context(self, limits: dict[str, str] | None = None, **settings: Any) -> Context:
         """A context with its own settings over the same services."""
@@ -150,7 +151,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             check_value=schemas.check_value,
             webhooks=webhooks,
         )
-        yield House(services, identity, telemetry, clock, ids)
+        yield House(services, identity, telemetry, clock, ids, egress)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from figures import Note
 from interlock.core.principal import Scope
 from interlock.doors.http.app_factory import all_operations
 from interlock.doors.http.plumbing.access_log import RequestLog
@@ -117,7 +118,7 @@ def guarded() -> list[tuple[str, str]]:
     ]
 
 
-async def test_no_spelling_of_a_request_reaches_a_guarded_handler(house: Any) -> None:
+async def test_no_spelling_of_a_request_reaches_a_guarded_handler(house: Any, note_figures: Note) -> None:
     probe = Probe(house)
     odd = []
     for method, path in guarded():
@@ -135,6 +136,7 @@ async def test_no_spelling_of_a_request_reaches_a_guarded_handler(house: Any) ->
     assert probe.hits == []
     assert odd == []
     assert probe.count > 2_000
+    note_figures(prober_routes=len(guarded()), prober_probes=probe.count, prober_handler_hits=len(probe.hits))
 
 
 async def test_the_probe_would_notice_a_handler_that_is_reached(house: Any, tenant: Any) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
+import httpx2
 import pytest
 
+from interlock.backends.limiter.memory import MemoryLimiter
+from interlock.core.limits import LimitTable
 from interlock.core.principal import Scope
 from interlock.core.signed_request import SignedRequest, from_text
+from interlock.doors.http.app_factory import build_app
+from interlock.doors.http.plumbing.client import ClientAddresses
+from interlock.doors.http.plumbing.limits import Limits
+from interlock.kit.ids import RandomIds
+from interlock.services.limits import CountRequests
 
 
 @pytest.fixture
@@ -281,3 +291,80 @@ async def test_text_that_no_database_holds_loses_no_entry(admin: Any) -> None:
     path = "/api/app/api-keys/a%00b%ED%A0%80/rotate"
     await admin.http.post(path, json={}, headers={"user-agent": "\x7f" + "x" * 999})
     assert (await entries(admin))[0]["status"] in (400, 404)
+
+
+@pytest.mark.parametrize("credential", ["none", "wrong", "no scope"])
+async def test_a_stream_that_was_refused_stands_in_the_log(
+    admin: Any, make_caller: Any, house: Any, database: Any, credential: str
+) -> None:
+    narrow = await make_caller(admin.tenant_id, subject="narrow", scopes={Scope.WORKFLOWS_READ})
+    bearer = {"none": "", "wrong": "Bearer nobody", "no scope": f"Bearer {narrow.token}"}[credential]
+    headers = {"authorization": bearer, "x-trace-id": f"probe-{RandomIds().new().hex}"}
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(house.app()), base_url="http://127.0.0.1:8000"
+    ) as client:
+        if not bearer:
+            del headers["authorization"]
+        answer = await client.get(f"/api/app/executions/{RandomIds().new()}/stream", headers=headers)
+    assert answer.status_code == (403 if credential == "no scope" else 401)
+    await house.services.access.audit.flush()
+    connection = await asyncpg.connect(database.superuser_url)
+    row = await connection.fetchrow("select * from interlock.audit where trace_id = $1", headers["x-trace-id"])
+    await connection.close()
+    assert (row["action"], row["outcome"]) == ("GET /api/app/executions/{execution_id}/stream", "refused")
+    assert row["tenant_id"] == (admin.tenant_id if credential == "no scope" else "")
+
+
+async def test_the_log_names_who_is_behind_a_trusted_proxy_and_believes_nobody_else(
+    house: Any, make_caller: Any
+) -> None:
+    context = house.context(is_local=False)
+    count = CountRequests(LimitTable(None, is_local=True), MemoryLimiter(house.clock))
+    for trusted, client in ((("loopback",), "203.0.113.7"), ((), "127.0.0.1")):
+        limits = Limits(count, house.clock, ClientAddresses(trusted))
+        app = build_app(dataclasses.replace(context, limits=limits), house.telemetry.expose)
+        admin = await make_caller(app=app, scopes=frozenset(Scope))
+        forwarded = {"x-forwarded-for": "198.51.100.9, 203.0.113.7"}
+        await admin.post("/api-keys", {"client_name": "ci", "scopes": ["tools:read"]}, headers=forwarded)
+        assert [one["client"] for one in await entries(admin)] == [client]
+
+
+async def test_the_log_is_filtered_by_actor_action_outcome_target_and_time(admin: Any, make_caller: Any) -> None:
+    other = await make_caller(admin.tenant_id, subject="other", scopes=frozenset(Scope))
+    key, _ = await made(admin), await made(other)
+    await other.http.delete(f"/api/app/api-keys/{key['id']}")
+    await other.http.delete("/api/app/api-keys/nothing")
+    everything = await entries(admin)
+    assert len(everything) == 4
+    for query, count in (
+        ({"actor": "other"}, 3),
+        ({"actor": admin.subject, "action": "POST "}, 1),
+        ({"outcome": "refused"}, 1),
+        ({"target": key["id"]}, 1),
+        ({"since": everything[1]["at"]}, 2),
+        ({"until": everything[1]["at"]}, 2),
+        ({"actor": "other", "action": "DELETE", "outcome": "done"}, 1),
+    ):
+        assert len(await entries(admin, **query)) == count, query
+
+
+async def test_keys_are_listed_by_pages_by_name_and_by_state(admin: Any) -> None:
+    names = ["build", "Deploy", "deploy-2"]
+    issued = [await made(admin, client_name=name) for name in names]
+    await admin.http.delete(f"/api/app/api-keys/{issued[0]['id']}")
+    page = (await admin.get("/api-keys", params={"limit": 2})).json()
+    assert ([one["client_name"] for one in page["api_keys"]], page["total"], page["has_more"]) == (
+        ["deploy-2", "Deploy"],
+        3,
+        True,
+    )
+    for query, found in (
+        ({"limit": 2, "offset": 2}, ["build"]),
+        ({"search": "DEPLOY"}, ["deploy-2", "Deploy"]),
+        ({"state": "over"}, ["build"]),
+        ({"state": "active", "search": "build"}, []),
+    ):
+        answer = (await admin.get("/api-keys", params=query)).json()
+        assert [one["client_name"] for one in answer["api_keys"]] == found, query
+        assert answer["total_count"] == len(found) or "offset" in query
+    assert (await admin.get("/api-keys", params={"state": "x"})).status_code == 400

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import httpx2
 import pytest
 
 from interlock.core.principal import Scope
 from interlock.doors.http.app_factory import all_operations
-from interlock.doors.http.plumbing.operation import Keeping, Operation
+from interlock.doors.http.plumbing.operation import Operation
 from interlock.kit.ids import RandomIds
 
 WITHOUT_KEY = {

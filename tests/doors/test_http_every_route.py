@@ -14,6 +14,7 @@ import structlog
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from figures import Note
 from interlock.core.principal import Scope
 from interlock.doors.http.app_factory import all_operations
 from interlock.doors.http.plumbing.access_log import RequestLog
@@ -83,7 +84,9 @@ def client_of(app: ASGIApp) -> httpx2.AsyncClient:
 
 
 @pytest.mark.parametrize("name", CORPUS)
-async def test_bad_json_is_refused_everywhere(house: Any, credentials: dict[str, str], name: str) -> None:
+async def test_bad_json_is_refused_everywhere(
+    house: Any, credentials: dict[str, str], name: str, note_figures: Note
+) -> None:
     """F2."""
     async with client_of(house.app()) as client:
         for operation in WITH_BODY:
@@ -94,6 +97,7 @@ async def test_bad_json_is_refused_everywhere(house: Any, credentials: dict[str,
             assert answer.status_code in allowed, (operation.route, name, answer.status_code, answer.text[:300])
             assert isinstance(answer.json(), dict)
             assert spent < 0.2, (operation.route, name, spent)
+    note_figures(bad_json_requests=len(WITH_BODY))
 
 
 async def test_what_is_not_json_is_unsupported_everywhere(house: Any, credentials: dict[str, str]) -> None:

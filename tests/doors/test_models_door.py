@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import struct
+from typing import Any
 
 import openai
 import pytest
+from aiohttp import web
 
-from model_gateway import HELLO, SHORT, Gateway
-from model_house import ADMIN, DONE, KEY, USAGE, chunk, refusing
+from interlock.core.principal import Principal, Scope
+from interlock.services.access.keys import KeyWishes
+from model_gateway import HELLO, OTHER, SHORT, Gateway
+from model_house import ADMIN, DONE, KEY, USAGE, chunk, refusing, streamed
 
 
 async def test_a_chat_comes_back_as_the_provider_wrote_it(gateway: Gateway) -> None:
@@ -29,7 +35,7 @@ async def test_the_provider_gets_its_own_key_and_nothing_of_the_caller(gateway: 
         "/v1/chat/completions", json={"model": "m", "messages": HELLO}, headers={"X-Mine": "secret"}
     )
     sent = {name.lower(): value for name, value in gateway.upstream.headers[-1].items()}
-    assert sent["authorization"] == "Bearer sk-other"
+    assert sent["authorization"] == f"Bearer {OTHER}"
     assert set(sent) == {
         "host",
         "user-agent",
@@ -61,7 +67,12 @@ async def test_a_stream_without_that_wish_has_no_usage_chunk_and_ends_with_done(
 
 async def test_models_are_listed_with_their_providers(gateway: Gateway) -> None:
     listed = [(one.id, one.owned_by) async for one in gateway.openai.models.list()]
-    assert listed == [("embedder", "dashscope"), ("mapped", "dashscope"), ("priced", "dashscope")]
+    assert listed == [
+        ("cheap", "dashscope"),
+        ("embedder", "dashscope"),
+        ("mapped", "dashscope"),
+        ("priced", "dashscope"),
+    ]
     assert (await gateway.openai.models.retrieve("mapped")).id == "mapped"
     with pytest.raises(openai.NotFoundError) as refused:
         await gateway.openai.models.retrieve("nothing")
@@ -154,3 +165,76 @@ async def test_a_budget_is_kept_and_its_end_is_told_so_that_nobody_tries_again(g
     assert paid <= 0.0002
     unpriced = await gateway.http.post("/v1/chat/completions", json={**body, "model": "m"}, headers=headers)
     assert unpriced.json()["error"]["code"] == "model_unpriced"
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [
+        (401, openai.InternalServerError),
+        (403, openai.InternalServerError),
+        (404, openai.BadRequestError),
+        (413, openai.BadRequestError),
+        (422, openai.BadRequestError),
+        (500, openai.InternalServerError),
+    ],
+)
+async def test_every_refusal_is_one_that_the_clients_of_openai_know(
+    gateway: Gateway, status: int, raised: type[openai.APIStatusError]
+) -> None:
+    model = f"refusing-{status}"
+    gateway.upstream.answers[model] = refusing(status, status, status, code="some_code", **SHORT)
+    with pytest.raises(raised) as refused:
+        await gateway.openai.chat.completions.create(model=model, messages=HELLO)
+    assert (refused.value.code, refused.value.response.headers["x-should-retry"]) == ("some_code", "false")
+
+
+async def test_comments_of_the_provider_keep_the_stream_alive(gateway: Gateway) -> None:
+    async def thinking(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await streamed(request, [b": PROCESSING\n\n", chunk("Hi"), b": PROCESSING\n\n", DONE])
+
+    gateway.upstream.answers["thinking"] = thinking
+    stream = await gateway.openai.chat.completions.create(model="thinking", messages=HELLO, stream=True)
+    assert [one.choices[0].delta.content async for one in stream] == ["Hi"]
+
+
+async def test_tool_calls_come_as_the_model_wrote_them_even_if_their_arguments_are_broken(gateway: Gateway) -> None:
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"city": "Ber'}}]
+
+    async def calling(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        return web.json_response({"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+
+    gateway.upstream.answers["calling"] = calling
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    answer = await gateway.openai.chat.completions.create(model="calling", messages=HELLO, tools=tools)
+    told = answer.choices[0].message.tool_calls
+    assert told is not None
+    assert told[0].function.arguments == '{"city": "Ber'  # type: ignore[union-attr]
+    assert gateway.upstream.asked[-1]["tools"] == tools
+
+
+async def test_packed_vectors_of_many_batches_are_packed_again(gateway: Gateway) -> None:
+    texts = [str(number) for number in range(12)]
+    body = {"model": "embedder", "input": texts, "encoding_format": "base64"}
+    answer = (await gateway.http.post("/v1/embeddings", json=body)).json()
+    vectors = [struct.unpack("<2f", base64.b64decode(row["embedding"])) for row in answer["data"]]
+    assert vectors == [(float(number), 0.5) for number in range(12)]
+
+
+async def test_without_a_provider_every_door_says_so(caller: Any, house: Any) -> None:
+    admin = Principal(caller.subject, caller.tenant_id, frozenset(Scope))
+    made = await house.services.access.keys.create(admin, KeyWishes(client_name="c", scopes=("models:use",)))
+    bodies = {
+        "/v1/chat/completions": {"model": "m", "messages": HELLO},
+        "/v1/embeddings": {"model": "m", "input": "x"},
+        "/v1/responses": {"model": "m", "input": "x"},
+        "/api/llm/chat": {"messages": HELLO},
+        "/api/llm/embedding": {"texts": ["x"]},
+    }
+    for path, body in bodies.items():
+        credential = made.text if path.startswith("/v1") else caller.token
+        answer = await caller.http.post(path, json=body, headers={"Authorization": f"Bearer {credential}"})
+        assert answer.status_code == 503, answer.text
+        told = answer.json()
+        assert (told.get("error") or told)["code"].upper() == "LLM_NOT_CONFIGURED"
+        assert answer.headers["retry-after"] == "60"

@@ -10,8 +10,8 @@ import openai
 import pytest
 from aiohttp import web
 
-from model_gateway import HELLO, Gateway, resident
-from model_house import chunk, event, streamed
+from model_gateway import HELLO, OTHER, OURS, SHORT, Gateway, resident
+from model_house import KEY, chunk, event, streamed
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
@@ -103,3 +103,119 @@ async def test_a_caller_who_leaves_ends_the_providers_work(gateway: Gateway, is_
     async with asyncio.timeout(1):
         while await gateway.upstream.broken_off.get() != "slow":
             pass
+
+
+FIELDS = ("api_base", "base_url", "extra_headers", "proxy", "custom_provider", "custom_llm_provider", "api_key")
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"model": "m", "messages": HELLO},
+    "/v1/embeddings": {"model": "m", "input": "x"},
+    "/v1/responses": {"model": "m", "input": "x"},
+    "/api/llm/chat": {"model": "m", "messages": HELLO},
+    "/api/llm/embedding": {"model": "m", "texts": ["x"]},
+}
+
+
+async def test_an_address_of_the_caller_is_never_called(gateway: Gateway) -> None:
+    visits: list[bytes] = []
+
+    async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visits.append(await reader.read(1000))
+        writer.close()
+
+    listener = await asyncio.start_server(visited, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+    for path, body in BODIES.items():
+        for field in FIELDS:
+            value: Any = {"Authorization": url} if field == "extra_headers" else url
+            answer = await gateway.http.post(path, json={**body, field: value})
+            assert answer.status_code == 422, (path, field)
+    for part in ({"type": "image_url", "image_url": {"url": url}}, {"type": "file", "file_url": url}):
+        history = [{"role": "user", "content": [part]}, *HELLO]
+        answer = await gateway.http.post("/v1/chat/completions", json={"model": "m", "messages": history})
+        assert answer.status_code == 422
+    listener.close()
+    await listener.wait_closed()
+    assert visits == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
+async def test_a_provider_that_repeats_our_key_tells_it_to_nobody(gateway: Gateway, path: str, status: int) -> None:
+    async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        told = f"{request.headers['Authorization']} at {request.url}"
+        error = {"message": told, "type": told, "param": told, "code": OTHER}
+        return web.json_response({"error": error, "code": OTHER}, status=status, headers=SHORT)
+
+    model = f"echo-{status}"
+    gateway.upstream.answers[model] = echo
+    answer = await gateway.http.post(path, json={"model": model, "messages": HELLO})
+    assert answer.status_code in (400, 422, 502)
+    everything = answer.text + str(answer.headers)
+    assert OTHER not in everything
+    assert gateway.upstream.url.partition("://")[2] not in everything
+
+
+async def test_a_provider_that_repeats_our_key_in_mid_stream_tells_it_to_nobody(gateway: Gateway) -> None:
+    async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        error = {"message": request.headers["Authorization"], "code": OTHER, "type": OTHER}
+        return await streamed(request, [chunk("Hel"), event({"error": error})])
+
+    gateway.upstream.answers["echo"] = echo
+    for path in ("/v1/chat/completions", "/v1/responses", "/api/llm/chat"):
+        answer = await gateway.http.post(path, json={**BODIES[path], "model": "echo", "stream": True})
+        assert "Hel" in answer.text
+        assert OTHER not in answer.text
+
+
+async def test_no_log_line_holds_a_key_of_a_provider(gateway: Gateway) -> None:
+    logged = (gateway.folder / "server.log").read_text()
+    assert OURS not in logged
+    assert OTHER not in logged
+
+
+async def test_an_answer_of_fifty_megabytes_is_refused_and_not_kept(gateway: Gateway) -> None:
+    async def endless(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await streamed(request, [b'{"a": "', *([b"x" * 1_048_576] * 50)])
+
+    gateway.upstream.answers["large"] = endless
+    before = resident(gateway.pid)
+    answer = await gateway.http.post("/v1/chat/completions", json={"model": "large", "messages": HELLO})
+    assert answer.status_code == 502
+    assert resident(gateway.pid) - before < 50 * 1_048_576
+
+
+@pytest.mark.parametrize("answer", [b"[]", b'"x"', b'{"usage": 3}', b'{"choices": [', b"\xff"])
+async def test_answers_in_another_shape_are_errors_of_the_provider(gateway: Gateway, answer: bytes) -> None:
+    async def odd(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(body=answer, content_type="application/json")
+
+    gateway.upstream.answers["odd"] = odd
+    for path in ("/v1/chat/completions", "/v1/responses", "/api/llm/chat"):
+        told = await gateway.http.post(path, json={**BODIES[path], "model": "odd"})
+        assert told.status_code == 502, (path, told.text)
+
+
+async def test_what_was_used_until_the_caller_left_is_booked(gateway: Gateway) -> None:
+    async def slow(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await streamed(request, [chunk("Hello ")] * 7, then=asyncio.sleep(60))
+
+    gateway.upstream.answers["cheap"] = slow
+    headers = {"Authorization": f"Bearer {KEY}-leaving"}
+    await gateway.http.put("/v1/budgets/tenant", json={"cap_usd": 1}, headers=headers)
+    body = {"model": "cheap", "messages": HELLO, "stream": True, "max_tokens": 100}
+    request = gateway.http.build_request("POST", "/v1/chat/completions", json=body, headers=headers)
+    answer = await gateway.http.send(request, stream=True)
+    read = b""
+    async for piece in answer.aiter_bytes():
+        read += piece
+        if read.count(b"Hello ") == 7:
+            break
+    await answer.aclose()
+    async with asyncio.timeout(1):
+        while await gateway.upstream.broken_off.get() != "cheap":
+            pass
+    async with asyncio.timeout(10):
+        while not (spent := (await gateway.http.get("/v1/budgets", headers=headers)).json()["data"][0]["spent_usd"]):
+            await asyncio.sleep(0.02)
+    prompt, most = 8 * 1.0 / 1e6, 100 * 2.0 / 1e6
+    assert prompt + 7 * 2.0 / 1e6 <= spent < prompt + most

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook as Outside
 
+from interlock.core.principal import Scope
 from interlock.kit import failpoints
 from webhook_house import Receiver, receiving, until
 
@@ -154,6 +155,31 @@ async def test_the_next_attempt_waits_as_the_receiver_asks(caller: Any, receiver
         UUID(webhook["webhook_id"]),
     )
     assert 7_000 < left <= 7_200
+
+
+async def test_administrators_find_in_the_audit_log_which_webhook_was_turned_off(
+    caller: Any, make_caller: Any, receiver: Receiver, house: Any
+) -> None:
+    receiver.status = 410
+    admin = await make_caller(caller.tenant_id, subject="root", scopes=sorted(Scope))
+    webhook = await subscribed(caller, receiver.url)
+    before = house.telemetry.expose()
+    for _ in range(2):
+        await caller.started(ECHO, wait_ms=5000)
+    await delivered(caller, webhook, 1, "failed")
+
+    async def noted() -> list[dict[str, Any]]:
+        await house.services.access.audit.flush()
+        answer = await admin.get(f"/audit?target={webhook['webhook_id']}&action=WEBHOOK")
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["entries"])
+
+    found = await until(noted, "the entry")
+    assert [(one["action"], one["code"]) for one in found] == [("WEBHOOK DISABLED", "WEBHOOK_GONE")]
+    counted = b'interlock_webhook_deliveries_total{direction="out",result="failed"}'
+    assert [line for line in house.telemetry.expose().splitlines() if line.startswith(counted)] != [
+        line for line in before.splitlines() if line.startswith(counted)
+    ]
 
 
 async def test_410_turns_a_webhook_off_until_somebody_turns_it_on(caller: Any, receiver: Receiver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -17,28 +18,27 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from served import environment
 from serving import DEADLINE, Serving, descendants
 
 GRACE = 20.0
 LOCAL = {"INTERLOCK_LOCAL": "true"}
-STREAMS = 20
+STREAMS, SOCKETS = 50, 20
+PER_PRINCIPAL = 20
 WAITING = {"name": "Waiting", "nodes": [{"id": "w", "type": "wait", "parameters": {"seconds": 600}}]}
 SHORT = {"name": "Short", "nodes": [{"id": "a", "type": "echo"}]}
-FLOW = {
-    "kind": "flow",
-    "name": "Turning",
-    "states": ["even", "odd", "done"],
-    "initial_state": "even",
-    "terminal_states": ["done"],
-    "user_input_states": ["even", "odd"],
-    "transitions": [
-        {"from": "even", "event": "TURN", "to": "odd"},
-        {"from": "odd", "event": "TURN", "to": "even"},
-        {"from": "odd", "event": "END", "to": "done"},
-    ],
-}
+FLOW = """
+states: [even, odd, done]
+terminal_states: [done]
+user_input_states: [even, odd]
+transitions:
+  - {from: even, event: TURN, to: odd}
+  - {from: odd, event: TURN, to: even}
+  - {from: odd, event: END, to: done}
+"""
 
 
 @pytest.fixture
@@ -56,14 +56,17 @@ def pair(database: Any) -> Iterator[tuple[Serving, Serving]]:
 class Reader:
     """One event stream, read until it ends and then resumed elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str) -> None:
+        self._token = token
         self.text = ""
         self.has_begun = asyncio.Event()
 
-    async def read(self, client: httpx2.AsyncClient, execution: str) -> None:
+    async def read(self, server: Serving, client: httpx2.AsyncClient, execution: str) -> None:
         """Read on after the last whole event."""
         path = f"/api/app/executions/{execution}/stream"
-        headers = {"last-event-id": str(self.numbers[-1])} if self.numbers else {}
+        headers = {"authorization": f"Bearer {self._token}"}
+        if self.numbers:
+            headers["last-event-id"] = str(self.numbers[-1])
         async with client.stream("GET", path, headers=headers) as answer:
             assert answer.status_code == 200
             async for part in answer.aiter_text():
@@ -75,16 +78,42 @@ class Reader:
         return [int(line[4:]) for line in self.text.split("\n") if line.startswith("id: ")]
 
 
+class SocketReader:
+    """One WebSocket, read until the server says where to go on, and then resumed there."""
+
+    def __init__(self, token: str) -> None:
+        self._headers = {"authorization": f"Bearer {token}"}
+        self.numbers: list[int] = []
+        self.has_begun = asyncio.Event()
+        self.after = 0
+
+    async def read(self, server: Serving, client: httpx2.AsyncClient, execution: str) -> None:
+        """Read on after the number that the last close named."""
+        url = f"{server.url.replace('http', 'ws', 1)}/ws/events/{execution}?after={self.after}"
+        async with connect(url, additional_headers=self._headers) as connection:
+            try:
+                while True:
+                    self.numbers.append(json.loads(await connection.recv())["tick"])
+                    self.has_begun.set()
+            except ConnectionClosed as closed:
+                assert closed.rcvd is not None, "it was cut off"
+                assert closed.rcvd.code == 1012
+                self.after = int(closed.rcvd.reason.removeprefix("resume after="))
+
+
 async def test_a_stopping_server_fails_nobody_and_its_streams_go_on_elsewhere(pair: Any) -> None:
-    """A5: load on two servers, one is stopped; streams of it resume at the other without a gap."""
+    """A5: load on two servers, one is stopped; streams and sockets of it resume at the other without a gap."""
     one, other = pair
-    token = one.mint("somebody", f"tenant-{uuid4()}")
+    tenant = f"tenant-{uuid4()}"
+    token = one.mint("somebody", tenant)
+    tokens = [one.mint(f"reader-{number}", tenant) for number in range(1 + (STREAMS + SOCKETS) // PER_PRINCIPAL)]
     seen: Counter[str] = Counter()
     is_over = asyncio.Event()
     async with one.client(token) as here, other.client(token) as there:
-        flow = (await here.post("/api/app/workflows", json=FLOW)).json()["workflow_id"]
+        flow = {"flow_id": "turning", "name": "Turning", "yaml_content": FLOW}
+        assert (await here.post("/api/registry/flows", json=flow)).status_code == 200
         short = (await here.post("/api/app/workflows", json=SHORT)).json()["workflow_id"]
-        execution = (await here.post(f"/api/app/workflows/{flow}/execute", json={})).json()["execution_id"]
+        execution = (await here.post("/api/workflow/start", json={"flow_id": "turning"})).json()["session_id"]
 
         async def load() -> None:
             while not is_over.is_set():
@@ -103,8 +132,11 @@ async def test_a_stopping_server_fails_nobody_and_its_streams_go_on_elsewhere(pa
                 assert answer.status_code in (200, 202), answer.text
                 await asyncio.sleep(0.05)
 
-        readers = [Reader() for _ in range(STREAMS)]
-        reading = [asyncio.create_task(reader.read(here, execution)) for reader in readers]
+        readers: list[Reader | SocketReader] = [
+            (Reader if number < STREAMS else SocketReader)(tokens[number // PER_PRINCIPAL])
+            for number in range(STREAMS + SOCKETS)
+        ]
+        reading = [asyncio.create_task(reader.read(one, here, execution)) for reader in readers]
         working = [asyncio.create_task(load()) for _ in range(8)]
         turning = asyncio.create_task(turn())
         async with asyncio.timeout(DEADLINE):
@@ -117,10 +149,12 @@ async def test_a_stopping_server_fails_nobody_and_its_streams_go_on_elsewhere(pa
             code = await asyncio.to_thread(one.process.wait, GRACE + 5)
             lasted = time.monotonic() - began
             await asyncio.gather(*working)
-            for reader in readers:
+            for reader in readers[:STREAMS]:
                 assert reader.text.endswith("\n\n"), "it ended in the middle of a frame"
+            for reader in readers[STREAMS:]:
+                assert reader.after == reader.numbers[-1], "the hint is not where it ended"
             reached = max(reader.numbers[-1] for reader in readers)
-            again = [asyncio.create_task(reader.read(there, execution)) for reader in readers]
+            again = [asyncio.create_task(reader.read(other, there, execution)) for reader in readers]
             while any(reader.numbers[-1] < reached + 5 for reader in readers):
                 await asyncio.sleep(0.05)
             is_over.set()

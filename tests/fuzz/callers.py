@@ -25,12 +25,18 @@ async def callers_of(url: str, mint: Mint) -> Callers:
     """Two tenants with one of everything, one for people and one for programs, and somebody who has logged in."""
     async with httpx2.AsyncClient(base_url=url, timeout=30.0) as http:
         people, programs = await owner_of_everything(mint, http), await owner_of_everything(mint, http)
-        told = {"email": f"{uuid4().hex}@example.org", "password": PASSWORD}
-        login = await http.post("/auth/v1/signup", json=told)
-    login.raise_for_status()
+        staying, leaving = await _logged_in(http), await _logged_in(http)
     headers = {
         "^/(api/|metrics|health)": {"Authorization": f"Bearer {people.token}"},
         "^/v1/": {"X-API-Key": programs.key},
-        "^/auth/v1/": {"Authorization": f"Bearer {login.json()['access_token']}"},
+        "^/auth/v1/(?!logout)": staying,
+        "^/auth/v1/logout": leaving,
     }
     return Callers(headers, {**people.ids, "model": "scripted"})
+
+
+async def _logged_in(http: httpx2.AsyncClient) -> Headers:
+    told = {"email": f"{uuid4().hex}@example.org", "password": PASSWORD}
+    login = await http.post("/auth/v1/signup", json=told)
+    login.raise_for_status()
+    return {"Authorization": f"Bearer {login.json()['access_token']}"}

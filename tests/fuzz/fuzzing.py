@@ -16,6 +16,8 @@ PHASES = "examples,coverage,fuzzing,stateful"
 DEADLINE = 3 * 3600.0
 SLOW_ANSWER = 20.0
 STREAM_EVENTS = 3
+NOBODY = "00000000-0000-7000-8000-000000000000"
+"""What streams are asked for: one of something that goes on would not end."""
 OWN_IDS = 0.6
 """How often a path has the id of something that is there."""
 
@@ -23,13 +25,15 @@ BEYOND_SCHEMA = (
     "^/api/(v1/)?app/workflows",  # what a definition may be, a schema does not say
     "^/api/(v1/)?app/webhooks",  # nor what an address is, or which events a pattern means
     "^/api/(v1/)?app/api-keys",  # an end in the past; 1.0 is a whole number to a schema
+    "^/api/(v1/)?app/approvals/.*/decide$",  # which words are options of the question
     "^/api/registry/",
     "^/api/workflow/",  # a flow or a node; a node's result
     "^/api/llm/|^/v1/",  # which models there are, and what fits them
     "^/auth/v1/",  # an account needs both address and password
 )
 """Operations with rules that no JSON schema says: a request that fits the schema may be refused with 400 or 422."""
-REFUSALS = [400, 401, 403, 404, 409, 410, 412, 422, 429, "2xx", "3xx"]
+REFUSALS = [401, 403, 404, 409, 410, 412, 422, 429, "2xx", "3xx"]
+"""Answers to a request that fits its schema: 422 is for a key that another request has used."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def configuration(callers: Callers, examples: int, seed: int, workers: int) -> s
         "continue-on-failure = true",
         f"request-timeout = {SLOW_ANSWER}",
         f"max-stream-events = {STREAM_EVENTS}",
+        "[checks.positive_data_acceptance]",
+        f"expected-statuses = {json.dumps(REFUSALS)}",
         "[auth]",
         "auto-signup = false",  # every caller is there already
         "[generation]",
@@ -89,9 +95,11 @@ def configuration(callers: Callers, examples: int, seed: int, workers: int) -> s
     lines.append("[parameters]")
     for name in callers.ids:
         lines.append(f'"path.{name}" = {{ dictionary = "{name}", probability = {OWN_IDS} }}')
+    lines += ["[[operations]]", 'include-path-regex = "/stream$"', "[operations.parameters]"]
+    lines += [f'"path.{name}" = "{NOBODY}"' for name in ("workflow_id", "execution_id")]
     for pattern in BEYOND_SCHEMA:
         lines += ["[[operations]]", f"include-path-regex = {json.dumps(pattern)}"]
-        lines.append(f"checks.positive_data_acceptance.expected-statuses = {json.dumps(REFUSALS)}")
+        lines.append(f"checks.positive_data_acceptance.expected-statuses = {json.dumps([400, *REFUSALS])}")
     for pattern, headers in callers.headers.items():
         told = ", ".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in headers.items())
         lines += ["[[operations]]", f"include-path-regex = {json.dumps(pattern)}", f"headers = {{ {told} }}"]

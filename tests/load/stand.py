@@ -18,20 +18,17 @@ from interlock.backends.store.embedded.roles import SERVER
 from interlock.backends.store.postgres.migrate import migrate
 from serving import Serving
 
-TURNING = {
-    "kind": "flow",
-    "name": "Turning",
-    "states": ["even", "odd", "done"],
-    "initial_state": "even",
-    "terminal_states": ["done"],
-    "user_input_states": ["even", "odd"],
-    "transitions": [
-        {"from": "even", "event": "TURN", "to": "odd"},
-        {"from": "odd", "event": "TURN", "to": "even"},
-        {"from": "even", "event": "END", "to": "done"},
-        {"from": "odd", "event": "END", "to": "done"},
-    ],
-}
+TURNING = """
+states: [even, odd, done]
+initial_state: even
+terminal_states: [done]
+user_input_states: [even, odd]
+transitions:
+  - {from: even, event: TURN, to: odd}
+  - {from: odd, event: TURN, to: even}
+  - {from: even, event: END, to: done}
+  - {from: odd, event: END, to: done}
+"""
 """A flow that can be turned for ever: each TURN makes two events, and END three."""
 
 
@@ -49,9 +46,9 @@ class Stand:
     async def flow(self, tenant: str) -> str:
         """Store the turning flow for a tenant; its id."""
         async with self.servers[0].client(self.token("author", tenant)) as client:
-            answer = await client.post("/api/app/workflows", json=TURNING)
-            answer.raise_for_status()
-            return str(answer.json()["workflow_id"])
+            body = {"flow_id": "turning", "name": "Turning", "yaml_content": TURNING}
+            (await client.post("/api/registry/flows", json=body)).raise_for_status()
+            return "turning"
 
 
 async def stand(stack: AsyncExitStack, processes: int, *, redis: bool = False, **settings: str) -> Stand:

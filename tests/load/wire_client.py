@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 _TICK = re.compile(rb'"tick":(\d+)')
@@ -40,8 +41,7 @@ class WireClient(asyncio.Protocol):
         return self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)
         key = base64.b64encode(os.urandom(16)).decode()
         query = f"?{self._url.query}" if self._url.query else ""
         transport.write(

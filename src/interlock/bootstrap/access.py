@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from secrets import token_urlsafe
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from secrets import token_urlsafe
 from uuid import UUID
 
 import msgspec

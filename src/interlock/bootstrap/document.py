@@ -29,7 +29,9 @@ ROUTES_TABLE = "docs/reference/routes.txt"
 
 _HEAD = f"""# Settings
 
-Every setting is optional: `interlock up` runs without any. A setting is taken from the first of these that has it:
+In local mode every setting is optional: `interlock up --local` runs without any. Outside it a server needs
+`{PREFIX}API_SECRET_KEY`, `{PREFIX}ENCRYPTION_KEY` and, unless people log in with an issuer elsewhere,
+`{PREFIX}JWT_SECRET_KEY`; all processes of an installation share them. A setting is taken from the first of these that has it:
 
 1. the option of the command (`--host`, `--port`, `--data`, `--local`, `--local-allow-remote`, `--log-level`, `--url`),
 2. the environment,
@@ -50,8 +52,8 @@ This page is made from `src/interlock/config.py` by `make docs`.
 """
 
 _ENV_HEAD = """\
-# The settings of Interlock, all of them optional. Copy this file to .env and take the # away where another value is
-# wanted; docs/reference/settings.md says more. Made from src/interlock/config.py by `make docs`.
+# The settings of Interlock; local mode needs none of them. Copy this file to .env and take the # away where another
+# value is wanted; docs/reference/settings.md says more. Made from src/interlock/config.py by `make docs`.
 """
 
 _WORDS: Mapping[type, str] = {

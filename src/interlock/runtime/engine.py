@@ -17,6 +17,7 @@ from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import Ids
+from interlock.kit.turn import give_up
 from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExecution
@@ -248,6 +249,7 @@ class LocalEngine:
             return msgspec.structs.replace(first, is_replay=True)
         if request.wait <= 0 or started.standing.ended_at is not None:
             return started.standing
+        give_up()
         if started.rest is not None:
             await asyncio.wait([started.rest], timeout=max(0.0, until - self._clock.monotonic()))
             if started.rest.done() and started.rest.result() and execution.ended is not None:
@@ -273,6 +275,7 @@ class LocalEngine:
                 at_rest = row["status"] in ENDED or row["status"] in ("waiting", "paused")
                 if subscription is None or at_rest or left <= 0:
                     return Standing(execution_id=execution_id, **row)
+                give_up()
                 await subscription.wait(min(left, 1.0))
         finally:
             if subscription is not None:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from interlock.runtime.owned import Owned
 
-MOST = 5_000
-MOST_BYTES = 64 * 1024 * 1024
+MOST = 2_000
+MOST_BYTES = 16 * 1024 * 1024
 LARGEST = 256 * 1024
 """Bytes of the log of the largest execution that is kept."""
 

@@ -32,7 +32,7 @@ POLL = 1.0
 """Seconds between looks at what is due, unless somebody says that there is something."""
 CALL_SECONDS = 15.0
 """Time for one call."""
-LEASE = 60.0
+LEASE = 30.0
 """Seconds after which a message is due again that nobody wrote down the end of."""
 AT_ONCE = 500
 PER_WEBHOOK = 4

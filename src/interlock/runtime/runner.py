@@ -360,14 +360,10 @@ class Runner:
 
     def _count_task(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
         program = owned.execution.program
-        node_type, called = program.node_type(event.node_id), program.called(event.node_id)
-        if type(event) is TaskCompleted:
-            seconds = event.duration_ms / 1000
-            self._telemetry.task_ended(node_type.name, "completed", seconds)
-            self.count_node(owned.tenant_id, called, seconds)
-        else:
-            self._telemetry.task_ended(node_type.name, "failed", 0.0)
-            self.count_node(owned.tenant_id, called, None)
+        seconds = event.duration_ms / 1000 if type(event) is TaskCompleted else None
+        word = "failed" if seconds is None else "completed"
+        self._telemetry.task_ended(program.node_type(event.node_id).name, word, seconds or 0.0)
+        self.count_node(owned.tenant_id, program.called(event.node_id), seconds)
 
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))

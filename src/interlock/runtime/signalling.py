@@ -18,6 +18,7 @@ from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
+from interlock.kit.turn import give_up
 from interlock.ports.bus import Bus
 from interlock.ports.engine import SendSignal, SignalOutcome
 from interlock.ports.ledger import Ledger, Sent
@@ -117,6 +118,7 @@ class Signalling:
             return standing
         rest: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         owned.rest_waiters.append(rest)
+        give_up()
         await asyncio.wait([rest], timeout=seconds)
         return owned.rested if rest.done() else None
 

@@ -1,4 +1,7 @@
-"""A1: two servers under load, with parents and children, one of them killed with SIGKILL every few seconds."""
+"""A1: two servers under load, one of them killed with SIGKILL every few seconds.
+
+The load are chains, parents with children, and sessions that call webhooks and are called back by them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from crash.families import check_families, store_family
 from crash.judge import check_common, check_load, check_steps, ids_of
 from crash.load import Load, Promise
 from crash.nemesis import Kill, Nemesis, recovery_times
+from crash.sessions import SessionLoad, check_sessions, settle_sessions, store_sessions
 from crash.stage import Stage
 from crash.verdict import percentile
 from crash.workflows import chain
@@ -35,16 +39,20 @@ async def run(stage: Stage) -> None:
         await stage.add_server(name)
     workflow_id = await stage.store(chain(stage.sink, STEPS, STEP_DELAY))
     family_id = await store_family(stage, FAMILY_DELAY)
+    await store_sessions(stage)
     chains = Load(stage, "chain", workflow_id, scale.a1_rate)
     families = Load(stage, "family", family_id, scale.a1_families)
+    sessions = SessionLoad(stage, scale.a1_sessions)
     nemesis = Nemesis(stage)
-    for load in (chains, families):
+    for load in (chains, families, sessions):
         load.begin()
     await nemesis.rage(scale.a1_seconds)
-    await asyncio.gather(chains.end(), families.end())
+    await asyncio.gather(chains.end(), families.end(), sessions.end())
     drain = await stage.drain(PROMISED_DRAIN)
+    told = await settle_sessions(stage)
     for load in (chains, families):
         await check_load(stage, load)
+    await check_sessions(stage, sessions)
     await check_steps(stage, chains.promises, [f"s{number}" for number in range(1, STEPS + 1)])
     await check_families(stage, families.promises)
     await check_common(stage)
@@ -64,6 +72,7 @@ async def run(stage: Stage) -> None:
         "recovery_p95_s": round(percentile(times, 0.95), 2),
         "recovery_max_s": round(max(times, default=0.0), 2),
         "drain_s": round(drain, 2),
+        "told_s": round(told, 2),
         "bound_3_over_n": round(3 / max(1, verdict.counts["steps"]), 6),
     }
     p95 = verdict.figures["recovery_p95_s"]

@@ -19,6 +19,9 @@ from interlock.doors.cli.app import build
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 SERVING = {"up", "serve", "demo", "migrate", "doctor", "health"}
 LOOKING = {"run", "validate", "list", "show", "watch", "artifacts"}
+FLOWS = {f"flows {name}" for name in ("register", "list", "show", "graph")}
+FLOWS |= {f"nodes {name}" for name in ("register", "list", "delete")}
+FLOWS |= {f"sessions {name}" for name in ("start", "event", "state", "stop")}
 STEERING = {"approvals", "approve", "deny", "signal", "cancel", "pause", "resume"}
 WEBHOOKS = {f"webhooks {name}" for name in ("create", "list", "deliveries", "redeliver", "delete")}
 USERS = {f"users {name}" for name in ("create", "list", "confirm", "role", "disable", "enable")}
@@ -52,7 +55,7 @@ def sections() -> dict[str, str]:
 
 
 def test_every_command_that_was_promised_is_there() -> None:
-    assert set(COMMANDS) == SERVING | LOOKING | STEERING | WEBHOOKS | USERS | ACCESS | OWN
+    assert set(COMMANDS) == SERVING | LOOKING | FLOWS | STEERING | WEBHOOKS | USERS | ACCESS | OWN
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -16,11 +17,12 @@ import jwt
 import pytest
 
 from cli_house import Interlock, Started, Write
+from conftest import Database
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.remedies import next_step
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
-from served import RunningServer, environment
+from served import SECRETS, RunningServer, environment
 
 SOURCE = Path(__file__).parents[3] / "src" / "interlock"
 WAITS = "nodes: [{id: w, type: wait, parameters: {signal: go}}]\n"
@@ -206,14 +208,43 @@ def test_what_keeps_a_server_from_starting_is_a_sentence_with_a_next_step(
     tmp_path: Path, arguments: list[str], told: dict[str, str], code: int, said: str
 ) -> None:
     here = {"INTERLOCK_DATA_DIR": str(tmp_path / "data"), "INTERLOCK_PORT": "0", "INTERLOCK_LOCAL": "false"}
-    ended = run(*arguments, **here, **told)
+    ended = run(*arguments, **here, **{**SECRETS, **told})
     assert (ended.returncode, ended.stdout) == (code, "")
     assert said in ended.stderr
     assert is_a_sentence_with_a_next_step(ended.stderr), ended.stderr
 
 
+@pytest.mark.parametrize("arguments", [["up"], ["serve"], ["serve", "--workers", "2"]])
+def test_no_server_starts_outside_local_mode_without_the_secrets_of_its_installation(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    here = {"INTERLOCK_DATA_DIR": str(tmp_path), "INTERLOCK_PORT": "0", "INTERLOCK_LOCAL": "false"}
+    database = {} if arguments == ["up"] else {"INTERLOCK_DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}
+    given = {name: value for name, value in SECRETS.items() if name != "INTERLOCK_ENCRYPTION_KEY"}
+    ended = run(*arguments, **here, **database, **given)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "INTERLOCK_ENCRYPTION_KEY is missing; it seals stored secrets." in ended.stderr
+    assert "openssl rand -base64 48" in ended.stderr.splitlines()[-1]
+    assert is_a_sentence_with_a_next_step(ended.stderr), ended.stderr
+    assert not any(value in ended.stderr for value in SECRETS.values())
+
+
+async def test_no_server_starts_over_a_database_that_would_not_keep_its_walls(
+    tmp_path: Path, own_database: Database
+) -> None:
+    here = {"INTERLOCK_DATA_DIR": str(tmp_path), "INTERLOCK_PORT": "0", **SECRETS}
+    for url, said in (
+        (own_database.superuser_url, "is a superuser or bypasses row-level security"),
+        (own_database.migrate_url, "owns the schema"),
+    ):
+        ended = await asyncio.to_thread(run, "serve", **here, INTERLOCK_DATABASE_URL=url)
+        assert (ended.returncode in (1, 2), ended.stdout) == (True, ""), ended.stderr
+        assert said in ended.stderr
+        assert is_a_sentence_with_a_next_step(ended.stderr), ended.stderr
+
+
 def test_a_second_server_on_one_data_directory_is_refused(server: RunningServer) -> None:
-    ended = run("up", "--port", "0", "--data", str(server.data_dir))
+    ended = run("up", "--local", "--port", "0", "--data", str(server.data_dir))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"is in use by the Interlock server with process id {server.pid}" in ended.stderr
     assert "--data" in ended.stderr.splitlines()[-1]
@@ -233,6 +264,7 @@ def codes_of_starts() -> set[str]:
     found = {code for path in files for code in re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', path.read_text())}
     return {code for code in found if code.startswith(("EMBEDDED_", "DATA_DIRECTORY", "MIGRATION", "SIGNING"))} | {
         "DATABASE_NEWER",
+        "DATABASE_UNFIT",
         "DATABASE_URL_INVALID",
         "SERVER_ROLE_UNFIT",
         "SERVICE_UNAVAILABLE",

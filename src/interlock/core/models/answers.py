@@ -9,7 +9,8 @@ import msgspec
 
 from interlock.core.models.prices import Usage
 
-_VENDOR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_VENDOR_CODE = re.compile(r"(?=[^0-9]*(?:[0-9][^0-9]*){0,4}$)[A-Za-z0-9_.-]{1,64}")
+"""A word, or a short number; what has many digits may be a key that the provider repeats."""
 
 
 class _Usage(msgspec.Struct):

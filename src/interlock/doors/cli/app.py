@@ -7,10 +7,13 @@ import typer
 from interlock.doors.cli.calling import Caller
 from interlock.doors.cli.commands import (
     audit,
+    flows,
     keys,
+    nodes,
     reading,
     secrets,
     serving,
+    sessions,
     starting,
     steering,
     tenants,
@@ -46,6 +49,8 @@ def build(programs: Programs) -> typer.Typer:
     )
     _add_server_commands(app)
     _add_looking_commands(app)
+    _add_flow_commands(app)
+    _add_session_commands(app)
     _add_steering_commands(app)
     _add_user_commands(app)
     _add_access_commands(app)
@@ -96,6 +101,52 @@ def _add_looking_commands(app: typer.Typer) -> None:
         rich_help_panel=WORKFLOW_PANEL,
         epilog=examples(f"artifacts {_EXECUTION}", f"artifacts {_EXECUTION} --save ./out"),
     )(reading.artifacts)
+
+
+def _add_flow_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Flows that clients start by their id.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(epilog=examples("flows register order.yaml", "flows register order.yaml --id orders-2 --json"))(
+        flows.register
+    )
+    group.command("list", epilog=examples("flows list", "flows list --json"))(flows.list_flows)
+    group.command(epilog=examples("flows show order", "flows show order --json | jq .transitions"))(flows.show)
+    group.command(epilog=examples("flows graph order", "flows graph order --json"))(flows.graph)
+    app.add_typer(group, name="flows", rich_help_panel=WORKFLOW_PANEL)
+    _add_node_commands(app)
+
+
+def _add_node_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Nodes that flows can run.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(
+        epilog=examples(
+            "nodes register pricing https://svc.example/price",
+            "nodes register pricing https://svc.example/price --timeout 600 --rotate",
+        )
+    )(nodes.register)
+    group.command("list", epilog=examples("nodes list", "nodes list --json"))(nodes.list_nodes)
+    group.command(epilog=examples("nodes delete pricing"))(nodes.delete)
+    app.add_typer(group, name="nodes", rich_help_panel=WORKFLOW_PANEL)
+
+
+def _add_session_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Sessions of flows.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(
+        epilog=examples(
+            "sessions start order --params '{\"amount\": 150}'",
+            "sessions start --node echo --params '{\"input\": \"hi\"}' --json",
+        )
+    )(sessions.start)
+    group.command(
+        epilog=examples(
+            f"sessions event {_EXECUTION} USER_CONFIRM",
+            f"sessions event {_EXECUTION} USER_CONFIRM --payload '{{\"by\": \"ann\"}}' --expect confirm",
+        )
+    )(sessions.event)
+    group.command(epilog=examples(f"sessions state {_EXECUTION}", f"sessions state {_EXECUTION} --json"))(
+        sessions.state
+    )
+    group.command(epilog=examples(f"sessions stop {_EXECUTION}"))(sessions.stop)
+    app.add_typer(group, name="sessions", rich_help_panel=WORKFLOW_PANEL)
 
 
 def _add_steering_commands(app: typer.Typer) -> None:

@@ -15,7 +15,7 @@ from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.failures import FAILED, exit_code, failure
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import Programs
-from interlock.doors.cli.server import Server, is_this_machine, read_url
+from interlock.doors.cli.server import APP, Server, is_this_machine, read_url
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 
@@ -40,29 +40,29 @@ class Caller:
     clock: Clock
     ids: Ids
 
-    def server(self, url: str | None) -> Server:
-        """A client of the server at ``url``, by default of the settings' one.
+    def server(self, url: str | None, *, door: str = APP) -> Server:
+        """A client of a door of the server at ``url``, by default of the settings' one.
 
         A token from the settings goes wherever the caller points; the local user's never leaves this machine.
         Raises UNAUTHENTICATED without a token for another machine.
         """
-        return self._server(url, self.local_token)
+        return self._server(url, self.local_token, door)
 
     def administrator(self, url: str | None, tenant: str = LOCAL_TENANT) -> Server:
         """The same for commands that administer: a token that is made here holds the scope ``admin`` in ``tenant``."""
         return self._server(url, lambda data_dir: self.programs.mint_admin_token(data_dir, tenant))
 
-    def _server(self, url: str | None, mint: Callable[[Path], str]) -> Server:
+    def _server(self, url: str | None, mint: Callable[[Path], str], door: str = APP) -> Server:
         environment = self.programs.environment()
         address = read_url(url or environment.url)
         if environment.token:
             token = environment.token
-            return Server(address, lambda: token, self.ids, _REMEDY_OF_GIVEN)
+            return Server(address, lambda: token, self.ids, _REMEDY_OF_GIVEN, door=door)
         if not is_this_machine(address):
             step = "Put one into INTERLOCK_TOKEN; the local user's token is for this machine only."
             raise failure(ErrorKind.UNAUTHENTICATED, "NO_TOKEN", f"There is no token for {address}", step)
         remedy = _REMEDY_OF_MADE.format(environment.data_dir)
-        return Server(address, lambda: mint(environment.data_dir), self.ids, remedy)
+        return Server(address, lambda: mint(environment.data_dir), self.ids, remedy, door=door)
 
     def local_token(self, data_dir: Path) -> str:
         """A fresh token of the local user of a data directory."""

@@ -53,6 +53,11 @@ def read_definition(path: Path) -> tuple[dict[str, Any] | None, list[Problem]]:
     return source, []
 
 
+def read_text(path: Path) -> str:
+    """The text in a file. Raises WrongUseError."""
+    return _text(_read(path), str(path))
+
+
 def _parse(path: Path, body: bytes) -> Any:
     if path.suffix == ".json":
         return strict_json.decode(body, max_bytes=MAX_DEFINITION_BYTES, max_keys=200_000)

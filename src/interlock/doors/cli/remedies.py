@@ -7,6 +7,9 @@ from interlock.core.errors import ErrorKind, InterlockError
 _OF_ANSWERS: dict[str, str] = {
     "WORKFLOW_INVALID": "Mend the definition; `interlock validate FILE` shows every problem.",
     "INVALID_TRANSITION": "See which events it waits for with `interlock show ID`.",
+    "FLOW_NOT_FOUND": "See the flows with `interlock flows list`.",
+    "NODE_NOT_FOUND": "See the nodes with `interlock nodes list`.",
+    "FLOW_VALIDATION_ERROR": "Mend the file; `interlock validate FILE` shows where each problem is.",
     "MISDIRECTED_REQUEST": (
         "Use the name the server is known by, or start the server with this one in INTERLOCK_TRUSTED_HOSTS."
     ),
@@ -44,6 +47,7 @@ _OF_STARTS: dict[str, str] = {
     "DATABASE_NEWER": _OTHER_SCHEMA,
     "MIGRATION_DENIED": "Set INTERLOCK_MIGRATE_DATABASE_URL to a login that owns the database.",
     "MIGRATION_FAILED": "Nothing was changed; the version before this one still serves this database.",
+    "DATABASE_UNFIT": "Mend that, then look again with `interlock doctor`.",
     "SERVER_ROLE_UNFIT": "Put a role that logs in and owns nothing into INTERLOCK_DATABASE_URL.",
     "DATABASE_URL_INVALID": "Write INTERLOCK_DATABASE_URL like postgresql://USER:PASSWORD@HOST/DATABASE.",
     "SERVICE_UNAVAILABLE": "Look whether the database runs and its address is right; `interlock doctor` looks, too.",

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 else:
     httpx2 = late("httpx2")
 
-APP = "/api/app"
+APP, TEMPO = "/api/app", "/api"
+"""Where the doors begin whose calls the commands make."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 30.0
@@ -59,11 +60,14 @@ def is_this_machine(url: str) -> bool:
 class Server:
     """Calls one server. ``credential`` is asked before each call, so that a fresh token takes an old one's place.
 
-    ``remedy`` is what to do if the server does not take it.
+    ``remedy`` is what to do if the server does not take it, ``door`` where the paths of its calls begin.
     """
 
-    def __init__(self, url: str, credential: Callable[[], str], ids: Ids, remedy: str = "") -> None:
+    def __init__(
+        self, url: str, credential: Callable[[], str], ids: Ids, remedy: str = "", *, door: str = APP
+    ) -> None:
         self.url = url
+        self._door = door
         self._credential = credential
         self._ids = ids
         self._remedy = remedy
@@ -82,21 +86,30 @@ class Server:
         await self._client.aclose()
 
     async def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """The answer to a GET below the app door; None values are left out. Raises the refusal as InterlockError."""
+        """The answer to a GET below the door; None values are left out. Raises the refusal as InterlockError."""
         wanted = {name: value for name, value in query.items() if value is not None}
-        return _object(await self._send("GET", APP + path, params=wanted))
+        return _object(await self._send("GET", self._door + path, params=wanted))
+
+    async def get_list(self, path: str) -> list[dict[str, Any]]:
+        """The same where the answer is a list."""
+        answer = await self._send("GET", self._door + path)
+        body = answer.json() if _is_json(answer) else None
+        if not isinstance(body, list):
+            raise _stranger(f"What answers at {answer.request.url} is no Interlock server")
+        return body
 
     async def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The answer to a POST below the app door. Sent twice over a broken connection, it counts once."""
+        """The answer to a POST below the door. Sent twice over a broken connection, it counts once."""
         return _object(await self._change("POST", path, body or {}))
 
     async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a PUT below the app door."""
+        """The answer to a PUT below the door."""
         return _object(await self._change("PUT", path, body))
 
     async def delete(self, path: str) -> dict[str, Any]:
-        """The answer to a DELETE below the app door."""
-        return _object(await self._send("DELETE", APP + path))
+        """The answer to a DELETE below the door; an empty object if it says nothing."""
+        answer = await self._send("DELETE", self._door + path)
+        return _object(answer) if answer.content else {}
 
     async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and answer of a path that needs no token."""
@@ -138,7 +151,7 @@ class Server:
 
     async def _change(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response:
         headers = {"idempotency-key": str(self._ids.new()), "content-type": "application/json"}
-        return await self._send(method, APP + path, content=strict_json.encode(body), headers=headers)
+        return await self._send(method, self._door + path, content=strict_json.encode(body), headers=headers)
 
     async def _send(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **parts: Any

@@ -53,6 +53,7 @@ class AdministerTenants:
         if disabled and tenant_id == LOCAL_TENANT:
             message = f"{LOCAL_TENANT} is the operator's own tenant; nobody could let it in again"
             raise rule_broken("VALIDATION_ERROR", message, field="disabled")
+        await self._gate.refresh()  # who has just come from it is known then
         if not await self._store.change_tenant(tenant_id, title=title, disabled=disabled):
             raise _unknown(tenant_id)
         return await self.show(principal, tenant_id)

@@ -9,6 +9,7 @@ import msgspec
 from interlock.core.models.requests import Kind, read_chat, read_embeddings
 from interlock.core.principal import Principal, Scope
 from interlock.ports.models import Books, Place
+from interlock.services.models.once import Claimed
 from interlock.services.models.relay import RelayModels
 
 SUBJECT = "engine"
@@ -32,7 +33,7 @@ class CallForTasks:
         if known is None:
             principal = Principal(SUBJECT, tenant_id, frozenset({Scope.MODELS_USE}), kind="service")
             request = read_embeddings(body) if kind == "embeddings" else read_chat({**body, "stream": False})
-            place = Place(tenant_id=tenant_id, effect_key=effect_key, seconds=KEEP_SECONDS)
-            known = (await self._relay.complete(principal, request, trace_id, place=place)).body
+            claimed = Claimed(Place(tenant_id=tenant_id, effect_key=effect_key, seconds=KEEP_SECONDS))
+            known = (await self._relay.complete(principal, request, trace_id, claimed=claimed)).body
         answer: dict[str, Any] = msgspec.json.decode(known)
         return answer

@@ -124,7 +124,7 @@ class Holds:
         now = self._clock.monotonic()
         alive = await self._books.renew(held, LEASE_SECONDS) if held else set()
         for budget_id, purse in list(self._purses.items()):
-            purse.renewed(alive, now)
+            purse.renewed(held, alive, now)
             if purse.is_at_rest and now - purse.used_at > _REST_SECONDS:
                 del self._purses[budget_id]
                 await purse.give_back()

@@ -21,13 +21,17 @@ _log = structlog.get_logger("interlock.models")
 
 
 class Claimed:
-    """A key that this request holds, or, with an ``answer``, one that was answered before."""
+    """A place that this work is to fill, or, with an ``answer``, one that was filled before.
 
-    __slots__ = ("answer", "place")
+    ``is_kept`` is true as soon as the answer is on its way there.
+    """
 
-    def __init__(self, place: Place, answer: bytes | None) -> None:
+    __slots__ = ("answer", "is_kept", "place")
+
+    def __init__(self, place: Place, answer: bytes | None = None) -> None:
         self.place = place
         self.answer = answer
+        self.is_kept = False
 
 
 class AnswerOnce:
@@ -51,7 +55,7 @@ class AnswerOnce:
         found = await self._books.claim(place, key.digest, LEASE_SECONDS)
         if found.is_ours:
             self._held.add(claim_id)
-            return Claimed(place, None)
+            return Claimed(place)
         if found.digest != key.digest:
             message = "This Idempotency-Key was used with another body; use a new key for a new request"
             raise InterlockError(ErrorKind.MISMATCH, "IDEMPOTENCY_MISMATCH", message)
@@ -61,10 +65,12 @@ class AnswerOnce:
         return Claimed(place, found.answer)
 
     async def end(self, claimed: Claimed | None) -> None:
-        """The request is over. A key under which nothing was kept is free again."""
+        """The request is over. A key under which nothing is kept is free again."""
         if claimed is None or claimed.place.claim_id not in self._held:
             return
         self._held.discard(claimed.place.claim_id)
+        if claimed.is_kept:
+            return
         try:
             await asyncio.shield(self._books.release(claimed.place))
         except InterlockError as error:  # its lease ends by itself

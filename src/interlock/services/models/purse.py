@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from uuid import UUID
 
 from interlock.core.errors import ErrorKind, InterlockError
@@ -66,12 +67,12 @@ class Purse:
         """Whether no call is under way."""
         return not any(one.set_aside for one in self._slices.values()) and not self._turn.locked()
 
-    def renewed(self, alive: set[UUID], asked_at: float) -> None:
-        """Some leases last on from ``asked_at``; the others were lost, and what is left in them is not ours."""
-        for slice_id in list(self._slices):
+    def renewed(self, asked: Iterable[UUID], alive: set[UUID], asked_at: float) -> None:
+        """Of the leases ``asked`` for some last on from ``asked_at``; what is left in the others is not ours."""
+        for slice_id in self._slices.keys() & set(asked):
             if slice_id in alive:
                 self._until[slice_id] = asked_at + LEASE_SECONDS
-            elif self._until[slice_id] <= asked_at + LEASE_SECONDS / 3:
+            else:
                 self._forget(slice_id)
 
     async def give_back(self, *, all_of_them: bool = False) -> None:

@@ -15,11 +15,12 @@ from interlock.core.models.routing import Deployment, Routes, priced
 from interlock.core.models.stream import StreamReader
 from interlock.core.models.tokens import count_bytes
 from interlock.core.principal import Principal, Scope
-from interlock.ports.models import Answer, Place, Provider
+from interlock.ports.models import Answer, Provider
 from interlock.ports.telemetry import CallOutcome
 from interlock.services.models.attempts import Attempts, Opened
 from interlock.services.models.embed import Completion, embed_in_batches
 from interlock.services.models.holds import Hold, Holds
+from interlock.services.models.once import Claimed
 
 _FAILED: CallOutcome = "failed"
 MAX_ANSWER = 32 * 1_048_576
@@ -60,24 +61,25 @@ class RelayModels:
         request: ModelRequest,
         trace_id: str,
         *,
-        place: Place | None = None,
+        claimed: Claimed | None = None,
         render: Callable[[Completion], bytes] | None = None,
     ) -> Completion:
         """The whole answer of a chat, or of embeddings in the order of their inputs.
 
-        Its body is what ``render`` makes of it. It is kept in ``place``, in the commit that books the call.
+        Its body is what ``render`` makes of it. It is kept where ``claimed`` says, in the commit that books the call.
         """
         request, deployments, hold = await self._begin(principal, request, trace_id)
         used: list[Usage] = []
         answered, outcome = deployments[0], _FAILED
         try:
-            completion = await self._answer(request, deployments, used, key_for(place))
+            completion = await self._answer(request, deployments, used, key_for(claimed))
             answered = completion.deployment
             if render is not None:
                 completion = msgspec.structs.replace(completion, body=render(completion))
             outcome = "succeeded"
-            if place is not None:
-                await hold.settle_with(answered, total(used), Answer(place, completion.body))
+            if claimed is not None:
+                claimed.is_kept = True
+                await hold.settle_with(answered, total(used), Answer(claimed.place, completion.body))
             return completion
         except InterlockError:
             raise
@@ -89,19 +91,19 @@ class RelayModels:
             hold.settle(answered, total(used), outcome)
 
     async def stream(
-        self, principal: Principal, request: ModelRequest, trace_id: str, *, place: Place | None = None
+        self, principal: Principal, request: ModelRequest, trace_id: str, *, claimed: Claimed | None = None
     ) -> RelayedStream:
         """An answer that has begun; the caller must close it."""
         request, deployments, hold = await self._begin(principal, request, trace_id)
         try:
-            opened = await self._attempts.open(request, deployments, key_for(place))
+            opened = await self._attempts.open(request, deployments, key_for(claimed))
         except InterlockError:
             hold.settle(None, Usage(), _FAILED)
             raise
         except BaseException:
             hold.settle(deployments[0], Usage(request.prompt_tokens, 0, is_estimated=True), "cancelled")
             raise
-        return RelayedStream(request, opened, hold, place)
+        return RelayedStream(request, opened, hold, claimed)
 
     async def _begin(
         self, principal: Principal, request: ModelRequest, trace_id: str
@@ -153,8 +155,8 @@ class RelayedStream:
     what was used and leaves the provider; it must be called in any case, and may be called twice.
     """
 
-    def __init__(self, request: ModelRequest, opened: Opened, hold: Hold, place: Place | None = None) -> None:
-        self._place = place
+    def __init__(self, request: ModelRequest, opened: Opened, hold: Hold, claimed: Claimed | None = None) -> None:
+        self._claimed = claimed
         self._kept: bytes | None = None
         self._outcome: CallOutcome = "cancelled"
         self._request = request
@@ -207,16 +209,18 @@ class RelayedStream:
         try:
             await self._opened.close()
         finally:
-            if self._place is not None and self._kept is not None and self._outcome == "succeeded":
-                await self._hold.settle_with(deployment, self.usage, Answer(self._place, self._kept))
+            if self._claimed is not None and self._kept is not None and self._outcome == "succeeded":
+                self._claimed.is_kept = True
+                await self._hold.settle_with(deployment, self.usage, Answer(self._claimed.place, self._kept))
             else:
                 self._hold.settle(deployment, self.usage, self._outcome)
 
 
-def key_for(place: Place | None) -> str:
+def key_for(claimed: Claimed | None) -> str:
     """The key by which a provider may know that it has done this work before; it tells nothing of ours."""
-    if place is None:
+    if claimed is None:
         return ""
+    place = claimed.place
     return hashlib.sha256(f"{place.tenant_id}\0{place.effect_key}".encode()).hexdigest()[:40]
 
 

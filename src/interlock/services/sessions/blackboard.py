@@ -17,6 +17,7 @@ from interlock.kit import strict_json
 from interlock.ports.engine import Engine, SendSignal
 from interlock.ports.store import Store
 from interlock.services.sessions.picture import Picture, PictureSessions
+from interlock.services.sessions.push import OUTCOME_SECONDS, known
 
 MAX_KEY = 256
 """Characters of a key."""
@@ -61,7 +62,8 @@ class Blackboards:
     ) -> int:
         """Set a key, if it is at version ``expected``; its new version comes back.
 
-        Raises DENIED (also for a reserved key), CONFLICT for a session that has ended, PRECONDITION, TOO_LARGE.
+        Raises DENIED (also for a reserved key), CONFLICT for a session that has ended, PRECONDITION, TOO_LARGE,
+        UNAVAILABLE if nobody decided it in time.
         """
         principal.require(Scope.BLACKBOARD_WRITE)
         size = _check(key, value)
@@ -81,9 +83,9 @@ class Blackboards:
             name=key,
             payload=value,
             expected_state=None if expected is None else str(expected),
+            wait=OUTCOME_SECONDS,
         )
-        outcome = await self._engine.signal(signal)
-        return outcome.first_seq or 0
+        return known(await self._engine.signal(signal)).first_seq or 0
 
     async def _write_scratch(
         self, principal: Principal, session_id: str, key: str, value: Any, size: int, expected: int | None

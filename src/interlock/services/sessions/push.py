@@ -8,7 +8,7 @@ import msgspec
 
 from interlock.core.commands import SignalKind
 from interlock.core.engine.flow.standing import FlowStanding
-from interlock.core.errors import ErrorKind, InterlockError, conflict, rule_broken
+from interlock.core.errors import ErrorKind, InterlockError, conflict, rule_broken, unavailable
 from interlock.core.execution import Status
 from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
@@ -16,6 +16,10 @@ from interlock.ports.engine import Engine, SendSignal, SignalOutcome
 from interlock.services.executions.signal import ENDED_ALREADY
 from interlock.services.sessions.picture import PictureSessions
 from interlock.services.sessions.session import FindSessions, Session, unknown_session
+
+
+OUTCOME_SECONDS = 20.0
+"""How long the outcome of an event may take; long enough for a session to be taken over from a server that died."""
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +57,8 @@ class PushEvents:
         """Push, and stay until the session rests or the time to wait is over.
 
         Raises DENIED, NOT_FOUND; RULE ``INVALID_TRANSITION`` if the flow does not want the event; CONFLICT for a
-        session that ended otherwise than by succeeding, is paused, or is not in the expected state.
+        session that ended otherwise than by succeeding, is paused, or is not in the expected state; UNAVAILABLE if
+        nobody decided the event in time.
         """
         principal.require(Scope.EXECUTIONS_SIGNAL)
         session = await self._find(principal, session_id)
@@ -67,10 +72,11 @@ class PushEvents:
             payload=push.payload,
             dedupe_key=push.event_id,
             expected_state=push.expected_state,
+            wait=OUTCOME_SECONDS,
             rest=push.wait,
         )
         try:
-            outcome = await self._engine.signal(signal)
+            outcome = known(await self._engine.signal(signal))
         except InterlockError as error:
             raise await self._refused(principal, session_id, push, error) from error
         standing = await self._standing(principal, session_id, outcome, push.wait)
@@ -110,3 +116,11 @@ class PushEvents:
         if push.expected_state is not None and push.expected_state not in standing.active:
             return conflict("STATE_CONFLICT", f"The flow is not in state {push.expected_state!r}", **where)
         return rule_broken("INVALID_TRANSITION", f"No transition from state '{state}' on event '{push.name}'", **where)
+
+
+def known(outcome: SignalOutcome) -> SignalOutcome:
+    """The outcome, which is there. Raises UNAVAILABLE: what was sent is recorded, and nobody has decided it yet."""
+    if not outcome.pending:
+        return outcome
+    message = "It is recorded and will be decided; send it again with the same event_id to learn the outcome"
+    raise unavailable(message, code="OUTCOME_UNKNOWN", retry_after=1)

@@ -100,6 +100,7 @@ async def _rolled_back(connection: Connection) -> Connection | None:
     try:
         if not connection.is_closed() and connection.is_in_transaction():
             await connection.execute(_SQL["rollback"])
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # it is thrown away; the cause is what is raised
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+        # It is thrown away; the cause is what is raised.
         return None
     return connection

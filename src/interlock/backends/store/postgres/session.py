@@ -77,6 +77,8 @@ def explained(connection: Connection | None = None) -> Iterator[None]:
         raise InterlockError(ErrorKind.TIMEOUT, "DATABASE_TIMEOUT", message, retryable=True, retry_after=1.0) from error
     except _AWAY as error:
         raise unavailable("The database cannot be reached now; try again") from error
+    except asyncpg.InternalClientError as error:  # the server has just ended the connection
+        raise unavailable("The connection to the database is lost; try again") from error
     except asyncpg.InterfaceError as error:
         if connection is None or not connection.is_closed():
             raise

@@ -1,7 +1,7 @@
-"""Who is worked on next: so many requests at a time, divided evenly among the tenants that ask, the rest in lines.
+"""Who is worked on next: so many requests at a time, shared among the tenants that ask, and the rest in lines.
 
-The loop of a process takes turns with everything it has begun, so whoever may begin anything makes everybody slow. A
-request that waits in a line costs nothing; and one that would wait for too long is refused at once.
+The loop of a process takes turns with all that it has begun, so whoever may begin anything makes everybody slow. What
+waits in a line costs the others nothing, and what would wait for too long is refused at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from interlock.core.errors import ErrorKind, InterlockError
 
 PLACES = 32
-"""Requests that are worked on at a time."""
+"""Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
 LENT_SECONDS = 0.25
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 PATIENCE_SECONDS = 1.0
@@ -25,22 +25,21 @@ _ASKED_SECONDS = 1.0
 
 
 class Admission:
-    """The places of one process. ``now`` is the loop's time unless a test has its own."""
+    """The places of one process, and the lines of those who wait for one."""
 
     def __init__(self, places: int = PLACES) -> None:
         self._places = places
         self._held: OrderedDict[object, tuple[str, float]] = OrderedDict()  # oldest first
+        self._taken = 0
         self._holding: Counter[str] = Counter()
         self._lines: OrderedDict[str, deque[tuple[float, asyncio.Future[None]]]] = OrderedDict()  # whose turn is first
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._recalling: asyncio.TimerHandle | None = None
-        self.refused = 0
 
-    def check(self, asker: str) -> None:
+    def check(self, asker: str | None) -> None:
         """Raises LIMITED if the asker's line is too long to stand behind; costs next to nothing."""
-        line = self._lines.get(asker)
+        line = self._lines.get(asker) if asker is not None else None
         if line and (len(line) >= LINE or _now() - line[0][0] > PATIENCE_SECONDS):
-            self.refused += 1
             raise InterlockError(
                 ErrorKind.LIMITED,
                 "QUEUE_FULL",
@@ -49,19 +48,25 @@ class Admission:
                 retry_after=1.0,
             )
 
-    async def enter(self, asker: str) -> Callable[[], None]:
-        """Wait for a place; what comes back gives it up, and may be called again. Raises LIMITED like ``check``."""
+    async def enter(self, asker: str | None) -> Callable[[], None]:
+        """Wait for a place; what comes back gives it up, and may be called again. Raises LIMITED like ``check``.
+
+        None needs no place.
+        """
+        if asker is None:
+            return _nothing
         now = _now()
         self._note(asker, now)
-        if asker in self._lines or not self._is_free(asker):
+        if asker in self._lines or not self._take(asker):
             self.check(asker)
             await self._stand_in_line(asker, now)
         place = object()
         self._held[place] = (asker, _now())
+        self._recall_later()
         return lambda: self._leave(place)
 
     async def _stand_in_line(self, asker: str, now: float) -> None:
-        """Wait until a place was taken for us: it counts as held from then on."""
+        """Wait until a place was taken for us."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(asker, deque()).append((now, turn))
         self._recall_later()
@@ -72,15 +77,14 @@ class Admission:
                 self._let_go(asker)
             raise
 
-    def _is_free(self, asker: str) -> bool:
-        """Whether there is a place for the asker; then it is taken."""
-        if self._holding.total() >= self._places or self._holding[asker] >= self._share():
-            return False
-        self._holding[asker] += 1
-        return True
-
-    def _share(self) -> int:
-        return max(1, self._places // max(1, len(self._asked)))
+    def _take(self, asker: str) -> bool:
+        """Take a place for the asker, if there is one for it."""
+        share = max(1, self._places // max(1, len(self._asked)))
+        is_free = self._taken < self._places // 2 or (self._taken < self._places and self._holding[asker] < share)
+        if is_free:
+            self._taken += 1
+            self._holding[asker] += 1
+        return is_free
 
     def _note(self, asker: str, now: float) -> None:
         """Remember who asked lately."""
@@ -95,28 +99,35 @@ class Admission:
             self._let_go(found[0])
 
     def _let_go(self, asker: str) -> None:
+        self._taken -= 1
         self._holding[asker] -= 1
         if not self._holding[asker]:
             del self._holding[asker]
-        self._hand_out()
+        while self._taken < self._places and self._serve_lines():
+            pass
 
-    def _hand_out(self) -> None:
-        """Give what is free to the lines, one to each in turn."""
-        for asker in list(self._lines):
-            line = self._lines[asker]
+    def _serve_lines(self) -> bool:
+        """Give one free place to each line in turn; whether any could be given."""
+        served = False
+        for _ in range(len(self._lines)):
+            if self._taken >= self._places:
+                break
+            asker, line = next(iter(self._lines.items()))
+            self._lines.move_to_end(asker)
             while line and line[0][1].done():  # its caller has left
                 line.popleft()
-            if line and self._is_free(asker):
+            if line and self._take(asker):
                 line.popleft()[1].set_result(None)
-                self._lines.move_to_end(asker)
+                served = True
             if not line:
                 del self._lines[asker]
+        return served
 
     def _recall_later(self) -> None:
-        if self._recalling is None and self._held:
+        """While somebody waits, see to it that nobody keeps a place for too long."""
+        if self._recalling is None and self._lines and self._held:
             _, since = next(iter(self._held.values()))
-            loop = asyncio.get_running_loop()
-            self._recalling = loop.call_at(since + LENT_SECONDS, self._recall)
+            self._recalling = asyncio.get_running_loop().call_at(since + LENT_SECONDS, self._recall)
 
     def _recall(self) -> None:
         """Take back what was lent for too long."""
@@ -125,8 +136,11 @@ class Admission:
         while self._held and now - next(iter(self._held.values()))[1] >= LENT_SECONDS:
             _, (asker, _) = self._held.popitem(last=False)
             self._let_go(asker)
-        if self._lines:
-            self._recall_later()
+        self._recall_later()
+
+
+def _nothing() -> None:
+    """There was no place to give up."""
 
 
 def _now() -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.admission import Admission
 from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.proofs import Proofs
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
@@ -82,5 +83,6 @@ class Context:
     drain: Drain
     seats: StreamSeats
     limits: Limits
+    admission: Admission = field(default_factory=Admission)
     proofs: Proofs = field(default_factory=Proofs)
     started: float = field(default=0.0)  # the monotonic clock at start, seconds

@@ -45,6 +45,15 @@ class Limits:
         peer = scope.get("client")
         return self._addresses.find(peer[0] if peer else "", scope["headers"])
 
+    def asker(self, operation: Operation, scope: Scope, principal: Principal) -> str | None:
+        """Who stands in one line: the caller's tenant, or the address of whoever is nobody in particular.
+
+        None for what is open to everybody: whoever asks how we are is told, however busy we are.
+        """
+        if operation.policy is Policy.OPEN:
+            return None
+        return principal.tenant_id or f"client:{self._network_of(scope)}"
+
     async def admit(self, operation: Operation, scope: Scope, principal: Principal) -> None:
         """Count a request whose credential and scope are right. Raises LIMITED; then it counts nowhere."""
         plan = self._plan(operation)

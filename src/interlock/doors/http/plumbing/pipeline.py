@@ -1,4 +1,4 @@
-"""From a matched request to its answer: credential, scope, limits, size and syntax, schema, handler; then the audit."""
+"""From a matched request to its answer: credential, scope, limits, body, turn, schema, handler; then the audit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from interlock.core.errors import InterlockError
+from interlock.core.principal import Principal
 from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
@@ -18,6 +19,7 @@ from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decod
 from interlock.doors.http.plumbing.replies import WHOLE, Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.instants import rfc3339
+from interlock.kit.turn import held
 
 NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
 """Answers for paths that no door owns."""
@@ -38,7 +40,7 @@ class Pipeline:
         exchange.door = operation.door.name
         code = ""
         try:
-            reply = await answer(await self._call(operation, path, exchange, scope, receive))
+            reply = await self._reply(operation, path, exchange, scope, receive)
         except CallerLeft:
             return
         except InterlockError as error:
@@ -79,13 +81,29 @@ class Pipeline:
             # The answer has begun, so its status can no longer say it; the connection is cut instead.
             _log.exception("error", route=exchange.route, method=exchange.method)
 
-    async def _call(
+    async def _reply(
         self, operation: Operation, path: dict[str, str], exchange: Exchange, scope: Scope, receive: Receive
-    ) -> Call[Any, Any]:
-        body = _Body(receive, exchange.headers, self._context.settings.max_body)
-        principal = await authorise(operation, exchange, scope, self._context, read_body=body.read)
-        await self._context.limits.admit(operation, scope, principal)
+    ) -> Reply:
+        """What the handler answers. What is refused is refused as early and as cheaply as it can be."""
+        context = self._context
+        body = _Body(receive, exchange.headers, context.settings.max_body)
+        principal = await authorise(operation, exchange, scope, context, read_body=body.read)
+        asker = context.limits.asker(operation, scope, principal)
+        context.admission.check(asker)
+        await context.limits.admit(operation, scope, principal)
         raw = await body.read() if operation.body is not None else b""
+        with held(await context.admission.enter(asker)):
+            return await answer(self._call(operation, path, exchange, scope, principal, raw))
+
+    def _call(
+        self,
+        operation: Operation,
+        path: dict[str, str],
+        exchange: Exchange,
+        scope: Scope,
+        principal: Principal,
+        raw: bytes,
+    ) -> Call[Any, Any]:
         return Call(
             operation,
             self._context,

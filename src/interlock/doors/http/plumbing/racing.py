@@ -85,7 +85,7 @@ class Racing:
 class Frames:
     """A stream of server-sent events that was begun elsewhere: what ``pieces`` yields, and comments while it rests.
 
-    A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case. A client that
+    A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case, maybe twice. A client that
     takes nothing for 15 s is cut off.
     """
 
@@ -116,6 +116,7 @@ class Frames:
             except InterlockError as error:
                 await beat.write(self._failed(error))
             beat.stop()
+            await self._close()  # what was used is booked, and kept, before the client knows that this is all
             await beat.write(b"", more=False)
         except TimeoutError:
             abort = scope.get("extensions", {}).get(ABORT)

@@ -90,9 +90,10 @@ async def _ask(
     try:
         if request.is_stream and wording.stream is not None:
             return await _stream(call, request, wording.stream, wording.opening, claimed, keep, headers)
-        place = claimed.place if claimed is not None else None
         relayed = call.services.models.relay
-        completion = await relayed.complete(call.principal, request, call.trace_id, place=place, render=wording.whole)
+        completion = await relayed.complete(
+            call.principal, request, call.trace_id, claimed=claimed, render=wording.whole
+        )
     except BaseException:
         await call.services.models.once.end(claimed)
         raise
@@ -113,15 +114,19 @@ async def _stream(
 ) -> Reply:
     leave = call.context.seats.take(call.operation.door.name, call.principal)
     try:
-        place = claimed.place if claimed is not None else None
-        stream = await call.services.models.relay.stream(call.principal, request, call.trace_id, place=place)
+        stream = await call.services.models.relay.stream(call.principal, request, call.trace_id, claimed=claimed)
     except BaseException:
         leave()
         raise
     telling = word(stream)
     kept = _Kept(telling.frames(), opening) if claimed is not None or keep is not None else None
+    is_closed = False
 
     async def close() -> None:
+        nonlocal is_closed
+        if is_closed:
+            return
+        is_closed = True
         leave()
         try:
             if kept is not None and kept.body is not None:
