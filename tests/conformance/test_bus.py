@@ -361,7 +361,19 @@ async def test_hints_that_cannot_be_read_hurt_nobody(running, listener):
     here = await running()
     follower = here.follow(execution_id := new_id())
     letters = "A" * 22
-    for text in ("", "1;x", "3", "2;short", "2;" + "!" * 22, "2;é", f"2;{letters}:x", f"2;{letters}", "[]", "2;;", "2;="):
+    for text in (
+        "",
+        "1;x",
+        "3",
+        "2;short",
+        "2;" + "!" * 22,
+        "2;é",
+        f"2;{letters}:x",
+        f"2;{letters}",
+        "[]",
+        "2;;",
+        "2;=",
+    ):
         await listener.say(text)
     (text,) = pack([LogGrew(execution_id, topic_of(TENANT))], [])
     await listener.say(text)

@@ -196,6 +196,26 @@ async def test_the_checked_address_is_the_connected_one_when_the_name_changes_it
         assert (await refusal(make_egress("127.0.0.2"), site.url(host="rebind.example"))).code == "EGRESS_BLOCKED"
 
 
+async def test_a_name_that_changes_its_mind_at_every_look_up_never_leads_inside(
+    make_egress: MakeEgress, names: dict[str, list[list[str]]]
+) -> None:
+    good, bad, mixed = ["127.0.0.2"], ["127.0.0.1"], ["127.0.0.2", "127.0.0.1"]
+    names["turncoat.example"] = [good, bad, mixed, bad] * 50
+    async with serving() as site:
+        egress = make_egress("127.0.0.2")
+        for number in range(199):
+            reached = asyncio.gather(call(egress, site.url(host="turncoat.example")), return_exceptions=True)
+            (answer,) = await reached
+            assert isinstance(answer, EgressResponse | InterlockError)
+            assert isinstance(answer, InterlockError) == (number % 4 != 0), number
+            if isinstance(answer, EgressResponse):
+                site.requests[-1].transport.close()  # so that the next call looks the name up again
+                await asyncio.sleep(0)
+        inside = {request.transport for request in site.requests}
+        assert len(site.requests) == 50
+        assert inside
+
+
 async def test_a_name_that_cannot_be_resolved_and_a_closed_port_are_errors_of_the_other_side(
     make_egress: MakeEgress,
 ) -> None:

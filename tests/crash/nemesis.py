@@ -9,6 +9,7 @@ from uuid import UUID
 
 from crash.clock import steady
 from crash.database import Observer
+from crash.process import ProcessError
 from crash.server import Server
 from crash.stage import Stage
 
@@ -65,7 +66,15 @@ class Nemesis:
 
     async def _restart(self, server: Server, after: float) -> None:
         await asyncio.sleep(after)
-        await server.launch()
+        kills = len(self._of(server))
+        try:
+            await server.launch()
+        except ProcessError:
+            if len(self._of(server)) == kills:
+                raise  # it was not killed before it could serve; then its next restart is under way
+
+    def _of(self, server: Server) -> list[Kill]:
+        return [kill for kill in self.kills if kill.server == server.name]
 
 
 async def recovery_times(observer: Observer, kills: list[Kill]) -> list[float]:

@@ -138,14 +138,12 @@ async def frame(connection: ClientConnection) -> Any:
         return json.loads(await connection.recv())
 
 
-async def closed(connection: ClientConnection) -> tuple[int, str]:
+async def closed(connection: ClientConnection) -> tuple[int | None, str]:
     """Code and reason of the close that comes, whatever comes before it."""
-    try:
+    with contextlib.suppress(ConnectionClosed):
         while True:
             await frame(connection)
-    except ConnectionClosed as over:
-        assert over.rcvd is not None, "it ended without a word"
-        return over.rcvd.code, over.rcvd.reason
+    return connection.close_code, connection.close_reason or ""
 
 
 async def eventually(holds: Any) -> None:

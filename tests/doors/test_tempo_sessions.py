@@ -287,3 +287,20 @@ async def test_refusals_have_the_envelope_of_this_door(tempo: Tempo, nobody: htt
         assert set(answer.json()) == {"code", "message", "trace_id", "details"}, answer.text
     assert answers[0].json()["code"] == "AUTHENTICATION_FAILED"
     assert answers[2].json()["details"]["errors"][0]["field"] == "params"
+
+
+async def test_who_did_it_is_written_down(tempo: Tempo) -> None:
+    ann, ben = ({"X-User-Id": name} for name in ("ann", "ben"))
+    started = await tempo.call("POST", "/api/workflow/start", json=ECHO, headers=ann)
+    path = f"/api/workflow/{started['session_id']}"
+    await tempo.call("PUT", f"/api/state/{started['session_id']}/k", json={"value": 1}, headers=ben)
+    await tempo.call("POST", f"{path}/event", json={"event_type": "PAUSE"}, headers={"X-User-Id": "not a name"})
+    await tempo.call("DELETE", path, headers=ben)
+    sources = {event["type"]: event["source"] for event in await tempo.events(started["session_id"])}
+    assert (sources["SESSION_START"], sources["STATE_WRITTEN"], sources["SESSION_PAUSE"]) == ("ann", "ben", "local")
+    assert (sources["ABORT"], sources["SESSION_ABORT"]) == ("ben", "ben")
+
+
+async def test_a_node_that_is_not_listed_cannot_be_started(tempo: Tempo) -> None:
+    for node_id in ("map", "trigger", "webhook"):
+        assert (await tempo.post("/api/workflow/start", {"node_id": node_id}, 404))["code"] == "NODE_NOT_FOUND"

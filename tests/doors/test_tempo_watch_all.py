@@ -52,9 +52,7 @@ async def test_hints_alone_bring_every_event(port: Port, tempo: Any, monkeypatch
     await connection.close()
 
 
-async def test_lost_hints_are_made_up_for(
-    house: Any, port: Port, tempo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lost_hints_are_made_up_for(house: Any, port: Port, tempo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_workflow, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(polling, "POLL_SECONDS", 0.2)
     bus = house.services.watch_workflow._bus

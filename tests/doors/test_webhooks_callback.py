@@ -349,6 +349,16 @@ async def test_whoever_names_a_tenant_in_local_mode_may_call_back(
     assert own.json()["status"] == "received"
 
 
+async def test_no_change_of_a_token_opens_anything(caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver) -> None:
+    session_id = await start(caller, receiver.url)
+    token = token_of((await receiver.wait_for(1))[0])
+    await waiting(caller, session_id)
+    changed = {token[:place] + letter + token[place + 1 :] for place in range(len(token)) for letter in "A9"} - {token}
+    answers = {(await call_back(nobody, session_id, DONE, guess)).status_code for guess in changed}
+    assert (len(changed) > 100, answers) == (True, {401})
+    assert (await call_back(nobody, session_id, DONE, token)).json()["status"] == "received"
+
+
 async def test_guessed_and_borrowed_tokens_are_refused_alike(
     caller: Any, make_caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:

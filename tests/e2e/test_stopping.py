@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -91,14 +92,13 @@ class SocketReader:
         """Read on after the number that the last close named."""
         url = f"{server.url.replace('http', 'ws', 1)}/ws/events/{execution}?after={self.after}"
         async with connect(url, additional_headers=self._headers) as connection:
-            try:
+            with suppress(ConnectionClosed):
                 while True:
                     self.numbers.append(json.loads(await connection.recv())["tick"])
                     self.has_begun.set()
-            except ConnectionClosed as closed:
-                assert closed.rcvd is not None, "it was cut off"
-                assert closed.rcvd.code == 1012
-                self.after = int(closed.rcvd.reason.removeprefix("resume after="))
+        assert connection.close_code == 1012
+        assert connection.close_reason is not None
+        self.after = int(connection.close_reason.removeprefix("resume after="))
 
 
 async def test_a_stopping_server_fails_nobody_and_its_streams_go_on_elsewhere(pair: Any) -> None:

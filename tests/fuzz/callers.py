@@ -28,7 +28,7 @@ async def callers_of(url: str, mint: Mint) -> Callers:
         staying, leaving = await _logged_in(http), await _logged_in(http)
     headers = {
         "^/(api/|metrics|health)": {"Authorization": f"Bearer {people.token}"},
-        "^/v1/": {"X-API-Key": programs.key},
+        "^/v1/": {"Authorization": f"Bearer {programs.key}"},
         "^/auth/v1/(?!logout)": staying,
         "^/auth/v1/logout": leaving,
     }

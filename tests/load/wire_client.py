@@ -1,4 +1,4 @@
-"""A watcher that costs next to nothing, so that a thousand of them fit beside the server: one socket, parsed by hand."""
+"""A watcher that costs next to nothing, so that a thousand fit beside the server: one socket, parsed by hand."""
 
 from __future__ import annotations
 

@@ -76,6 +76,8 @@ def test_machines_and_the_other_doors_have_their_numbers() -> None:
         "engine-hour": 10_000,
     }
     assert held(table, Group.ENGINE, "POST", "/api/workflow/{session_id}/event") == {"engine-hour": 10_000}
+    callback = held(table, Group.ENGINE, "POST", "/api/workflow/{session_id}/callback", who=ANYBODY)
+    assert callback == {"engine-callback-minute": 600}
     assert held(table, Group.ENGINE, "POST", "/run_langgraph_task") == {
         "engine-graph-start-hour": 5000,
         "engine-hour": 10_000,

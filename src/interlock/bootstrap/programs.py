@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 import uvloop
@@ -58,7 +58,7 @@ def serve_processes(options: ServeOptions) -> int:
     if count > 1:
         _refuse_embedded(settings)
         refuse_missing_secrets(settings)
-        _configure_logs(settings)
+        _configure_logs(settings, as_json=options.as_json)
 
         def on_ready(url: str, token: str) -> None:
             announce(url, token, settings, as_json=options.as_json, processes=count)
@@ -124,7 +124,7 @@ def _settings_of(options: UpOptions | ServeOptions) -> Settings:
 
 
 def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
-    _configure_logs(settings)
+    _configure_logs(settings, as_json=as_json)
 
     def on_ready(url: str, parts: Parts) -> None:
         announce(url, parts.identity.mint(), settings, as_json=as_json)
@@ -133,15 +133,20 @@ def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
     return 0
 
 
-def _configure_logs(settings: Settings) -> None:
-    """Log as the settings say, and begin with what deserves a warning; of several processes the first one says it."""
+def _configure_logs(settings: Settings, *, as_json: bool) -> None:
+    """Log as the settings say, and begin with what deserves a warning; of several processes the first one says it.
+
+    Servers log to standard output, but where that is to hold one answer for a program.
+    """
+    stream = sys.stderr if as_json else sys.stdout
     try:
         configure(
             settings.log_level,
             settings.log_format,
+            stream=stream,
             file=settings.log_file,
             known=known_secrets(settings),
-            has_marks=_has_marks(settings),
+            has_marks=_has_marks(settings, stream),
         )
     except OSError as error:
         raise InterlockError(
@@ -160,8 +165,8 @@ def _configure_logs(settings: Settings) -> None:
         )
 
 
-def _has_marks(settings: Settings) -> bool:
-    return sys.stderr.isatty() and settings.log_file is None if settings.log_emoji is None else settings.log_emoji
+def _has_marks(settings: Settings, stream: TextIO) -> bool:
+    return stream.isatty() and settings.log_file is None if settings.log_emoji is None else settings.log_emoji
 
 
 def _refuse_embedded(settings: Settings) -> None:

@@ -120,6 +120,7 @@ async def serve(
             connections = Connections(
                 WireLimits(per_address=settings.connections_per_address, total=_most_connections()),
                 ClientAddresses(settings.trusted_proxies).is_proxy,
+                parts.telemetry.connection_refused,
             )
             port = Port(
                 uvicorn.Config(

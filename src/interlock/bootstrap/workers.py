@@ -122,13 +122,15 @@ class _Worker:
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
     def _listen(self, stdout: IO[str]) -> None:
-        """Take in what it announces, which is for this process and not for whoever reads our output."""
-        told: dict[str, str] = {}
+        """Take in what it announces, which is for this process; log lines are for whoever reads our output."""
         with stdout:
             for line in stdout:
-                told |= json.loads(line) if line.startswith("{") else dict([line.strip().partition(" ")[::2]])
-                if {"ready", "token"} <= told.keys():
+                if line.startswith(ANNOUNCED):
+                    told = json.loads(line)
                     self.ready = told["ready"], told["token"]
+                else:
+                    sys.stdout.write(line)
+                    sys.stdout.flush()
 
     def keep_alive(self) -> None:
         """Start it again if it has died."""

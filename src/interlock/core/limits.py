@@ -151,6 +151,7 @@ TABLE: tuple[Rule, ...] = (
     _row(Group.MCP, "", ["*"], (50_000, HOUR)),
     _row(Group.ENGINE, "graph-start", ["POST /run_langgraph_task"], (5000, HOUR)),
     _row(Group.ENGINE, "start", _ENGINE_STARTS, (1000, HOUR)),
+    _row(Group.ENGINE, "callback", ["POST /api/workflow/{id}/callback"], (600, MINUTE), in_total=False),
     _row(Group.ENGINE, "", ["*"], (10_000, HOUR)),
     _row(Group.MODELS, "", ["*"], (600, MINUTE)),
 )

@@ -90,7 +90,7 @@ class Principal(msgspec.Struct, frozen=True):
     """A caller as the credential describes it; nothing else in a request can change the tenant.
 
     ``key_id`` is the API key behind a principal of kind ``key``; None for ``allowed_models`` and ``allowed_tools``
-    means all.
+    means all. ``actor`` is who is written down as having done it, where a caller may say that; it opens nothing.
     """
 
     subject: str
@@ -103,6 +103,12 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: UUID | None = None
     allowed_models: frozenset[str] | None = None
     allowed_tools: frozenset[str] | None = None
+    actor: str = ""
+
+    @property
+    def by(self) -> str:
+        """Who is written down as having done it."""
+        return self.actor or self.subject
 
     def has_scope(self, scope: str) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

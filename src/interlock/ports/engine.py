@@ -55,6 +55,7 @@ class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
     execution_id: UUID | None = None  # one the caller has worked out; None: a new one
     inherited_from: UUID | None = None
     blackboard: dict[str, Any] = {}  # what it begins with
+    started_by: str | None = None  # who is written down; None: the user
     idle_after: float | None = None  # seconds a flow may wait for its user before it is paused
 
 

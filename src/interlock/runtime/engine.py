@@ -87,7 +87,7 @@ class LocalEngine:
         self._reading = Reading(ledger, blobs, self._programs, self.runner)
         self._inboxes = Inboxes(ledger, self.runner)
         self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._reaped, on_clock=clock.align)
-        room = Room(self.runner, self._reading, slots=slots, tenant_cap=tenant_cap, queue_cap=tenant_queue)
+        self.room = Room(self.runner, self._reading, slots=slots, tenant_cap=tenant_cap, queue_cap=tenant_queue)
         self._claiming = Claiming(
             ledger=ledger,
             runner=self.runner,
@@ -97,14 +97,14 @@ class LocalEngine:
             bus=bus,
             clock=clock,
             telemetry=telemetry,
-            room=room,
+            room=self.room,
         )
         self._starting = Starting(
             ledger=ledger,
             journal=self._journal,
             runner=self.runner,
             reading=self._reading,
-            room=room,
+            room=self.room,
             programs=self._programs,
             bus=bus,
             clock=clock,
@@ -117,7 +117,7 @@ class LocalEngine:
             reading=self._reading,
             inboxes=self._inboxes,
             claiming=self._claiming,
-            room=room,
+            room=self.room,
             bus=bus,
             clock=clock,
         )

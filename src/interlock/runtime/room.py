@@ -95,14 +95,10 @@ class Room:
         """The tenants that have more due than this process had room for."""
         self._behind = frozenset(tenants)
 
-    def set_depths(self, depths: Mapping[str, int], counted_before: Mapping[str, int]) -> None:
-        """How long the queues are; ``counted_before`` is what ``queued_here`` gave when they began to be counted."""
+    def set_depths(self, depths: Mapping[str, int]) -> None:
+        """How long the queues are, as they were just counted."""
         self._depths = depths
-        self._queued = self._queued - Counter(counted_before)
-
-    def queued_here(self) -> dict[str, int]:
-        """What was queued here since the depths were counted, by tenant."""
-        return dict(self._queued)
+        self._queued.clear()
 
     def queue(self, tenant_id: str) -> WaitingReason:
         """Note a start that is queued, and say why. Raises LIMITED if the tenant's queue is full.

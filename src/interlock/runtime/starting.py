@@ -154,7 +154,7 @@ class Starting:
             kind=owned.kind,
             input=request.input,
             mode=request.mode,
-            started_by=request.user_id,
+            started_by=request.started_by or request.user_id,
             start_at=request.start_at,
             inherited_from=request.inherited_from,
             blackboard=request.blackboard,

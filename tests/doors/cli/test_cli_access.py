@@ -1,4 +1,4 @@
-"""API keys and the audit log from the command line, against a real server."""
+"""Tenants, API keys and the audit log from the command line, against a real server."""
 
 from __future__ import annotations
 
@@ -60,3 +60,52 @@ def test_the_log_says_what_was_done_and_refused(interlock: Interlock, server: Ru
     assert key["key"] not in json.dumps(found)
     nothing = interlock("audit", "--tenant", tenant_id, "--action", "DELETE")
     assert nothing.out == "The audit log has nothing of that kind.\n"
+
+
+def test_a_tenant_is_made_listed_disabled_and_let_in_again(interlock: Interlock, tenant_id: str) -> None:
+    made = interlock("tenants", "create", tenant_id, "--title", "Acme")
+    assert (made.code, made.out) == (0, f"{tenant_id} (Acme): active, accounts: 0, API keys: 0\n"), made.err
+    assert f"users create EMAIL --role admin --tenant {tenant_id}" in made.err
+    assert interlock("keys", "list", "--tenant", tenant_id).code == 0
+    disabled = interlock("tenants", "disable", tenant_id)
+    assert "disabled since 20" in disabled.out
+    refused = interlock("keys", "list", "--tenant", tenant_id)
+    assert (refused.code, "This tenant is disabled" in refused.err) == (1, True), refused.err
+    listed = interlock("tenants", "list", "--search", tenant_id, "--state", "disabled")
+    assert "✗ disabled" in listed.out
+    assert interlock("tenants", "enable", tenant_id, "--json").json["disabled"] is False
+    assert interlock("keys", "list", "--tenant", tenant_id).code == 0
+    assert interlock("tenants", "show", tenant_id, "--json").json["title"] == "Acme"
+    assert interlock("tenants", "show", "nothing-of-this-name").code == 1
+    assert interlock("tenants", "disable", "default").code != 0
+
+
+def test_lists_go_on_behind_a_page_and_take_filters(interlock: Interlock, tenant_id: str) -> None:
+    for number in range(3):
+        name = f"{tenant_id}-{number}"
+        assert interlock("tenants", "create", name).code == 0
+        interlock("keys", "create", f"ci-{number}", "--scope", "tools:read", "--tenant", tenant_id)
+    page = interlock("tenants", "list", "--search", tenant_id + "-", "--limit", "2")
+    assert f"3 in all; go on with --cursor {tenant_id}-1" in page.err
+    rest = interlock("tenants", "list", "--search", tenant_id + "-", "--cursor", f"{tenant_id}-1", "--json").json
+    assert [one["name"] for one in rest["tenants"]] == [f"{tenant_id}-2"]
+    keys = interlock("keys", "list", "--tenant", tenant_id, "--limit", "2")
+    assert "3 in all; go on with --offset 2" in keys.err
+    found = interlock("keys", "list", "--tenant", tenant_id, "--search", "CI-1", "--state", "active", "--json").json
+    assert [one["client_name"] for one in found["api_keys"]] == ["ci-1"]
+    for wrong in (("tenants", "list", "--state", "x"), ("users", "list", "--role", "x"), ("audit", "--outcome", "x")):
+        assert interlock(*wrong).code == 2, wrong
+
+
+def test_the_log_is_filtered_by_actor_and_time(interlock: Interlock, tenant_id: str) -> None:
+    interlock("keys", "create", "ci", "--scope", "tools:read", "--tenant", tenant_id)
+    own = ("--tenant", tenant_id, "--json")
+    assert len(interlock("audit", "--actor", "local", *own).json["entries"]) == 1
+    assert interlock("audit", "--actor", "ann", *own).json["entries"] == []
+    for option, text, count in (
+        ("--until", "2026-01-01T00:00Z", 0),
+        ("--until", "2026-01-01", 0),
+        ("--since", "2026-01-01T00:00+02:00", 1),
+    ):
+        assert len(interlock("audit", option, text, *own).json["entries"]) == count, text
+    assert interlock("audit", "--since", "yesterday", *own).code == 2

@@ -27,6 +27,7 @@ WEBHOOKS = {f"webhooks {name}" for name in ("create", "list", "deliveries", "red
 USERS = {f"users {name}" for name in ("create", "list", "confirm", "role", "disable", "enable")}
 ACCESS = {*(f"keys {name}" for name in ("create", "list", "rotate", "revoke")), "audit"}
 ACCESS |= {"secrets list", "secrets rotate"}
+ACCESS |= {f"tenants {name}" for name in ("list", "show", "create", "disable", "enable")}
 OWN = {"token", "version", "completion show", "completion install"}
 
 

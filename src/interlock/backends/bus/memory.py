@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 from uuid import UUID
 
 from interlock.backends.bus.followers import LogFollower, TenantFollower
@@ -12,6 +13,7 @@ from interlock.kit.ids import named
 from interlock.ports.bus import LogRow
 
 OnInbox = Callable[[UUID, int | None], None]
+_Follower = TypeVar("_Follower", LogFollower, TenantFollower)
 
 
 @lru_cache(maxsize=4096)
@@ -89,9 +91,9 @@ class MemoryBus:
             follower.hint(execution_id)
 
 
-def _discard(followers: dict[UUID, set[LogFollower]] | dict[UUID, set[TenantFollower]], key: UUID, one: object) -> None:
+def _discard(followers: dict[UUID, set[_Follower]], key: UUID, one: _Follower) -> None:
     found = followers.get(key)
     if found is not None:
-        found.discard(one)  # type: ignore[arg-type]
+        found.discard(one)
         if not found:
             del followers[key]

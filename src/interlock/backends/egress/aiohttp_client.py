@@ -23,6 +23,7 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _FOLLOWED_METHODS = frozenset(("GET", "HEAD"))
 _NO_LIMITS = aiohttp.ClientTimeout()  # of aiohttp's own; one deadline holds for the whole call
 _NAME = "interlock"
+_MAX_STREAMED = 64
 
 
 class AiohttpEgress:
@@ -38,6 +39,7 @@ class AiohttpEgress:
         self._resolver = CheckedResolver(self._policy)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._streamed: dict[str, Target] = {}  # calls that stream go to the few addresses that the operator gave
 
     async def close(self) -> None:
         """Close all connections; calls made later are refused as unavailable. May be called twice."""
@@ -74,11 +76,13 @@ class AiohttpEgress:
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float, idle: float
     ) -> AsyncIterator[StreamedAnswer]:
         """Make one call whose answer is read while it comes, as the port promises."""
-        target = parse_target(url)
+        target = self._streamed.get(url)
+        if target is None:
+            target = self._permitted(url)
+            if len(self._streamed) < _MAX_STREAMED:
+                self._streamed[url] = target
         method = check_method(method)
         check_headers(headers)
-        if target.is_address and not self._policy.permits(target.host):
-            raise blocked_host(target.host)
         try:
             async with asyncio.timeout(timeout):
                 response = await self._open_session().request(
@@ -93,6 +97,12 @@ class AiohttpEgress:
             yield StreamedAnswer(response, idle, lambda error: _explain(target, error))
         finally:
             response.close()  # a connection whose answer was read to its end is back in the pool already
+
+    def _permitted(self, url: str) -> Target:
+        target = parse_target(url)
+        if target.is_address and not self._policy.permits(target.host):
+            raise blocked_host(target.host)
+        return target
 
     async def _follow(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, max_bytes: int, hops: int

@@ -81,6 +81,9 @@ class BoundedHandler(ResponseHandler):
 
         Without ``data`` the parser goes on with what it kept while the reader was slower.
         """
+        if not data:
+            super().data_received(data)
+            return
         while data and self._answer is None and self._received < _HEAD_BYTES:
             part, data = data[: _HEAD_BYTES - self._received], data[_HEAD_BYTES - self._received :]
             self._received += len(part)

@@ -47,9 +47,12 @@ class StreamedAnswer:
             yield piece
 
     async def _next(self) -> bytes:
+        content = self._response.content
         try:
+            if (piece := content.read_nowait()) or content.at_eof():
+                return piece  # it is here already, and no clock is needed
             async with asyncio.timeout(self._idle):
-                return await self._response.content.readany()
+                return await content.readany()
         except TimeoutError as error:
             message = f"The answer stopped for {self._idle:g} seconds."
             raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message) from error

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.backends.executor.circuits import CircuitEgress, Circuits
 from interlock.backends.executor.results import report_progress
 from interlock.core.commands import TaskReported
 from interlock.core.events import ArtifactRef
@@ -38,6 +39,7 @@ class Host:
     thread: int = field(default_factory=threading.get_ident)
     webhooks: WebhookCalls | None = None
     models: ModelCalls | None = None
+    circuits: Circuits = field(default_factory=Circuits)
 
 
 class Pace:
@@ -71,7 +73,7 @@ class AttemptServices:
 
     @property
     def egress(self) -> Egress:
-        return self._host.egress
+        return CircuitEgress(self._host.egress, self._host.circuits, self._attempt.tenant_id)
 
     async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
         """Store a named output file. Raises NodeFailed: ARTIFACT_NAME_INVALID, ARTIFACT_TOO_LARGE."""

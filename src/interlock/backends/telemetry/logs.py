@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import sys
@@ -44,7 +45,8 @@ def configure(
 ) -> Redactor:
     """Send all records of this process to one sink. ``form`` is ``json``, ``standard`` or ``simple``.
 
-    Lines go to standard error (or ``file``), so that commands can keep standard output for their own answers.
+    Lines go to ``stream``, standard error unless it is given (commands keep standard output for their answers), or to
+    ``file``.
     ``known`` are secrets that no line may show; the redactor that comes back learns more of them. ``has_marks`` puts
     a sign before the message of well-known events in the text forms. Raises OSError if the file cannot be written.
     """
@@ -78,10 +80,18 @@ class _Lines:
         self.name = name
 
     def msg(self, line: str) -> None:
-        self._sink.write(line + "\n")  # in one piece: several processes may share the sink
-        self._sink.flush()
+        try:
+            self._sink.write(line + "\n")  # in one piece: several processes may share the sink
+            self._sink.flush()
+        except (OSError, ValueError):  # whoever read it is gone; what is logged must not end what logs
+            _say_elsewhere(line)
 
     debug = info = warning = warn = error = critical = fatal = exception = log = msg
+
+
+def _say_elsewhere(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(line + "\n")
 
 
 class _Foreign(logging.Handler):

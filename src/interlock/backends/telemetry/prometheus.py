@@ -61,6 +61,7 @@ class PrometheusTelemetry:
         self._requests = self._counter("http_requests_total", "Requests answered.", "route", "method", "status")
         self._request_seconds = self._histogram("http_request_seconds", "Time of requests.", _FAST, "route")
         self._auth_failures = self._counter("auth_failures_total", "Credentials refused.", "door", "reason")
+        self._refused = self._counter("connections_refused_total", "Connections refused or ended early.", "reason")
         self._streams = Gauge("interlock_streams_open", "Streams open now.", ["door"], registry=self.registry)
         self._dropped = Counter(
             "interlock_streams_dropped", "Streams cut off because nobody read them.", ["door"], registry=self.registry
@@ -127,6 +128,10 @@ class PrometheusTelemetry:
 
     def auth_failed(self, door: str, reason: str) -> None:
         self._auth_failures.labels(door, reason).inc()
+
+    def connection_refused(self, reason: str) -> None:
+        """``reason`` is the status it was refused with, or ``stalled``."""
+        self._refused.labels(reason).inc()
 
     def stream_opened(self, door: str) -> None:
         self._streams.labels(door).inc()

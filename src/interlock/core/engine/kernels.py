@@ -160,7 +160,9 @@ def approval(turn: Turn, activation: Activation, parameters: dict[str, Any], exp
 
 def subworkflow(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Starts a child execution in the same commit and waits for its end; its output is the result."""
-    reference = str(parameters["workflow"])
+    reference = str(parameters.get("workflow") or "")
+    if not reference:
+        raise ParameterInvalid("name the workflow to start")
     recorded = {"input": activation.data, **parameters}
     if turn.workflows is not None and reference not in turn.workflows:
         task = _start(turn, activation, recorded)

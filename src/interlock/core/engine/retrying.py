@@ -11,6 +11,8 @@ from interlock.core.events import Failure, TaskFailed, TaskStarted
 from interlock.core.execution import Task
 from interlock.core.workflow import RetryPolicy
 
+LONGEST_ASKED = 60.0
+"""Seconds: a longer wish of the other side (``retry_after`` in the details of an error) is not kept to."""
 INLINE_LOSSES = 2
 """Lost inline attempts after which the next one runs alone in the process pool."""
 
@@ -75,5 +77,13 @@ def _retry_at(turn: Turn, task: Task, policy: RetryPolicy, error: Failure) -> da
     wanted = error.code in policy.retry_on if policy.retry_on else error.retryable
     if not wanted or task.failures + 1 >= policy.max_attempts:
         return None
-    retry_at = turn.now + backoff(policy, task.failures, turn.execution.execution_id, task.task_id)
+    wait = backoff(policy, task.failures, turn.execution.execution_id, task.task_id)
+    retry_at = turn.now + max(wait, _asked(error))
     return None if task.deadline_at is not None and retry_at >= task.deadline_at else retry_at
+
+
+def _asked(error: Failure) -> timedelta:
+    """How long the other side, or whoever speaks for it, asked to be left alone."""
+    asked = error.details.get("retry_after")
+    is_number = isinstance(asked, int | float) and not isinstance(asked, bool)
+    return timedelta(seconds=min(LONGEST_ASKED, max(0.0, asked))) if is_number else timedelta(0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import msgspec
 
 NANODOLLARS = 1_000_000_000
 """Of one US dollar."""
-TABLE_VERSION = 1
-"""Raised with every change of the table below."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -55,19 +53,3 @@ def dollars(amount: float) -> int:
 def price(input: float, output: float = 0.0) -> Price:  # noqa: A002 - what is paid for is called so everywhere
     """From US dollars for a million tokens."""
     return Price(dollars(input), dollars(output))
-
-
-LIST_PRICES: Mapping[str, Price] = {
-    "gpt-4o": price(2.5, 10),
-    "gpt-4o-mini": price(0.15, 0.6),
-    "gpt-4.1": price(2, 8),
-    "gpt-4.1-mini": price(0.4, 1.6),
-    "gpt-4.1-nano": price(0.1, 0.4),
-    "text-embedding-3-small": price(0.02),
-    "text-embedding-3-large": price(0.13),
-    "qwen-max": price(1.6, 6.4),
-    "qwen-plus": price(0.4, 1.2),
-    "qwen-turbo": price(0.05, 0.2),
-    "text-embedding-v4": price(0.07),
-}
-"""List prices of known models. What the operator gives with a provider wins; a model in neither has no price."""

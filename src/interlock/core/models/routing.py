@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError, not_found, rule_broken
-from interlock.core.models.prices import LIST_PRICES, Price
+from interlock.core.models.price_table import list_price
+from interlock.core.models.prices import Price
 
 
 class Deployment(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         if self.models and model not in self.models:
             return None
         upstream = self.models.get(model, model)
-        price = self.prices.get(model) or self.prices.get(upstream) or LIST_PRICES.get(upstream) or self.default_price
+        price = self.prices.get(model) or self.prices.get(upstream) or list_price(upstream) or self.default_price
         return Deployment(self.provider, model, upstream, price)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -60,7 +61,22 @@ class StreamReader:
         self._count(whole)
         if _SOMETHING_TO_SEE.search(whole) is None:
             return whole
-        return b"".join(self._look(event) for event in whole.split(b"\n\n") if event)
+        return b"".join(self._look_where_needed(whole))
+
+    def _look_where_needed(self, whole: bytes) -> Iterator[bytes]:
+        start = 0
+        while not self.is_over() and start < len(whole):
+            found = _SOMETHING_TO_SEE.search(whole, start)
+            if found is None:
+                yield whole[start:]
+                return
+            before = whole.rfind(b"\n\n", start, found.start())
+            begin = before + 2 if before >= 0 else start
+            end = whole.index(b"\n\n", found.start()) + 2
+            if begin > start:
+                yield whole[start:begin]
+            yield self._look(whole[begin : end - 2].strip(b"\n"))
+            start = end
 
     def _count(self, whole: bytes) -> None:
         texts = _TEXT.findall(whole)
@@ -69,8 +85,6 @@ class StreamReader:
 
     def _look(self, event: bytes) -> bytes:
         """One event as it is to be handed on, which may be not at all."""
-        if self.is_over():
-            return b""
         data = event.removeprefix(b"data:").strip()
         if data == b"[DONE]":
             self.is_done = True

@@ -36,7 +36,7 @@ class CancelExecutions:
         if row.status in ENDED:
             return Cancelled(row, done=False, is_recorded=True)
         is_recorded = await self._engine.cancel(
-            ExecutionId(execution_id), principal.tenant_id, principal.subject, reason, trace_id
+            ExecutionId(execution_id), principal.tenant_id, principal.by, reason, trace_id
         )
         row = await visible(self._store, principal, execution_id)
         return Cancelled(row, done=row.status not in ("succeeded", "failed"), is_recorded=is_recorded)

@@ -301,7 +301,6 @@ def node_names(definition: Definition | None) -> Mapping[str, str]:
 
 def _record(row: LogRow) -> EventRecord:
     """An event as reading the log would give it."""
-    _, seq, kind, data, refs, at, trace_id = row
-    return EventRecord(
-        seq=seq, type=kind, data=data, refs=None if refs is None else msgspec.json.decode(refs), at=at, trace_id=trace_id
-    )
+    _, seq, kind, data, text, at, trace_id = row
+    refs = None if text is None else msgspec.json.decode(text)
+    return EventRecord(seq=seq, type=kind, data=data, refs=refs, at=at, trace_id=trace_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -31,13 +31,13 @@ _CALLERS_FAULT = frozenset({400, 404, 413, 422})
 class Opened:
     """An answer with status 200 that has begun; in a stream its first bytes are here. ``close`` ends the call."""
 
-    __slots__ = ("_stack", "deployment", "first", "pieces", "upstream")
+    __slots__ = ("_call", "deployment", "first", "pieces", "upstream")
 
     def __init__(
         self,
         deployment: Deployment,
         upstream: Upstream,
-        stack: AsyncExitStack,
+        call: AbstractAsyncContextManager[Upstream],
         pieces: AsyncIterator[bytes] | None,
         first: bytes,
     ) -> None:
@@ -45,11 +45,13 @@ class Opened:
         self.upstream = upstream
         self.pieces = pieces
         self.first = first
-        self._stack = stack
+        self._call: AbstractAsyncContextManager[Upstream] | None = call
 
     async def close(self) -> None:
         """Leave the provider; it need not go on."""
-        await self._stack.aclose()
+        call, self._call = self._call, None
+        if call is not None:
+            await call.__aexit__(None, None, None)
 
 
 class Attempts:
@@ -102,20 +104,22 @@ class Attempts:
         self._cool_until[deployment] = now + seconds
 
     async def _try(self, request: ModelRequest, deployment: Deployment, key: str) -> Opened:
-        stack = AsyncExitStack()
         call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment), key)
         try:
-            upstream = await stack.enter_async_context(call)
+            upstream = await call.__aenter__()
+        except InterlockError as error:
+            raise _worded(error) from error
+        try:
             if upstream.status != 200:
                 raise await _refused(upstream)
             pieces = upstream.pieces() if request.is_stream else None
             first = await _first(pieces) if pieces is not None else b""
         except BaseException as error:
-            await stack.aclose()
+            await call.__aexit__(None, None, None)
             if isinstance(error, InterlockError):
                 raise _worded(error) from error
             raise
-        return Opened(deployment, upstream, stack, pieces, first)
+        return Opened(deployment, upstream, call, pieces, first)
 
 
 def body_for(request: ModelRequest, deployment: Deployment) -> bytes:

@@ -21,7 +21,7 @@ from interlock.ports.store import Store
 from interlock.ports.webhooks import SigningSecrets, of_headers, of_node
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
+NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
 """Node types that mean nothing in a flow, or are named by what they call."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
@@ -74,7 +74,7 @@ class RegisterNodes:
         principal.require(Scope.REGISTRY_READ)
         async with self._store.transaction(principal, read_only=True) as transaction:
             nodes = await transaction.list_nodes()
-        types = [found for _, found in sorted(self._registry.types.items()) if found.name not in _NOT_IN_FLOWS]
+        types = [found for _, found in sorted(self._registry.types.items()) if found.name not in NOT_IN_FLOWS]
         house = [
             NodeEntry(node_id=found.name, name=found.title, description=found.description, param_schema=found.schema)
             for found in types

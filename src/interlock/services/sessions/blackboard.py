@@ -78,7 +78,7 @@ class Blackboards:
             execution_id=ExecutionId(picture.session.execution_id),
             tenant_id=principal.tenant_id,
             kind=SignalKind.BLACKBOARD,
-            sent_by=principal.subject,
+            sent_by=principal.by,
             trace_id=trace_id,
             name=key,
             payload=value,

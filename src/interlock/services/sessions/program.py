@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from interlock.core.definition import digest
-from interlock.core.engine.graph.regions import LOOP_TYPES
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal
@@ -17,7 +16,7 @@ from interlock.kit.ids import named
 from interlock.ports.node import Registry
 from interlock.ports.store import Store
 from interlock.services.registry.flows import RegisterFlows, unknown_flow
-from interlock.services.registry.nodes import unknown_node
+from interlock.services.registry.nodes import NOT_IN_FLOWS, unknown_node
 from interlock.services.registry.references import WEBHOOK, called_nodes, target_of
 from interlock.services.registry.system import SYSTEM_FLOWS, flow_around
 
@@ -94,7 +93,9 @@ class FindPrograms:
 
     async def node(self, principal: Principal, node_id: str) -> Program:
         """The flow around a single node. Raises NOT_FOUND."""
-        if node_id in self._registry.types and node_id not in LOOP_TYPES:
+        if node_id in NOT_IN_FLOWS:
+            raise unknown_node(node_id)
+        if node_id in self._registry.types:
             kept = self._made.get((principal.tenant_id, "node:" + node_id))
             return kept or await self._made_for(principal, "node:" + node_id, flow_around(node_id))
         async with self._store.transaction(principal, read_only=True) as transaction:

@@ -66,7 +66,7 @@ class PushEvents:
             execution_id=ExecutionId(session.execution_id),
             tenant_id=principal.tenant_id,
             kind=SignalKind.EVENT,
-            sent_by=principal.subject,
+            sent_by=principal.by,
             trace_id=push.trace_id,
             name=push.name,
             payload=push.payload,

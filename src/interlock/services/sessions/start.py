@@ -168,6 +168,7 @@ class StartSessions:
         return StartExecution(
             tenant_id=principal.tenant_id,
             user_id=principal.subject,
+            started_by=principal.actor or None,
             visibility="tenant",
             workflow_id=program.workflow_id,
             version_id=program.version_id,

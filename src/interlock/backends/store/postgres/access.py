@@ -23,6 +23,7 @@ from interlock.ports.access import Ticket
 _SQL = load("access")
 _ANSWERS = load("answers")
 _FRAME = load("session")
+_ANSWERS_AT_ONCE = 2_000
 _COLUMNS = (
     "audit_id",
     "tenant_id",
@@ -118,11 +119,14 @@ class PostgresAccess(TenantQueries, AnswerQueries):
             return int(await session.value(_SQL["purge_audit"], days, at_most))
 
     async def purge(self) -> None:
-        """Delete tickets, nonces and kept answers that are over."""
+        """Delete tickets, nonces and kept answers that are over, the answers a few at a time."""
         async with self._session() as session:
-            await session.run(_ANSWERS["purge"])
             await session.run(_SQL["purge_tickets"])
             await session.run(_SQL["purge_nonces"])
+        purged = _ANSWERS_AT_ONCE
+        while purged >= _ANSWERS_AT_ONCE:
+            async with self._session() as session:
+                purged = int(await session.value(_ANSWERS["purge"], _ANSWERS_AT_ONCE))
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:

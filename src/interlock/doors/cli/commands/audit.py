@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.access_tables import audit_table
 from interlock.doors.cli.calling import caller_of, carry_out_async
-from interlock.doors.cli.failures import DONE
+from interlock.doors.cli.failures import DONE, WrongUseError
 from interlock.doors.cli.options import AsJson, TenantOption, Url
 from interlock.doors.cli.output import Output
 
@@ -53,8 +54,8 @@ def audit(
                 action=action or None,
                 outcome=outcome,
                 target=target or None,
-                since=since or None,
-                until=until or None,
+                since=_instant("--since", since),
+                until=_instant("--until", until),
                 limit=limit,
                 cursor=cursor or None,
             )
@@ -69,3 +70,14 @@ def audit(
         return DONE
 
     carry_out_async(output, work)
+
+
+def _instant(option: str, text: str) -> str | None:
+    """A time with its zone, UTC if it names none; a day is its first moment."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise WrongUseError(f"{option}: {text!r} is no time; write it like 2026-11-22T08:30Z") from error
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).isoformat()

@@ -22,7 +22,7 @@ _UNKNOWN_TYPE = "application/octet-stream"
 
 
 class EventsQuery(msgspec.Struct, kw_only=True):
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Annotated[int, Meta(ge=0, le=2_147_483_647)] = 0
     limit: EventsLimit = 100
 
 

@@ -12,7 +12,7 @@ from interlock.doors.http.app.approval_object import ApprovalObject
 from interlock.doors.http.app.door import APP
 from interlock.doors.http.app.execution_object import ExecutionObject
 from interlock.doors.http.app.webhooks import WEBHOOKS
-from interlock.doors.http.app.workflow_object import WorkflowBody, WorkflowObject
+from interlock.doors.http.app.workflow_object import WorkflowBody, WorkflowObject, WrappedWorkflow
 from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
 
 
@@ -31,10 +31,11 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
     )
 
 
+_EITHER_SHAPE = (WorkflowObject, WrappedWorkflow)
 _UPDATE: dict[str, Any] = {
     "body": WorkflowBody,
     "query": workflows.WorkflowQuery,
-    "answer": WorkflowObject,
+    "answer": _EITHER_SHAPE,
     "failures": (409,),
 }
 _STREAM: dict[str, Any] = {
@@ -67,7 +68,7 @@ WORKFLOWS = (
         workflows.create_workflow,
         body=WorkflowBody,
         query=workflows.WorkflowQuery,
-        answer=WorkflowObject,
+        answer=_EITHER_SHAPE,
         is_keyed=True,
     ),
     _operation(
@@ -94,7 +95,7 @@ WORKFLOWS = (
         "Show a workflow",
         workflows.get_workflow,
         query=workflows.WorkflowQuery,
-        answer=WorkflowObject,
+        answer=_EITHER_SHAPE,
         failures=(304,),
     ),
     _operation(
@@ -251,7 +252,7 @@ EXECUTIONS = (
         Scope.EXECUTIONS_READ,
         "Download an artifact",
         logs.get_artifact,
-        media_type="application/octet-stream",
+        media_type="*/*",
     ),
     dataclasses.replace(
         _operation(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+import msgspec
 from starlette.types import Scope
 
 from interlock.core.errors import ErrorKind, InterlockError
@@ -25,6 +27,8 @@ from interlock.doors.http.plumbing.trace import Exchange
 ReadBody = Callable[[], Awaitable[bytes]]
 
 _TENANT_HEADER = b"x-tenant-id"
+_USER_HEADER = b"x-user-id"
+_USER = re.compile(rb"[A-Za-z0-9_.@:+-]{1,128}")
 _SIGNED = b"x-api-key-id"
 _ONCE = frozenset({b"authorization", b"x-api-key", _SIGNED, b"x-api-signature", _TENANT_HEADER})
 """Headers that say who calls: twice, they would say two things to two readers."""
@@ -188,6 +192,13 @@ def _refuse_other_tenant(headers: Mapping[bytes, bytes], principal: Principal) -
         raise InterlockError(ErrorKind.DENIED, "TENANT_MISMATCH", message, details={"field": "X-Tenant-Id"})
 
 
+def _named(local: Principal, user: bytes | None) -> Principal:
+    """The local principal with the name that is written down as who did it; what cannot be a name is left out."""
+    if user is None or not _USER.fullmatch(user):
+        return local
+    return msgspec.structs.replace(local, actor=user.decode())
+
+
 async def _without_credential(
     operation: Operation, exchange: Exchange, context: Context, told_tenant: str | None
 ) -> Principal:
@@ -199,7 +210,7 @@ async def _without_credential(
         named = exchange.headers.get(_TENANT_HEADER)
         tenant_id = named.decode("latin-1") if named is not None else told_tenant
         if operation.policy in (Policy.TENANT, Policy.PROOF) and tenant_id is not None:
-            return await tenants.principal(tenant_id)
+            return _named(await tenants.principal(tenant_id), exchange.headers.get(_USER_HEADER))
     if operation.policy in _MAY_BE_ANONYMOUS:
         return ANONYMOUS
     if operation.policy is Policy.TENANT and context.settings.is_local:

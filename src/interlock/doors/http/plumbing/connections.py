@@ -53,15 +53,24 @@ class Connection(Protocol):
 
 
 class Connections:
-    """All connections of a server. Addresses that are ``exempt``, its own proxies, may hold any number."""
+    """All connections of a server. Addresses that are ``exempt``, its own proxies, may hold any number.
 
-    def __init__(self, limits: WireLimits, exempt: Callable[[str], bool] = lambda address: False) -> None:
+    ``on_refused`` is told why, each time one is refused or ended early.
+    """
+
+    def __init__(
+        self,
+        limits: WireLimits,
+        exempt: Callable[[str], bool] = lambda address: False,
+        on_refused: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self.limits = limits
         self.is_draining = False
         """Whether connections are to end after the answer they wait for."""
         self.refused: Counter[str] = Counter()
         """How many connections were refused or ended early, by reason."""
         self._is_exempt = exempt
+        self._on_refused = on_refused
         self._open: set[Connection] = set()
         self._by_group: Counter[str] = Counter()
         self._is_sweeping = False
@@ -69,6 +78,11 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def note_refused(self, reason: str) -> None:
+        """One more was refused or ended early."""
+        self.refused[reason] += 1
+        self._on_refused(reason)
 
     def enter(self, connection: Connection) -> bool:
         """Watch a connection from now on; False if it is one too many, and then it is to be closed."""

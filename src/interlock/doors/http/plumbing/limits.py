@@ -91,8 +91,6 @@ class Limits:
         return self._plans[key]
 
     def _make_plan(self, operation: Operation) -> Plan | None:
-        if operation.policy is Policy.PROOF:  # nobody is known before the handler has seen the proof
-            return None
         return self._count.plan(operation.door.name, operation.method, operation.path, operation.route)
 
 

@@ -58,7 +58,7 @@ _WORDS = {
 def openapi(operations: Iterable[Operation], title: str, version: str, errors: dict[str, Any]) -> dict[str, Any]:
     """The document of all operations under all their prefixes. ``errors`` maps a door to its envelope's type."""
     listed = sorted(operations, key=lambda operation: (operation.route, operation.method))
-    answers = [operation.answer for operation in listed if operation.answer is not None]
+    answers = [shape for operation in listed for shape in _shapes(operation)]
     bodies = [operation.body for operation in listed if operation.body is not None]
     types = list(dict.fromkeys([*answers, *bodies, *errors.values()]))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
@@ -141,10 +141,9 @@ def _needs_body(body: type[Any]) -> bool:
 
 
 def _responses(operation: Operation, schema_of: dict[Any, dict[str, Any]], errors: dict[str, Any]) -> dict[str, Any]:
-    schema: dict[str, Any] = {}
-    if operation.answer is not None:
-        schema = schema_of[operation.answer]
-    elif operation.media_type != _JSON:
+    shapes = [schema_of[shape] for shape in _shapes(operation)]
+    schema: dict[str, Any] = {"anyOf": shapes} if len(shapes) > 1 else shapes[0] if shapes else {}
+    if not shapes and operation.media_type != _JSON:
         schema = {"type": "string"}
     done: dict[str, Any] = {"description": _WORDS[operation.status]}
     if operation.status not in (204, 302):
@@ -155,6 +154,13 @@ def _responses(operation: Operation, schema_of: dict[Any, dict[str, Any]], error
     for status in sorted({*operation.failures, *_common(operation)} - {operation.status}):
         responses[str(status)] = _failure(status, errors.get(operation.door.name), schema_of)
     return responses
+
+
+def _shapes(operation: Operation) -> tuple[Any, ...]:
+    """The types that the body of an answer may have."""
+    if operation.answer is None:
+        return ()
+    return operation.answer if isinstance(operation.answer, tuple) else (operation.answer,)
 
 
 def _failure(status: int, envelope: Any, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -179,7 +185,7 @@ def _common(operation: Operation) -> set[int]:
     if "{" in operation.path:
         found.add(404)
     if operation.takes_key:
-        found |= {409, 422}
+        found |= {400, 409, 422}
     if operation.is_stream:
         found |= {204, 410, 429}
     return found

@@ -150,9 +150,9 @@ class Operation:
 
     ``path`` is a template below the door's prefixes (``/executions/{execution_id}``). ``body`` and ``query`` are
     msgspec structs. ``aliases`` maps other accepted names of body fields, and ``query_aliases`` of query
-    parameters, to the ones in the structs. ``answer`` documents the body of ``status``; ``media_type`` what it is
-    if not JSON, ``streamed_as`` what it is if the caller wants it bit by bit. ``failures`` are the further statuses
-    that clients should expect.
+    parameters, to the ones in the structs. ``answer`` documents the body of ``status``, a tuple all its shapes;
+    ``media_type`` what it is if not JSON, ``streamed_as`` what it is if the caller wants it bit by bit.
+    ``failures`` are the further statuses that clients should expect.
     """
 
     method: str

@@ -6,6 +6,7 @@ It also takes frames that are ready to be sent, so that a frame for many clients
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
@@ -51,7 +52,7 @@ class SocketWire(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            self.scope["extensions"][WIRE] = self  # type: ignore[index, typeddict-item]
+            cast("dict[str, Any]", self.scope)["extensions"][WIRE] = self
 
     def data_received(self, data: bytes) -> None:
         for begin in range(0, len(data), _SLICE):

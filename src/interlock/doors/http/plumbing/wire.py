@@ -168,7 +168,7 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         """Answer and close, but never into an answer that is under way: that one still goes out, and then it closes."""
-        self.watched.refused[str(status)] += 1
+        self.watched.note_refused(str(status))
         if self._is_answering() and self._phase is not _Phase.BODY:
             self._ignored = 0
             self._phase = _Phase.NOTHING
@@ -211,7 +211,7 @@ class WatchedProtocol(HttpToolsProtocol):
             if now - self._closing > self.limits.lingering:
                 self.transport.abort()
         elif self._stalled is not None and now - self._stalled > self.limits.stalled:
-            self.watched.refused["stalled"] += 1
+            self.watched.note_refused("stalled")
             self.transport.abort()
         elif self.flow.read_paused:
             self._since += passed

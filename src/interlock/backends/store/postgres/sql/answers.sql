@@ -25,4 +25,11 @@ where answers.status is null and answers.digest = excluded.digest;
 delete from interlock.answers where tenant_id = $1 and scope = $2 and key = $3 and status is null;
 
 -- name: purge
-delete from interlock.answers where expires_at <= interlock.now();
+-- Answers that are kept no longer, the oldest first, at most $1; how many it were.
+with gone as (
+  delete from interlock.answers where (tenant_id, scope, key) in (
+    select tenant_id, scope, key from interlock.answers where expires_at <= interlock.now()
+    order by expires_at limit $1)
+  returning 1
+)
+select count(*) from gone;

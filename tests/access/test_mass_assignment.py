@@ -1,0 +1,107 @@
+"""Whose something is, which one it is and who made it is never for the caller to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from access.route_probes import BODIES, OPERATIONS, Probe, body_of, filled, unknown
+from access.test_foreign_ids import Transcript
+from figures import Note
+from interlock.doors.http.plumbing.operation import Operation, Policy
+from tenants_house import rows_of
+
+OWNERSHIP = ("tenant_id", "user_id", "owner")
+READ_ONLY: dict[str, Any] = {
+    "id": "01a20000-0000-7000-8000-000000000001",
+    "role": "admin",
+    "roles": ["admin"],
+    "scopes": ["admin"],
+    "is_admin": True,
+    "version": 99,
+    "number": 99,
+    "status": "SUCCESS",
+    "created_at": "2001-01-01T00:00:00Z",
+    "created_by": "somebody-else",
+    "decided_by": "somebody-else",
+    "registered_by": "somebody-else",
+    "subject": "somebody-else",
+    "app_metadata": {"interlock_role": "admin", "tenant_id": "default"},
+    "spent_usd": -1,
+    "tier": "development",
+    "trace_id": "0" * 32,
+    "private_to": "somebody-else",
+    "system": True,
+    "__proto__": {"role": "admin"},
+    "__class__": "x",
+}
+"""What callers may read or what the server keeps for itself."""
+WITH_BODY = [one for one in OPERATIONS if one.body is not None and one.policy is not Policy.OPEN]
+FORGED = ("somebody-else", "2001-01-01", "99")
+
+
+def probe(operation: Operation, own: dict[str, str], **more: Any) -> Probe:
+    """A good request with more in its body, about what is nobody's where it has an id."""
+    path = filled(operation.paths()[0], unknown(own))
+    return Probe(operation, "body", path, (), {**body_of(operation), **more})
+
+
+@pytest.mark.parametrize("field", OWNERSHIP)
+async def test_a_body_names_no_other_owner(tenants: Any, database: Any, field: str, note_figures: Note) -> None:
+    """G6: at every route with a body, as a person and as a program."""
+    before = await rows_of(database.superuser_url, tenants.b.tenant_id)
+    transcript = Transcript(tenants.a)
+    others = (tenants.b.tenant_id, tenants.b.subject, "", None, 7, [tenants.b.tenant_id], {"$ne": None})
+    accepted = []
+    for operation in WITH_BODY:
+        for other in others:
+            status, text = await transcript.ask(probe(operation, tenants.a.ids, **{field: other}))
+            if status != 403 or "TENANT_MISMATCH" not in text.upper():
+                accepted.append((operation.method, operation.route, other, status, text[:200]))
+    assert not accepted
+    assert await rows_of(database.superuser_url, tenants.b.tenant_id) == before
+    note_figures(ownership_requests=transcript.count, ownership_accepted=len(accepted))
+
+
+async def test_a_header_names_no_other_tenant(tenants: Any) -> None:
+    """G6: whatever it is called."""
+    transcript = Transcript(tenants.a)
+    for operation in OPERATIONS:
+        if operation.policy is Policy.OPEN:
+            continue
+        path = filled(operation.paths()[0], unknown(tenants.a.ids) | {"model": "x"})
+        headers = {"x-tenant-id": tenants.b.tenant_id}
+        status, text = await transcript.ask(Probe(operation, "header", path, (), body_of(operation), {}, headers))
+        assert status == 403, (operation.route, status, text[:200])
+
+
+async def test_what_a_caller_may_not_set_is_refused_or_ignored(tenants: Any, database: Any) -> None:
+    """G6: nothing that is stored afterwards says what was forged, and no account or key is worth more than asked for."""
+    transcript = Transcript(tenants.a)
+    own = {key for operation in WITH_BODY for key in BODIES[operation.body.__name__]}  # type: ignore[union-attr]
+    for operation in WITH_BODY:
+        for name, value in READ_ONLY.items():
+            names = operation.body.__struct_encode_fields__ if operation.body is not None else ()
+            if name in names or name in own or name in operation.aliases:
+                continue
+            status, text = await transcript.ask(probe(operation, tenants.a.ids, **{name: value}))
+            assert status < 500, (operation.route, name, text[:300])
+    connection = await asyncpg.connect(database.superuser_url)
+    tenant = tenants.a.tenant_id
+    try:
+        forged = await connection.fetchval(
+            """select (select count(*) from interlock.workflows where tenant_id = $1 and user_id <> $2)
+                + (select count(*) from interlock.api_keys where tenant_id = $1
+                    and (created_by <> $2 or ('admin' = any (scopes) and client_name = 'own') or tier <> 'standard'))
+                + (select count(*) from interlock.users where tenant_id = $1 and role = 'admin')
+                + (select count(*) from interlock.executions where tenant_id = $1 and user_id <> $2)
+                + (select count(*) from interlock.webhooks where tenant_id = $1 and user_id <> $2)
+                + (select count(*) from interlock.workflows where tenant_id = $1 and created_at < '2002-01-01')""",
+            tenant,
+            tenants.a.subject,
+        )
+    finally:
+        await connection.close()
+    assert forged == 0
