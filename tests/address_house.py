@@ -41,16 +41,29 @@ def _v4(address: str) -> list[str]:
     ]
 
 
-_NAMES = ["localhost", "LOCALHOST", "\uff4c\uff4f\uff43alhost", "localhost%00.example.com", "127.0.0.1\\.example.com"]
-_V6 = ["[::1]", "[0::1]", "[::]", "[::1%25lo]", "[::1%lo]", "[fe80::1%25lo]", "[fd00:ec2::254]", "[fec0::1]", "[ff02::1]"]
-_OTHERS = ["0", "0.0.0.0", "127.1", "0x7f.1", "127.0.0.01", "100.100.100.200", "168.63.129.16", "192.0.0.192", "\u2460.1"]
-_USERS = ["user@127.0.0.1", "user:pass@127.0.0.1", "example.com@127.0.0.1", "example.com%40127.0.0.1"]
+INTERNAL_SPELLINGS = [
+    "127.0.0.1", "127.0.0.2", "127.255.255.254", "127.1", "127.0.1", "2130706433", "0x7f000001", "0X7F000001", "0x7f.1",
+    "0x7f.0x0.0x0.0x1", "017700000001", "0177.0.0.1", "0177.1", "127.0.0.1.", "127.0.0.01", "0", "0.0.0.0", "0x0", "00",
+    "localhost", "LOCALHOST", "LocalHost", "\u2113ocalhost", "\uff4c\uff4f\uff43alhost",
+    "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "127\u30020\u30020\u30021", "\uff11\uff12\uff17.0.0.1",
+    "%31%32%37.0.0.1", "127.0.0.1%00.example.com", "127.0.0.1%2f", "user@127.0.0.1", "user:pass@127.0.0.1",
+    "example.com@127.0.0.1", "example.com\\@127.0.0.1", "[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]", "[::FFFF:127.0.0.1]", "[::127.0.0.1]",
+    "[::7f00:1]",
+    "[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]",
+    "[2002:7f00:0001::1]", "[2001:0:7f00:1::]", "[::1%lo]", "[::1%25lo]", "[fe80::1%25lo]", "[fe80::1]", "[fec0::1]",
+    "[fd00:ec2::254]", "[ff02::1]", "[::ffff:a9fe:a9fe]", "[::ffff:169.254.169.254]", "169.254.169.254", "2852039166",
+    "0xa9fea9fe", "0251.0376.0251.0376", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "10.0.0.1",
+    "172.16.0.1", "192.168.0.1", "100.64.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+]  # fmt: skip
+"""Hosts that are no public address, whichever way they are read."""
 _SCHEMES = ["file", "gopher", "ftp", "unix", "dict", "ldap", "ws", "jar:http", "javascript", "http+unix", "HTTP\t"]
 
 
 def internal_urls(port: int) -> list[str]:
-    """More than a hundred URLs that lead inside, to ``port`` where they can name one, or that no client should follow."""
-    hosts = [spelling for address in INTERNAL for spelling in _v4(address)] + _NAMES + _V6 + _OTHERS + _USERS
+    """At least 120 URLs that lead inside, to ``port`` where they can name one, or that no client should follow."""
+    hosts = [spelling for address in INTERNAL for spelling in _v4(address)]
+    hosts += [spelling for spelling in INTERNAL_SPELLINGS if spelling not in hosts]
     bent = [
         f"http:/127.0.0.1:{port}/",
         f"http:\\\\127.0.0.1:{port}/",

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -53,8 +56,17 @@ def start_server(data_dir: Path, *options: str, **more: str) -> tuple[subprocess
         url = rest if word == "ready" else url
         token = rest if word == "token" else token
         if url and token:
+            threading.Thread(target=_keep_log, args=(process.stdout, data_dir), daemon=True).start()
             return process, url, token
     raise AssertionError(f"the server did not start: {(data_dir / 'server.log').read_text()[-2000:]}")
+
+
+def _keep_log(lines: IO[str], data_dir: Path) -> None:
+    """What the server logs goes on in the file; a pipe that nobody reads would stop it."""
+    with suppress(ValueError, OSError), (data_dir / "server.log").open("a") as log:  # closed when it was stopped
+        for line in lines:
+            log.write(line)
+            log.flush()
 
 
 def stop_server(process: subprocess.Popen[str]) -> int:

@@ -62,7 +62,8 @@ class Reader:
         self._patience = patience
         self._random = random.Random(seed)
         self.numbers: list[int] = []
-        self.at: dict[int, float] = {}  # monotonic seconds
+        self.made: dict[int, float] = {}  # when an event was decided, epoch seconds
+        self.age: dict[int, float] = {}  # how old it was when it came, seconds
         self.resumed: list[float] = []  # seconds from a break to the next open connection
         self.is_over = False
 
@@ -90,9 +91,10 @@ class Reader:
 
         return note
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int, made: float) -> None:
         self.numbers.append(number)
-        self.at[number] = time.monotonic()
+        self.made[number] = made
+        self.age[number] = time.time() - made
 
     def _tires(self) -> bool:
         return self._patience > 0 and self._random.random() < 1 / self._patience
@@ -110,8 +112,9 @@ class Reader:
                 if line.startswith(b"id: "):
                     number = int(line[4:])
                 elif line.startswith(b"data: "):
-                    self._take(number)
-                    self.is_over = json.loads(line[6:])["is_final"]
+                    event = json.loads(line[6:])
+                    self._take(number, event["timestamp"] / 1000)
+                    self.is_over = event["is_final"]
                     if not self.is_over and self._tires():
                         _reset(transport)
                         raise Broken
@@ -122,7 +125,8 @@ class Reader:
             opened()
             try:
                 while True:
-                    self._take(json.loads(await connection.recv())["tick"])
+                    event = json.loads(await connection.recv())
+                    self._take(event["tick"], event["created_at"])
                     if self._tires():
                         _reset(connection.transport)
                         raise Broken
@@ -134,7 +138,7 @@ class Reader:
         async with http.get(url) as answer:
             if answer.status == 200:
                 for event in (await answer.json())["events"]:
-                    self._take(event["tick"])
+                    self._take(event["tick"], event["created_at"])
                     self.is_over = event["type"] == "SESSION_COMPLETE"
         await asyncio.sleep(0.1)
 
@@ -174,6 +178,13 @@ class Turner:
         """Push an event until some server takes it; the tick of the event."""
         body = {"event_type": name, "wait_ms": 0, "event_id": key}
         return int((await self._post(f"/api/workflow/{session}/event", body))["tick"])
+
+    async def write(self, session: str, key: str, value: Any) -> None:
+        """Set a key of the blackboard, which is one event."""
+        assert self._http is not None
+        url = f"{self._servers()[0].url}/api/state/{session}/{key}"
+        async with self._http.put(url, json={"value": value}) as answer:
+            assert answer.status == 200, await answer.text()
 
     async def last(self, session: str) -> int:
         """How many events there are."""

@@ -43,6 +43,7 @@ MOVES = {
 VALID = {"draft": ["SUBMIT", "SKIP"], "review": ["OK", "BACK"], "call": ["STEP_DONE", "ERROR"], "end": []}
 STATES = ("draft", "call", "review", "end", "nowhere")
 WORDS = {"draft": "waiting_user", "review": "waiting_user", "call": "running"}
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3)
 Answer = tuple[int, dict[str, Any]]
 """A status, and the fields that an answer must have with these values."""
 
@@ -165,7 +166,7 @@ class Model:
 
 
 class Sessions(RuleBasedStateMachine):
-    """Holds a server to the model. ``http`` calls it as a tenant of its own; the webhook of the flow takes all calls."""
+    """Holds a server to the model. ``http`` calls it as a tenant of its own; the flow's webhook takes all calls."""
 
     sessions = Bundle("sessions")
     http: httpx2.Client
@@ -250,7 +251,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(
         session_id=sessions,
         key=st.sampled_from(["a", "b", "echo_result", "_mine"]),
-        value=st.integers(0, 9) | st.lists(st.text(max_size=3), max_size=2),
+        value=st.integers(0, 9) | st.lists(TEXTS, max_size=2),
         seen=st.sampled_from(["nothing", "this", "another"]),
     )
     def write(self, session_id: str, key: str, value: Any, seen: str) -> None:
@@ -259,9 +260,7 @@ class Sessions(RuleBasedStateMachine):
         model.versions[key] = version
         told = {"nothing": None, "this": version, "another": version + 1}[seen]
         headers = {} if told is None else {"if-match": str(told)}
-        body = self.check(
-            self.http.put(path, json={"value": value}, headers=headers), model.write(key, value, told)
-        )
+        body = self.check(self.http.put(path, json={"value": value}, headers=headers), model.write(key, value, told))
         assert "version" not in body or body["version"] > version
         self.agree(session_id)
 

@@ -6,6 +6,7 @@ Clients repeat a request that got no answer under the same ``event_id``, so serv
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -44,7 +45,7 @@ class Race:
 def chain(states: int = STATES) -> str:
     """A flow whose user leads it through all of its states, one after the other, by NEXT."""
     names = [f"s{number}" for number in range(states)]
-    steps = [f"  - {{from: {here}, event: NEXT, to: {there}}}" for here, there in zip(names, names[1:], strict=False)]
+    steps = [f"  - {{from: {here}, event: NEXT, to: {there}}}" for here, there in itertools.pairwise(names)]
     listed = ", ".join(names)
     return "\n".join((f"states: [{listed}]", f"user_input_states: [{', '.join(names[:-1])}]", "transitions:", *steps))
 

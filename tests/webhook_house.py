@@ -8,9 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 from aiohttp import web
 
+CALL = "states: [call, end]\nstate_node_map: {call: %s}\ntransitions:\n  - {from: call, event: STEP_DONE, to: end}\n"
+"""A flow of one step that calls what it is given."""
 DEADLINE = 8.0
 """Seconds after which a test gives up waiting."""
 
@@ -88,3 +92,34 @@ async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
             return found
     except TimeoutError:
         raise AssertionError(f"{what} did not come true") from None
+
+
+async def start(caller: Any, reference: str, *, flow: str = CALL, params: Any = None, wait_ms: int = 300) -> str:
+    """Register a flow that calls ``reference`` and start it; the session's id."""
+    text = flow % json.dumps(reference)
+    told = await caller.http.post("/api/registry/flows", json={"flow_id": "w", "name": "w", "yaml_content": text})
+    assert told.status_code == 200, told.text
+    body = {"flow_id": "w", "params": params or {"n": 1}, "wait_ms": wait_ms}
+    answer = await caller.http.post("/api/workflow/start", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["session_id"])
+
+
+async def waiting(caller: Any, session_id: str) -> None:
+    """Wait until the step rests for its callback."""
+
+    async def rests() -> bool:
+        answer = await caller.http.get(f"/api/workflow/{session_id}/state")
+        return bool(answer.json().get("waiting_for") == "callback")
+
+    await until(rests, "the wait for the callback")
+
+
+def token_of(got: Got) -> str:
+    return str(parse_qs(urlsplit(got.json["callback_url"]).query)["ct"][0])
+
+
+async def call_back(client: httpx2.AsyncClient, session_id: str, body: Any, token: str | None = None, **headers: str):
+    path = f"/api/workflow/{session_id}/callback" + (f"?ct={token}" if token else "")
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await client.post(path, content=content, headers={"content-type": "application/json", **headers})

@@ -129,7 +129,7 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     log_format: Literal["standard", "json", "simple"] = Field(
         "standard", validation_alias=_also("LOG_FORMAT", "LOG_FORMAT"), description="Form of log lines."
     )
-    log_file: Path | None = Field(None, description="Log to this file instead of standard error.")
+    log_file: Path | None = Field(None, description="Log to this file instead of standard output.")
     log_emoji: bool | None = Field(
         None, description="A sign before well-known messages in the text forms; empty: on a terminal."
     )

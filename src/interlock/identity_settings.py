@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
+
+_MAIL = ("smtp", "smtps")
 
 
 def _named(name: str, *others: str) -> AliasChoices:
@@ -74,3 +77,21 @@ class IdentitySettings(BaseSettings):
         validation_alias=_named("AUTO_CONFIRM_EMAIL"),
         description="New accounts of the built-in directory count at once; default: in local mode only.",
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        validation_alias=_named("SMTP_URL"),
+        description="Mail server that sends new accounts a link to confirm their address: "
+        "`smtp://USER:PASSWORD@HOST:587?from=ADDRESS`, or `smtps://`; empty: an administrator confirms them.",
+    )
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            address = urlsplit(value.get_secret_value()) if value is not None else None
+            is_good = address is None or (address.scheme in _MAIL and bool(address.hostname) and address.port != 0)
+        except ValueError:  # its text may quote a part of the password
+            is_good = False
+        if not is_good:
+            raise ValueError("is no address of a mail server; write it like smtp://USER:PASSWORD@HOST:587?from=ADDRESS")
+        return value

@@ -21,7 +21,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "reference" / "routes.txt"
 OPERATIONS = all_operations(lambda: b"")
 OPEN = {"/", "/live", "/ready", "/version", "/docs", "/docs/assets/{name}", "/redoc", "/api/v1/docs", "/openapi.json"}
 
-IDENTITY_OPEN = {"/signup", "/token", "/health", "/settings", "/.well-known/jwks.json"}
+IDENTITY_OPEN = {"/signup", "/token", "/verify", "/health", "/settings", "/.well-known/jwks.json"}
 
 
 async def _answer(call: Call[None, None]) -> Reply:

@@ -18,7 +18,7 @@ from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.identity.directory import DirectoryIdentity
 from interlock.backends.identity.issued import KEY_FILE, IssuedTokens
 from interlock.backends.store.postgres.users import PostgresAccounts
-from interlock.core.account import Account, Held
+from interlock.core.account import AccountFilter, Account, Held
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal, Role, Scope
 from interlock.kit.clock import ManualClock
@@ -103,7 +103,7 @@ async def test_administering_needs_the_scope_and_stays_in_the_tenant(directory: 
     account = await services.own_accounts.sign_up(address(), PASSWORD, {})
     member = Principal(str(account.user_id), account.tenant_id, frozenset(Scope) - {Scope.ADMIN})
     for attempt in (
-        services.administer.list(member, limit=1, offset=0),
+        services.administer.list(member, AccountFilter(limit=1)),
         services.administer.create(member, email=address(), password=PASSWORD),
         services.administer.change(member, account.email, role=Role.ADMIN),
     ):

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from interlock.backends.identity.local import LocalIdentity
@@ -32,12 +33,15 @@ async def issuer() -> AsyncIterator[Issuer]:
         yield running
 
 
-def opened(stack: AsyncExitStack, data_dir: Path, **given: Any) -> tuple[Identities, LocalIdentity]:
+def opened(
+    stack: AsyncExitStack, data_dir: Path, url: str = NOWHERE, **given: Any
+) -> tuple[Identities, LocalIdentity]:
     clock = ManualClock(NOW)
+    data_dir.mkdir(exist_ok=True)
     settings = Settings(_env_file=None, data_dir=data_dir, **given)
     local = LocalIdentity(data_dir, clock)
     local.open()
-    return open_identities(settings, local, NOWHERE, clock, RandomIds(), stack), local
+    return open_identities(settings, local, url, clock, RandomIds(), stack), local
 
 
 def base(issuer: Issuer) -> str:
@@ -80,13 +84,39 @@ async def test_another_issuer_says_in_its_token_that_an_address_is_confirmed(
 
 
 async def test_without_an_issuer_the_directory_is_built_in(stack: AsyncExitStack, tmp_path: Path) -> None:
-    found, local = opened(stack, tmp_path, jwt_secret_key="some secret of another program")
+    found, local = opened(stack, tmp_path)
     assert found.directory is not None
     assert not found.directory.own_accounts.confirms_at_once
     assert (await found.identity.authenticate(local.mint())).subject == "local"
     found, _ = opened(stack, tmp_path, local=True)
     assert found.directory is not None
     assert found.directory.own_accounts.confirms_at_once
+
+
+async def test_replicas_with_one_key_take_each_others_tokens_and_share_nothing_else(
+    stack: AsyncExitStack, tmp_path: Path, database: Any
+) -> None:
+    here, there = [
+        opened(stack, tmp_path / name, url=database.serve_url, jwt_secret_key=SECRET, auto_confirm_email=True)[0]
+        for name in ("here", "there")
+    ]
+    other, _ = opened(stack, tmp_path / "other", url=database.serve_url, jwt_secret_key=SECRET[::-1])
+    assert here.directory is not None
+    account = await here.directory.own_accounts.sign_up(f"{RandomIds().new().hex}@example.org", "a long password", {})
+    token = (await here.directory.log_in.open(account)).access_token
+    assert jwt.get_unverified_header(token)["alg"] == "HS256"
+    assert (await there.identity.authenticate(token)).subject == str(account.user_id)
+    assert here.directory.tokens.public_keys() == []
+    for stranger in (other, opened(stack, tmp_path / "own", url=database.serve_url, local=True)[0]):
+        with pytest.raises(InterlockError) as refused:
+            await stranger.identity.authenticate(token)
+        assert refused.value.details["reason"] == "invalid_token"
+
+
+async def test_local_mode_leaves_a_key_of_another_program_alone(stack: AsyncExitStack, tmp_path: Path) -> None:
+    found, _ = opened(stack, tmp_path, local=True, jwt_secret_key="django-insecure-key")
+    assert found.directory is not None
+    assert len(found.directory.tokens.public_keys()) == 1
 
 
 SUPABASE = {"supabase_url": "https://ref.supabase.co", "supabase_anon_key": "k"}
@@ -104,6 +134,8 @@ SUPABASE = {"supabase_url": "https://ref.supabase.co", "supabase_anon_key": "k"}
         ({**SUPABASE, "jwks_url": "http://keys.example/jwks.json"}, "INTERLOCK_JWKS_URL"),
         ({"jwks_url": "https://keys.example/jwks.json"}, "INTERLOCK_JWT_ISSUER"),
         ({"jwt_issuer": "https://i.example", "jwt_secret_key": "short"}, "INTERLOCK_JWT_SECRET_KEY"),
+        ({"jwt_secret_key": SECRET, "jwt_algorithm": "ES256"}, "INTERLOCK_JWT_SECRET_KEY"),
+        ({"jwt_algorithm": "RS256"}, "INTERLOCK_JWT_SECRET_KEY"),
     ],
 )
 async def test_settings_that_do_not_fit_together_stop_the_start(

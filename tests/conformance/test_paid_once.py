@@ -145,7 +145,7 @@ async def test_of_many_requests_with_one_key_one_is_made(books: PostgresBooks, t
     found = await asyncio.gather(*claims, return_exceptions=True)
     refused = [error for error in found if isinstance(error, InterlockError)]
     assert len(refused) == 29
-    assert {error.code for error in refused} == {"CONFLICT"}
+    assert {error.code for error in refused} == {"IDEMPOTENCY_IN_PROGRESS"}
 
 
 async def test_a_key_is_free_again_when_its_request_came_to_nothing(books: PostgresBooks, tenant_id: str) -> None:

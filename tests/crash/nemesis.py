@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -33,6 +34,7 @@ class Nemesis:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._restarts: set[asyncio.Task[None]] = set()
+        self._deaths: Counter[str] = Counter()
         self.kills: list[Kill] = []
 
     async def rage(self, seconds: float) -> None:
@@ -55,6 +57,7 @@ class Nemesis:
 
     async def kill(self, server: Server, restart_after: float) -> Kill:
         """Kill one server now."""
+        self._deaths[server.name] += 1
         at = await server.kill()
         owned = await self._stage.observer.owned_by(await server.runner_ids(self._stage.observer))
         kill = Kill(server.name, at, owned)
@@ -66,15 +69,12 @@ class Nemesis:
 
     async def _restart(self, server: Server, after: float) -> None:
         await asyncio.sleep(after)
-        kills = len(self._of(server))
+        deaths = self._deaths[server.name]
         try:
             await server.launch()
         except ProcessError:
-            if len(self._of(server)) == kills:
-                raise  # it was not killed before it could serve; then its next restart is under way
-
-    def _of(self, server: Server) -> list[Kill]:
-        return [kill for kill in self.kills if kill.server == server.name]
+            if self._deaths[server.name] == deaths:
+                raise  # if it was killed before it could serve, its next restart is under way
 
 
 async def recovery_times(observer: Observer, kills: list[Kill]) -> list[float]:

@@ -28,7 +28,7 @@ def _die_with_parent() -> None:
 
 
 class Process:
-    """One child. Its standard output is read by line; standard error goes to ``log``."""
+    """One child. Its standard output is read by line; what it writes goes to ``log``."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -123,7 +123,7 @@ class Process:
             await asyncio.wait([self._reader], timeout=2)
 
     def logged(self) -> str:
-        """Everything it wrote to standard error so far."""
+        """Everything it wrote so far."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def tail(self) -> str:
@@ -134,6 +134,8 @@ class Process:
         assert self._process is not None
         assert self._process.stdout is not None
         async for raw in self._process.stdout:
+            with self.log.open("ab") as log:
+                log.write(raw)
             async with self._news:
                 if len(self.lines) < 1000:
                     self.lines.append(raw.decode(errors="replace").rstrip())

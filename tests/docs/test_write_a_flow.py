@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Callable
@@ -49,7 +50,7 @@ def typed(server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def curl(text: str, server: RunningServer) -> Any:
     """The answer to a call written for curl."""
     words = shlex.split(text)
-    given = list(zip(words, words[1:], strict=False))
+    given = list(itertools.pairwise(words))
     headers = dict(value.split(": ") for option, value in given if option == "-H")
     body = next((value for option, value in given if option == "-d"), None)
     url = next(word for word in words if word.startswith("http")).replace("http://127.0.0.1:8000", server.url)

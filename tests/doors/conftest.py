@@ -29,7 +29,7 @@ from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
-from interlock.bootstrap.webhooks import audit_disabled, start_relay, webhook_ports
+from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, start_relay
 from interlock.core.limits import LimitTable
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
@@ -104,7 +104,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         egress = AiohttpEgress(("loopback",))
         stack.push_async_callback(egress.close)
         secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
-        webhooks = webhook_ports(ledger, secrets, clock, telemetry)
+        webhooks = await open_webhooks(database.serve_url, ledger, secrets, clock, telemetry, stack)
         calls = PrepareWebhookCalls(webhooks.rows, webhooks.secrets, clock, BASE)
         inline = InlineExecutor(
             registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled, webhooks=calls

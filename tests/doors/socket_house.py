@@ -101,8 +101,11 @@ class RawSocket:
                         return int.from_bytes(payload[:2], "big")
         return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Leave."""
         self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
 
 
 def client_frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:

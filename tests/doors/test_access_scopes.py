@@ -1,4 +1,4 @@
-"""Who may call what is what the reviewed table of routes says: every route with every scope, role and bad credential."""
+"""Who may call what is what the reviewed table of routes says: each route with each scope, role and bad credential."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ every fourth of them, and with all if ``ALL_ADDRESSES`` is set.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import Counter
@@ -147,12 +148,13 @@ async def test_subscriptions(make_caller: Any, nobody_listens_to: Canary) -> Non
                 webhooks.append(answer.json()["webhook_id"])
         await caller.started({"nodes": [{"id": "a", "type": "echo", "parameters": {}}]}, wait_ms=5000)
         for webhook_id in webhooks:
-
-            async def failed(path: str = f"/webhooks/{webhook_id}/deliveries") -> Any:
-                told = (await caller.get(path)).json()["deliveries"]
-                return told[0]["attempts"] if told and told[0]["status"] == "failed" else None
-
+            failed = functools.partial(attempts_of_failed, caller, webhook_id)
             assert [one["error"] for one in await until(failed, "the refusal")] == ["EGRESS_BLOCKED"]
+
+
+async def attempts_of_failed(caller: Any, webhook_id: str) -> Any:
+    told = (await caller.get(f"/webhooks/{webhook_id}/deliveries")).json()["deliveries"]
+    return told[0]["attempts"] if told and told[0]["status"] == "failed" else None
 
 
 async def test_servers_of_models(house: Any, nobody_listens_to: Canary) -> None:

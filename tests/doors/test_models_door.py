@@ -81,11 +81,12 @@ async def test_models_are_listed_with_their_providers(gateway: Gateway) -> None:
 
 async def test_many_texts_are_embedded_in_batches_of_ten_and_in_order(gateway: Gateway) -> None:
     texts = [str(number) for number in range(25)]
+    before = len(gateway.upstream.of("their-embedder"))
     answer = await gateway.openai.embeddings.create(model="embedder", input=texts)
     assert [row.embedding for row in answer.data] == [[float(number), 0.5] for number in range(25)]
     assert [row.index for row in answer.data] == list(range(25))
     assert answer.usage.prompt_tokens == 25
-    assert [len(body["input"]) for body in gateway.upstream.of("their-embedder")] == [10, 10, 5]
+    assert [len(body["input"]) for body in gateway.upstream.of("their-embedder")[before:]] == [10, 10, 5]
 
 
 async def test_token_numbers_are_refused_where_the_provider_takes_texts_only(gateway: Gateway) -> None:

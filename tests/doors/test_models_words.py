@@ -114,3 +114,31 @@ async def test_a_workflow_chats_and_embeds_in_its_tenants_name(gateway: Gateway)
     assert found["status"] == "SUCCESS", found
     assert "0.5" in json.dumps(found)
     assert gateway.upstream.of("their-name")[-1]["messages"] == [{"role": "user", "content": "Why?"}]
+
+
+async def test_a_response_in_the_form_of_a_schema_is_a_chat_in_that_form(gateway: Gateway) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    form: Any = {"format": {"type": "json_schema", "name": "it", "schema": schema, "strict": True}}
+    await gateway.openai.responses.create(model="mapped", input="hello", text=form)
+    wanted = {"type": "json_schema", "json_schema": {"name": "it", "schema": schema, "strict": True}}
+    assert gateway.upstream.asked[-1]["response_format"] == wanted
+    await gateway.openai.responses.create(model="mapped", input="hello", text={"format": {"type": "text"}})
+    assert "response_format" not in gateway.upstream.asked[-1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [{"type": "web_search"}]},
+        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"background": True},
+        {"text": {"format": {"type": "grammar"}}},
+        {"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]},
+    ],
+)
+async def test_what_responses_cannot_do_here_is_refused_by_name(gateway: Gateway, more: dict[str, Any]) -> None:
+    answer = await gateway.http.post("/v1/responses", json={"model": "mapped", "input": "hello", **more})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_field", next(iter(more)))

@@ -26,6 +26,8 @@ async def test_the_house_brings_nodes_and_a_flow(tempo: Tempo) -> None:
     assert nodes["echo"]["node_type"] == "builtin"
     assert nodes["echo"]["scope"] == "system"
     assert not {"map", "loop"} & nodes.keys()
+    assert (nodes["llm_chat"]["available"], bool(nodes["llm_chat"]["reason"])) == (False, True), "without a provider"
+    assert "available" not in nodes["echo"]
     flows = await tempo.get("/api/registry/flows")
     assert [(flow["flow_id"], flow["scope"]) for flow in flows] == [("echo_test_flow", "system")]
     flow = await tempo.get("/api/registry/flows/echo_test_flow")

@@ -36,7 +36,7 @@ async def raw(port: Port, tempo: Any, session_id: str) -> AsyncIterator[RawSocke
     found = await port.raw(session_id, f"?tenant_id={tempo.tenant_id}&live=1")
     assert found.head.startswith(b"HTTP/1.1 101")
     yield found
-    found.close()
+    await found.close()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_nothing_is_compressed_and_no_subprotocol_is_spoken(port: Port, te
     assert found.head.startswith(b"HTTP/1.1 101")
     assert b"sec-websocket-extensions" not in found.head.lower()
     assert b"sec-websocket-protocol" not in found.head.lower()
-    found.close()
+    await found.close()
 
 
 async def test_pages_of_others_may_not_connect(port: Port, tempo: Any, session_id: str) -> None:
@@ -165,3 +165,23 @@ def test_a_frame_can_be_taken_apart_again() -> None:
     for size in (0, 1, 125, 126, 65_535, 65_536, 200_000):
         payload = b"x" * size
         assert payload_of(text_frame(payload)) == payload
+
+
+async def test_a_stream_needs_no_more_than_http_1_0(port: Port, house: Any, caller: Any) -> None:
+    """K8: through a proxy of that kind it comes as it is made, and the same is to be had by asking again and again."""
+    execution_id = await caller.started({"nodes": [{"id": "a", "type": "echo"}]}, wait_ms=5_000)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    path = f"/api/app/executions/{execution_id}/stream"
+    writer.write(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {caller.token}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert await reader.readuntil(b"\n\n") == b": connected\n\n"
+        rest = (await reader.read(-1)).decode()
+        writer.close()
+        await writer.wait_closed()
+    assert b"x-accel-buffering: no" in head
+    assert b"cache-control: no-cache, no-transform" in head
+    assert b"transfer-encoding" not in head
+    numbers = [int(line[4:]) for line in rest.splitlines() if line.startswith("id: ")]
+    asked = (await caller.get(f"/executions/{execution_id}/events")).json()["events"]
+    assert numbers == [event["seq"] for event in asked]

@@ -308,6 +308,12 @@ async def test_a_registered_node_signs_with_its_secret(t1: Tempo, receiver: Rece
     got = (await receiver.wait_for(1))[0]
     Outside(secret).verify(got.body, got.headers)
     assert (got.json["step"], got.json["params"]) == ("execute", {"n": 1})
+    async with httpx2.AsyncClient(timeout=30) as nobody:
+        taken = await nobody.post(got.json["callback_url"], json={"step": "execute", "result": 7})
+        assert (taken.status_code, taken.json()["new_state"]) == (200, "done")
+    metrics = await t1.get("/api/metrics")
+    assert metrics["counters"]["node_exec:small_svc"] >= 1
+    assert metrics["histogram_node_latency:small_svc"]["count"] >= 1
 
 
 async def test_two_confirmations_at_once(t1: Tempo) -> None:

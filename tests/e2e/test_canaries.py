@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import asyncpg
 import httpx2
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from interlock.core.principal import Scope
 from serving import Serving
@@ -23,6 +27,9 @@ PASSWORD = "cAnArY-pw-Tr0ub4dor"
 HOOK = "whsec_" + base64.b64encode(b"cAnArY-hook-secret-of-24-or-so").decode()
 OUTGOING = "cAnArY-outgoing-0123456789"
 PROVIDER = "cAnArY-provider-0123456789"
+NODE = "whsec_" + base64.b64encode(b"cAnArY-node-secret-of-24-or-so").decode()
+NODE_HEADER = "cAnArY-node-header-0123456789"
+FLOW = "states: [call, end]\nstate_node_map: {call: calls}\ntransitions:\n  - {from: call, event: STEP_DONE, to: end}\n"
 GUESS = "cAnArY-guess-0123456789"
 HOSTILE = ["\r\nforged: line", "\x1b[2Jgone", '"}\n{"level":"error"}', "x" * 7_000, "\u2028\u202e"]
 
@@ -82,14 +89,42 @@ async def go_through_everything(server: Serving, transcript: Transcript) -> dict
         stored = note(await client.post(f"{app}/workflows", json=workflow))
         if stored.status_code == 200:
             path = f"{app}/workflows/{stored.json()['workflow_id']}/execute"
-            note(await client.post(path, json={"wait_ms": 5000}))
+            started = note(await client.post(path, json={"wait_ms": 5000}))
+            stream = f"{app}/executions/{started.json()['execution_id']}/stream"
+            note(await client.get(stream, timeout=20))
         for path in (f"{app}/webhooks", f"{app}/api-keys", "/metrics", "/health", "/openapi.json", f"{app}/audit"):
             note(await client.get(path))
+        await watch_a_session(server, client, transcript, admin)
         await misuse(client, transcript, key, email)
     secrets = {"token": admin, "key": key, "hook": HOOK, "password": PASSWORD, "outgoing": OUTGOING, "guess": GUESS}
     if logged_in.status_code == 200:
         secrets |= {name: logged_in.json()[name] for name in ("access_token", "refresh_token")}
+    secrets |= {"node": NODE, "node header": NODE_HEADER}
     return secrets | {"encryption": ENCRYPTION, "api_secret": API_SECRET, "provider": PROVIDER}
+
+
+async def watch_a_session(server: Serving, client: httpx2.AsyncClient, transcript: Transcript, token: str) -> None:
+    """A flow that calls a webhook node with secrets, and everything that its socket says until it closes."""
+    note = transcript.note
+    node = {"node_id": "calls", "name": "Calls", "endpoint": "http://127.0.0.1:9/y", "secret": NODE}
+    made = await client.post("/api/registry/nodes", json={**node, "headers": {"x-key": NODE_HEADER}})
+    assert made.status_code == 200, made.text
+    flow = {"flow_id": "f", "name": "F", "yaml_content": FLOW}
+    assert (await client.post("/api/registry/flows", json=flow)).status_code == 200
+    started = note(await client.post("/api/workflow/start", json={"flow_id": "f", "wait_ms": 3000}))
+    assert started.status_code == 200, started.text
+    session_id = started.json()["session_id"]
+    headers = {"authorization": f"Bearer {token}"}
+    url = f"{server.url.replace('http://', 'ws://')}/ws/events/{session_id}?after=0"
+    async with connect(url, additional_headers=headers) as socket, asyncio.timeout(30):
+        await socket.send(json.dumps({"type": "auth", "token": GUESS}))
+        try:
+            while True:
+                transcript.parts.append(str(await socket.recv()))
+        except ConnectionClosed as closed:
+            transcript.parts.append(str(closed.rcvd))
+    for path in (f"/api/workflow/{session_id}/state", "/api/registry/nodes", "/api/metrics"):
+        note(await client.get(path))
 
 
 async def misuse(client: httpx2.AsyncClient, transcript: Transcript, key: str, email: str) -> None:
@@ -134,6 +169,8 @@ async def test_no_secret_is_anywhere_but_where_it_belongs(server: Serving, datab
     """H1 and H4."""
     transcript = Transcript()
     secrets = await go_through_everything(server, transcript)
+    secrets["database"] = unquote(urlsplit(database.serve_url).password or "")
+    assert len(secrets["database"]) >= 16
     async with server.client() as client:
         for _ in range(20):
             await client.get("/api/app/workflows")

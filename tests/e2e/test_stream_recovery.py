@@ -112,7 +112,7 @@ async def test_events_of_another_server_come_without_redis_too(pair: Any, tenant
         async def told(key: str) -> None:
             tick = await author.push(session, "TURN", key)
             async with asyncio.timeout(10):  # one second is what polling takes
-                while not all(tick in reader.at for reader in readers):
+                while not all(tick in reader.age for reader in readers):
                     await asyncio.sleep(0.01)
 
         async with asyncio.timeout(DEADLINE):

@@ -2,8 +2,8 @@
 
     PYTHONPATH=src python tests/load/c1_c7_races.py --sessions 200 --clients 8 --seconds 60 --kills 3
 
-Two processes of ``interlock serve`` over a Postgres of their own. Prints one JSON object; the exit code is 1 if anything
-that was seen has no explanation: two winners of a state, a gap in a log, an answer out of order, a lost write.
+Two processes of ``interlock serve`` over a Postgres of their own. Prints one JSON object; the exit code is 1 if
+anything that was seen has no explanation: two winners of a state, a gap in a log, an answer out of order, a lost write.
 """
 
 from __future__ import annotations

@@ -70,20 +70,19 @@ class Chaos:
         port = valkey.port
         await asyncio.sleep(begin)
         valkey.terminate()
-        went = time.monotonic()
+        went = time.time()
         await asyncio.sleep(end - begin)
         again = ValkeyServer(port=port, save="")
         again.start()
         self._stack.callback(again.terminate)
-        self.outage = (went, time.monotonic())
+        self.outage = (went, time.time())
 
 
-async def turn(turner: Turner, session: str, seconds: float, pushed: dict[tuple[str, int], float]) -> None:
+async def turn(turner: Turner, session: str, seconds: float) -> None:
     """Push for so long, and end the session."""
     begun, number = time.monotonic(), 0
     while time.monotonic() - begun < seconds:
-        tick = await turner.push(session, "TURN", f"{session}-{number}")
-        pushed[session, tick] = time.monotonic()
+        await turner.push(session, "TURN", f"{session}-{number}")
         number += 1
         await asyncio.sleep(1 / RATE)
     await turner.push(session, "END", f"{session}-end")
@@ -104,28 +103,24 @@ async def run(sessions: int, seconds: float, kill_every: float, seed: int) -> di
             asyncio.create_task(chaos.kill_servers(kill_every)),
             asyncio.create_task(chaos.kill_redis(seconds / 3, seconds * 2 / 3)),
         ]
-        pushed: dict[tuple[str, int], float] = {}
-        await asyncio.gather(*(turn(turner, session, seconds, pushed) for session in ids))
+        await asyncio.gather(*(turn(turner, session, seconds) for session in ids))
         for task in breaking:
             task.cancel()
         await asyncio.gather(*breaking, return_exceptions=True)
         async with asyncio.timeout(60):
             await asyncio.gather(*reading)
-        return await judge(turner, chaos, ids, readers, pushed)
+        return await judge(turner, chaos, ids, readers)
 
 
-async def judge(
-    turner: Turner, chaos: Chaos, ids: list[str], readers: list[Reader], pushed: dict[tuple[str, int], float]
-) -> dict[str, Any]:
+async def judge(turner: Turner, chaos: Chaos, ids: list[str], readers: list[Reader]) -> dict[str, Any]:
     expected = {session: list(range(1, await turner.last(session) + 1)) for session in ids}
     bad = [reader.kind for reader in readers if reader.numbers != expected[reader.session]]
     went, came = chaos.outage
     during, otherwise = [], []
     for reader in readers:
-        for number, at in reader.at.items():
-            began = pushed.get((reader.session, number))
-            if began is not None and reader.kind != "poll":
-                (during if went <= began <= came else otherwise).append(max(0.0, at - began))
+        if reader.kind != "poll":
+            for number, made in reader.made.items():
+                (during if went <= made <= came else otherwise).append(reader.age[number])
     return {
         "sessions": len(ids),
         "readers": len(readers),

@@ -37,11 +37,11 @@ class Stand:
     """The servers, which share keys and database."""
 
     def __init__(
-        self, servers: list[Serving], start: Callable[[], Serving], superuser_url: str, valkey: ValkeyServer | None
+        self, servers: list[Serving], start: Callable[..., Serving], superuser_url: str, valkey: ValkeyServer | None
     ) -> None:
         self.servers = servers
         self.start = start
-        """Makes one more server; its ``ready`` waits until it takes requests."""
+        """Makes one more server, with other settings if given; its ``ready`` waits until it takes requests."""
         self.superuser_url = superuser_url
         self.valkey = valkey
 
@@ -74,8 +74,8 @@ async def stand(stack: AsyncExitStack, processes: int, *, redis: bool = False, *
     data = folder / "keys"
     data.mkdir()
 
-    def start() -> Serving:
-        server = Serving(data, urls.serve_url, INTERLOCK_LOCAL="true", **settings)
+    def start(**other: str) -> Serving:
+        server = Serving(data, urls.serve_url, INTERLOCK_LOCAL="true", **{**settings, **other})
         stack.callback(server.stop)
         return server
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from typing import cast
@@ -32,10 +33,14 @@ class WireClient(asyncio.Protocol):
         self.close_code: int | None = None
         self.close_reason = ""
 
-    async def connect(self) -> WireClient:
-        """Open the socket."""
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self, self._url.hostname, self._url.port)
+    async def connect(self, receive_buffer: int = 0) -> WireClient:
+        """Open the socket; the system takes in ``receive_buffer`` bytes beforehand, as many as it likes for 0."""
+        loop, own = asyncio.get_running_loop(), socket.socket()
+        if receive_buffer:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        own.setblocking(False)
+        await loop.sock_connect(own, (self._url.hostname, self._url.port))
+        await loop.create_connection(lambda: self, sock=own)
         async with asyncio.timeout(30):
             await self.is_open.wait()
         return self

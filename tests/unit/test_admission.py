@@ -1,4 +1,4 @@
-"""Requests are worked on so many at a time, shared among those who ask; the rest stands in lines, and never too long."""
+"""So many requests are worked on at a time, shared among those who ask; the rest waits in lines, never for too long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.core.errors import InterlockError
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing import admission as module
 from interlock.doors.http.plumbing.admission import PLACES, Admission
 from interlock.kit.turn import give_up, held
@@ -117,7 +117,11 @@ async def test_whoever_would_wait_too_long_is_refused_at_once(monkeypatch: pytes
     assert (refused.value.code, refused.value.retry_after) == ("QUEUE_FULL", 1.0)
     with pytest.raises(InterlockError):
         await door.admission.enter("a")
-    door.admission.check("b")
+    await door.come("b")
+    with pytest.raises(InterlockError) as busy:
+        door.admission.check("b")
+    assert busy.value.kind is ErrorKind.UNAVAILABLE, "it is not the fault of who has nothing under way"
+    door.admission.check("c")
     door.admission.check(None)
     await door.close()
 

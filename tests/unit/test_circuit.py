@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,5 +79,5 @@ def test_while_it_fails_calls_are_few_whoever_asks_how_often(steps: list[tuple[f
         if not wait:
             sent.append(now)
             circuit.failed(now)
-    gaps = [later - earlier for earlier, later in zip(sent, sent[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert all(gap >= min(LONGEST, FIRST * 2 ** (number + 1)) - 1e-6 for number, gap in enumerate(gaps))

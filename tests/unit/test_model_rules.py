@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interlock.core.errors import InterlockError
+from interlock.core.models.price_table import AS_OF, TABLE, VERSION, list_price
 from interlock.core.models.prices import Price, Usage, price, total
 from interlock.core.models.requests import DEFAULT_MAX_TOKENS, read_chat, read_embeddings, with_limit
 from interlock.core.models.routing import Offer, Routes, priced
@@ -113,3 +114,47 @@ def test_a_slice_never_gives_more_than_it_has(granted: int, calls: list[tuple[in
         part.settle(estimate, cost)
     assert part.set_aside == 0
     assert part.spent <= granted
+
+
+def test_the_price_table_says_when_and_where_it_was_read() -> None:
+    assert VERSION >= 2
+    assert AS_OF.year >= 2026
+    assert all(listed.source and listed.price.input > 0 for listed in TABLE.values())
+    assert list_price("gpt-4o-mini") == price(0.15, 0.6)
+    assert list_price("a-model-that-nobody-knows") is None
+
+
+TEXTS = st.lists(st.text(max_size=60), min_size=1, max_size=4)
+
+
+@given(texts=TEXTS, system=st.text(max_size=30))
+def test_no_tokenizer_finds_more_tokens_in_a_prompt_than_are_set_aside(texts: list[str], system: str) -> None:
+    messages = [{"role": "system", "content": system}, *({"role": "user", "content": text} for text in texts)]
+    request = read_chat({"model": "m", "messages": messages})
+    # The worst tokenizer has a token for every byte, and templates put about ten around a message.
+    worst = sum(len(str(one["content"]).encode("utf-8", "replace")) + 10 for one in messages)
+    assert request.prompt_tokens <= worst <= request.most_prompt
+
+
+@given(texts=TEXTS)
+def test_nor_in_texts_to_embed(texts: list[str]) -> None:
+    request = read_embeddings({"model": "m", "input": texts})
+    assert sum(len(text.encode("utf-8", "replace")) + 2 for text in texts) <= request.most_prompt
+
+
+def test_pictures_and_tools_are_set_aside_for_generously() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    seen = read_chat({"model": "m", "messages": [{"role": "user", "content": [picture]}]})
+    assert seen.most_prompt > 40_000
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    plain, tooled = (read_chat({"model": "m", "messages": HELLO, **more}) for more in ({}, {"tools": tools}))
+    assert tooled.most_prompt > plain.most_prompt + 1_000
+
+
+def test_thinking_is_set_aside_and_limited_too() -> None:
+    asked = {"model": "m", "messages": HELLO, "max_tokens": 10}
+    assert read_chat({**asked, "thinking_budget": 70}).most_output == 80
+    open_ended = read_chat({**asked, "enable_thinking": True})
+    assert open_ended.most_output == 10 + DEFAULT_MAX_TOKENS
+    assert with_limit(open_ended).body["thinking_budget"] == DEFAULT_MAX_TOKENS
+    assert "thinking_budget" not in with_limit(read_chat({**asked, "enable_thinking": False})).body

@@ -11,6 +11,8 @@ from pathlib import Path
 from interlock.config import Settings, default_data_dir, default_url
 from interlock.kit.hosts import is_everywhere
 
+ANNOUNCED = '{"ready": '
+"""How the JSON object begins; no log line does."""
 EXAMPLE = Path("examples/features/parallel.yaml")
 EXAMPLE_INPUT = '{"people": 2, "nights": 3}'
 

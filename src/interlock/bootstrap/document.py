@@ -31,7 +31,8 @@ _HEAD = f"""# Settings
 
 In local mode every setting is optional: `interlock up --local` runs without any. Outside it a server needs
 `{PREFIX}API_SECRET_KEY`, `{PREFIX}ENCRYPTION_KEY` and, unless people log in with an issuer elsewhere,
-`{PREFIX}JWT_SECRET_KEY`; all processes of an installation share them. A setting is taken from the first of these that has it:
+`{PREFIX}JWT_SECRET_KEY`; all processes of an installation share them. A setting is taken from the first of these that
+has it:
 
 1. the option of the command (`--host`, `--port`, `--data`, `--local`, `--local-allow-remote`, `--log-level`, `--url`),
 2. the environment,

@@ -18,15 +18,19 @@ from interlock.backends.identity.issuer import Confirmation, IssuerIdentity, Key
 from interlock.backends.identity.key_set import KeySet, SharedSecret
 from interlock.backends.identity.local import ISSUER as LOCAL_ISSUER
 from interlock.backends.identity.local import LocalIdentity
+from interlock.backends.mail.smtp import SmtpMail
 from interlock.backends.store.postgres.users import PostgresAccounts
+from interlock.bootstrap.access import read_peppers
 from interlock.config import Settings, is_guessable
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import Clock
-from interlock.kit.hosts import is_loopback
+from interlock.kit.hosts import in_url, is_loopback
 from interlock.kit.ids import Ids
 from interlock.ports.access_tokens import AccessTokens
+from interlock.ports.accounts import Accounts
 from interlock.ports.identity import Identity
 from interlock.services.identity.bundle import DirectoryServices, build_directory
+from interlock.services.identity.confirm import ConfirmAddresses
 
 ISSUER = "interlock"
 """What tokens of the built-in directory name as their issuer unless a setting says otherwise."""
@@ -86,9 +90,23 @@ def _built_in(
     accounts.open()
     stack.push_async_callback(accounts.close)
     confirms = settings.local if settings.auto_confirm_email is None else settings.auto_confirm_email
-    directory = build_directory(accounts, Argon2Passwords(), tokens, clock, ids, confirms_at_once=confirms)
+    confirm = _confirm(settings, accounts, clock, stack)
+    directory = build_directory(
+        accounts, Argon2Passwords(), tokens, clock, ids, confirms_at_once=confirms, confirm=confirm
+    )
     people = DirectoryIdentity(tokens, accounts, clock)
     return Identities(IdentityByIssuer({LOCAL_ISSUER: local, name: people}), directory)
+
+
+def _confirm(settings: Settings, accounts: Accounts, clock: Clock, stack: AsyncExitStack) -> ConfirmAddresses | None:
+    """What mails links to new addresses; None without a mail server."""
+    if settings.smtp_url is None:
+        return None
+    public_url = settings.public_url or f"http://{in_url(settings.host)}:{settings.port}"
+    mail = SmtpMail(settings.smtp_url.get_secret_value())
+    confirm = ConfirmAddresses(accounts, mail, clock, read_peppers(settings), public_url)
+    stack.push_async_callback(confirm.close)
+    return confirm
 
 
 def _tokens(settings: Settings, issuer: str, clock: Clock) -> AccessTokens:

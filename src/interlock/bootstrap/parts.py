@@ -29,7 +29,7 @@ from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
-from interlock.bootstrap.webhooks import audit_disabled, prepare_calls, start_relay, webhook_ports
+from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
 from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
@@ -89,10 +89,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     egress = AiohttpEgress(allow)
     stack.push_async_callback(egress.close)
 
-    webhooks = webhook_ports(ledger, secrets, clock, telemetry)
-    models = await open_models(
-        settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids, telemetry=telemetry
-    )
+    webhooks = await open_webhooks(serve_url, ledger, secrets, clock, telemetry, stack)
+    models = await open_models(settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids, telemetry=telemetry)
     inline = InlineExecutor(
         registry,
         egress,

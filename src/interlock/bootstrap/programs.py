@@ -127,7 +127,8 @@ def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
     _configure_logs(settings, as_json=as_json)
 
     def on_ready(url: str, parts: Parts) -> None:
-        announce(url, parts.identity.mint(), settings, as_json=as_json)
+        is_told_by_program = as_json or settings.ends_with_input  # to the one that started several
+        announce(url, parts.identity.mint(), settings, as_json=is_told_by_program)
 
     uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
     return 0

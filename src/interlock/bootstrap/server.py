@@ -36,6 +36,9 @@ _MAX_OPEN_FILES = 65_536
 _SHARE_OF_CONNECTIONS = 0.7
 """Of the files a process may have open; the rest is for the database, children and artifacts."""
 
+_UNSENT_BYTES = 256 * 1024
+"""What the system holds for a client that takes nothing; without it, megabytes before anybody notices."""
+
 _REMEDIES = {
     errno.EADDRINUSE: "Choose another port with --port, or stop what uses this one.",
     errno.EACCES: "Choose a port from 1024 on with --port; lower ones need special rights.",
@@ -166,6 +169,7 @@ def open_port(host: str, port: int, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     if shared:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:

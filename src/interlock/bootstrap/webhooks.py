@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-
 from uuid import UUID
 
+from interlock.backends.store.postgres.connection import EnginePool
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.webhook_ledger import PostgresWebhooks
 from interlock.backends.store.postgres.webhook_secrets import PostgresSigningSecrets
@@ -22,11 +22,27 @@ from interlock.runtime.webhook_calls import PrepareWebhookCalls
 from interlock.services.access.audit import AuditLog
 from interlock.services.webhooks.bundle import WebhookPorts
 
+CONNECTIONS = 3
+"""To the database, for webhooks alone."""
 
-def webhook_ports(ledger: PostgresLedger, secrets: Secrets, clock: Clock, telemetry: WebhookTelemetry) -> WebhookPorts:
-    """Rows and secrets of webhooks, over the ledger's connections."""
-    rows = PostgresWebhooks(ledger.connection, ledger.publish)
-    return WebhookPorts(rows, PostgresSigningSecrets(ledger.connection, secrets, clock), telemetry)
+
+async def open_webhooks(
+    url: str,
+    ledger: PostgresLedger,
+    secrets: Secrets,
+    clock: Clock,
+    telemetry: WebhookTelemetry,
+    stack: AsyncExitStack,
+) -> WebhookPorts:
+    """Rows and secrets of webhooks; ``stack`` closes them.
+
+    They have connections of their own: however many messages there are, the engine waits for none of them.
+    """
+    pool = EnginePool(url, CONNECTIONS)
+    await pool.open()
+    stack.push_async_callback(pool.close)
+    rows = PostgresWebhooks(pool.use, ledger.publish)
+    return WebhookPorts(rows, PostgresSigningSecrets(pool.use, secrets, clock), telemetry)
 
 
 def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> PrepareWebhookCalls:

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import structlog
 
+from interlock.bootstrap.announce import ANNOUNCED
 from interlock.bootstrap.server import open_port
 from interlock.config import Settings, worker_environment
 

@@ -30,6 +30,8 @@ from interlock.ports.webhooks import Due, Outbox, SigningSecrets, of_webhook
 
 POLL = 1.0
 """Seconds between looks at what is due, unless somebody says that there is something."""
+TURN_SECONDS = 0.05
+"""Between two looks at the least: what comes meanwhile is taken together."""
 CALL_SECONDS = 15.0
 """Time for one call."""
 LEASE = 30.0
@@ -71,6 +73,8 @@ class Relay:
         self._calls: set[asyncio.Task[None]] = set()
         self._flying: Counter[UUID] = Counter()
         self._purged = 0.0
+        self._looked = 0.0
+        self._has_webhooks = False
 
     def start(self) -> None:
         """Begin to look and to call."""
@@ -96,6 +100,7 @@ class Relay:
             except Exception as error:  # noqa: BLE001 - the next turn looks again; the database may be away
                 log.warning("relay.turn_failed", reason=f"{type(error).__name__}: {error}"[:300])
                 is_more = False
+            await asyncio.sleep(TURN_SECONDS)
             if not is_more:
                 await self._rest()
 
@@ -111,10 +116,8 @@ class Relay:
         if self._clock.monotonic() - self._purged > _HOUR:
             self._purged = self._clock.monotonic()
             await self._outbox.purge(KEEP_DAYS)
-        has_webhooks = await self._outbox.has_webhooks()
-        self._outbox.publish(has_webhooks)
         taken = await self._outbox.fan_out(AT_ONCE)
-        if not has_webhooks:
+        if not await self._is_wanted():
             return taken == AT_ONCE
         free = AT_ONCE - len(self._calls)
         busy = [webhook_id for webhook_id, count in self._flying.items() if count >= PER_WEBHOOK]
@@ -122,6 +125,14 @@ class Relay:
         for delivery in due:
             self._begin(delivery)
         return taken == AT_ONCE or bool(due)
+
+    async def _is_wanted(self) -> bool:
+        """Whether there is any webhook, as of the last second; from then on flushes tell what happens."""
+        if not self._has_webhooks or self._clock.monotonic() - self._looked > POLL:
+            self._looked = self._clock.monotonic()
+            self._has_webhooks = await self._outbox.has_webhooks()
+            self._outbox.publish(self._has_webhooks)
+        return self._has_webhooks
 
     def _begin(self, due: Due) -> None:
         self._flying[due.webhook_id] += 1

@@ -232,6 +232,7 @@ class Signalling:
                 done, _ = await asyncio.wait([waiter], timeout=min(POLL, left))
                 if done and waiter.exception() is None:
                     return waiter.result()
+                give_up()  # what takes so long is done by somebody else
                 stored: dict[str, Any] | None = await guarded(self._ledger.outcome(*key))
                 if stored is not None:
                     return stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from urllib.parse import urlencode
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.callback import Place, make_token
-from interlock.core.errors import not_found, unavailable
+from interlock.core.errors import InterlockError, not_found, unavailable
 from interlock.core.webhook import key_of
 from interlock.kit.clock import Clock
 from interlock.ports.webhooks import (
@@ -25,6 +26,7 @@ from interlock.ports.webhooks import (
 
 DEFAULT_SECONDS = 3600.0
 """How long a callback may take unless somebody says otherwise."""
+_PATIENCE = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class PrepareWebhookCalls:
@@ -37,6 +39,18 @@ class PrepareWebhookCalls:
         self._public_url = public_url.rstrip("/")
 
     async def prepare(
+        self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float | None
+    ) -> WebhookCall:
+        for wait in _PATIENCE:  # a database of ours that is slow or away is no failure of the webhook
+            try:
+                return await self._prepare(tenant_id, execution_id, task_id, attempt, node_id, seconds)
+            except InterlockError as error:
+                if not error.retryable:
+                    raise
+                await asyncio.sleep(wait)
+        return await self._prepare(tenant_id, execution_id, task_id, attempt, node_id, seconds)
+
+    async def _prepare(
         self, tenant_id: str, execution_id: UUID, task_id: str, attempt: int, node_id: str | None, seconds: float | None
     ) -> WebhookCall:
         node = await self._nodes.node_for(execution_id, tenant_id, node_id) if node_id is not None else None

@@ -104,6 +104,7 @@ def build_services(
     session_idle_seconds: float = 1800.0,
 ) -> Services:
     """The use cases over these parts."""
+    models = models or without_providers(clock, ids)
     validate = ValidateDefinitions(registry, check_parameters)
     watch = WatchExecutions(store, bus)
     cancel = CancelExecutions(store, engine)
@@ -131,7 +132,7 @@ def build_services(
         list_approvals=ListApprovals(store),
         decide_approval=DecideApprovals(store, engine, check_value),
         directory=directory,
-        models=models or without_providers(clock, ids),
+        models=models,
         start_session=StartSessions(engine, programs, find, picture, session_idle_seconds),
         push_event=PushEvents(engine, find, picture),
         find_session=find,
@@ -139,7 +140,7 @@ def build_services(
         stop_session=StopSessions(find, cancel),
         read_session_log=ReadLogs(store, find),
         blackboards=Blackboards(store, engine, picture),
-        registered_nodes=RegisterNodes(store, registry, webhooks.secrets, ids),
+        registered_nodes=RegisterNodes(store, registry, webhooks.secrets, ids, has_models=models.relay.is_configured),
         registered_flows=flows,
         totals=engine.totals,
         node_totals=engine.node_totals,

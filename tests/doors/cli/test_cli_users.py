@@ -59,3 +59,36 @@ def test_a_password_that_is_too_short_makes_no_account(interlock: Interlock) -> 
     ended = interlock("users", "create", "c@example.org", "--json", stdin="short\n")
     assert ended.code == 1
     assert json.loads(ended.err)["error"]["code"] == "WEAK_PASSWORD"
+
+
+def test_a_forgotten_password_is_replaced_and_ends_the_logins(interlock: Interlock, server: RunningServer) -> None:
+    email, tenant = f"{RandomIds().new().hex}@example.org", f"t-{RandomIds().new().hex}"
+    own = ("--tenant", tenant)
+    assert interlock("users", "create", email, *own, stdin=f"{PASSWORD}\n").code == 0
+    login = log_in(server, email).json()
+    assert interlock("users", "password", email, *own, stdin="another password\n").code == 0
+    assert log_in(server, email).json()["error_code"] == "invalid_credentials"
+    body = {"refresh_token": login["refresh_token"]}
+    renewed = httpx2.post(f"{server.url}/auth/v1/token?grant_type=refresh_token", json=body, timeout=30)
+    assert renewed.status_code == 400
+    assert interlock("users", "password", email, *own, stdin="short\n").code != 0
+    assert interlock("users", "password", email, "--tenant", "other", stdin="another password\n").code != 0
+
+
+def test_accounts_are_listed_by_address_role_and_state(interlock: Interlock, server: RunningServer) -> None:
+    mark, tenant = RandomIds().new().hex, f"t-{RandomIds().new().hex}"
+    own = ("--tenant", tenant)
+    for name, options in (("ann", ("--role", "admin")), ("ben", ()), ("cyd", ("--unconfirmed",))):
+        interlock("users", "create", f"{name}-{mark}@example.org", *options, *own, stdin=f"{PASSWORD}\n")
+    interlock("users", "disable", f"ben-{mark}@example.org", *own)
+    for options, found in (
+        ((), ["ann", "ben", "cyd"]),
+        (("--role", "admin"), ["ann"]),
+        (("--state", "disabled"), ["ben"]),
+        (("--state", "unconfirmed"), ["cyd"]),
+        (("--state", "ready"), ["ann"]),
+        (("--search", f"CYD-{mark}"), ["cyd"]),
+        (("--limit", "1", "--offset", "1"), ["ben"]),
+    ):
+        listed = interlock("users", "list", *options, *own, "--json").json["users"]
+        assert [one["email"].partition("-")[0] for one in listed] == found, options

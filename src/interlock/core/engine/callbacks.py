@@ -50,6 +50,7 @@ def take_callback(turn: Turn, signal: Signal) -> None:
             raised=tuple(told.get("next_events") or ()),
             ui_schema=told.get("ui_schema"),
             needs_input=told["status"] == NEED_USER_INPUT,
+            duration_ms=round((turn.now - task.started_at).total_seconds() * 1000),
         ),
     )
 

@@ -85,5 +85,6 @@ def _retry_at(turn: Turn, task: Task, policy: RetryPolicy, error: Failure) -> da
 def _asked(error: Failure) -> timedelta:
     """How long the other side, or whoever speaks for it, asked to be left alone."""
     asked = error.details.get("retry_after")
-    is_number = isinstance(asked, int | float) and not isinstance(asked, bool)
-    return timedelta(seconds=min(LONGEST_ASKED, max(0.0, asked))) if is_number else timedelta(0)
+    if not isinstance(asked, int | float) or isinstance(asked, bool):
+        return timedelta(0)
+    return timedelta(seconds=min(LONGEST_ASKED, max(0.0, asked)))

@@ -26,8 +26,12 @@ class Listed(msgspec.Struct, frozen=True):
     source: str
 
 
-_OPENAI = "openai.com/api/pricing, by two price surveys of April and June 2026"
-_MODEL_STUDIO = "Model Studio's billing page, international; with thinking, where a model can think"
+_OPENAI = "OpenAI's price list, as two public surveys of April and June 2026 give it"
+_MODEL_STUDIO = "Model Studio's billing page, international"
+_THINKING = (
+    "Model Studio's billing page, international; the output at the price with thinking, which was not found there"
+)
+_NOT_FOUND = "general knowledge; no page of the provider was at hand"
 
 TABLE: Mapping[str, Listed] = {
     "gpt-4o": Listed(price(2.5, 10), _OPENAI),
@@ -38,9 +42,9 @@ TABLE: Mapping[str, Listed] = {
     "text-embedding-3-small": Listed(price(0.02), _OPENAI),
     "text-embedding-3-large": Listed(price(0.13), _OPENAI),
     "qwen-max": Listed(price(1.6, 6.4), _MODEL_STUDIO),
-    "qwen-plus": Listed(price(0.4, 4), _MODEL_STUDIO),
-    "qwen-turbo": Listed(price(0.05, 0.5), _MODEL_STUDIO),
-    "text-embedding-v4": Listed(price(0.07), _MODEL_STUDIO),
+    "qwen-plus": Listed(price(0.4, 4), _THINKING),
+    "qwen-turbo": Listed(price(0.05, 0.5), _THINKING),
+    "text-embedding-v4": Listed(price(0.07), _NOT_FOUND),
 }
 
 

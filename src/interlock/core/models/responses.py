@@ -22,7 +22,21 @@ def chat_of(body: dict[str, Any]) -> dict[str, Any]:
     chat["messages"] = [*first, *_messages(body.get("input"))]
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
-    return chat
+    wanted = _format(body.get("text"))
+    return chat if wanted is None else {**chat, "response_format": wanted}
+
+
+def _format(text: Any) -> dict[str, Any] | None:
+    """The form of the answer, in the words of chats; None for a plain text."""
+    wanted = text.get("format") if isinstance(text, dict) else None
+    match wanted:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return {"type": "json_object"}
+        case {"type": "json_schema", **schema}:
+            return {"type": "json_schema", "json_schema": schema}
+    raise rule_broken("UNSUPPORTED_FIELD", "text.format may be text, json_object or json_schema", field="text")
 
 
 def _messages(given: Any) -> list[dict[str, Any]]:

@@ -133,13 +133,13 @@ def _add_session_commands(app: typer.Typer) -> None:
     group.command(
         epilog=examples(
             "sessions start order --params '{\"amount\": 150}'",
-            "sessions start --node echo --params '{\"input\": \"hi\"}' --json",
+            'sessions start --node echo --params \'{"input": "hi"}\' --json',
         )
     )(sessions.start)
     group.command(
         epilog=examples(
             f"sessions event {_EXECUTION} USER_CONFIRM",
-            f"sessions event {_EXECUTION} USER_CONFIRM --payload '{{\"by\": \"ann\"}}' --expect confirm",
+            f'sessions event {_EXECUTION} USER_CONFIRM --payload \'{{"by": "ann"}}\' --expect confirm',
         )
     )(sessions.event)
     group.command(epilog=examples(f"sessions state {_EXECUTION}", f"sessions state {_EXECUTION} --json"))(
@@ -224,6 +224,7 @@ def _add_user_commands(app: typer.Typer) -> None:
     )(users.list_users)
     group.command(epilog=examples("users confirm ann@example.org"))(users.confirm)
     group.command(epilog=examples("users role ann@example.org viewer"))(users.role)
+    group.command(epilog=examples("users password ann@example.org"))(users.password)
     group.command(epilog=examples("users disable ann@example.org"))(users.disable)
     group.command(epilog=examples("users enable ann@example.org"))(users.enable)
     app.add_typer(group, name="users", rich_help_panel=ACCESS_PANEL)

@@ -63,9 +63,7 @@ class Server:
     ``remedy`` is what to do if the server does not take it, ``door`` where the paths of its calls begin.
     """
 
-    def __init__(
-        self, url: str, credential: Callable[[], str], ids: Ids, remedy: str = "", *, door: str = APP
-    ) -> None:
+    def __init__(self, url: str, credential: Callable[[], str], ids: Ids, remedy: str = "", *, door: str = APP) -> None:
         self.url = url
         self._door = door
         self._credential = credential

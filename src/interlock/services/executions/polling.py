@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -70,12 +70,9 @@ class Polling:
             self._task = None
 
     async def _poll(self) -> None:
-        known: dict[UUID, int] = {}
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            quiet = [one for one in self._followed.values() if known.get(one.execution_id) == one.last]
-            known = {one.execution_id: one.last for one in self._followed.values()}
-            for principal, some in _by_principal(quiet).items():
+            for principal, some in _by_principal(self._followed.values()).items():
                 for begin in range(0, len(some), _AT_ONCE):
                     await self._ask(principal, some[begin : begin + _AT_ONCE])
 
@@ -91,7 +88,7 @@ class Polling:
                 one.look()
 
 
-def _by_principal(followed: Sequence[Polled]) -> dict[Principal, list[Polled]]:
+def _by_principal(followed: Iterable[Polled]) -> dict[Principal, list[Polled]]:
     groups: dict[Principal, list[Polled]] = {}
     for one in followed:
         groups.setdefault(one.principal, []).append(one)

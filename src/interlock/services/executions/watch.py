@@ -33,6 +33,7 @@ WINDOW = 1_000
 BATCH = 100
 """Events a reader gets at once."""
 _PAGE = 500
+_TAIL = 2 * BATCH  # how much of the past a feed begins with
 _LONG = 3_600.0  # seconds; hints come, and polling looks for those that were lost
 _LAST = frozenset(kind.type for kind in TERMINAL)
 
@@ -281,7 +282,8 @@ class WatchExecutions:
         version = await self._store.version(principal, VersionId(row.version_id))
         feed = self._polling.find(row.execution_id)
         if not isinstance(feed, Feed):
-            floor = min(after, row.last_seq)  # a reader may wait for numbers that are still to come
+            # A reader may wait for numbers that are still to come, or read a long past, which it does on its own.
+            floor = max(min(after, row.last_seq), row.last_seq - _TAIL)
             has_ended = row.status in ENDED
             feed = Feed(row.execution_id, self._store, self._bus, self._polling, floor, has_ended=has_ended)
         return Watch(feed, self._store, principal, row, version.definition if version else None, after, on_wake)

@@ -72,17 +72,23 @@ class AdministerAccounts:
         role: Role | None = None,
         confirm: bool = False,
         disabled: bool | None = None,
+        password: str | None = None,
     ) -> Account:
-        """Another role, a confirmed address, disabled or let in again. A disabled account's logins end.
+        """Another role, a confirmed address, disabled or let in again, another password.
+
+        The logins of a disabled account, and of one with another password, end.
 
         A role counts at once at the next log-in and renewal, and within 5 s for tokens in use. Raises NOT_FOUND.
         """
         user_id = await self.find(principal, reference)
+        password_hash = await self._passwords.hash(check_password(password)) if password is not None else None
         account = await self._accounts.administer(
             principal.tenant_id, user_id, role=role, confirm=confirm, disabled=disabled
         )
         if account is None:
             raise _not_there(reference)
+        if password_hash is not None:
+            await self._accounts.set_password(user_id, password_hash, None)
         return account
 
 

@@ -12,6 +12,7 @@ from interlock.kit.ids import Ids
 from interlock.ports.access_tokens import AccessTokens
 from interlock.ports.accounts import Accounts
 from interlock.ports.passwords import Passwords
+from interlock.services.identity.confirm import ConfirmAddresses
 
 
 class OwnAccounts:
@@ -26,6 +27,7 @@ class OwnAccounts:
         ids: Ids,
         *,
         confirms_at_once: bool,
+        confirm: ConfirmAddresses | None = None,
     ) -> None:
         self._accounts = accounts
         self._passwords = passwords
@@ -33,10 +35,12 @@ class OwnAccounts:
         self._clock = clock
         self._ids = ids
         self.confirms_at_once = confirms_at_once
+        self._confirm = confirm
 
     async def sign_up(self, email: str, password: str, user_metadata: dict[str, Any]) -> Account:
         """A new account with a tenant of its own, named by its id.
 
+        Where accounts do not count at once, a link to confirm it is mailed to the address if there is mail.
         A taken address is told (RULE ``USER_ALREADY_EXISTS``) only where accounts count at once; elsewhere the answer
         looks like that for a free one, so that nobody learns who has an account. Raises RULE for what may not be.
         """
@@ -55,6 +59,8 @@ class OwnAccounts:
         )
         try:
             await self._accounts.add(account, await self._passwords.hash(password))
+            if self._confirm is not None and not self.confirms_at_once:
+                self._confirm.begin(account)
         except InterlockError as error:
             if error.kind is not ErrorKind.CONFLICT:
                 raise

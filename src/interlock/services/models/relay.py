@@ -40,6 +40,11 @@ class RelayModels:
         self._attempts = attempts
         self._holds = holds
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is any model at all."""
+        return bool(self._routes.names())
+
     def names(self, principal: Principal) -> list[tuple[str, str]]:
         """The models that the caller may use, each with its provider."""
         principal.require(Scope.MODELS_USE)

@@ -23,13 +23,18 @@ from interlock.ports.webhooks import SigningSecrets, of_headers, of_node
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
 """Node types that mean nothing in a flow, or are named by what they call."""
+_OF_MODELS = frozenset({"llm_chat", "llm_embed"})
+_NO_MODELS = "This server has no provider of models"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
 _MAX_HEADERS = 32
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as its tenant finds it. ``endpoint`` is None for those of the house."""
+    """A node as its tenant finds it. ``endpoint`` is None for those of the house.
+
+    ``unavailable`` says why it cannot run here; empty if it can.
+    """
 
     node_id: str
     name: str
@@ -37,6 +42,7 @@ class NodeEntry(msgspec.Struct, frozen=True, kw_only=True):
     param_schema: dict[str, Any]
     endpoint: str | None = None
     timeout_seconds: float | None = None
+    unavailable: str = ""
 
 
 class NodeWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +69,11 @@ class Registered(msgspec.Struct, frozen=True):
 class RegisterNodes:
     """List, register and forget nodes. Secrets and headers are sealed, beside the node and not in it."""
 
-    def __init__(self, store: Store, registry: Registry, secrets: SigningSecrets, ids: Ids) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, secrets: SigningSecrets, ids: Ids, *, has_models: bool
+    ) -> None:
         self._store = store
+        self._has_models = has_models
         self._secrets = secrets
         self._registry = registry
         self._ids = ids
@@ -76,7 +85,13 @@ class RegisterNodes:
             nodes = await transaction.list_nodes()
         types = [found for _, found in sorted(self._registry.types.items()) if found.name not in NOT_IN_FLOWS]
         house = [
-            NodeEntry(node_id=found.name, name=found.title, description=found.description, param_schema=found.schema)
+            NodeEntry(
+                node_id=found.name,
+                name=found.title,
+                description=found.description,
+                param_schema=found.schema,
+                unavailable=_NO_MODELS if found.name in _OF_MODELS and not self._has_models else "",
+            )
             for found in types
         ]
         return house + [_entry(node) for node in nodes]

@@ -17,7 +17,6 @@ from interlock.services.executions.signal import ENDED_ALREADY
 from interlock.services.sessions.picture import PictureSessions
 from interlock.services.sessions.session import FindSessions, Session, unknown_session
 
-
 OUTCOME_SECONDS = 20.0
 """How long the outcome of an event may take; long enough for a session to be taken over from a server that died."""
 

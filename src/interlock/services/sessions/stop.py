@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from interlock.core.errors import unavailable
+from interlock.core.execution import ENDED
 from interlock.core.principal import Principal, Scope
 from interlock.ports.store import ExecutionRow
 from interlock.services.executions.cancel import CancelExecutions
@@ -22,4 +24,6 @@ class StopSessions:
         principal.require(Scope.EXECUTIONS_CANCEL)
         session = await self._find(principal, session_id)
         cancelled = await self._cancel(principal, session.execution_id, reason=reason, trace_id=trace_id)
+        if cancelled.row.status not in ENDED:
+            raise unavailable("The session will be stopped and is not yet; ask again", code="OUTCOME_UNKNOWN")
         return session, cancelled.row

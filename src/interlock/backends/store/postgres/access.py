@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.backends.store.postgres.answers import AnswerQueries
+from interlock.backends.store.postgres.audit_writer import AuditWriter
 from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.keys import key_of
 from interlock.backends.store.postgres.queries import load
@@ -49,6 +50,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
 
     def __init__(self, url: str, *, connections: int = 4, cached_statements: int = 100) -> None:
         self._connections = Connections(url, connections, cached_statements)
+        self._audit = AuditWriter(url)
 
     async def open(self) -> None:
         """Take up work; nothing is connected yet."""
@@ -56,6 +58,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._audit.close()
         await self._connections.close()
 
     async def find_key(self, public_id: str) -> ApiKey | None:
@@ -110,8 +113,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
     async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Append to the audit log, all or nothing."""
         columns = [[getattr(entry, name) for entry in entries] for name in _COLUMNS]
-        async with self._session() as session:
-            await session.run(_SQL["write_audit"], *columns)
+        await self._audit.write(_SQL["write_audit"], *columns)
 
     async def purge_audit(self, days: int, at_most: int) -> int:
         """Delete entries that are older; how many it were."""

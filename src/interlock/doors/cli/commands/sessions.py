@@ -31,7 +31,7 @@ def start(
         str,
         typer.Option("--inherit", metavar="SESSION", help="Begin with the blackboard of this one.", show_default=False),
     ] = "",
-    step: Annotated[
+    state: Annotated[
         str, typer.Option("--from", metavar="STATE", help="Begin in this state.", show_default=False)
     ] = "",
     is_watched: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
@@ -43,11 +43,12 @@ def start(
 
     async def work() -> int:
         if bool(flow) == bool(node):
-            raise WrongUseError("Name a flow, or a node with --node.", step="See the flows with `interlock flows list`.")
+            step = "See the flows with `interlock flows list`."
+            raise WrongUseError("Name a flow, or a node with --node.", step=step)
         body: dict[str, Any] = {"flow_id": flow} if flow else {"node_id": node}
         body |= {"params": read_value(params, "--params")} if params else {}
         body |= {"inherit_session": inherit} if inherit else {}
-        body |= {"from_step": step} if step else {}
+        body |= {"from_step": state} if state else {}
         async with caller.server(url, door=TEMPO) as server:
             answer = await server.post("/workflow/start", body)
         session_id = str(answer["session_id"])

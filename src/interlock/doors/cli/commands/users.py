@@ -1,9 +1,10 @@
-"""Commands that look after accounts of the built-in directory: create, list, confirm, role, disable, enable."""
+"""Commands about accounts of the built-in directory: create, list, confirm, role, password, disable, enable."""
 
 from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -104,7 +105,7 @@ def confirm(
     context: typer.Context, user: User, tenant: Tenant = "default", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Confirm the address of an account, so that it can log in."""
-    _change(context, user, {"confirmed": True}, tenant, url, as_json=as_json)
+    _change(context, user, lambda: {"confirmed": True}, tenant, url, as_json=as_json)
 
 
 def role(
@@ -116,31 +117,48 @@ def role(
     as_json: AsJson = False,
 ) -> None:
     """Give an account another role; tokens in use follow within 5 s."""
-    _change(context, user, {"role": word}, tenant, url, as_json=as_json)
+    _change(context, user, lambda: {"role": word}, tenant, url, as_json=as_json)
+
+
+def password(
+    context: typer.Context, user: User, tenant: Tenant = "default", url: Url = None, as_json: AsJson = False
+) -> None:
+    """Give an account another password and end its logins.
+
+    The password is asked for, or read from standard input as one line.
+    """
+    _change(context, user, lambda: {"password": _read_password()}, tenant, url, as_json=as_json)
 
 
 def disable(
     context: typer.Context, user: User, tenant: Tenant = "default", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Disable an account and end its logins; tokens in use follow within 5 s."""
-    _change(context, user, {"disabled": True}, tenant, url, as_json=as_json)
+    _change(context, user, lambda: {"disabled": True}, tenant, url, as_json=as_json)
 
 
 def enable(
     context: typer.Context, user: User, tenant: Tenant = "default", url: Url = None, as_json: AsJson = False
 ) -> None:
     """Let a disabled account log in again."""
-    _change(context, user, {"disabled": False}, tenant, url, as_json=as_json)
+    _change(context, user, lambda: {"disabled": False}, tenant, url, as_json=as_json)
 
 
 def _change(
-    context: typer.Context, user: str, body: dict[str, Any], tenant: str, url: str | None, *, as_json: bool
+    context: typer.Context,
+    user: str,
+    body: Callable[[], dict[str, Any]],
+    tenant: str,
+    url: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:
+        wanted = body()
         async with caller.administrator(url, tenant) as server:
-            changed = await server.put(f"/users/{segment(user)}", body)
+            changed = await server.put(f"/users/{segment(user)}", wanted)
         output.json(changed)
         output.line(f"{changed.get('email')}: {changed.get('role')}, {_state(changed)}")
         return DONE

@@ -38,11 +38,12 @@ class CreateUserBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ChangeUserBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is left out stays as it is. Disabling ends all logins of the account."""
+    """What is left out stays as it is. Disabling, and another password, end all logins of the account."""
 
     role: Role | None = None
     confirmed: Literal[True] | None = None
     disabled: bool | None = None
+    password: Password | None = None
 
 
 class UserObject(msgspec.Struct, kw_only=True):
@@ -109,10 +110,15 @@ async def create_user(call: Call[CreateUserBody, None]) -> Reply:
 
 
 async def change_user(call: Call[ChangeUserBody, None]) -> Reply:
-    """Give an account another role, confirm its address, disable it or let it in again."""
+    """Give an account another role or password, confirm its address, disable it or let it in again."""
     body = call.body
     account = await _accounts(call).change(
-        call.principal, call.path["user"], role=body.role, confirm=body.confirmed or False, disabled=body.disabled
+        call.principal,
+        call.path["user"],
+        role=body.role,
+        confirm=body.confirmed or False,
+        disabled=body.disabled,
+        password=body.password,
     )
     return JsonReply(user_object(account))
 

@@ -14,6 +14,7 @@ from interlock.doors.http.identity.shapes import (
     TokenBody,
     TokenQuery,
     User,
+    VerifyQuery,
 )
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
 
@@ -52,6 +53,16 @@ OPERATIONS: tuple[Operation, ...] = (
         query=TokenQuery,
         answer=LoginAnswer,
         failures=(400, 429),
+    ),
+    _operation(
+        "GET",
+        "/verify",
+        Policy.OPEN,
+        "Confirm an address by a mailed link",
+        people.verify,
+        query=VerifyQuery,
+        media_type="text/plain",
+        failures=(400,),
     ),
     _operation("GET", "/user", Policy.PROOF, "Who is logged in", people.get_user, answer=User),
     _operation(

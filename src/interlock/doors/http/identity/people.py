@@ -13,13 +13,14 @@ from interlock.doors.http.identity.shapes import (
     SignUpBody,
     TokenBody,
     TokenQuery,
+    VerifyQuery,
     login_answer,
     user,
 )
 from interlock.doors.http.plumbing.client import network_of
 from interlock.doors.http.plumbing.credentials import missing_credential
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.replies import NO_STORE, EmptyReply, JsonReply
+from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, EmptyReply, JsonReply
 from interlock.services.identity.bundle import DirectoryServices
 
 
@@ -42,6 +43,17 @@ async def sign_up(call: Call[SignUpBody, None]) -> Reply:
     if not directory.own_accounts.confirms_at_once:
         return JsonReply(user(account), headers=NO_STORE)
     return JsonReply(login_answer(await directory.log_in.open(account)), headers=NO_STORE)
+
+
+async def verify(call: Call[None, VerifyQuery]) -> Reply:
+    """Confirm the address that the link was mailed to; a person reads the answer."""
+    confirm = directory_of(call).confirm
+    if confirm is None:
+        raise not_found("NOT_FOUND", "This server mails no links; ask an administrator to confirm the address")
+    account = await confirm.confirm(call.query.token)
+    _act_as(call, account)
+    text = f"The address {account.email} is confirmed. You can log in now.\n"
+    return BytesReply(text.encode(), media_type="text/plain; charset=utf-8", headers=NO_STORE)
 
 
 async def token(call: Call[TokenBody, TokenQuery]) -> Reply:

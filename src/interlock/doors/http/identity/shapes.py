@@ -41,6 +41,13 @@ class ChangeBody(msgspec.Struct, kw_only=True):
     data: dict[str, Any] | None = None
 
 
+class VerifyQuery(msgspec.Struct, kw_only=True):
+    """What stands in a mailed link."""
+
+    type: Annotated[str, Meta(pattern="^signup$")] = "signup"
+    token: Text = ""
+
+
 class LogoutQuery(msgspec.Struct, kw_only=True):
     """``global`` ends all logins of the person, ``local`` this one, ``others`` all but this."""
 

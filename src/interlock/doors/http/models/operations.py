@@ -40,6 +40,7 @@ OPERATIONS = (
         answer=Any,
         streamed_as="text/event-stream",
         failures=_FAILURES,
+        is_keyed=True,
     ),
     _operation(
         "POST", "/embeddings", "Embed texts", embed, body=EmbeddingsBody, answer=Any, failures=_FAILURES, is_keyed=True
@@ -53,6 +54,7 @@ OPERATIONS = (
         answer=Any,
         streamed_as="text/event-stream",
         failures=_FAILURES,
+        is_keyed=True,
     ),
     _operation("GET", "/models", "List the models", list_models, answer=ModelList),
     _operation("GET", "/models/{model}", "Show a model", show_model, answer=ModelObject),

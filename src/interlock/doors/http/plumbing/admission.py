@@ -10,16 +10,16 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
-from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
 
 PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
-LENT_SECONDS = 0.25
+LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
-PATIENCE_SECONDS = 1.0
-"""Whoever would come behind somebody that has waited for so long is refused."""
-LINE = 2_000
-"""Requests that wait for one asker."""
+PATIENCE_SECONDS = 2.0
+"""Whoever would wait for longer, as far as can be told, is refused."""
+_LEARNING = 0.05
+"""What the last place that was given counts for in the pace of the lines."""
 _ASKED_SECONDS = 1.0
 """So long an asker counts after its last request."""
 
@@ -34,22 +34,22 @@ class Admission:
         self._holding: Counter[str] = Counter()
         self._lines: OrderedDict[str, deque[tuple[float, asyncio.Future[None]]]] = OrderedDict()  # whose turn is first
         self._asked: OrderedDict[str, float] = OrderedDict()
+        self._pace = 0.0  # seconds from one place that is given to a line to the next
+        self._served_at: float | None = None
         self._recalling: asyncio.TimerHandle | None = None
 
     def check(self, asker: str | None) -> None:
-        """Raises LIMITED if the asker's line is too long to stand behind; costs next to nothing."""
+        """Raises LIMITED, or UNAVAILABLE, if the asker's line is too long to stand behind; costs next to nothing."""
         line = self._lines.get(asker) if asker is not None else None
-        if line and (len(line) >= LINE or _now() - line[0][0] > PATIENCE_SECONDS):
-            raise InterlockError(
-                ErrorKind.LIMITED,
-                "QUEUE_FULL",
-                "More requests of yours are under way than this server can work on; send fewer at a time",
-                retryable=True,
-                retry_after=1.0,
-            )
+        if line and self._wait_behind(line) > PATIENCE_SECONDS:
+            raise self._refusal(asker)
+
+    def _wait_behind(self, line: deque[tuple[float, asyncio.Future[None]]]) -> float:
+        """How long whoever comes now will wait: as long as the first has, and as the lines have moved lately."""
+        return max(_now() - line[0][0], len(line) * len(self._lines) * self._pace)
 
     async def enter(self, asker: str | None) -> Callable[[], None]:
-        """Wait for a place; what comes back gives it up, and may be called again. Raises LIMITED like ``check``.
+        """Wait for a place; what comes back gives it up, and may be called again. Raises like ``check``.
 
         None needs no place.
         """
@@ -79,12 +79,29 @@ class Admission:
 
     def _take(self, asker: str) -> bool:
         """Take a place for the asker, if there is one for it."""
-        share = max(1, self._places // max(1, len(self._asked)))
-        is_free = self._taken < self._places // 2 or (self._taken < self._places and self._holding[asker] < share)
+        is_free = self._taken < self._places // 2 or (
+            self._taken < self._places and self._holding[asker] < self._share()
+        )
         if is_free:
             self._taken += 1
             self._holding[asker] += 1
         return is_free
+
+    def _refusal(self, asker: str | None) -> InterlockError:
+        """Whoever has its share sends too much; else the server is slow, or all together are too many."""
+        if asker is not None and self._holding[asker] < self._share():
+            return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
+        return InterlockError(
+            ErrorKind.LIMITED,
+            "QUEUE_FULL",
+            "More requests of yours are under way than this server can work on; send fewer at a time",
+            retryable=True,
+            retry_after=1.0,
+        )
+
+    def _share(self) -> int:
+        """The places that everybody who asks may have at the same time."""
+        return max(1, self._places // max(1, len(self._asked)))
 
     def _note(self, asker: str, now: float) -> None:
         """Remember who asked lately."""
@@ -119,9 +136,18 @@ class Admission:
             if line and self._take(asker):
                 line.popleft()[1].set_result(None)
                 served = True
+                self._note_pace()
             if not line:
                 del self._lines[asker]
+        if not self._lines:
+            self._served_at = None
         return served
+
+    def _note_pace(self) -> None:
+        now = _now()
+        if self._served_at is not None:
+            self._pace += _LEARNING * (now - self._served_at - self._pace)
+        self._served_at = now
 
     def _recall_later(self) -> None:
         """While somebody waits, see to it that nobody keeps a place for too long."""

@@ -11,6 +11,8 @@ from interlock.doors.http.plumbing.trace import Exchange
 
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS", "WS"})
 _REFUSED_ACCESS = frozenset({401, 403, 429})
+_CROWDED = "QUEUE_FULL"
+"""Says nothing of who may do what, and comes by the thousand when there is too much to do already."""
 _MAX_TEXT = 256
 
 
@@ -27,7 +29,7 @@ def note(
 
     ``status`` is the HTTP status, also of what a socket was refused for; 0 for a caller who left before the answer.
     """
-    if operation.method in _LOOKING and status not in _REFUSED_ACCESS:
+    if code == _CROWDED or (operation.method in _LOOKING and status not in _REFUSED_ACCESS):
         return
     context.services.access.audit.note(_entry(operation, exchange, context, path, status, code))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
@@ -39,20 +40,21 @@ class Pipeline:
         exchange.route = operation.route
         exchange.door = operation.door.name
         code = ""
-        try:
-            reply = await self._reply(operation, path, exchange, scope, receive)
-        except CallerLeft:
-            return
-        except InterlockError as error:
-            code = error.code
-            reply = self._refused(error, operation.door, exchange)
-        except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
-            _log.exception("error", route=exchange.route, method=exchange.method)
-            code = unexpected().code
-            reply = self._refused(unexpected(), operation.door, exchange)
-        is_recorded = isinstance(reply, WHOLE) and await auditing.record(
-            operation, exchange, self._context, path, status=reply.status, code=code
-        )
+        with ExitStack() as turn:
+            try:
+                reply = await self._reply(operation, path, exchange, scope, receive, turn)
+            except CallerLeft:
+                return
+            except InterlockError as error:
+                code = error.code
+                reply = self._refused(error, operation.door, exchange)
+            except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
+                _log.exception("error", route=exchange.route, method=exchange.method)
+                code = unexpected().code
+                reply = self._refused(unexpected(), operation.door, exchange)
+            is_recorded = isinstance(reply, WHOLE) and await auditing.record(
+                operation, exchange, self._context, path, status=reply.status, code=code
+            )
         try:
             await self._send(reply, exchange, scope, receive, send)
             await self._context.limits.settle(exchange)
@@ -82,9 +84,15 @@ class Pipeline:
             _log.exception("error", route=exchange.route, method=exchange.method)
 
     async def _reply(
-        self, operation: Operation, path: dict[str, str], exchange: Exchange, scope: Scope, receive: Receive
+        self,
+        operation: Operation,
+        path: dict[str, str],
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        turn: ExitStack,
     ) -> Reply:
-        """What the handler answers. What is refused is refused as early and as cheaply as it can be."""
+        """What the handler answers; ``turn`` ends its turn. What is refused is refused as cheaply as it can be."""
         context = self._context
         body = _Body(receive, exchange.headers, context.settings.max_body)
         principal = await authorise(operation, exchange, scope, context, read_body=body.read)
@@ -92,8 +100,8 @@ class Pipeline:
         context.admission.check(asker)
         await context.limits.admit(operation, scope, principal)
         raw = await body.read() if operation.body is not None else b""
-        with held(await context.admission.enter(asker)):
-            return await answer(self._call(operation, path, exchange, scope, principal, raw))
+        turn.enter_context(held(await context.admission.enter(asker)))
+        return await answer(self._call(operation, path, exchange, scope, principal, raw))
 
     def _call(
         self,

@@ -12,6 +12,7 @@ from interlock.core.callback import STATUSES, NodeResult, is_node_result, read_n
 from interlock.core.principal import Scope
 from interlock.core.webhook import ID, SIGNATURE, TIMESTAMP
 from interlock.doors.http.plumbing.described import described
+from interlock.doors.http.plumbing.idempotency import read_key
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.doors.http.tempo.door import TEMPO, session_state
@@ -61,7 +62,7 @@ async def receive(call: Call[CallbackBody, CallbackQuery]) -> Reply:
         headers={name: value for name in (ID, TIMESTAMP, SIGNATURE) if (value := call.header(name)) is not None},
         body=call.raw_body,
     )
-    callback = Callback(step=call.body.step, answer=answer, callback_id=call.body.callback_id or "")
+    callback = Callback(step=call.body.step, answer=answer, callback_id=call.body.callback_id or read_key(call) or "")
     execution_id = await _execution_id(call)
     taken = await call.services.webhooks.receive(execution_id, callback, evidence, call.trace_id)
     return JsonReply(_told(call.path["session_id"], taken, answer), headers=NO_STORE)
@@ -114,5 +115,6 @@ CALLBACK = Operation(
     query=CallbackQuery,
     answer=CallbackAnswer,
     failures=(404,),
+    is_keyed=True,
     tags=("tempo workflow",),
 )

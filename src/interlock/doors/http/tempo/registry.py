@@ -35,7 +35,7 @@ class NodeBody(msgspec.Struct, kw_only=True):
 
 
 class NodeAnswer(msgspec.Struct, kw_only=True):
-    """``callback_secret`` is shown once, when it is new."""
+    """``callback_secret`` is shown once, when it is new; ``available`` only where it is false, with a ``reason``."""
 
     node_id: str
     node_type: str
@@ -46,6 +46,8 @@ class NodeAnswer(msgspec.Struct, kw_only=True):
     scope: str
     timeout_seconds: float | UnsetType = UNSET
     callback_secret: str | UnsetType = UNSET
+    available: bool | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class FlowBody(msgspec.Struct, kw_only=True):
@@ -154,7 +156,7 @@ async def get_flow(call: Call[None, None]) -> Reply:
 
 def _node(node: NodeEntry) -> NodeAnswer:
     is_webhook = node.endpoint is not None
-    return NodeAnswer(
+    answer = NodeAnswer(
         node_id=node.node_id,
         node_type="webhook" if is_webhook else "builtin",
         name=node.name,
@@ -164,6 +166,9 @@ def _node(node: NodeEntry) -> NodeAnswer:
         scope="tenant" if is_webhook else "system",
         timeout_seconds=node.timeout_seconds if node.timeout_seconds is not None else UNSET,
     )
+    if node.unavailable:
+        answer.available, answer.reason = False, node.unavailable
+    return answer
 
 
 def _summary(flow: Flow) -> FlowSummary:

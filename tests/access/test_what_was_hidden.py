@@ -1,0 +1,28 @@
+"""After all that the neighbour did not find: it was there, and only the tenant hid it. This ends what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from access.route_probes import in_paths
+from access.transcript import Transcript
+from interlock.doors.http.plumbing.operation import Policy
+
+pytestmark = pytest.mark.xdist_group("access")
+
+
+async def test_the_owner_has_all_that_the_neighbour_did_not_find(tenants: Any) -> None:
+    """The same requests as their owner: so it was the tenant that hid them, nothing else. Runs last: it ends all."""
+    order = {"GET": 0, "PUT": 1, "PATCH": 1, "POST": 2, "DELETE": 3}
+    transcript = Transcript(tenants.b)
+    hidden = []
+    for probe in sorted(in_paths(tenants.b.ids), key=lambda one: order[one.method]):
+        if probe.operation.policy in (Policy.OPEN, Policy.PROOF) or probe.path.startswith("/api/v1/app"):
+            continue
+        status, text = await transcript.ask(probe)
+        if status in (401, 403, 404, 405, 500) and probe.operation.route != "/api/app/tenants/{tenant}":
+            hidden.append((probe.method, probe.path, status, text[:300]))
+    assert not hidden
+    assert sum(tenants.b.word in words for words in transcript.words) > 10

@@ -1,0 +1,121 @@
+"""Runs the tests behind docs/security.md at length and writes what they counted into its table.
+
+    PYTHONPATH=src python tests/security_figures.py [--quick]
+
+Nothing is written unless all of them pass. ``--quick`` counts what the suite does instead.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "security.md"
+BEGIN, END = "<!-- figures: made by `make security` -->", "<!-- end of figures -->"
+
+
+class Row(NamedTuple):
+    """A line of the table: what it is about, the numbers by their names, and the tests that find them."""
+
+    what: str
+    told: str
+    tests: str
+
+
+ROWS = (
+    Row(
+        "Every scope, role and spoilt credential at every guarded route",
+        "{matrix_cells} cells ({matrix_routes} routes × {matrix_credentials} credentials), all as the table says",
+        "tests/doors/test_access_scopes.py",
+    ),
+    Row(
+        "Spellings of path, host, headers and method without a credential",
+        "{prober_probes} requests to {prober_routes} routes, handlers reached {prober_handler_hits}",
+        "tests/doors/test_access_prober.py",
+    ),
+    Row(
+        "Another tenant's ids in path, query, body, cursor and headers",
+        "{tenant_probes} requests to {tenant_routes} routes with ids, leaks {tenant_leaks}, rows changed 0",
+        "tests/access/test_foreign_ids.py",
+    ),
+    Row(
+        "The time of a 404 for another tenant's id and for nobody's",
+        "{timing_difference_us} µs between the medians; 80 % of equal questions lie within {timing_spread_us} µs",
+        "tests/access/test_foreign_ids.py",
+    ),
+    Row(
+        "Another owner named in a body",
+        "{ownership_requests} requests, accepted {ownership_accepted}",
+        "tests/access/test_mass_assignment.py",
+    ),
+    Row(
+        "Row-level security, each policy relaxed in each part",
+        "{policy_mutants} mutants of {policies} policies, missed {policy_mutants_missed}",
+        "tests/conformance/test_row_security.py",
+    ),
+    Row(
+        "Pools of two connections under cancels, time-outs, errors and killed connections",
+        "{pool_requests} requests ({pool_broken} broken off), foreign rows {pool_foreign_rows}",
+        "tests/conformance/test_pool_isolation.py",
+    ),
+    Row(
+        "Bad JSON at every route with a body",
+        "{bad_json_requests} requests, none answered with 500 or more than 0.2 s of CPU",
+        "tests/doors/test_http_every_route.py",
+    ),
+    Row(
+        "Hostile text in every place of every operation",
+        "{injection_requests} requests with {injection_texts} texts, failures {injection_failures}",
+        "tests/access/test_injection.py",
+    ),
+    Row(
+        "Hostile flows",
+        "{flow_texts} texts, the slowest {flow_slowest_ms} ms of CPU",
+        "tests/doors/test_flow_corpus.py",
+    ),
+    Row(
+        "Made-up requests (schemathesis), in the suite",
+        "{fuzz_short_cases} cases over {fuzz_short_operations} operations, failures 0",
+        "tests/e2e/test_fuzz_short.py",
+    ),
+)
+
+
+def counted(path: Path) -> dict[str, float]:
+    """All numbers by name; what several tests found of one name is added up."""
+    found: dict[str, float] = {}
+    for line in path.read_text().splitlines():
+        for name, number in json.loads(line)["found"].items():
+            found[name] = found.get(name, 0) + number
+    return found
+
+
+def table(found: dict[str, float]) -> str:
+    """The table in Markdown."""
+    told = {name: f"{number:,.0f}" for name, number in found.items()}
+    lines = [f"| {row.what} | {row.told.format(**told)} | [{Path(row.tests).name}](../{row.tests}) |" for row in ROWS]
+    return "\n".join(["| what | figures | test |", "|---|---|---|", *lines])
+
+
+def main() -> int:
+    """Run, and write the page; the exit code of the tests."""
+    with tempfile.TemporaryDirectory(prefix="interlock-figures-") as folder:
+        figures = Path(folder, "figures.jsonl")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--figures", str(figures)]
+        command += [] if "--quick" in sys.argv else ["--at-length"]
+        code = subprocess.run([*command, *dict.fromkeys(row.tests for row in ROWS)], cwd=ROOT, check=False).returncode
+        if code:
+            return code
+        made = table(counted(figures))
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
