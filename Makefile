@@ -46,8 +46,9 @@ crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
 crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
 
-fuzz: $(STAMP) ## Made-up requests to every operation, at length
-	$(BIN)/python tests/fuzz/run.py --examples 100
+FUZZ_EXAMPLES ?= 12
+fuzz: $(STAMP) ## Made-up requests to every operation, some minutes; FUZZ_EXAMPLES=100 for more
+	$(BIN)/python tests/fuzz/run.py --examples $(FUZZ_EXAMPLES)
 
 security: $(STAMP) ## The tests of docs/security.md at length; writes its figures
 	$(BIN)/python tests/security_figures.py

@@ -473,3 +473,14 @@ async def failing(connection: Any) -> set[str]:
             except (AssertionError, asyncpg.InsufficientPrivilegeError):
                 caught.add(name)
     return caught
+
+
+async def caught_by(connection: Any, checks: dict[str, Check]) -> str | None:
+    """The name of the first of these checks that catches something, inside an open transaction."""
+    for name, function in checks.items():
+        async with trying(connection):
+            try:
+                await function(connection)
+            except (AssertionError, asyncpg.InsufficientPrivilegeError):
+                return name
+    return None

@@ -1,8 +1,9 @@
 """Runs the tests behind docs/security.md at length and writes what they counted into its table.
 
-    PYTHONPATH=src python tests/security_figures.py [--quick]
+    PYTHONPATH=src python tests/security_figures.py [--quick | --from FILE]
 
-Nothing is written unless all of them pass. ``--quick`` counts what the suite does instead.
+Nothing is written unless all of them pass. ``--quick`` counts what the suite does instead; ``--from`` takes what tests
+have counted into a file before (``pytest --figures FILE``).
 """
 
 from __future__ import annotations
@@ -87,10 +88,11 @@ ROWS = (
 
 
 def counted(path: Path) -> dict[str, float]:
-    """All numbers by name; what several tests found of one name is added up."""
+    """All numbers by name: the last ones of each test, and what several tests found of one name added up."""
+    last = {line["test"]: line["found"] for line in map(json.loads, path.read_text().splitlines())}
     found: dict[str, float] = {}
-    for line in path.read_text().splitlines():
-        for name, number in json.loads(line)["found"].items():
+    for numbers in last.values():
+        for name, number in numbers.items():
             found[name] = found.get(name, 0) + number
     return found
 
@@ -104,17 +106,24 @@ def table(found: dict[str, float]) -> str:
 
 def main() -> int:
     """Run, and write the page; the exit code of the tests."""
+    if "--from" in sys.argv:
+        write(Path(sys.argv[sys.argv.index("--from") + 1]))
+        return 0
     with tempfile.TemporaryDirectory(prefix="interlock-figures-") as folder:
         figures = Path(folder, "figures.jsonl")
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--figures", str(figures)]
         command += [] if "--quick" in sys.argv else ["--at-length"]
-        code = subprocess.run([*command, *dict.fromkeys(row.tests for row in ROWS)], cwd=ROOT, check=False).returncode
-        if code:
-            return code
-        made = table(counted(figures))
+        tests = dict.fromkeys(row.tests for row in ROWS)
+        code = subprocess.run([*command, *tests], cwd=ROOT, check=False).returncode
+        if code == 0:
+            write(figures)
+    return code
+
+
+def write(figures: Path) -> None:
+    """Put the table into the page."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.partition(END)[2]}")
-    return 0
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(counted(figures))}\n\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

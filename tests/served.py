@@ -52,6 +52,7 @@ def start_server(data_dir: Path, *options: str, **more: str) -> tuple[subprocess
     assert process.stdout is not None
     url = token = ""
     for line in process.stdout:
+        _keep(line, data_dir)
         word, _, rest = line.strip().partition(" ")
         url = rest if word == "ready" else url
         token = rest if word == "token" else token
@@ -63,10 +64,14 @@ def start_server(data_dir: Path, *options: str, **more: str) -> tuple[subprocess
 
 def _keep_log(lines: IO[str], data_dir: Path) -> None:
     """What the server logs goes on in the file; a pipe that nobody reads would stop it."""
-    with suppress(ValueError, OSError), (data_dir / "server.log").open("a") as log:  # closed when it was stopped
+    with suppress(ValueError, OSError):  # closed when it was stopped
         for line in lines:
-            log.write(line)
-            log.flush()
+            _keep(line, data_dir)
+
+
+def _keep(line: str, data_dir: Path) -> None:
+    with (data_dir / "server.log").open("a") as log:
+        log.write(line)
 
 
 def stop_server(process: subprocess.Popen[str]) -> int:

@@ -28,7 +28,9 @@ class Serving:
         self.data_dir = data_dir
         self.log = Path(tempfile.mkstemp(prefix="server-", suffix=".log", dir=data_dir)[1])
         command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(data_dir), "--json"]
-        told = environment(INTERLOCK_DATABASE_URL=database_url, INTERLOCK_DATABASE_POOL_SIZE="4", **{**SECRETS, **settings})
+        told = environment(
+            INTERLOCK_DATABASE_URL=database_url, INTERLOCK_DATABASE_POOL_SIZE="4", **{**SECRETS, **settings}
+        )
         with self.log.open("w") as errors:
             self.process = subprocess.Popen(
                 [*command, *options],

@@ -33,9 +33,7 @@ async def issuer() -> AsyncIterator[Issuer]:
         yield running
 
 
-def opened(
-    stack: AsyncExitStack, data_dir: Path, url: str = NOWHERE, **given: Any
-) -> tuple[Identities, LocalIdentity]:
+def opened(stack: AsyncExitStack, data_dir: Path, url: str = NOWHERE, **given: Any) -> tuple[Identities, LocalIdentity]:
     clock = ManualClock(NOW)
     data_dir.mkdir(exist_ok=True)
     settings = Settings(_env_file=None, data_dir=data_dir, **given)

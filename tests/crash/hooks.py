@@ -114,7 +114,7 @@ class Hooks:
         for server in itertools.cycle(servers):
             try:
                 async with self._session.post(f"{server}{target.path}?{target.query}", json=body) as answer:
-                    if answer.status not in (429, 503):
+                    if answer.status != 429 and answer.status < 500:
                         text = await answer.json(content_type=None)
                         return answer.status, str(text.get("status") or text.get("code"))
             except (aiohttp.ClientError, OSError, TimeoutError):

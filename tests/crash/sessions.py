@@ -21,7 +21,7 @@ FLOW = "kept"
 STEPS = ("ask", "fetch")
 EVENTS = ("execution.started", "execution.succeeded", "callback.received")
 """What the sink subscribes to."""
-GATE_SECONDS = 90.0
+GATE_SECONDS = 180.0
 TOLD_SECONDS = 120.0
 YAML = """
 states: [ask, gate, fetch, end]
@@ -84,12 +84,13 @@ class SessionLoad(Load):
 
     async def _move_on(self, session_id: str, ref: str) -> None:
         """Wait for the gate and push the event that opens it; every third event is sent twice."""
-        until = steady() + GATE_SECONDS
+        until, pause = steady() + GATE_SECONDS, 0.5
         state = None
         while state != "gate":
             if steady() > until:
                 raise RuntimeError(f"the session stood in {state} for {GATE_SECONDS:g} s")
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(pause)
+            pause = min(8.0, pause * 1.5)  # many that wait must not be what the servers are busy with
             path = f"/api/workflow/{session_id}/state"
             answer = await self._stage.client.insist(self._stage.running, "GET", path)
             state = answer.body["current_state"]

@@ -138,10 +138,18 @@ class Stage:
         return str(answer.body["workflow_id"])
 
     async def start(self, workflow_id: str, ref: str, wait_ms: int = 0, url: str | None = None) -> str:
-        """Start an execution with ``ref`` as its key, however often it takes; its id."""
+        """Start an execution with ``ref`` as its key, however often it takes; its id.
+
+        At ``url`` as long as that server lives: one that dies before it has answered may have started it.
+        """
+
+        def servers() -> list[str]:
+            living = self.running()
+            return [url] if url is not None and url in living else living
+
         body = {"inputs": {"ref": ref}, "wait_ms": wait_ms}
         path = f"{APP}/workflows/{workflow_id}/execute"
-        answer = await self.client.insist([url] if url else self.running, "POST", path, body, ref)
+        answer = await self.client.insist(servers, "POST", path, body, ref)
         if answer.status >= 400:
             raise RuntimeError(f"the start {ref} was refused with {answer.status}: {answer.body}")
         return str(answer.body["execution_id"])

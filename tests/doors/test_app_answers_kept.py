@@ -18,7 +18,6 @@ WITHOUT_KEY = {
     "POST /auth/v1/signup": "nobody is known yet; an address has one account",
     "POST /auth/v1/token": "nobody is known yet; its answer is a credential, which is not kept",
     "POST /auth/v1/logout": "ends the credential it comes with, so that it cannot come again",
-    "POST /api/workflow/{session_id}/callback": "its own proof counts once",
 }
 """Operations with POST that take no key, and why."""
 BODY = {"client_name": "ci", "scopes": ["executions:read"]}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def webhook() -> Iterator[str]:
         listening.shutdown()
 
 
-def test_the_server_does_what_the_model_does(server: RunningServer, webhook: str) -> None:
+async def test_the_server_does_what_the_model_does(server: RunningServer, webhook: str) -> None:
     tenant = {"X-Tenant-Id": f"model-{RandomIds().new().hex}"}
     with httpx2.Client(base_url=server.url, headers=tenant, timeout=30) as client:
         machine = type("Machine", (Sessions,), {"http": client, "webhook": webhook})
@@ -58,17 +59,17 @@ def test_the_server_does_what_the_model_does(server: RunningServer, webhook: str
             suppress_health_check=list(HealthCheck),
             database=None,
         )
-        run_state_machine_as_test(machine, settings=told)  # type: ignore[no-untyped-call]
+        await asyncio.to_thread(run_state_machine_as_test, machine, settings=told)
 
 
-def test_no_parameters_of_a_caller_break_the_server(server: RunningServer) -> None:
+async def test_no_parameters_of_a_caller_break_the_server(server: RunningServer) -> None:
     odd = [None, 1, "x", [], {}, [1], {"a": [None]}, True, "{{", "{{ x", "{{ 1 / 0 }}", -1e308]
     tenant = {"X-Tenant-Id": f"odd-{RandomIds().new().hex}"}
-    with httpx2.Client(base_url=server.url, headers=tenant, timeout=30) as client:
-        for node in client.get("/api/registry/nodes").json():
+    async with httpx2.AsyncClient(base_url=server.url, headers=tenant, timeout=30) as client:
+        for node in (await client.get("/api/registry/nodes")).json():
             names = list(node["param_schema"].get("properties", {}))
             for number in range(len(odd)):
                 params = {name: odd[(number + at) % len(odd)] for at, name in enumerate(names)}
                 told = {"node_id": node["node_id"], "params": params, "wait_ms": 0}
-                answer = client.post("/api/workflow/start", json=told)
+                answer = await client.post("/api/workflow/start", json=told)
                 assert answer.status_code == 200, (node["node_id"], params, answer.text)

@@ -26,7 +26,7 @@ from served import start_server, stop_server
 def main() -> int:
     """Run as the arguments say; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=100, help="cases per operation and phase")
+    parser.add_argument("--examples", type=int, default=12, help="cases per operation and phase")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--phases", default=PHASES)
     parser.add_argument("--workers", type=int, default=1)

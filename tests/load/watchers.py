@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ async def run(sessions: int, watchers: int, rate: float, seconds: float) -> dict
             "seconds": round(lasted, 1),
             "frames_a_second": round(len(ages) / lasted),
             "watchers_that_saw_everything_in_order": whole,
+            "closed_with": Counter(f"{client.close_code} {client.close_reason}"[:60] for client in clients),
+            "server_said": server.logged()[-1_000:],
             "delay": percentiles(ages),
             "pushes_that_began_late": sum(session.late for session in made),
             "server_cpu_cores": round(spent / lasted, 2),

@@ -108,6 +108,20 @@ async def test_a_place_is_lent_for_a_while_only() -> None:
         await admission.enter("next")
 
 
+async def test_while_the_server_is_slow_nobody_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    admission = Admission(1)
+    await admission.enter("a")
+    async with asyncio.timeout(DEADLINE):
+        await admission.enter("a")
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    waiting = asyncio.create_task(admission.enter("a"))
+    await asyncio.sleep(0)
+    with pytest.raises(InterlockError) as refused:
+        admission.check("a")
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    waiting.cancel()
+
+
 async def test_whoever_would_wait_too_long_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
     door = Door(1)

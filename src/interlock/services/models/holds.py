@@ -173,7 +173,7 @@ class Holds:
     async def _enter(self, hold: Hold, purse: Purse) -> None:
         """Write the hold. One may be on its way while its call begins; the others wait for their row."""
         purse.unwritten += 1
-        writing = self._writer.add(hold.row)
+        writing = self._writer.add(hold.row, is_urgent=True)
 
         def entered(_: asyncio.Future[bool]) -> None:
             purse.unwritten -= 1

@@ -61,7 +61,9 @@ class AnswerOnce:
             raise InterlockError(ErrorKind.MISMATCH, "IDEMPOTENCY_MISMATCH", message)
         if found.answer is None:
             message = "A request with this Idempotency-Key is under way; try again when it is over"
-            raise InterlockError(ErrorKind.CONFLICT, "IDEMPOTENCY_IN_PROGRESS", message, retryable=True, retry_after=1.0)
+            raise InterlockError(
+                ErrorKind.CONFLICT, "IDEMPOTENCY_IN_PROGRESS", message, retryable=True, retry_after=1.0
+            )
         return Claimed(place, found.answer)
 
     async def end(self, claimed: Claimed | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from uuid import UUID
 
 import structlog
@@ -12,6 +13,8 @@ from interlock.ports.models import Answer, Books, CallRow
 
 _MAX_WAITING = 20_000
 _RETRY_SECONDS = 0.5
+_LINGER_SECONDS = 0.005
+"""What is not urgent is written so much later, and then often with what comes next."""
 _log = structlog.get_logger("interlock.models")
 
 
@@ -24,20 +27,23 @@ class LedgerWriter:
         self._answers: dict[tuple[str, str], Answer] = {}
         self._round: asyncio.Future[bool] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._has_urgent = asyncio.Event()
 
     def require_room(self) -> None:
         """Raise UNAVAILABLE if so much is waiting that no more calls should begin."""
         if len(self._waiting) >= _MAX_WAITING:
             raise unavailable("The ledger of model calls cannot be written now; try again", retry_after=5.0)
 
-    def add(self, row: CallRow, answer: Answer | None = None) -> asyncio.Future[bool]:
-        """Have a row written soon, in one commit with the answer that was paid for.
+    def add(self, row: CallRow, answer: Answer | None = None, *, is_urgent: bool = False) -> asyncio.Future[bool]:
+        """Have a row written soon, or at once if it ``is_urgent``, in one commit with the answer that was paid for.
 
         It replaces one of the same call that is still waiting.
 
         What comes back tells when the write it goes with is over, and whether it was done.
         """
         self._waiting[row.call_id] = row
+        if is_urgent or answer is not None:
+            self._has_urgent.set()
         if answer is not None:
             self._answers.setdefault((answer.place.tenant_id, answer.place.effect_key), answer)
         if self._round is None:
@@ -50,6 +56,7 @@ class LedgerWriter:
     async def flush(self) -> None:
         """Wait until everything that was added is written. Raises UNAVAILABLE if it cannot be."""
         while self._round is not None or (self._task is not None and not self._task.done()):
+            self._has_urgent.set()
             current = self._round
             if current is not None and not await asyncio.shield(current):
                 raise unavailable("The ledger of model calls cannot be written now; try again")
@@ -58,6 +65,7 @@ class LedgerWriter:
 
     async def _run(self) -> None:
         while self._waiting:
+            await self._linger()
             rows, self._waiting = self._waiting, {}
             answers, self._answers = self._answers, {}
             current, self._round = self._round, None
@@ -69,6 +77,12 @@ class LedgerWriter:
                 self._answers = {**self._answers, **answers}
                 self._round = self._round or asyncio.get_running_loop().create_future()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _linger(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self._has_urgent.wait()
+        self._has_urgent.clear()
 
     async def _write(self, rows: dict[UUID, CallRow], answers: dict[tuple[str, str], Answer]) -> bool:
         try:

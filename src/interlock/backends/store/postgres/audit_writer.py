@@ -19,11 +19,11 @@ class AuditWriter:
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
-        self._idle: Connection | None = None
+        self._idle: list[Connection] = []
 
     async def write(self, statement: str, *columns: Any) -> None:
         """Commit one statement. Raises what ``explained`` raises; a connection that failed is not used again."""
-        connection, self._idle = self._idle, None
+        connection = self._idle.pop() if self._idle else None
         try:
             with explained(connection):
                 if connection is None or connection.is_closed():
@@ -33,16 +33,12 @@ class AuditWriter:
             if connection is not None:
                 connection.terminate()
             raise
-        if self._idle is None:
-            self._idle = connection
-        else:  # another one wrote meanwhile
-            await close_quietly(connection)
+        self._idle.append(connection)
 
     async def close(self) -> None:
         """Close the connection; the next entry would open another."""
-        connection, self._idle = self._idle, None
-        if connection is not None:
-            await close_quietly(connection)
+        while self._idle:
+            await close_quietly(self._idle.pop())
 
     async def _connect(self) -> Connection:
         connection: Connection = await asyncpg.connect(

@@ -148,6 +148,7 @@ WORKFLOWS = (
         aliases=executions.EXECUTE_ALIASES,
         answer=executions.ExecuteAnswer,
         is_keyed=True,
+        is_logged=True,
     ),
 )
 
@@ -220,6 +221,7 @@ EXECUTIONS = (
         body=executions.SignalBody,
         answer=executions.ChangeAnswer,
         is_keyed=True,
+        is_logged=True,
     ),
     _operation(
         "GET",

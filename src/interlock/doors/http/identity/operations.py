@@ -19,7 +19,16 @@ from interlock.doors.http.identity.shapes import (
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
 
 
-def _operation(method: str, path: str, policy: Policy, summary: str, handler: Handler, **rest: Any) -> Operation:
+def _operation(
+    method: str,
+    path: str,
+    policy: Policy,
+    summary: str,
+    handler: Handler,
+    failures: tuple[int, ...] = (),
+    **rest: Any,
+) -> Operation:
+    """An operation; 404 is what it answers where another issuer has the accounts."""
     return Operation(
         method=method,
         path=path,
@@ -27,6 +36,7 @@ def _operation(method: str, path: str, policy: Policy, summary: str, handler: Ha
         summary=summary,
         handler=handler,
         policy=policy,
+        failures=(*failures, 404),
         tags=("identity",),
         **rest,
     )

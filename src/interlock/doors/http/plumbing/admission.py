@@ -22,6 +22,8 @@ _LEARNING = 0.05
 """What the last place that was given counts for in the pace of the lines."""
 _ASKED_SECONDS = 1.0
 """So long an asker counts after its last request."""
+_SLOW_SECONDS = 5.0
+"""So long the server is called slow after somebody kept a place for too long."""
 
 
 class Admission:
@@ -37,6 +39,7 @@ class Admission:
         self._pace = 0.0  # seconds from one place that is given to a line to the next
         self._served_at: float | None = None
         self._recalling: asyncio.TimerHandle | None = None
+        self._recalled_at = float("-inf")
 
     def check(self, asker: str | None) -> None:
         """Raises LIMITED, or UNAVAILABLE, if the asker's line is too long to stand behind; costs next to nothing."""
@@ -88,8 +91,9 @@ class Admission:
         return is_free
 
     def _refusal(self, asker: str | None) -> InterlockError:
-        """Whoever has its share sends too much; else the server is slow, or all together are too many."""
-        if asker is not None and self._holding[asker] < self._share():
+        """Whoever has its share sends too much, unless the server is slow; else all together are too many."""
+        is_slow = _now() - self._recalled_at < _SLOW_SECONDS
+        if is_slow or (asker is not None and self._holding[asker] < self._share()):
             return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
         return InterlockError(
             ErrorKind.LIMITED,
@@ -161,6 +165,7 @@ class Admission:
         now = _now()
         while self._held and now - next(iter(self._held.values()))[1] >= LENT_SECONDS:
             _, (asker, _) = self._held.popitem(last=False)
+            self._recalled_at = now
             self._let_go(asker)
         self._recall_later()
 

@@ -39,9 +39,10 @@ async def record(
 ) -> bool:
     """Store what a call has changed before its caller is answered; whether it is stored, or kept to be. Never raises.
 
-    A call that looks, or that was refused, changes nothing: ``note`` is for those.
+    A call that looks, or that was refused, changes nothing, and who started or moved an execution stands in its log
+    already: ``note`` is for those.
     """
-    if operation.method in _LOOKING or _outcome(status, code) is Outcome.REFUSED:
+    if operation.is_logged or operation.method in _LOOKING or _outcome(status, code) is Outcome.REFUSED:
         return False
     await context.services.access.audit.record(_entry(operation, exchange, context, path, status, code))
     return True

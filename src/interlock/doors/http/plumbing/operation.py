@@ -175,6 +175,7 @@ class Operation:
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer
+    is_logged: bool = False  # the log of an execution names its caller, in the commit of what it does
     key_in_url: str | None = None  # the query parameter in which an API key may stand, where the settings allow it
 
     @property

@@ -85,8 +85,8 @@ class Racing:
 class Frames:
     """A stream of server-sent events that was begun elsewhere: what ``pieces`` yields, and comments while it rests.
 
-    A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case, maybe twice. A client that
-    takes nothing for 15 s is cut off.
+    A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case,
+    maybe twice. A client that takes nothing for 15 s is cut off.
     """
 
     def __init__(

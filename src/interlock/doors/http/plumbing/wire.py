@@ -113,6 +113,10 @@ class WatchedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.watched.is_draining and self.cycle is not None:
             self.cycle.keep_alive = False
+        if self.parser.get_http_version() == "1.0" and self.cycle is not None:
+            # It does not know chunks: the end of the connection is the end of the answer.
+            self.cycle.chunked_encoding = False
+            self.cycle.expected_content_length = cast("int", _UNTIL_CLOSED)
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -234,6 +238,21 @@ class WatchedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.BODY:
             return self.limits.body_grace + self._received / self.limits.body_rate
         return math.inf
+
+
+class _UntilClosed(float):
+    """The length of a body of unknown length, which is over when it is: uvicorn counts down and compares with 0."""
+
+    def __sub__(self, other: float) -> _UntilClosed:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = float.__hash__
+
+
+_UNTIL_CLOSED = _UntilClosed(math.inf)
 
 
 def protocol_over(connections: Connections) -> type[WatchedProtocol]:

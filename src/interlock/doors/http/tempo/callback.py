@@ -116,5 +116,6 @@ CALLBACK = Operation(
     answer=CallbackAnswer,
     failures=(404,),
     is_keyed=True,
+    is_logged=True,
     tags=("tempo workflow",),
 )

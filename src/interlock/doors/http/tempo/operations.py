@@ -35,6 +35,7 @@ PUSH_EVENT = _operation(
     aliases=events.EVENT_ALIASES,
     answer=events.EventAnswer,
     is_keyed=True,
+    is_logged=True,
 )
 """The same over HTTP and from a socket's client."""
 
@@ -49,6 +50,7 @@ SESSIONS = (
         answer=starting.StartAnswer,
         failures=(404,),
         is_keyed=True,
+        is_logged=True,
     ),
     PUSH_EVENT,
     _operation(
