@@ -18,7 +18,7 @@ from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.identity.directory import DirectoryIdentity
 from interlock.backends.identity.issued import KEY_FILE, IssuedTokens
 from interlock.backends.store.postgres.users import PostgresAccounts
-from interlock.core.account import AccountFilter, Account, Held
+from interlock.core.account import Account, AccountFilter, Held
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal, Role, Scope
 from interlock.kit.clock import ManualClock
