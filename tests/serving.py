@@ -29,7 +29,7 @@ class Serving:
         self.log = Path(tempfile.mkstemp(prefix="server-", suffix=".log", dir=data_dir)[1])
         command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(data_dir), "--json"]
         told = environment(
-            INTERLOCK_DATABASE_URL=database_url, INTERLOCK_DATABASE_POOL_SIZE="4", **{**SECRETS, **settings}
+            INTERLOCK_DATABASE_URL=database_url, **{"INTERLOCK_DATABASE_POOL_SIZE": "4", **SECRETS, **settings}
         )
         with self.log.open("w") as errors:
             self.process = subprocess.Popen(

@@ -71,6 +71,7 @@ async def stand(stack: AsyncExitStack, processes: int, *, redis: bool = False, *
         valkey.start()
         stack.callback(lambda: valkey._process is not None and valkey.terminate())
         settings["INTERLOCK_REDIS_URL"] = valkey.connection_url
+    settings = {"INTERLOCK_DATABASE_POOL_SIZE": "10", **settings}
     data = folder / "keys"
     data.mkdir()
 
