@@ -95,7 +95,7 @@ def _reachable_binaries(place: Path, user: int | None) -> Path:
 
 
 def settings_of(root: int) -> dict[str, str]:
-    """The COMPARED settings of the Postgres that runs in the tree of `root`, as started; empty if there is none."""
+    """The COMPARED settings of the Postgres started last in the tree of `root`, as started; empty if there is none."""
     server = _postmaster(root)
     if server is None:
         return {}
@@ -105,7 +105,8 @@ def settings_of(root: int) -> dict[str, str]:
 
 def _postmaster(root: int) -> Process | None:
     servers = {process.pid: process for process in tree(root) if process.name == "postgres"}
-    return next((process for process in servers.values() if process.parent not in servers), None)
+    found = [process for process in servers.values() if process.parent not in servers]
+    return max(found, key=lambda process: process.pid, default=None)
 
 
 def _setting(server: Process, name: str, arguments: list[str]) -> str:

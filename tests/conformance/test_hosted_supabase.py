@@ -27,6 +27,7 @@ from row_world import furnish
 from serving import Serving
 from tenants_house import owner_of_everything
 
+pytestmark = pytest.mark.xdist_group("hosted_supabase")  # one after the other: the first one migrates
 USER = "postgres"
 LOGIN = "interlock_server"
 PROJECT = f"""

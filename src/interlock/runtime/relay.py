@@ -130,8 +130,10 @@ class Relay:
         """Whether there is any webhook, as of the last second; from then on flushes tell what happens."""
         if not self._has_webhooks or self._clock.monotonic() - self._looked > POLL:
             self._looked = self._clock.monotonic()
-            self._has_webhooks = await self._outbox.has_webhooks()
-            self._outbox.publish(self._has_webhooks)
+            found = await self._outbox.has_webhooks()
+            if found is not self._has_webhooks:  # only then: one may have been made here since the look began
+                self._outbox.publish(found)
+            self._has_webhooks = found
         return self._has_webhooks
 
     def _begin(self, due: Due) -> None:

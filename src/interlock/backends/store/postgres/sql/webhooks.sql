@@ -209,6 +209,9 @@ with settled as (
     ended_at = case when $4 or $5::interval is null then interlock.now() end
   where d.delivery_id = $1 and d.attempts = $2 and d.status = 'pending'
   returning d.webhook_id, d.created_at
+), was as materialized (  -- locked, so that of two deliveries at once only one finds it active
+  select w.webhook_id, w.is_active from interlock.webhooks w join settled using (webhook_id)
+  where $4 or $6::text is not null for update of w
 )
 update interlock.webhooks w
 set last_success_at = case when $4 then interlock.now() else w.last_success_at end,
@@ -216,8 +219,8 @@ set last_success_at = case when $4 then interlock.now() else w.last_success_at e
     $6::text is not null and ($6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at), false),
   disabled_reason = case when not w.is_active then w.disabled_reason
     when $6 <> 'failing' or w.last_success_at is null or w.last_success_at < s.created_at then $6 end
-from settled s join interlock.webhooks was using (webhook_id)
-where w.webhook_id = s.webhook_id and ($4 or $6::text is not null)
+from settled s join was using (webhook_id)
+where w.webhook_id = s.webhook_id
 returning was.is_active and not w.is_active as is_off;
 
 -- name: redeliver
