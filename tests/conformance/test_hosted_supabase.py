@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from row_world import furnish
 from serving import Serving
 from tenants_house import owner_of_everything
 
-pytestmark = pytest.mark.xdist_group("hosted_supabase")  # one after the other: the first one migrates
+pytestmark = pytest.mark.xdist_group("hosted_supabase")  # a cluster of their own, made once
 USER = "postgres"
 LOGIN = "interlock_server"
 PROJECT = f"""
@@ -77,6 +77,7 @@ class Project:
     migrate_url: str
     serve_url: str
     superuser_url: str
+    migrated: Sequence[str] = ()
 
 
 async def order(url: str, statements: str) -> None:
@@ -106,14 +107,14 @@ async def project(request: pytest.FixtureRequest) -> AsyncIterator[Project]:
 
         found = Project(url_of(USER, "project"), url_of(LOGIN, "serving"), server.superuser_url("project"))
         await order(found.migrate_url, FIRST_STEP)
-        yield found
+        yield replace(found, migrated=await migrate(found.migrate_url, LOGIN))
     finally:
         await server.stop()
         shutil.rmtree(root)
 
 
 async def test_it_is_brought_up_by_a_user_who_is_no_superuser(project: Project) -> None:
-    assert await migrate(project.migrate_url, LOGIN) == [migration.name for migration in MIGRATIONS]
+    assert project.migrated == [migration.name for migration in MIGRATIONS]
     assert await migrate(project.migrate_url, LOGIN) == []
     connection = await asyncpg.connect(project.migrate_url)
     rights = await connection.fetchrow(
