@@ -26,6 +26,9 @@ SERVER_ENVIRONMENT = {
     "INTERLOCK_API_SECRET_KEY": "hY2nM8kQ4tW6zR1xB9vC3jL5pD7sF0gA",
     "INTERLOCK_ENCRYPTION_KEY": "qL4wE6rT8yU1iO3pA5sD7fG9hJ2kZ0xC",
     "INTERLOCK_JWT_SECRET_KEY": "vB7nM5qW3eR1tY9uI8oP6aS4dF2gH0jK",
+    "INTERLOCK_RATE_LIMITS": json.dumps(
+        {"app:*": "99999999/hour", "app:POST /workflows/{id}/execute": "99999999/hour"}
+    ),
 }
 
 
