@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -48,16 +49,23 @@ async def signal(ledger: PostgresLedger, execution_id: UUID, runner_id: int) -> 
     return sent.owner
 
 
+async def signals(ledger: PostgresLedger, execution_ids: list[UUID], runner_id: int) -> list[int | None]:
+    """All at once, so that they go together."""
+    return list(await asyncio.gather(*(signal(ledger, found, runner_id) for found in execution_ids)))
+
+
 async def test_a_later_log_is_neither_claimed_nor_adopted(ledger: PostgresLedger, planted_of: Any) -> None:
     later = await planted_of(FORMAT + 1)
     runner_id, _ = await ledger.register("old")
     assert (await ledger.claim(runner_id, 10, 10, 10, {})).claimed == []
     assert await signal(ledger, later, runner_id) is None
+    others = [await planted_of(FORMAT) for _ in range(4)]
+    assert await signals(ledger, [*others, later], runner_id) == [runner_id] * 4 + [None]
     sent = await ledger.cancel_tree(later, "t", "", "", "trace", runner_id)
     assert [one.owner for one in sent] == [None]
 
 
-@pytest.mark.parametrize("way", ["claim", "signal", "cancel"])
+@pytest.mark.parametrize("way", ["claim", "signal", "signals", "cancel"])
 async def test_whoever_holds_an_execution_writes_its_own_format(
     ledger: PostgresLedger, planted_of: Any, rows: Any, way: str
 ) -> None:
@@ -67,6 +75,8 @@ async def test_whoever_holds_an_execution_writes_its_own_format(
         await ledger.claim(runner_id, 10, 10, 10, {})
     elif way == "signal":
         await signal(ledger, earlier, runner_id)
+    elif way == "signals":
+        await signals(ledger, [*[await planted_of(FORMAT) for _ in range(4)], earlier], runner_id)
     else:
         await ledger.cancel_tree(earlier, "t", "", "", "trace", runner_id)
     found = await rows.fetchrow("select owner, format from interlock.live where execution_id = $1", earlier)

@@ -46,7 +46,8 @@ class Egress(Protocol):
 
         Raises InterlockError: ``EGRESS_BLOCKED`` (denied) before anything is sent when the URL, a header or an
         address is not allowed; ``TIMEOUT``; ``EXTERNAL_SERVICE_ERROR`` when no complete answer came, which is
-        retryable unless the other server does not speak proper HTTP or TLS.
+        retryable unless the other server does not speak proper HTTP or TLS; its details say ``connected: false`` if
+        nothing can have been sent.
         """
         ...
 

@@ -41,8 +41,8 @@ class Provider(Protocol):
         """Send one request and wait for the head of its answer, whatever status it has.
 
         ``key`` is the same for every try of one piece of work; a provider that knows such keys answers it once.
-        Leaving the context ends the provider's work too. Raises InterlockError: TIMEOUT, EXTERNAL_SERVICE_ERROR,
-        EGRESS_BLOCKED.
+        Leaving the context ends the provider's work too. Raises InterlockError: TIMEOUT, EXTERNAL_SERVICE_ERROR
+        (with the detail ``connected: false`` if nothing can have been sent), EGRESS_BLOCKED.
         """
         ...
 

@@ -178,11 +178,11 @@ def _explain(target: Target, error: aiohttp.ClientError) -> InterlockError:
     """Say what went wrong in our words: those of the system may hold addresses."""
     match error:
         case aiohttp.ClientSSLError():
-            return _failed(target, "has no valid TLS certificate for this name, or speaks no TLS")
+            return _failed(target, "has no valid TLS certificate for this name, or speaks no TLS", connected=False)
         case aiohttp.ClientConnectorDNSError():
-            return _failed(target, "could not be resolved", retryable=True)
+            return _failed(target, "could not be resolved", retryable=True, connected=False)
         case aiohttp.ClientConnectorError():
-            return _failed(target, "could not be connected to", retryable=True)
+            return _failed(target, "could not be connected to", retryable=True, connected=False)
         case aiohttp.ClientConnectionError():
             return _failed(target, "closed the connection before its answer was complete", retryable=True)
         case aiohttp.ClientPayloadError():
@@ -191,12 +191,12 @@ def _explain(target: Target, error: aiohttp.ClientError) -> InterlockError:
             return _failed(target, "gave an answer that is not valid HTTP")
 
 
-def _failed(target: Target, what: str, *, retryable: bool = False) -> InterlockError:
+def _failed(target: Target, what: str, *, retryable: bool = False, connected: bool = True) -> InterlockError:
     host = f"{target.host}:{target.url.port}"
     return InterlockError(
         ErrorKind.EXTERNAL,
         "EXTERNAL_SERVICE_ERROR",
         f"The server {host} {what}.",
-        details={"host": target.host},
+        details={"host": target.host} | ({} if connected else {"connected": False}),
         retryable=retryable,
     )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from interlock.core.errors import InterlockError, rule_broken
+from interlock.core.models.prices import Usage
 from interlock.core.models.tokens import bound_chat, bound_inputs, count_chat, count_inputs
 
 FIELD_NOT_ALLOWED = "FIELD_NOT_ALLOWED"
@@ -105,6 +106,11 @@ def with_limit(request: ModelRequest) -> ModelRequest:
     if request.thinking is None:
         body["thinking_budget"] = DEFAULT_MAX_TOKENS
     return msgspec.structs.replace(request, body=body)
+
+
+def most_used(request: ModelRequest) -> Usage:
+    """What the call can use at most, which is what is set aside for it."""
+    return Usage(request.most_prompt, request.most_output, is_estimated=True)
 
 
 def texts_of(request: ModelRequest) -> list[str]:

@@ -14,6 +14,7 @@ from interlock.core.models.requests import ModelRequest
 from interlock.core.models.routing import Deployment
 from interlock.kit.clock import Clock
 from interlock.ports.models import Provider, Upstream
+from interlock.services.models.work import Work
 
 ROUNDS = 3
 """How often the deployments of a model are gone through."""
@@ -25,6 +26,8 @@ COOL_SECONDS = 5.0
 """A deployment that failed is left alone for so long while there is another."""
 
 _REFUSAL_BYTES = 65_536
+_OPEN_ENDS = frozenset({408, 502, 504, 520, 524})
+"""What proxies say when they do not know what became of a request."""
 _CALLERS_FAULT = frozenset({400, 404, 413, 422})
 
 
@@ -71,16 +74,19 @@ class Attempts:
         self._pause = pause
         self._cool_until: dict[Deployment, float] = {}
 
-    async def open(self, request: ModelRequest, deployments: Sequence[Deployment], key: str = "") -> Opened:
-        """An answer that has begun; all tries send the same ``key``.
+    async def open(
+        self, request: ModelRequest, deployments: Sequence[Deployment], key: str = "", work: Work | None = None
+    ) -> Opened:
+        """An answer that has begun; all tries send the same ``key``, and ``work`` hears of them.
 
         Raises LLM_PROVIDER_ERROR, or RULE for what the provider finds wrong.
         """
+        work = work or Work(deployments[0])
         for number in range(ROUNDS):
             wait = 0.0
             for deployment in self._rested(deployments):
                 try:
-                    return await self._try(request, deployment, key)
+                    return await self._try(request, deployment, key, work)
                 except InterlockError as error:
                     if not error.retryable:
                         raise
@@ -103,14 +109,19 @@ class Attempts:
         self._cool_until = {one: until for one, until in self._cool_until.items() if until > now}
         self._cool_until[deployment] = now + seconds
 
-    async def _try(self, request: ModelRequest, deployment: Deployment, key: str) -> Opened:
+    async def _try(self, request: ModelRequest, deployment: Deployment, key: str, work: Work) -> Opened:
         call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment), key)
+        work.sent(request, deployment)
         try:
             upstream = await call.__aenter__()
         except InterlockError as error:
+            if _was_never_sent(error):
+                work.refused()
             raise _worded(error) from error
         try:
             if upstream.status != 200:
+                if upstream.status not in _OPEN_ENDS:
+                    work.refused()
                 raise await _refused(upstream)
             pieces = upstream.pieces() if request.is_stream else None
             first = await _first(pieces) if pieces is not None else b""
@@ -162,6 +173,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         except (KeyError, ValueError):
             continue
     return None
+
+
+def _was_never_sent(error: InterlockError) -> bool:
+    return error.kind is ErrorKind.DENIED or error.details.get("connected") is False
 
 
 def _worded(error: InterlockError) -> InterlockError:

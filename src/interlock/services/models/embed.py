@@ -13,7 +13,7 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.prices import Usage, total
 from interlock.core.models.requests import ModelRequest, texts_of
 from interlock.core.models.routing import Deployment
-from interlock.core.models.tokens import count_inputs
+from interlock.core.models.tokens import bound_inputs, count_inputs
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -54,7 +54,8 @@ async def embed_in_batches(
     for start in range(0, len(texts), batch):
         part = texts[start : start + batch]
         body = {**request.body, "input": part, "encoding_format": "float"}
-        smaller = msgspec.structs.replace(request, body=body, prompt_tokens=count_inputs(part))
+        counts = {"prompt_tokens": count_inputs(part), "most_prompt": bound_inputs(part)}
+        smaller = msgspec.structs.replace(request, body=body, **counts)
         answer = await ask(smaller, deployments)
         model = _collect(answer.body, len(part), vectors) or answer.deployment.model
         deployments = [answer.deployment]  # vectors of different models do not belong together

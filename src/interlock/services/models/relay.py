@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.answers import read_usage
-from interlock.core.models.prices import Usage, total
+from interlock.core.models.prices import Usage
 from interlock.core.models.requests import ModelRequest, with_limit
 from interlock.core.models.routing import Deployment, Routes, priced
 from interlock.core.models.stream import StreamReader
@@ -21,6 +21,7 @@ from interlock.services.models.attempts import Attempts, Opened
 from interlock.services.models.embed import Completion, embed_in_batches
 from interlock.services.models.holds import Hold, Holds
 from interlock.services.models.once import Claimed
+from interlock.services.models.work import Work
 
 _FAILED: CallOutcome = "failed"
 MAX_ANSWER = 32 * 1_048_576
@@ -74,39 +75,34 @@ class RelayModels:
         Its body is what ``render`` makes of it. It is kept where ``claimed`` says, in the commit that books the call.
         """
         request, deployments, hold = await self._begin(principal, request, trace_id)
-        used: list[Usage] = []
-        answered, outcome = deployments[0], _FAILED
+        work, outcome = Work(deployments[0]), _FAILED
         try:
-            completion = await self._answer(request, deployments, used, key_for(claimed))
-            answered = completion.deployment
+            completion = await self._answer(request, deployments, work, key_for(claimed))
             if render is not None:
                 completion = msgspec.structs.replace(completion, body=render(completion))
             outcome = "succeeded"
             if claimed is not None:
                 claimed.is_kept = True
-                await hold.settle_with(answered, total(used), Answer(claimed.place, completion.body))
+                await hold.settle_with(work.deployment, work.used, Answer(claimed.place, completion.body))
             return completion
         except InterlockError:
             raise
-        except BaseException:  # the caller left: what the provider did until now has its price
+        except BaseException:  # the caller left
             outcome = "cancelled"
-            used.append(Usage(request.prompt_tokens, 0, is_estimated=True))
             raise
         finally:
-            hold.settle(answered, total(used), outcome)
+            hold.settle(work.deployment, work.used, outcome)
 
     async def stream(
         self, principal: Principal, request: ModelRequest, trace_id: str, *, claimed: Claimed | None = None
     ) -> RelayedStream:
         """An answer that has begun; the caller must close it."""
         request, deployments, hold = await self._begin(principal, request, trace_id)
+        work = Work(deployments[0])
         try:
-            opened = await self._attempts.open(request, deployments, key_for(claimed))
-        except InterlockError:
-            hold.settle(None, Usage(), _FAILED)
-            raise
-        except BaseException:
-            hold.settle(deployments[0], Usage(request.prompt_tokens, 0, is_estimated=True), "cancelled")
+            opened = await self._attempts.open(request, deployments, key_for(claimed), work)
+        except BaseException as error:
+            hold.settle(work.deployment, work.used, _FAILED if isinstance(error, InterlockError) else "cancelled")
             raise
         return RelayedStream(request, opened, hold, claimed)
 
@@ -121,7 +117,7 @@ class RelayModels:
         return request, deployments, hold
 
     async def _answer(
-        self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage], key: str
+        self, request: ModelRequest, deployments: Sequence[Deployment], work: Work, key: str
     ) -> Completion:
         if request.kind == "embeddings":
             batch = self._providers[deployments[0].provider].batch_of(deployments[0].upstream)
@@ -129,17 +125,16 @@ class RelayModels:
                 same = [one for one in deployments if one.provider == deployments[0].provider]
 
                 async def ask(part: ModelRequest, of: Sequence[Deployment]) -> Completion:
-                    return await self._ask(part, of, used, key and f"{key}-{len(used)}")
+                    return await self._ask(part, of, work, key and f"{key}-{work.parts}")
 
                 return await embed_in_batches(ask, request, same, batch)
-        return await self._ask(request, deployments, used, key)
+        return await self._ask(request, deployments, work, key)
 
     async def _ask(
-        self, request: ModelRequest, deployments: Sequence[Deployment], used: list[Usage], key: str
+        self, request: ModelRequest, deployments: Sequence[Deployment], work: Work, key: str
     ) -> Completion:
-        """One call of one provider: its answer as it came, checked to be JSON. What it used is added to ``used``."""
-        opened = await self._attempts.open(request, deployments, key)
-        usage = Usage(request.prompt_tokens, 0, is_estimated=True)  # of an answer that breaks off
+        """One call of one provider: its answer as it came, checked to be JSON. What it used is told to ``work``."""
+        opened = await self._attempts.open(request, deployments, key, work)
         try:
             body = await opened.upstream.read(MAX_ANSWER)
             usage = read_usage(body) or _estimated(request, len(body))
@@ -148,8 +143,8 @@ class RelayModels:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _failed("The provider's answer is not JSON") from error
         finally:
-            used.append(usage)
             await opened.close()
+        work.told(usage)
         return Completion(body, usage, opened.deployment)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,10 +13,17 @@ import msgspec
 
 from interlock.backends.store.postgres.connection import EnginePool
 from interlock.backends.store.postgres.queries import load
+from interlock.core.errors import unavailable
 from interlock.ports.ledger import Sent
 
 MOST = 200
 """Signals in one statement."""
+AT_ONCE = 2
+"""Statements under way; what comes meanwhile goes with the next."""
+MOST_WAITING = 20_000
+"""Signals that wait to be written before more are refused."""
+SECONDS = 5.0
+"""Time for a statement, with the wait for a connection."""
 _INBOX = load("inbox")
 _REJECTED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 """Nothing was written, because of a value: of which signal, each one alone will tell."""
@@ -41,55 +48,70 @@ class _Waiting(NamedTuple):
     posting: Posting
     sent: asyncio.Future[Sent | None]
 
+    def settle(self, sent: Sent | None) -> None:
+        if not self.sent.done():  # its caller may have left
+            self.sent.set_result(sent)
+
+    def fail(self, error: BaseException) -> None:
+        if self.sent.done():
+            return
+        if isinstance(error, asyncio.CancelledError):
+            self.sent.cancel()
+        else:
+            self.sent.set_exception(error)
+
 
 class Signals:
-    """Writes inbox rows. A signal waits for no other one that nobody is writing."""
+    """Writes inbox rows, few statements at a time. A signal that has to wait for a lock keeps no other one waiting."""
 
     def __init__(self, pool: EnginePool) -> None:
         self._pool = pool
         self._waiting: deque[_Waiting] = deque()
-        self._round: asyncio.Task[None] | None = None
-        self._is_busy = False
+        self._rounds: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[None]] = set()
 
     async def send(self, posting: Posting) -> Sent | None:
-        """Record a signal; None if the execution is not live. A known dedupe key gives the first row again."""
-        if self._is_busy:
-            waiting = _Waiting(posting, asyncio.get_running_loop().create_future())
-            self._waiting.append(waiting)
-            return await waiting.sent
-        self._is_busy = True
-        try:
-            return await self._send_alone(posting)
-        finally:
-            self._go_on()
+        """Record a signal; None if the execution is not live. A known dedupe key gives the first row again.
+
+        Raises UNAVAILABLE if too many wait, TimeoutError if the database does not answer within ``SECONDS``.
+        """
+        if len(self._waiting) + len(self._alone) >= MOST_WAITING:
+            raise unavailable("Too many signals wait to be written; try again in a second", code="QUEUE_FULL")
+        waiting = _Waiting(posting, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if len(self._rounds) < AT_ONCE:
+            self._begin(self._rounds, self._run())
+        return await waiting.sent
 
     async def close(self) -> None:
         """Give up what is under way: its outcome is not known."""
         waiting, self._waiting = self._waiting, deque()
         for found in waiting:
             found.sent.cancel()
-        if self._round is not None:
-            self._round.cancel()
-            await asyncio.gather(self._round, return_exceptions=True)
+        tasks = [*self._rounds, *self._alone]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _go_on(self) -> None:
-        self._is_busy = bool(self._waiting)
-        if self._is_busy:
-            self._round = asyncio.create_task(self._send_next())
+    def _begin(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
-    async def _send_next(self) -> None:
-        batch = self._take()
-        try:
-            left = await self._send_together(batch) if len(batch) > 1 else batch
-            await asyncio.gather(*(self._settle_alone(found) for found in left))
-        except BaseException as error:
-            for found in batch:
-                if not found.sent.done():
-                    found.sent.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._go_on()
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            try:
+                async with asyncio.timeout(SECONDS):
+                    left = await self._send_together(batch)
+            except BaseException as error:
+                for found in batch:
+                    found.fail(error)
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for found in left:
+                    self._begin(self._alone, self._settle_alone(found))
 
     def _take(self) -> list[_Waiting]:
         """The next ones, at most one for each execution: the others follow."""
@@ -105,7 +127,7 @@ class Signals:
         return list(taken.values())
 
     async def _send_together(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
-        """Write what can be written at once; what is left is locked, not live, or refused."""
+        """Write what can be written at once; what is left is locked, not live, known or refused."""
         rows = [{"n": n, **msgspec.structs.asdict(found.posting)} for n, found in enumerate(batch)]
         adopter = next((found.posting.adopter for found in batch if found.posting.adopter is not None), None)
         async with self._pool.use() as connection:
@@ -114,21 +136,18 @@ class Signals:
             except _REJECTED:
                 return list(batch)
         for row in written:
-            found = batch[row["n"]]
-            if not found.sent.done():
-                found.sent.set_result(_sent(found.posting.execution_id, row))
+            batch[row["n"]].settle(_sent(batch[row["n"]].posting.execution_id, row))
         done = {row["n"] for row in written}
         return [found for n, found in enumerate(batch) if n not in done]
 
     async def _settle_alone(self, waiting: _Waiting) -> None:
         try:
-            sent = await self._send_alone(waiting.posting)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to whoever sent this one
-            if not waiting.sent.done():
-                waiting.sent.set_exception(error)
-        else:
-            if not waiting.sent.done():
-                waiting.sent.set_result(sent)
+            async with asyncio.timeout(SECONDS):
+                waiting.settle(await self._send_alone(waiting.posting))
+        except BaseException as error:
+            waiting.fail(error)
+            if not isinstance(error, Exception):
+                raise
 
     async def _send_alone(self, posting: Posting) -> Sent | None:
         async with self._pool.use() as connection:

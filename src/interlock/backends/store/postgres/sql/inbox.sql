@@ -22,24 +22,30 @@ select execution_id, inbox_seq, tenant_id, $3, $4, $5::json, $6, $7, $8, $9 from
 returning inbox_seq, (select owner from target) as owner, (select epoch from target) as epoch;
 
 -- name: signals
--- Many signals, at most one for each execution: $1 their rows, $2 runner that may adopt (or null). It waits for no lock
--- (two that wait for several could wait for each other): what is left out is sent alone.
+-- Many signals, at most one for each execution: $1 their rows, $2 runner that may adopt (or null), see ``signal``. It
+-- waits for no lock (two that wait for several could wait for each other): what is left out is sent alone.
 with me as materialized (
-  select runner_id from interlock.journals where runner_id = $2 for key share
+  select j.runner_id, r.format from interlock.journals j join interlock.runners r using (runner_id)
+  where j.runner_id = $2 for key share of j
 ), given as materialized (
   select * from json_to_recordset($1::json) as g(n int, execution_id uuid, tenant_id text, kind text, name text,
     payload text, dedupe_key text, sent_by text, expected_state text, trace_id text, adopter int)
 ), free as materialized (
-  select l.execution_id, g.n from given g
-  join interlock.live l on l.execution_id = g.execution_id and l.tenant_id = g.tenant_id
+  select l.execution_id, g.n,
+    (select runner_id from me where g.adopter is not null and l.owner is null and format >= l.format) as adopter
+  from given g join interlock.live l on l.execution_id = g.execution_id and l.tenant_id = g.tenant_id
+  where g.dedupe_key is null or not exists (
+    select from interlock.inbox i
+    where i.execution_id = g.execution_id and i.kind = g.kind and i.dedupe_key = g.dedupe_key)
   for update of l skip locked
 ), target as (
   update interlock.live l
   set inbox_seq = l.inbox_seq + 1,
-    owner = coalesce(l.owner, case when g.adopter is not null then (select runner_id from me) end),
-    epoch = l.epoch + (l.owner is null and g.adopter is not null and exists (select from me))::int,
+    owner = coalesce(l.owner, f.adopter),
+    epoch = l.epoch + (f.adopter is not null)::int,
+    format = case when f.adopter is not null then (select format from me) else l.format end,
     wake_at = interlock.now()
-  from free f join given g using (n)
+  from free f
   where l.execution_id = f.execution_id
   returning f.n, l.execution_id, l.tenant_id, l.inbox_seq, l.owner, l.epoch
 ), new_inbox as (
