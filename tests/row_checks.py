@@ -36,7 +36,16 @@ READABLE = {
 }
 
 # Tables without private rows: everybody of the tenant sees them all.
-TENANT_WIDE = ["tenants", "api_keys", "audit", "registry_nodes", "registry_flows", "scratch", "webhooks"]
+TENANT_WIDE = [
+    "tenants",
+    "api_keys",
+    "audit",
+    "registry_nodes",
+    "node_versions",
+    "registry_flows",
+    "scratch",
+    "webhooks",
+]
 
 GRANTS = {
     **{("authenticated", table): {"SELECT"} for table in READABLE},
@@ -67,10 +76,10 @@ GRANTS = {
     ("interlock_engine", "webhooks"): {"SELECT", "UPDATE"},
     **{
         ("interlock_engine", table): {"SELECT", "INSERT", "UPDATE", "DELETE"}
-        for table in ("webhook_secrets", "outbox", "deliveries")
+        for table in ("webhook_secrets", "outbox", "deliveries", "callback_messages")
     },
     ("interlock_engine", "registry_nodes"): {"SELECT"},
-    ("authenticated", "node_versions"): {"INSERT"},
+    ("authenticated", "node_versions"): {"SELECT", "INSERT"},
     ("interlock_engine", "node_versions"): {"SELECT", "DELETE"},
     ("authenticated", "audit"): {"SELECT"},
     ("authenticated", "api_keys"): {"INSERT"},
@@ -365,7 +374,7 @@ async def nobody_can_send_a_webhook_elsewhere_or_see_its_secret(connection: Any)
     await become(connection, ANN, A)
     for change in ("url = 'http://evil.example'", "user_id = 'ben'", "events = '{}'", f"tenant_id = '{B}'"):
         assert await is_refused(connection, f"update interlock.webhooks set {change}"), change
-    for table in ("webhook_secrets", "outbox"):
+    for table in ("webhook_secrets", "outbox", "callback_messages"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
     assert await is_refused(connection, "update interlock.deliveries set status = 'pending'")
 

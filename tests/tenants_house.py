@@ -166,7 +166,7 @@ async def rows_of(url: str, tenant_id: str) -> dict[str, list[str]]:
         found = {}
         for (name,) in tables:
             rows = await connection.fetch(
-                f"""select (to_jsonb(t) - '{{last_used_at, leased, last_slice, updated_at}}'::text[])::text as row
+                f"""select (to_jsonb(t) - '{{last_used_at, leased, updated_at}}'::text[])::text as row
                   from interlock."{name}" t where tenant_id = $1""",
                 tenant_id,
             )

@@ -51,19 +51,65 @@ def row(budget: Budget, slice_id: Any, estimate: int, status: Any = "held", cost
 
 
 async def now(books: PostgresBooks, budget: Budget) -> Budget:
-    found = await books.budget_of(budget.tenant_id, "")
-    assert found is not None
-    return found
+    return (await books.budgets_of(budget.tenant_id, budget.holder))[0]
 
 
-async def test_a_key_has_its_own_budget_or_that_of_its_tenant(books: PostgresBooks) -> None:
+async def key_of(books: PostgresBooks, tenant: Budget, cap: int) -> Budget:
+    return await books.set_budget(msgspec.structs.replace(tenant, budget_id=IDS.new(), holder="key-1", cap=cap))
+
+
+async def test_a_key_is_limited_by_its_own_budget_and_by_that_of_its_tenant(books: PostgresBooks) -> None:
     whole = await make_budget(books, 100)
-    assert await books.budget_of(whole.tenant_id, "key-1") == whole
-    own = await books.set_budget(msgspec.structs.replace(whole, budget_id=IDS.new(), holder="key-1", cap=5))
-    assert await books.budget_of(whole.tenant_id, "key-1") == own
-    assert await books.budget_of(whole.tenant_id, "key-2") == whole
+    assert await books.budgets_of(whole.tenant_id, "key-1") == (whole,)
+    own = await key_of(books, whole, 5)
+    assert await books.budgets_of(whole.tenant_id, "key-1") == (own, whole)
+    assert await books.budgets_of(whole.tenant_id, "key-2") == (whole,)
     assert await books.list_budgets(whole.tenant_id) == [whole, own]
-    assert await books.budget_of("tenant-of-nobody", "key-1") is None
+    assert await books.budgets_of("tenant-of-nobody", "key-1") == ()
+
+
+async def test_a_key_with_a_larger_budget_spends_no_more_than_its_tenant_may(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 1000)
+    own = await key_of(books, whole, 20_000)
+    granted = await asyncio.gather(
+        *(books.take_slice(one.budget_id, IDS.new(), 70, 30.0) for _ in range(20) for one in (own, whole))
+    )
+    assert 1000 - 70 < sum(granted) <= 1000
+    assert (await now(books, whole)).leased == sum(granted)
+
+
+async def test_a_key_with_a_smaller_budget_spends_no_more_than_that(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 1000)
+    own = await key_of(books, whole, 100)
+    granted = [await books.take_slice(own.budget_id, IDS.new(), 40, 30.0) for _ in range(4)]
+    assert sum(granted) == (await now(books, whole)).leased == (await now(books, own)).leased == 80
+    assert await books.take_slice(whole.budget_id, IDS.new(), 900, 30.0) == 900
+
+
+async def test_what_a_key_spends_is_spent_of_both_and_the_rest_comes_back_to_both(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 1000)
+    own = await key_of(books, whole, 500)
+    slice_id = IDS.new()
+    granted = await books.take_slice(own.budget_id, slice_id, 200, 30.0)
+    held = row(own, slice_id, 100)
+    await books.write([held, row(own, slice_id, 100, "settled", 7)])
+    for budget in (own, whole):
+        assert ((after := await now(books, budget)).spent, after.leased) == (7, granted - 7)
+    await books.give_back([slice_id])
+    await books.write([row(own, slice_id, 100, "settled", 3)])
+    for budget in (own, whole):
+        assert ((after := await now(books, budget)).spent, after.leased) == (110, 0)
+
+
+async def test_what_was_leased_before_the_tenant_had_a_budget_is_no_part_of_it(books: PostgresBooks) -> None:
+    own = await books.set_budget(Budget(budget_id=IDS.new(), tenant_id=f"tenant-{IDS.new()}", holder="key-1", cap=1000))
+    slice_id = IDS.new()
+    await books.take_slice(own.budget_id, slice_id, 200, 30.0)
+    whole = await books.set_budget(msgspec.structs.replace(own, budget_id=IDS.new(), holder="", cap=1000))
+    await books.write([row(own, slice_id, 100), row(own, slice_id, 100, "settled", 7)])
+    await books.give_back([slice_id])
+    after = await now(books, whole)
+    assert (after.spent, after.leased) == (107, 0)
 
 
 async def test_a_new_cap_keeps_what_was_spent(books: PostgresBooks) -> None:
@@ -135,12 +181,16 @@ STEPS = st.lists(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, cap=st.integers(0, 600))
-async def test_books_add_up_whatever_three_processes_do(books: PostgresBooks, steps: list[Step], cap: int) -> None:
-    budget = await make_budget(books, cap)
+@given(steps=STEPS, cap=st.integers(0, 600), own_cap=st.integers(0, 600))
+async def test_books_add_up_whatever_three_processes_do(
+    books: PostgresBooks, steps: list[Step], cap: int, own_cap: int
+) -> None:
+    whole = await make_budget(books, cap)
+    own = await key_of(books, whole, own_cap)
     slices: dict[int, tuple[Any, int]] = {}
     open_calls: dict[int, list[CallRow]] = {0: [], 1: [], 2: []}
     for process, what, amount in steps:
+        budget = whole if process == 0 else own  # the first serves callers without a budget of their own
         if what == "hold":
             if process not in slices:
                 slice_id = IDS.new()
@@ -164,14 +214,15 @@ async def test_books_add_up_whatever_three_processes_do(books: PostgresBooks, st
             open_calls[process].clear()
         elif what == "sweep":
             await books.sweep()
-        current = await now(books, budget)
-        assert current.spent >= 0
-        assert current.leased >= 0
-        assert current.spent + current.leased <= cap
+        for current in (await now(books, whole), await now(books, own)):
+            assert current.spent >= 0
+            assert current.leased >= 0
+            assert current.spent + current.leased <= current.cap
     await books.give_back([slice_id for slice_id, _ in slices.values()])
-    end = await now(books, budget)
-    assert end.leased == 0
-    assert end.spent <= cap
+    for end in (await now(books, whole), await now(books, own)):
+        assert end.leased == 0
+        assert end.spent <= end.cap
+    assert (await now(books, own)).spent <= (await now(books, whole)).spent
 
 
 async def test_the_ledger_and_the_budget_agree(books: PostgresBooks, database: Any) -> None:

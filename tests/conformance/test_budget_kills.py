@@ -137,8 +137,7 @@ async def test_deaths_and_disconnects_cost_one_estimate_at_most(
         await process.holds.stop()
     await expire(database, budget.budget_id)
     await books.sweep()
-    left = await books.budget_of(caller.tenant_id, "")
-    assert left is not None
+    (left,) = await books.budgets_of(caller.tenant_id, "")
     assert left.spent <= cap
     assert left.spent >= spent - deaths * MOST, "the books know of every call but one for each death"
     assert left.leased == 0
@@ -154,8 +153,7 @@ async def test_a_death_amid_many_calls_loses_one_of_them_at_most(books: Postgres
         spent += sum(hold.row.estimate for hold in await process.kill())
     await expire(database, budget.budget_id)
     await books.sweep()
-    left = await books.budget_of(caller.tenant_id, "")
-    assert left is not None
+    (left,) = await books.budgets_of(caller.tenant_id, "")
     assert spent - 10 * 20 <= left.spent <= spent
 
 
@@ -168,9 +166,27 @@ async def test_what_is_not_used_comes_back_when_a_process_stops(books: PostgresB
     for hold in process.calls:
         hold.settle(PRICED[0], Usage(0, 10))
     await process.holds.stop()
-    after = await books.budget_of(caller.tenant_id, "")
-    assert after is not None
+    (after,) = await books.budgets_of(caller.tenant_id, "")
     assert (after.spent, after.leased) == (50, 0)
+
+
+async def test_a_key_with_much_money_does_not_take_its_tenant_over_the_cap(books: PostgresBooks) -> None:
+    tenant_id, key_id = f"tenant-{IDS.new()}", IDS.new()
+    with_key = Principal("key", tenant_id, frozenset({"models:use"}), key_id=key_id)
+    person = Principal("ann", tenant_id, frozenset({"models:use"}))
+    for holder, cap in ((str(key_id), 100_000), ("", 200)):
+        await books.set_budget(Budget(budget_id=IDS.new(), tenant_id=tenant_id, holder=holder, cap=cap))
+    process = Process(books)
+    for _ in range(3):
+        await begin(process, with_key, 60)
+        await begin(process, person, 60)
+    assert len(process.calls) == 3
+    for hold in process.calls:
+        hold.settle(PRICED[0], Usage(0, 50))
+    await process.holds.stop()
+    own, whole = await books.budgets_of(tenant_id, str(key_id))
+    assert (whole.spent, whole.leased, own.leased) == (150, 0, 0)
+    assert own.spent == 50 * sum(hold.row.subject == "key" for hold in process.calls)
 
 
 async def test_one_call_at_a_time_waits_for_no_row(books: PostgresBooks) -> None:

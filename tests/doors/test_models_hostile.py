@@ -10,6 +10,7 @@ import openai
 import pytest
 from aiohttp import web
 
+from interlock.core.models.requests import read_chat
 from model_gateway import HELLO, OTHER, OURS, SHORT, Gateway, resident
 from model_house import KEY, chunk, event, streamed
 
@@ -87,13 +88,16 @@ async def test_a_caller_who_leaves_ends_the_providers_work(gateway: Gateway, is_
             await asyncio.sleep(60)
         return await streamed(request, [chunk("Hel")], then=asyncio.sleep(60))
 
-    gateway.upstream.answers["slow"] = slow
-    body = {"model": "slow", "messages": HELLO, "stream": is_stream}
-    request = gateway.http.build_request("POST", "/v1/chat/completions", json=body)
-    before = len(gateway.upstream.of("slow"))
+    gateway.upstream.answers["cheap"] = slow
+    headers = {"Authorization": f"Bearer {KEY}-leaving"}
+    await gateway.http.put("/v1/budgets/tenant", json={"cap_usd": 1}, headers=headers)
+    spent = await spent_by(gateway, headers)
+    body = {"model": "cheap", "messages": HELLO, "stream": is_stream, "max_tokens": 100}
+    request = gateway.http.build_request("POST", "/v1/chat/completions", json=body, headers=headers)
+    before = len(gateway.upstream.of("cheap"))
     calling = asyncio.create_task(gateway.http.send(request, stream=True))
     async with asyncio.timeout(10):
-        while len(gateway.upstream.of("slow")) == before:
+        while len(gateway.upstream.of("cheap")) == before:
             await asyncio.sleep(0.01)
     if is_stream:
         answer = await calling
@@ -101,8 +105,26 @@ async def test_a_caller_who_leaves_ends_the_providers_work(gateway: Gateway, is_
     else:
         calling.cancel()
     async with asyncio.timeout(1):
-        while await gateway.upstream.broken_off.get() != "slow":
+        while await gateway.upstream.broken_off.get() != "cheap":
             pass
+    async with asyncio.timeout(10):
+        while (booked := await spent_by(gateway, headers) - spent) == 0:
+            await asyncio.sleep(0.02)
+    if not is_stream:  # it may have been at the last of its tokens
+        assert booked == pytest.approx(set_aside(body))
+    assert 0 < booked <= set_aside(body) * 1.000001
+
+
+async def spent_by(gateway: Gateway, headers: dict[str, str]) -> float:
+    """US dollars that the tenant of a key has spent."""
+    told: float = (await gateway.http.get("/v1/budgets", headers=headers)).json()["data"][0]["spent_usd"]
+    return told
+
+
+def set_aside(body: dict[str, Any]) -> float:
+    """US dollars that a call of ``cheap`` may cost."""
+    request = read_chat(body)
+    return (request.most_prompt * 1.0 + request.most_output * 2.0) / 1_000_000
 
 
 FIELDS = ("api_base", "base_url", "extra_headers", "proxy", "custom_provider", "custom_llm_provider", "api_key")
@@ -202,6 +224,7 @@ async def test_what_was_used_until_the_caller_left_is_booked(gateway: Gateway) -
     gateway.upstream.answers["cheap"] = slow
     headers = {"Authorization": f"Bearer {KEY}-leaving"}
     await gateway.http.put("/v1/budgets/tenant", json={"cap_usd": 1}, headers=headers)
+    before = await spent_by(gateway, headers)
     body = {"model": "cheap", "messages": HELLO, "stream": True, "max_tokens": 100}
     request = gateway.http.build_request("POST", "/v1/chat/completions", json=body, headers=headers)
     answer = await gateway.http.send(request, stream=True)
@@ -215,7 +238,7 @@ async def test_what_was_used_until_the_caller_left_is_booked(gateway: Gateway) -
         while await gateway.upstream.broken_off.get() != "cheap":
             pass
     async with asyncio.timeout(10):
-        while not (spent := (await gateway.http.get("/v1/budgets", headers=headers)).json()["data"][0]["spent_usd"]):
+        while not (spent := await spent_by(gateway, headers) - before):
             await asyncio.sleep(0.02)
     prompt, most = 8 * 1.0 / 1e6, 100 * 2.0 / 1e6
     assert prompt + 7 * 2.0 / 1e6 <= spent < prompt + most

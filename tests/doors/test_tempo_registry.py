@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from doors.tempo_house import Tempo
+from interlock.backends.store.postgres.workflows import WorkflowQueries
+from interlock.services.registry import flows, nodes
 
 NODE = {"node_id": "svc", "endpoint": "http://example.com/webhook", "name": "Service"}
 FLOW = """
@@ -152,3 +154,47 @@ async def test_tenants_do_not_see_each_others_registry(tempo: Tempo) -> None:
     assert (await tempo.call("POST", "/api/workflow/start", 404, json=told, headers=other))["code"] == "FLOW_NOT_FOUND"
     nodes = await tempo.call("GET", "/api/registry/nodes", headers=other)
     assert "svc" not in {node["node_id"] for node in nodes}
+
+
+async def test_a_flow_that_others_register_all_the_time_is_to_be_sent_again(
+    tempo: Tempo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def was_late(*_: object) -> bool:
+        return False
+
+    await tempo.registered("busy", FLOW)
+    monkeypatch.setattr(WorkflowQueries, "change_workflow", was_late)
+    told = {"flow_id": "busy", "name": "Flow busy", "yaml_content": FLOW.replace("OK", "FINE")}
+    answer = await tempo.http.post("/api/registry/flows", json=told)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), answer.text
+
+
+async def test_a_tenant_has_so_many_nodes_and_flows_and_no_more(tempo: Tempo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "MAX_NODES", 2)
+    monkeypatch.setattr(flows, "MAX_FLOWS", 2)
+    for name in ("a", "b"):
+        await tempo.post("/api/registry/nodes", {**NODE, "node_id": name})
+        await tempo.registered(name, FLOW)
+    refused = await tempo.post("/api/registry/nodes", {**NODE, "node_id": "c"}, 409)
+    assert refused["code"] == "TOO_MANY_NODES"
+    assert (await tempo.registered("c", FLOW, 409))["code"] == "TOO_MANY_FLOWS"
+    await tempo.post("/api/registry/nodes", {**NODE, "node_id": "a", "name": "Other"})
+    await tempo.registered("a", FLOW.replace("OK", "FINE"))
+    await tempo.call("DELETE", "/api/registry/nodes/a", 204)
+    await tempo.post("/api/registry/nodes", {**NODE, "node_id": "c"})
+
+
+async def test_versions_of_nodes_and_flows_do_not_grow_without_end(
+    tempo: Tempo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "MAX_VERSIONS", 2)
+    monkeypatch.setattr(flows, "MAX_VERSIONS", 2)
+    for value in ("1", "2"):
+        await tempo.post("/api/registry/nodes", {**NODE, "headers": {"X": value}})
+        await tempo.registered("often", FLOW.replace("OK", "OK" + value))
+    refused = await tempo.post("/api/registry/nodes", {**NODE, "headers": {"X": "3"}}, 429)
+    assert refused["code"] == "TOO_MANY_VERSIONS"
+    assert (await tempo.registered("often", FLOW, 409))["code"] == "TOO_MANY_VERSIONS"
+    same = await tempo.post("/api/registry/nodes", {**NODE, "headers": {"X": "2"}, "name": "Other"})
+    assert same["name"] == "Other", "what is no new version is taken"
+    assert (await tempo.registered("often", FLOW.replace("OK", "OK2")))["version"] == 2

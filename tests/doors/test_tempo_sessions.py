@@ -304,3 +304,11 @@ async def test_who_did_it_is_written_down(tempo: Tempo) -> None:
 async def test_a_node_that_is_not_listed_cannot_be_started(tempo: Tempo) -> None:
     for node_id in ("map", "trigger", "webhook"):
         assert (await tempo.post("/api/workflow/start", {"node_id": node_id}, 404))["code"] == "NODE_NOT_FOUND"
+
+
+async def test_the_reason_of_a_stop_has_an_end(tempo: Tempo) -> None:
+    session_id = await tempo.started(ECHO)
+    path = f"/api/workflow/{session_id}"
+    await tempo.call("DELETE", path, 422, json={"reason": "x" * 2001})
+    assert (await tempo.state(session_id))["session_state"] == "waiting_user"
+    await tempo.call("DELETE", path, json={"reason": "x" * 2000})

@@ -175,3 +175,19 @@ async def test_many_watchers_miss_nothing(server: RunningServer, served: Tempo) 
     finally:
         for connection in connections:
             await connection.close()
+
+
+async def test_a_first_message_says_from_where_also_where_nobody_need_say_who_is_there(
+    server: RunningServer, served: Tempo
+) -> None:
+    session_id = await served.started(ECHO)
+    async with socket(server, served, session_id) as connection:
+        await connection.send('{"type":"auth","after":3}')
+        assert [(await frame(connection))["tick"] for _ in range(2)] == [4, 5]
+        await connection.send('{"type":"PING"}')
+        assert await frame(connection) == {"type": "HEARTBEAT"}
+    async with socket(server, served, session_id) as connection:
+        await connection.send('{"type":"PING"}')
+        frames = [await frame(connection) for _ in range(6)]
+        assert {"type": "HEARTBEAT"} in frames, "a first message of another kind is not lost"
+        assert [found["tick"] for found in frames if "tick" in found] == [1, 2, 3, 4, 5]

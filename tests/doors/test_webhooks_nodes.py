@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx2
@@ -139,7 +140,8 @@ async def test_versions_that_no_session_needs_are_forgotten_with_their_headers(
 
     async def left() -> tuple[int, int]:
         """How many versions and headers there are a day later, after a purge."""
-        for table, column in (("node_versions", "registered_at"), ("live", "created_at"), ("executions", "created_at")):
+        aged = dict.fromkeys(("live", "executions", "webhook_secrets"), "created_at")
+        for table, column in {"node_versions": "registered_at", **aged}.items():
             await connection.execute(
                 f"update interlock.{table} set {column} = {column} - interval '1 day' where tenant_id = $1",
                 caller.tenant_id,
@@ -156,6 +158,42 @@ async def test_versions_that_no_session_needs_are_forgotten_with_their_headers(
         assert (await go(caller, session_id))["new_state"] == "end"
         assert [got.headers["x"] for got in receiver.got] == ["1"]
         assert await left() == (1, 1)
+    finally:
+        await connection.close()
+        await ledger.close()
+
+
+async def test_secrets_of_nothing_and_old_message_ids_are_forgotten(
+    caller: Any, receiver: Receiver, database: Any
+) -> None:
+    await registered(caller, receiver.url)
+    told = {"url": receiver.url, "events": ["execution.succeeded"]}
+    webhook = (await caller.post("/webhooks", told)).json()["webhook_id"]
+    ledger, connection = (
+        PostgresLedger(database.serve_url, connections=1),
+        await asyncpg.connect(database.superuser_url),
+    )
+    await ledger.open()
+    rows = PostgresWebhooks(ledger.connection, ledger.publish)
+    unknown = "01990000-0000-7000-8000-000000000001"
+    try:
+        for owner in (f"webhook/{unknown}", f"headers/{unknown}", "node/unknown"):
+            statement = "insert into interlock.webhook_secrets (tenant_id, owner, sealed) values ($1, $2, '')"
+            await connection.execute(statement, caller.tenant_id, owner)
+        mine, other = UUID(unknown), UUID(webhook)
+        assert await rows.bind_message(caller.tenant_id, "node/small", "m", mine)
+        assert not await rows.bind_message(caller.tenant_id, "node/small", "m", other)
+        for table, column in (("webhook_secrets", "created_at"), ("callback_messages", "received_at")):
+            await connection.execute(
+                f"update interlock.{table} set {column} = {column} - interval '2 hours' where tenant_id = $1",
+                caller.tenant_id,
+            )
+        await rows.purge(KEEP_DAYS)
+        left = await connection.fetch(
+            "select owner from interlock.webhook_secrets where tenant_id = $1 order by owner", caller.tenant_id
+        )
+        assert [row["owner"] for row in left] == ["node/small", f"webhook/{webhook}"]
+        assert await rows.bind_message(caller.tenant_id, "node/small", "m", other), "its signature is no longer good"
     finally:
         await connection.close()
         await ledger.close()

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook as Outside
 
 from interlock.core.principal import Scope
 from interlock.kit import failpoints
+from interlock.services.webhooks import subscribe
 from webhook_house import Receiver, receiving, until
 
 ECHO = {"nodes": [{"id": "a", "type": "echo", "parameters": {}}]}
@@ -360,3 +361,20 @@ async def test_somebody_without_the_scopes_can_do_nothing(caller: Any, make_call
         "who hears of executions must be allowed to read them"
     )
     assert (await writer.get("/webhooks")).status_code == 403
+
+
+async def test_a_subscription_that_is_refused_leaves_no_secret(
+    caller: Any, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def kept() -> int:
+        statement = "select count(*) from interlock.webhook_secrets where tenant_id = $1 and owner like 'webhook/%'"
+        return int(await rows.fetchval(statement, caller.tenant_id))
+
+    body = {"url": "https://x.example", "events": ["execution.succeeded"]}
+    unknown = {**body, "workflow_id": "01990000-0000-7000-8000-000000000001"}
+    assert (await caller.post("/webhooks", unknown)).status_code == 404
+    monkeypatch.setattr(subscribe, "MAX_WEBHOOKS", 1)
+    assert (await caller.post("/webhooks", body)).status_code == 201
+    refused = await caller.post("/webhooks", body)
+    assert refused.status_code == 409 and "TOO_MANY_WEBHOOKS" in refused.text, refused.text
+    assert await kept() == 1

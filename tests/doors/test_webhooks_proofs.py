@@ -111,3 +111,51 @@ async def test_guessed_and_borrowed_tokens_are_refused_alike(
         assert (answer.status_code, answer.json()["code"]) == (401, "AUTHENTICATION_FAILED"), session_id
     other_step = await call_back(nobody, mine, {"step": "end", "result": 1}, tokens[mine])
     assert other_step.status_code == 401
+
+
+async def test_a_callback_may_repeat_its_tenant_and_never_change_it(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    session_id = await start(caller, receiver.url)
+    got = (await receiver.wait_for(1))[0]
+    await waiting(caller, session_id)
+    token = token_of(got)
+    other = await call_back(nobody, session_id, {**DONE, "tenant_id": "another"}, token)
+    assert (other.status_code, other.json()["code"]) == (403, "TENANT_MISMATCH")
+    guessed = await call_back(nobody, session_id, {**DONE, "tenant_id": caller.tenant_id}, "guess")
+    assert guessed.status_code == 401, "whose it is says nobody without a proof"
+    same = await call_back(nobody, session_id, {**DONE, "tenant_id": got.json["tenant_id"]}, token)
+    assert (same.status_code, same.json()["status"]) == (200, "received"), same.text
+
+
+async def test_a_signed_callback_is_of_no_use_in_another_session(
+    caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    told = {"node_id": "small", "endpoint": receiver.url, "name": "Small"}
+    secret = (await caller.http.post("/api/registry/nodes", json=told)).json()["callback_secret"]
+    mine, other = [await start(caller, "webhook://small") for _ in range(2)]
+    for session_id in (mine, other):
+        await waiting(caller, session_id)
+    body = json.dumps(DONE).encode()
+    signed = sign([secret], "m-1", datetime.now(UTC), body)
+    assert (await call_back(nobody, mine, body, **signed)).json()["status"] == "received"
+    replayed = await call_back(nobody, other, body, **signed)
+    assert (replayed.status_code, replayed.json()["code"]) == (401, "AUTHENTICATION_FAILED")
+    assert (await call_back(nobody, mine, body, **signed)).json()["status"] == "duplicate"
+    own = sign([secret], "m-2", datetime.now(UTC), body)
+    assert (await call_back(nobody, other, body, **own)).json()["status"] == "received"
+    long = sign([secret], "m" * 256, datetime.now(UTC), body)
+    assert (await call_back(nobody, other, body, **long)).status_code == 401
+
+
+async def test_a_message_id_of_one_tenant_means_nothing_to_another(
+    caller: Any, make_caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
+) -> None:
+    told = {"node_id": "small", "endpoint": receiver.url, "name": "Small"}
+    body = json.dumps(DONE).encode()
+    for one in (caller, await make_caller()):
+        secret = (await one.http.post("/api/registry/nodes", json=told)).json()["callback_secret"]
+        session_id = await start(one, "webhook://small")
+        await waiting(one, session_id)
+        signed = sign([secret], "m-1", datetime.now(UTC), body)
+        assert (await call_back(nobody, session_id, body, **signed)).json()["status"] == "received"

@@ -23,7 +23,7 @@ class Door:
     """An admission, and what became of those who came."""
 
     def __init__(self, places: int = PLACES) -> None:
-        self.admission = Admission(places)
+        self.admission = Admission(places, places)
         self.inside: dict[int, tuple[str, Leave]] = {}
         self.waiting: dict[int, asyncio.Task[None]] = {}
         self.order: list[str] = []
@@ -69,6 +69,19 @@ async def test_somebody_alone_has_all_places_and_the_next_one_waits() -> None:
     await door.close()
 
 
+async def test_what_somebody_took_alone_keeps_nobody_out() -> None:
+    door = Door(8)
+    door.admission = Admission(8, 100)
+    await door.come("flood", 150)
+    assert (door.holders(), len(door.waiting)) == ({"flood": 100}, 50)
+    await door.come("small", 6)
+    assert door.holders() == {"flood": 100, "small": 4}, "its share, at once"
+    while door.holders()["flood"] > 4:
+        await door.leave(next(number for number, (asker, _) in door.inside.items() if asker == "flood"))
+    assert len(door.inside) == 8
+    await door.close()
+
+
 async def test_a_flood_leaves_places_for_everybody_else() -> None:
     door = Door(8)
     await door.come("small")
@@ -91,7 +104,7 @@ async def test_lines_are_served_in_turn_and_each_in_order() -> None:
 
 
 async def test_whoever_only_waits_gives_its_place_up() -> None:
-    admission = Admission(1)
+    admission = Admission(1, 1)
     with held(await admission.enter("a")):
         give_up()
         with held(await admission.enter("b")):
@@ -102,14 +115,14 @@ async def test_whoever_only_waits_gives_its_place_up() -> None:
 
 
 async def test_a_place_is_lent_for_a_while_only() -> None:
-    admission = Admission(1)
+    admission = Admission(1, 1)
     await admission.enter("slow")
     async with asyncio.timeout(DEADLINE):
         await admission.enter("next")
 
 
 async def test_while_the_server_is_slow_nobody_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    admission = Admission(1)
+    admission = Admission(1, 1)
     await admission.enter("a")
     async with asyncio.timeout(DEADLINE):
         await admission.enter("a")
@@ -141,7 +154,7 @@ async def test_whoever_would_wait_too_long_is_refused_at_once(monkeypatch: pytes
 
 
 async def test_what_is_open_to_everybody_needs_no_place() -> None:
-    admission = Admission(1)
+    admission = Admission(1, 1)
     await admission.enter("a")
     (await admission.enter(None))()
 
@@ -170,7 +183,7 @@ def test_there_are_never_too_many_inside_and_never_somebody_waits_for_nothing(st
             elif door.waiting:
                 list(door.waiting.values())[number % len(door.waiting)].cancel()
                 await door.settle()
-            assert len(door.inside) <= places
+            assert len(door.inside) <= 2 * places
             assert not door.waiting or len(door.inside) >= max(1, places // 2)
         while door.inside:
             await door.leave(next(iter(door.inside)))

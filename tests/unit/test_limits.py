@@ -164,6 +164,11 @@ def test_callers_are_told_apart_by_what_they_proved() -> None:
     assert len({caller_of(Group.APP, who, "") for who in (USER, *others)}) == 5
 
 
+def test_names_with_colons_do_not_make_one_caller_of_two() -> None:
+    first, second = Principal("c", "a:b", frozenset()), Principal("b:c", "a", frozenset())
+    assert caller_of(Group.APP, first, "") != caller_of(Group.APP, second, "")
+
+
 def test_a_refusal_names_the_window_that_stays_full_for_longest() -> None:
     minute, hour, idle = Window("m", 5, 60), Window("h", 9, 3600), Window("d", 99, 86_400)
     verdict = Verdict(False, (Standing(minute, 5, 12.3), Standing(hour, 9, 1000.2), Standing(idle, 50, 9e4)))

@@ -88,9 +88,13 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
     egress = AiohttpEgress(allow)
     stack.push_async_callback(egress.close)
+    to_providers = AiohttpEgress(allow)  # of its own: what tenants call must not hold up look-ups of providers
+    stack.push_async_callback(to_providers.close)
 
     webhooks = await open_webhooks(serve_url, ledger, secrets, clock, telemetry, stack)
-    models = await open_models(settings, stack, url=serve_url, egress=egress, clock=clock, ids=ids, telemetry=telemetry)
+    models = await open_models(
+        settings, stack, url=serve_url, egress=to_providers, clock=clock, ids=ids, telemetry=telemetry
+    )
     inline = InlineExecutor(
         registry,
         egress,

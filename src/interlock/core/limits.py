@@ -181,7 +181,8 @@ def caller_of(group: Group, principal: Principal, client: str) -> str:
     """Whose requests count together: the principal's, or those of ``client``, an address, where nobody is known."""
     if group is Group.PUBLIC or principal.kind == "anonymous":
         return f"client:{client}"
-    return f"{principal.kind}:{principal.tenant_id}:{principal.key_id or principal.subject}"
+    tenant_id = principal.tenant_id  # with its length, because both names may hold colons
+    return f"{principal.kind}:{len(tenant_id)}:{tenant_id}:{principal.key_id or principal.subject}"
 
 
 class LimitTable:

@@ -22,6 +22,7 @@ TOLERANCE = timedelta(minutes=5)
 ROTATION = timedelta(hours=24)
 """For how long the secret before stays good beside a new one."""
 SECRET_BYTES = 32
+MAX_MESSAGE_ID = 255
 
 _PREFIX = "whsec_"
 _VERSION = "v1,"
@@ -67,8 +68,12 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now:
     ``headers`` have lower-case names. Raises UNAUTHENTICATED; every wrong signature takes the same time.
     """
     message_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
-    if not message_id or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        raise refused("The headers webhook-id and webhook-timestamp are needed beside webhook-signature")
+    is_time = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12
+    if not is_time or not 0 < len(message_id) <= MAX_MESSAGE_ID:
+        raise refused(
+            f"The headers webhook-id (at most {MAX_MESSAGE_ID} characters) and webhook-timestamp are needed beside"
+            " webhook-signature"
+        )
     given = [part.removeprefix(_VERSION) for part in headers.get(SIGNATURE, "").split(" ") if part.startswith(_VERSION)]
     is_good = False
     for secret in secrets:

@@ -52,9 +52,10 @@ class Provider(Protocol):
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tenant (``holder`` empty) or one of its API keys may spend, in nanodollars.
+    """What a tenant (``holder`` empty), one of its API keys or a person may spend, in nanodollars.
 
-    ``leased`` is what processes hold and have not spent.
+    What a holder with a budget spends is spent of the tenant's budget too. ``leased`` is what processes hold and
+    have not spent.
     """
 
     budget_id: UUID
@@ -84,7 +85,8 @@ CallStatus = Literal["held", "settled", "crashed"]
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the ledger: a call that was begun (``held``) or is over (``settled``). Money is nanodollars.
 
-    ``budget_id`` and ``slice_id`` are None for a call that no budget limits.
+    ``budget_id`` is the holder's own or else the tenant's; it and ``slice_id`` are None for a call that no budget
+    limits.
     """
 
     call_id: UUID
@@ -132,8 +134,8 @@ class Claim(msgspec.Struct, frozen=True):
 class Books(Protocol):
     """The ledger of model calls and the budgets beside it. Its methods raise UNAVAILABLE when it is away."""
 
-    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
-        """The budget of the holder, else that of its tenant, else None."""
+    async def budgets_of(self, tenant_id: str, holder: str) -> tuple[Budget, ...]:
+        """What limits a holder: its own budget, if it has one, then that of its tenant, if there is one."""
         ...
 
     async def set_budget(self, budget: Budget) -> Budget:
@@ -163,14 +165,17 @@ class Books(Protocol):
         ...
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
-        """Lease a part of the budget for ``lease`` seconds: at least ``least``, or 0 if there is not so much left."""
+        """Lease a part of the budget, and of its tenant's, for ``lease`` seconds: as much of one as of the other.
+
+        Returns at least ``least``, or 0 if one of them has not so much left.
+        """
         ...
 
     async def write(self, rows: Sequence[CallRow], answers: Sequence[Answer] = ()) -> None:
         """Write what is new, all of it in one commit.
 
-        A call is settled once, and a place filled once, by whoever does it first. Each call is in ``rows`` once, each
-        place in ``answers``.
+        A call is settled once, in its budget and in its tenant's, and a place filled once, by whoever does it first.
+        Each call is in ``rows`` once, each place in ``answers``.
         """
         ...
 

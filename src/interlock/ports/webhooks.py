@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -102,6 +102,10 @@ class RegisteredNodes(Protocol):
         """Whether the node is registered now."""
         ...
 
+    async def bind_message(self, tenant_id: str, signer: str, message_id: str, execution_id: UUID) -> bool:
+        """Remember for an hour which execution a signed message was for; False if it was for another one."""
+        ...
+
     async def session_id(self, execution_id: UUID) -> str:
         """What an execution is called by whoever started it."""
         ...
@@ -197,9 +201,18 @@ class Outbox(Protocol):
         """Make deliveries of the oldest events in the outbox, all or nothing; how many events were taken."""
         ...
 
-    async def take_due(self, limit: int, per_webhook: int, busy: Collection[UUID], lease: float) -> list[Due]:
-        """Deliveries that are due, fairly over the webhooks but ``busy`` ones.
+    async def take_due(
+        self,
+        limit: int,
+        per_webhook: int,
+        busy: Collection[UUID],
+        lease: float,
+        room: int,
+        under_way: Mapping[str, int],
+    ) -> list[Due]:
+        """Deliveries that are due, tenant by tenant in turn, of all webhooks but ``busy`` ones.
 
+        A tenant gets as many as there is ``room`` for beside those it has ``under_way``.
         Each is due again after ``lease`` seconds, unless it is settled before.
         """
         ...
@@ -224,7 +237,9 @@ class Outbox(Protocol):
         ...
 
     async def purge(self, keep_days: int) -> None:
-        """Forget deliveries that ended so long ago, and versions of nodes that no unfinished execution began with."""
+        """Forget deliveries that ended so long ago, ids of callbacks that can prove nothing any more, versions of nodes
+        that no unfinished execution began with, and secrets of what is gone.
+        """
         ...
 
 

@@ -251,7 +251,10 @@ class LocalEngine:
             return started.standing
         give_up()
         if started.rest is not None:
-            await asyncio.wait([started.rest], timeout=max(0.0, until - self._clock.monotonic()))
+            try:
+                await asyncio.wait([started.rest], timeout=max(0.0, until - self._clock.monotonic()))
+            finally:
+                started.owned.wait_no_more(started.rest)
             if started.rest.done() and started.rest.result() and execution.ended is not None:
                 return standing_of(started.owned)
             rested = started.owned.rested

@@ -116,6 +116,11 @@ class Owned:
             if not waiter.done():
                 waiter.set_result(is_committed)
 
+    def wait_no_more(self, waiter: asyncio.Future[bool]) -> None:
+        """Whoever waited has been told, or has left."""
+        if waiter in self.rest_waiters:
+            self.rest_waiters.remove(waiter)
+
     def standing(self) -> FlowStanding | None:
         """How a flow stands, if memory holds nothing that is not committed."""
         return flow_standing(self.execution) if self.committed_seq == self.execution.seq else None

@@ -2,7 +2,8 @@
 
 A message is claimed by moving its due time one lease ahead, so that it is due again if this process dies before it
 wrote down how the call ended. Its receiver may then get it twice, under one id. Messages of one webhook may overtake
-each other; ``seq`` in the body says what came first. No webhook waits for another.
+each other; ``seq`` in the body says what came first. No webhook waits for another. However many calls of some tenants
+hang, there are places left for the others: a tenant may have a share of those that are free.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from interlock.core.subscription import Try, describe_event, message_id
 from interlock.core.webhook import retry_after, sign, traceparent
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
-from interlock.ports.egress import Egress, EgressResponse
+from interlock.ports.egress import ASKER, Egress, EgressResponse
 from interlock.ports.telemetry import WebhookTelemetry
 from interlock.ports.webhooks import Due, Outbox, SigningSecrets, of_webhook
 
@@ -38,6 +39,8 @@ LEASE = 30.0
 """Seconds after which a message is due again that nobody wrote down the end of."""
 AT_ONCE = 500
 PER_WEBHOOK = 4
+_SHARE = 4
+"""A tenant may have a fourth as many calls under way as there are places free."""
 KEEP_DAYS = 30
 GONE, FAILING = "gone", "failing"
 OnDisabled: TypeAlias = Callable[[str, UUID, str], None]
@@ -72,6 +75,7 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._flying: Counter[UUID] = Counter()
+        self._of_tenant: Counter[str] = Counter()
         self._purged = 0.0
         self._looked = 0.0
         self._has_webhooks = False
@@ -121,7 +125,9 @@ class Relay:
             return taken == AT_ONCE
         free = AT_ONCE - len(self._calls)
         busy = [webhook_id for webhook_id, count in self._flying.items() if count >= PER_WEBHOOK]
-        due = await self._outbox.take_due(free, PER_WEBHOOK, busy, LEASE) if free > 0 else []
+        room = max(1, free // _SHARE)
+        turn = (free + 1) // 2  # never all of them, so that there is something left to share
+        due = await self._outbox.take_due(turn, PER_WEBHOOK, busy, LEASE, room, self._of_tenant) if free > 0 else []
         for delivery in due:
             self._begin(delivery)
         return taken == AT_ONCE or bool(due)
@@ -138,15 +144,16 @@ class Relay:
 
     def _begin(self, due: Due) -> None:
         self._flying[due.webhook_id] += 1
+        self._of_tenant[due.tenant_id] += 1
         task = asyncio.create_task(self._deliver(due), name=f"relay {due.delivery_id}")
         self._calls.add(task)
-        task.add_done_callback(lambda ended: self._end(ended, due.webhook_id))
+        task.add_done_callback(lambda ended: self._end(ended, due))
 
-    def _end(self, task: asyncio.Task[None], webhook_id: UUID) -> None:
+    def _end(self, task: asyncio.Task[None], due: Due) -> None:
         self._calls.discard(task)
-        self._flying[webhook_id] -= 1
-        if not self._flying[webhook_id]:
-            del self._flying[webhook_id]
+        self._flying[due.webhook_id] -= 1
+        self._of_tenant[due.tenant_id] -= 1
+        self._flying, self._of_tenant = +self._flying, +self._of_tenant
         self._woken.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("relay.delivery_left", reason=f"{type(error).__name__}: {error}"[:300])
@@ -172,12 +179,15 @@ class Relay:
         headers = {"content-type": "application/json", **sign(secrets, message_id(due.delivery_id), at, body)}
         if (trace := traceparent(due.trace_id, due.delivery_id.hex[16:])) is not None:
             headers["traceparent"] = trace
+        asker = ASKER.set(due.tenant_id)
         try:
             answer = await self._egress.request(
                 "POST", due.url, headers=headers, body=body, timeout=CALL_SECONDS, max_bytes=_READ
             )
         except InterlockError as error:
             return None, error
+        finally:
+            ASKER.reset(asker)
         return answer, None
 
     async def _settle(self, due: Due, told: Try, answer: EgressResponse | None) -> None:

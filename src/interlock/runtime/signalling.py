@@ -119,7 +119,10 @@ class Signalling:
         rest: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         owned.rest_waiters.append(rest)
         give_up()
-        await asyncio.wait([rest], timeout=seconds)
+        try:
+            await asyncio.wait([rest], timeout=seconds)
+        finally:
+            owned.wait_no_more(rest)
         return owned.rested if rest.done() else None
 
     async def cancel(self, execution_id: ExecutionId, tenant_id: str, by: str, reason: str, trace_id: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -13,11 +12,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
 from interlock.backends.egress.address import AddressPolicy
+from interlock.backends.egress.lookups import EACH, LookUps
 from interlock.backends.egress.target import blocked_host
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.ports.egress import ASKER
 
 _LOOKUP_SECONDS = 5.0
-_LOOKUP_THREADS = 8  # of our own: slow names must not hold up the look-ups of the database and of others
 _IDLE_SECONDS = 15.0
 _MAX_CONNECTIONS = 1024
 _HEAD_BYTES = 32_768  # status line and headers, with all 1xx answers before them
@@ -30,26 +30,26 @@ class CheckedResolver(AbstractResolver):
 
     def __init__(self, policy: AddressPolicy) -> None:
         self._policy = policy
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="egress-lookup")
+        self._look_ups = LookUps()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of ``host``. Raises EGRESS_BLOCKED, EXTERNAL_SERVICE_ERROR or OSError."""
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        asker = ASKER.get()
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+                found = await self._look_ups.run(asker, look_up)
         except TimeoutError as error:
-            message = f"The host {host!r} could not be resolved within {_LOOKUP_SECONDS:g} seconds."
-            raise InterlockError(ErrorKind.EXTERNAL, "EXTERNAL_SERVICE_ERROR", message, retryable=True) from error
+            raise _too_late(host, is_full=bool(asker) and self._look_ups.is_full(asker)) from error
         if not all(self._policy.permits(str(address[0])) for *_, address in found):
             raise blocked_host(host)
         return [_result(host, port, family, proto, str(address[0])) for family, _, proto, _, address in found]
 
     async def close(self) -> None:
         """Forget look-ups that wait; those under way end by themselves."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._look_ups.close()
 
 
 class BoundedHandler(ResponseHandler):
@@ -132,3 +132,10 @@ def _result(host: str, port: int, family: int, proto: int, address: str) -> Reso
     return ResolveResult(
         hostname=host, host=address, port=port, family=family, proto=proto, flags=socket.AI_NUMERICHOST
     )
+
+
+def _too_late(host: str, *, is_full: bool) -> InterlockError:
+    message = f"The host {host!r} could not be resolved within {_LOOKUP_SECONDS:g} seconds."
+    if is_full:
+        message += f" {EACH} look-ups of this tenant's calls hang; one that is slow holds up only its own tenant's."
+    return InterlockError(ErrorKind.EXTERNAL, "EXTERNAL_SERVICE_ERROR", message, retryable=True)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from interlock.core.circuit import FAILURES, Circuit
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.ports.egress import Egress, EgressResponse
+from interlock.ports.egress import ASKER, Egress, EgressResponse
 
 OPEN = "CIRCUIT_OPEN"
 """Code of the refusal of a call to a server that is left alone now."""
@@ -68,6 +68,7 @@ class CircuitEgress:
         wait = circuit.refused_for(time.monotonic(), random.random())
         if wait:
             raise _refusal(origin, wait)
+        asker = ASKER.set(self._tenant_id)
         try:
             answer = await self._egress.request(
                 method,
@@ -84,6 +85,8 @@ class CircuitEgress:
         except BaseException:
             circuit.left()
             raise
+        finally:
+            ASKER.reset(asker)
         self._note(origin, is_failure=answer.status >= 500 or answer.status in _PASSING)
         return answer
 

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
@@ -22,7 +22,10 @@ ACCESS = "interlock.access"
 """The logger of request lines, which do not depend on the level."""
 
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+_NUMBERS["exception"] = logging.ERROR
 _FRAMES_TO_SKIP = ["logging", "interlock.backends.telemetry"]
+_FRAMES_OF_STRUCTLOG = 4  # between a processor and who called the logger
 _SITE = [CallsiteParameter.FILENAME, CallsiteParameter.LINENO, CallsiteParameter.FUNC_NAME]
 
 
@@ -59,7 +62,7 @@ def configure(
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _Stamp(),
-            *([CallsiteParameterAdder(_SITE, additional_ignores=_FRAMES_TO_SKIP)] if form == "standard" else []),
+            *([_Callsite()] if form == "standard" else []),
             structlog.processors.format_exc_info,
             functools.partial(_redact, redactor),
             functools.partial(_render, _renderer(form, has_marks=has_marks)),
@@ -114,6 +117,23 @@ class _Stamp:
         return record
 
 
+class _Callsite:
+    """Adds where a record was written. Request lines come straight from one place, so that no frame is searched for."""
+
+    def __init__(self) -> None:
+        self._search = CallsiteParameterAdder(_SITE, additional_ignores=_FRAMES_TO_SKIP)
+
+    def __call__(self, logger: Any, method: str, record: Record) -> Record:
+        if logger.name != ACCESS:
+            return cast("Record", self._search(logger, method, record))
+        frame = sys._getframe(_FRAMES_OF_STRUCTLOG)
+        code = frame.f_code
+        record["filename"] = code.co_filename.rpartition("/")[2]
+        record["lineno"] = frame.f_lineno
+        record["func_name"] = code.co_name
+        return record
+
+
 def _named(sink: Sink, *names: str) -> _Lines:
     return _Lines(sink, names[0] if names else "interlock")
 
@@ -126,7 +146,7 @@ def _message_of(record: logging.LogRecord) -> str:
 
 
 def _drop_below(number: int, logger: Any, method: str, record: Record) -> Record:
-    if logging.getLevelNamesMapping()[method.upper().replace("EXCEPTION", "ERROR")] < number and logger.name != ACCESS:
+    if _NUMBERS[method] < number and logger.name != ACCESS:
         raise structlog.DropEvent
     record["logger"] = logger.name
     return record

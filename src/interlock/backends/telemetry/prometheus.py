@@ -71,6 +71,7 @@ class PrometheusTelemetry:
         )
         self._gauges: dict[str, Gauge] = {}
         self._children: dict[tuple[str, ...], Counter] = {}
+        self._timings: dict[str, Histogram] = {}
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"interlock_{name}", text, labels, registry=self.registry)
@@ -124,7 +125,10 @@ class PrometheusTelemetry:
         if child is None:
             child = self._children[key] = self._requests.labels(*key)
         child.inc()
-        self._request_seconds.labels(route).observe(seconds)
+        timing = self._timings.get(route)
+        if timing is None:
+            timing = self._timings[route] = self._request_seconds.labels(route)
+        timing.observe(seconds)
 
     def auth_failed(self, door: str, reason: str) -> None:
         self._auth_failures.labels(door, reason).inc()

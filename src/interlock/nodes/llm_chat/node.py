@@ -52,7 +52,10 @@ class LlmChat:
 
 
 def _body(given: dict[str, Any]) -> dict[str, Any]:
-    body = {**(given.get("options") or {}), "model": given.get("model") or "qwen-max", "messages": _messages(given)}
+    options = given.get("options") or {}
+    if not isinstance(options, dict):
+        raise _invalid("options", "an object", options)
+    body = {**options, "model": given.get("model") or "qwen-max", "messages": _messages(given)}
     for name in ("temperature", "max_tokens"):
         if given.get(name) is not None:
             body[name] = given[name]
@@ -60,7 +63,10 @@ def _body(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _messages(given: dict[str, Any]) -> list[Any]:
-    messages = list(given.get("messages") or ())
+    given_messages = given.get("messages") or []
+    if not isinstance(given_messages, list) or not all(isinstance(one, dict) for one in given_messages):
+        raise _invalid("messages", "a list of objects with role and content", given_messages)
+    messages = list(given_messages)
     if given.get("system"):
         messages.insert(0, {"role": "system", "content": given["system"]})
     if given.get("prompt") is not None:
@@ -68,6 +74,10 @@ def _messages(given: dict[str, Any]) -> list[Any]:
     if not messages:
         raise NodeFailed("PARAMETER_INVALID", "There is nothing to ask: give a prompt or messages.")
     return messages
+
+
+def _invalid(name: str, wanted: str, value: Any) -> NodeFailed:
+    return NodeFailed("PARAMETER_INVALID", f"The parameter {name} must be {wanted}, not {str(value)[:100]!r}.")
 
 
 def _output(answer: dict[str, Any]) -> dict[str, Any]:

@@ -35,3 +35,15 @@ def test_tool_calls_are_handed_on() -> None:
 def test_nothing_to_ask_is_refused() -> None:
     with pytest.raises(NodeFailed, match="give a prompt or messages"):
         run_node(NODE, {"model": "m"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*((name, value) for name in ("options", "messages") for value in ("top_k", [1], 3)), ("messages", {"role": "x"})],
+)
+def test_a_value_of_another_type_is_said_to_be_wrong(name: str, value: object) -> None:
+    services = KeptServices(answers=[ANSWER])
+    with pytest.raises(NodeFailed, match=f"The parameter {name} must be") as failed:
+        run_node(NODE, {"prompt": "x", name: value}, services)
+    assert failed.value.code == "PARAMETER_INVALID"
+    assert services.asked == []

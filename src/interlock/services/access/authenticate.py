@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from interlock.core.api_key import KEY_PREFIX, ApiKey, matches, public_id_of
-from interlock.core.errors import InterlockError
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.core.signed_request import NONCE_KEPT, SignedRequest, signing_secret
 from interlock.kit.clock import Clock
@@ -44,11 +44,21 @@ class KeyIdentity:
         self._peppers = tuple(peppers)
         self._configured = dict(configured or {})
         self._believed: OrderedDict[bytes, tuple[ApiKey, Principal, float]] = OrderedDict()
+        self._signers: OrderedDict[str, None] = OrderedDict()
         self._used: dict[UUID, datetime] = {}
 
     def is_key(self, text: str) -> bool:
         """Whether a credential is written as an API key, good or not."""
         return text.startswith(KEY_PREFIX) or (bool(self._configured) and _sha256(text) in self._configured)
+
+    def is_known(self, text: str) -> bool:
+        """Whether this API key was good when it was verified last, as far as this process remembers."""
+        digest = _sha256(text)
+        return digest in self._believed or digest in self._configured
+
+    def is_known_signer(self, public_id: str) -> bool:
+        """Whether this key has signed a request well, as far as this process remembers."""
+        return public_id in self._signers
 
     async def authenticate(self, text: str) -> Principal:
         """The principal of an API key. Raises UNAUTHENTICATED: ``invalid_api_key``, or ``client_disabled``."""
@@ -58,7 +68,12 @@ class KeyIdentity:
             key, principal, _ = believed
             self._require_good(key)
         else:
-            key = await self._verify(text, digest)
+            try:
+                key = await self._verify(text, digest)
+            except InterlockError as error:
+                if error.kind is ErrorKind.UNAUTHENTICATED:
+                    self._believed.pop(digest, None)  # not known as good any longer
+                raise
             principal = key.principal()
             self._remember(digest, key, principal)
         self._used[key.key_id] = self._clock.now()
@@ -75,6 +90,9 @@ class KeyIdentity:
         self._require_good(key)
         if not await self._store.use_nonce(key.key_id, key.tenant_id, request.nonce, now + NONCE_KEPT):
             raise _bad_signature()
+        self._signers[request.public_id] = None
+        if len(self._signers) > _MAX_REMEMBERED:
+            self._signers.popitem(last=False)
         self._used[key.key_id] = now
         return key.principal()
 

@@ -23,12 +23,16 @@ _NOBODY = "whsec_" + "A" * 32
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What a callback brought: a token, headers (lower-case names) over exactly this body, and the caller, if any."""
+    """What a callback brought: a token, headers (lower-case names) over exactly this body, and the caller, if any.
+
+    ``tenant_id`` is whose it says to be, if it says so.
+    """
 
     principal: Principal
     token: str | None
     headers: Mapping[str, str]
     body: bytes
+    tenant_id: str | None = None
 
 
 class Proved(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,14 +55,22 @@ class ProveCallbacks:
     async def __call__(
         self, execution_id: UUID, step: str, target: CallbackTarget | None, evidence: Evidence
     ) -> Proved:
-        """Raises UNAUTHENTICATED without a proof, and NOT_FOUND to a caller who may signal but sees no such execution.
+        """Raises UNAUTHENTICATED without a proof, NOT_FOUND to a caller who may signal but sees no such execution, and
+        DENIED (TENANT_MISMATCH) if what is proved is of another tenant than the callback says.
 
         Without a caller of ours an unknown execution is refused like a wrong proof.
         """
+        proved = await self._proved(execution_id, step, target, evidence)
+        if target is not None and evidence.tenant_id not in (None, target.tenant_id):
+            message = "tenant_id is not that of the session; leave it out of the body"
+            raise InterlockError(ErrorKind.DENIED, "TENANT_MISMATCH", message, details={"field": "tenant_id"})
+        return proved
+
+    async def _proved(self, execution_id: UUID, step: str, target: CallbackTarget | None, evidence: Evidence) -> Proved:
         if evidence.token is not None:
             return await self._by_token(execution_id, step, target, evidence.token)
         if SIGNATURE in evidence.headers:
-            return await self._by_signature(step, target, evidence)
+            return await self._by_signature(execution_id, step, target, evidence)
         if evidence.principal.kind == "anonymous":
             raise _unproved("A callback needs the token of its callback_url, a signature or a credential")
         evidence.principal.require(Scope.EXECUTIONS_SIGNAL)
@@ -78,9 +90,16 @@ class ProveCallbacks:
                 return Proved(by=BY_TOKEN, place=place)
         raise _unproved("The token is not one of this session and step")
 
-    async def _by_signature(self, step: str, target: CallbackTarget | None, evidence: Evidence) -> Proved:
+    async def _by_signature(
+        self, execution_id: UUID, step: str, target: CallbackTarget | None, evidence: Evidence
+    ) -> Proved:
+        """The address is not signed: so a message is for the session that it came to first, and for no other."""
         secrets = await self._signing(target) if target is not None and target.has_step else ()
         message_id = verify(secrets or (_NOBODY,), evidence.headers, evidence.body, self._clock.now())
+        if target is not None:
+            signer = CALLS if target.node_id is None else of_node(target.node_id)
+            if not await self._nodes.bind_message(target.tenant_id, signer, message_id, execution_id):
+                raise _unproved("A message of this webhook-id was for another session; each one has its own id")
         return Proved(by=BY_SIGNATURE, message_id=message_id)
 
     async def _signing(self, target: CallbackTarget) -> tuple[str, ...]:

@@ -106,8 +106,8 @@ class Holds:
         self._clock = clock
         self._ids = ids
         self._writer = LedgerWriter(books)
-        self._purses: dict[UUID, Purse] = {}
-        self._known: dict[tuple[str, str], tuple[Budget | None, float]] = {}
+        self._purses: dict[tuple[UUID, ...], Purse] = {}
+        self._known: dict[tuple[str, str], tuple[tuple[Budget, ...], float]] = {}
 
     async def stop(self) -> None:
         """Write what is left and return what was not spent."""
@@ -123,10 +123,10 @@ class Holds:
         held = [slice_id for purse in self._purses.values() for slice_id in purse.slice_ids]
         now = self._clock.monotonic()
         alive = await self._books.renew(held, LEASE_SECONDS) if held else set()
-        for budget_id, purse in list(self._purses.items()):
+        for of, purse in list(self._purses.items()):
             purse.renewed(held, alive, now)
             if purse.is_at_rest and now - purse.used_at > _REST_SECONDS:
-                del self._purses[budget_id]
+                del self._purses[of]
                 await purse.give_back()
 
     async def take(
@@ -134,15 +134,14 @@ class Holds:
     ) -> Hold:
         """Set aside what the call may cost. Raises BUDGET_EXCEEDED, MODEL_UNPRICED, UNAVAILABLE."""
         self._writer.require_room()
-        budget = await self.budget_of(principal.tenant_id, holder_of(principal))
-        if budget is None:
+        budgets = await self.budgets_of(principal.tenant_id, holder_of(principal))
+        if not budgets:
             return Hold(self, self._row(principal, request, deployments[0], trace_id, 0), None)
         estimate = estimate_of(request, priced(deployments))
-        purse = self._purse(budget)
+        purse = self._purse(budgets)
         slice_id = await purse.reserve(estimate)
-        row = self._row(principal, request, deployments[0], trace_id, estimate)
-        row = msgspec.structs.replace(row, budget_id=budget.budget_id, slice_id=slice_id)
-        hold = Hold(self, row, purse)
+        paid_from = (budgets[0].budget_id, slice_id)
+        hold = Hold(self, self._row(principal, request, deployments[0], trace_id, estimate, paid_from), purse)
         await self._enter(hold, purse)
         return hold
 
@@ -158,13 +157,13 @@ class Holds:
         for key in [key for key in self._known if key[0] == tenant_id]:
             del self._known[key]
 
-    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
-        """The budget that limits a caller, as it was within the last 5 s."""
+    async def budgets_of(self, tenant_id: str, holder: str) -> tuple[Budget, ...]:
+        """The budgets that limit a caller, as they were within the last 5 s."""
         now = self._clock.monotonic()
-        found, until = self._known.get((tenant_id, holder), (None, 0.0))
+        found, until = self._known.get((tenant_id, holder), ((), 0.0))
         if until > now:
             return found
-        found = await self._books.budget_of(tenant_id, holder)
+        found = await self._books.budgets_of(tenant_id, holder)
         if len(self._known) >= _KNOWN_MOST:
             self._known.clear()
         self._known[tenant_id, holder] = (found, now + _KNOWN_SECONDS)
@@ -190,23 +189,30 @@ class Holds:
             hold.settle(None, Usage(), "failed")
             raise unavailable("The ledger of model calls cannot be written now; try again")
 
-    def _purse(self, budget: Budget) -> Purse:
-        purse = self._purses.get(budget.budget_id)
+    def _purse(self, budgets: tuple[Budget, ...]) -> Purse:
+        """One for each set of budgets: what was leased before one of them was there is not spent after it."""
+        of = tuple(budget.budget_id for budget in budgets)
+        purse = self._purses.get(of)
         if purse is None:
-            purse = Purse(budget, self._books, self._writer, self._clock, self._ids)
-            self._purses[budget.budget_id] = purse
-        purse.budget = budget
+            purse = self._purses[of] = Purse(budgets, self._books, self._writer, self._clock, self._ids)
+        purse.budgets = budgets
         return purse
 
     def _row(
-        self, principal: Principal, request: ModelRequest, deployment: Deployment, trace_id: str, estimate: int
+        self,
+        principal: Principal,
+        request: ModelRequest,
+        deployment: Deployment,
+        trace_id: str,
+        estimate: int,
+        paid_from: tuple[UUID | None, UUID | None] = (None, None),
     ) -> CallRow:
         return CallRow(
             call_id=self._ids.new(),
             tenant_id=principal.tenant_id,
             subject=principal.subject,
-            budget_id=None,
-            slice_id=None,
+            budget_id=paid_from[0],
+            slice_id=paid_from[1],
             provider=deployment.provider,
             model=deployment.model,
             kind=request.kind,

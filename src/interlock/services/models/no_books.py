@@ -12,7 +12,7 @@ from interlock.ports.models import Answer, Budget, CallRow, Claim, Place
 class NoBooks:
     """Satisfies ``ports/models.Books``: there is nothing in them, and nothing can be entered."""
 
-    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
+    async def budgets_of(self, tenant_id: str, holder: str) -> tuple[Budget, ...]:
         raise _none()
 
     async def set_budget(self, budget: Budget) -> Budget:

@@ -1,4 +1,4 @@
-"""A budget as this process holds it: leased slices, filled again when they run low."""
+"""What this process holds of a budget and its tenant's: leased slices, filled again when they run low."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Purse:
     ``unwritten`` counts the holds whose row is not in the ledger yet: only one may begin before it is.
     """
 
-    def __init__(self, budget: Budget, books: Books, writer: LedgerWriter, clock: Clock, ids: Ids) -> None:
-        self.budget = budget
+    def __init__(self, budgets: tuple[Budget, ...], books: Books, writer: LedgerWriter, clock: Clock, ids: Ids) -> None:
+        self.budgets = budgets
         self.unwritten = 0
         self._books = books
         self._writer = writer
@@ -49,7 +49,7 @@ class Purse:
                 await self._refill(estimate)
                 found = self._fit(estimate)
         if found is None:
-            raise _exceeded(self.budget, estimate)
+            raise _exceeded(self.budgets, estimate)
         return found
 
     def settle(self, slice_id: UUID, estimate: int, cost: int) -> None:
@@ -94,7 +94,7 @@ class Purse:
     async def _refill(self, estimate: int) -> None:
         await self.give_back()
         slice_id, asked_at = self._ids.new(), self._clock.monotonic()
-        granted = await self._books.take_slice(self.budget.budget_id, slice_id, estimate, LEASE_SECONDS)
+        granted = await self._books.take_slice(self.budgets[0].budget_id, slice_id, estimate, LEASE_SECONDS)
         if granted >= max(estimate, 1):
             self._slices[slice_id] = Slice(granted)
             self._until[slice_id] = asked_at + LEASE_SECONDS
@@ -106,13 +106,16 @@ class Purse:
             self._current = None
 
 
-def _exceeded(budget: Budget, estimate: int) -> InterlockError:
-    wanted, cap = estimate / NANODOLLARS, budget.cap / NANODOLLARS
-    whose = "this key" if budget.holder else "this tenant"
+def _exceeded(budgets: tuple[Budget, ...], estimate: int) -> InterlockError:
+    wanted, cap = estimate / NANODOLLARS, min(budget.cap for budget in budgets) / NANODOLLARS
+    whose = " or ".join(
+        f"{'this caller' if budget.holder else 'this tenant'} ({budget.cap / NANODOLLARS:.6g} USD)"
+        for budget in budgets
+    )
     return InterlockError(
         ErrorKind.LIMITED,
         "BUDGET_EXCEEDED",
-        f"The budget of {whose} ({cap:.6g} USD) has no room for this call, which may cost up to {wanted:.6g} USD; "
+        f"The budget of {whose} has no room for this call, which may cost up to {wanted:.6g} USD; "
         "ask for fewer max_tokens, or have the budget raised",
         details={"cap_usd": cap, "estimate_usd": wanted},
     )

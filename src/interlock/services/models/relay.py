@@ -10,7 +10,7 @@ import msgspec
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.answers import read_usage
 from interlock.core.models.prices import Usage
-from interlock.core.models.requests import ModelRequest, with_limit
+from interlock.core.models.requests import ModelRequest, most_used, with_limit
 from interlock.core.models.routing import Deployment, Routes, priced
 from interlock.core.models.stream import StreamReader
 from interlock.core.models.tokens import count_bytes
@@ -130,9 +130,7 @@ class RelayModels:
                 return await embed_in_batches(ask, request, same, batch)
         return await self._ask(request, deployments, work, key)
 
-    async def _ask(
-        self, request: ModelRequest, deployments: Sequence[Deployment], work: Work, key: str
-    ) -> Completion:
+    async def _ask(self, request: ModelRequest, deployments: Sequence[Deployment], work: Work, key: str) -> Completion:
         """One call of one provider: its answer as it came, checked to be JSON. What it used is told to ``work``."""
         opened = await self._attempts.open(request, deployments, key, work)
         try:
@@ -171,9 +169,13 @@ class RelayedStream:
 
     @property
     def usage(self) -> Usage:
-        """What was used until now: what the provider told, else our own count."""
-        told = self._reader.usage
-        return told or Usage(self._request.prompt_tokens, self._reader.output_tokens, is_estimated=True)
+        """What was used until now: what the provider told, else our own count of what came; before that, the most."""
+        reader = self._reader
+        if reader.usage is not None:
+            return reader.usage
+        if not reader.output_tokens and not reader.is_done:
+            return most_used(self._request)
+        return Usage(self._request.prompt_tokens, reader.output_tokens, is_estimated=True)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Whole events, as many at a time as have come."""

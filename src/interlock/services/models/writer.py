@@ -15,6 +15,8 @@ _MAX_WAITING = 20_000
 _RETRY_SECONDS = 0.5
 _LINGER_SECONDS = 0.005
 """What is not urgent is written so much later, and then often with what comes next."""
+_GATHER_SECONDS = 0.002
+"""So much later what several calls wait for, who then share one write."""
 _log = structlog.get_logger("interlock.models")
 
 
@@ -28,6 +30,7 @@ class LedgerWriter:
         self._round: asyncio.Future[bool] | None = None
         self._task: asyncio.Task[None] | None = None
         self._has_urgent = asyncio.Event()
+        self._urgent = 0
 
     def require_room(self) -> None:
         """Raise UNAVAILABLE if so much is waiting that no more calls should begin."""
@@ -35,7 +38,7 @@ class LedgerWriter:
             raise unavailable("The ledger of model calls cannot be written now; try again", retry_after=5.0)
 
     def add(self, row: CallRow, answer: Answer | None = None, *, is_urgent: bool = False) -> asyncio.Future[bool]:
-        """Have a row written soon, or at once if it ``is_urgent``, in one commit with the answer that was paid for.
+        """Have a row written soon, or now if it ``is_urgent``, in one commit with the answer that was paid for.
 
         It replaces one of the same call that is still waiting.
 
@@ -43,6 +46,7 @@ class LedgerWriter:
         """
         self._waiting[row.call_id] = row
         if is_urgent or answer is not None:
+            self._urgent += 1
             self._has_urgent.set()
         if answer is not None:
             self._answers.setdefault((answer.place.tenant_id, answer.place.effect_key), answer)
@@ -82,6 +86,9 @@ class LedgerWriter:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
                 await self._has_urgent.wait()
+        if self._urgent > 1 and not self._answers:
+            await asyncio.sleep(_GATHER_SECONDS)
+        self._urgent = 0
         self._has_urgent.clear()
 
     async def _write(self, rows: dict[UUID, CallRow], answers: dict[tuple[str, str], Answer]) -> bool:

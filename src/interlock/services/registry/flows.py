@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.definition import CheckParameters, Verdict, digest, validate_definition
-from interlock.core.errors import InterlockError, not_found, rule_broken
+from interlock.core.errors import InterlockError, conflict, not_found, rule_broken, unavailable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import FlowDefinition, Version, Workflow
@@ -21,6 +21,10 @@ from interlock.services.registry.nodes import check_name
 from interlock.services.registry.references import bound, catalogue_with, foreign, is_address
 from interlock.services.registry.system import SYSTEM_FLOWS
 
+MAX_FLOWS = 1_000
+"""Flows of a tenant."""
+MAX_VERSIONS = 10_000
+"""Versions of a flow: they are kept for good, because executions go by them."""
 _TRIES = 4
 
 
@@ -104,7 +108,8 @@ class RegisterFlows:
     async def register(self, principal: Principal, text: FlowText) -> Flow:
         """Check and store a flow; the same content again is the same version.
 
-        Raises DENIED, RULE ``FLOW_VALIDATION_ERROR`` with all errors and nothing stored.
+        Raises DENIED, RULE ``FLOW_VALIDATION_ERROR`` with all errors and nothing stored, UNAVAILABLE if others register
+        it all the time, CONFLICT beyond ``MAX_FLOWS`` and ``MAX_VERSIONS``.
         """
         principal.require(Scope.REGISTRY_WRITE)
         check_name("flow_id", text.flow_id)
@@ -118,7 +123,7 @@ class RegisterFlows:
                 flow = await self._store_flow(transaction, principal, text, source, definition, verdict)
             if flow is not None:
                 return flow
-        raise TimeoutError(f"the flow {text.flow_id} is being registered all the time")
+        raise unavailable(f"The flow {text.flow_id} is being registered all the time; try again", retry_after=0.5)
 
     async def _check(self, transaction: Transaction, source: Any) -> Verdict:
         wanted = foreign(source, self._registry.types.keys())
@@ -140,7 +145,10 @@ class RegisterFlows:
         entry = await transaction.find_flow(text.flow_id)
         before = await transaction.workflow(entry.workflow_id, None) if entry is not None else None
         after = self._workflow(principal, text, source, definition, verdict, before)
+        _check_room(before, after)
         if before is None:
+            if await transaction.count_flows() >= MAX_FLOWS:
+                raise conflict("TOO_MANY_FLOWS", f"A tenant has at most {MAX_FLOWS} flows; delete a workflow first")
             if not await transaction.name_flow(text.flow_id, after.workflow_id):
                 return None
             await transaction.add_workflow(after)
@@ -195,6 +203,13 @@ class RegisterFlows:
             created_at=now,
             updated_at=now,
         )
+
+
+def _check_room(before: Workflow | None, after: Workflow) -> None:
+    number = after.version.number
+    if before is not None and number > max(before.version.number, MAX_VERSIONS):
+        message = f"A flow has at most {MAX_VERSIONS} versions; register this one under another flow_id"
+        raise conflict("TOO_MANY_VERSIONS", message)
 
 
 def unknown_flow(flow_id: str) -> InterlockError:

@@ -21,6 +21,10 @@ from interlock.ports.store import Store
 from interlock.ports.webhooks import SigningSecrets, of_headers, of_node
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+MAX_NODES = 500
+"""Nodes of a tenant."""
+MAX_VERSIONS = 2_000
+"""Versions of all nodes of a tenant that are kept. Those that no session needs are forgotten within two hours."""
 NOT_IN_FLOWS = frozenset({*LOOP_TYPES, "trigger", "webhook"})
 """Node types that mean nothing in a flow, or are named by what they call."""
 _OF_MODELS = frozenset({"llm_chat", "llm_embed"})
@@ -100,13 +104,16 @@ class RegisterNodes:
         """Add or replace a node; sessions that run keep to what it was when they started.
 
         Raises DENIED, RULE for an id, endpoint, header or secret that cannot be used, CONFLICT for the id of a node
-        of the house.
+        of the house and beyond ``MAX_NODES``, LIMITED beyond ``MAX_VERSIONS``.
         """
         principal.require(Scope.REGISTRY_WRITE)
         self._check(wish)
         async with self._store.transaction(principal, read_only=True) as transaction:
             before = (await transaction.find_nodes([wish.node_id])).get(wish.node_id)
-        version_id = await self._version(principal.tenant_id, wish, before)
+            if before is None and await transaction.count_nodes() >= MAX_NODES:
+                raise conflict("TOO_MANY_NODES", f"A tenant has at most {MAX_NODES} nodes; delete one first")
+            has_room = await transaction.count_node_versions() < MAX_VERSIONS
+        version_id = await self._version(principal.tenant_id, wish, before, has_room=has_room)
         node = WebhookNode(
             node_id=wish.node_id,
             name=wish.name,
@@ -145,12 +152,17 @@ class RegisterNodes:
         if wish.node_id in self._registry.types:
             raise conflict("CONFLICT", f"{wish.node_id} is a node of the system; choose another node_id")
 
-    async def _version(self, tenant_id: str, wish: NodeWish, before: WebhookNode | None) -> UUID:
-        """The version the node has already if nothing changes that a call needs, else that of a new one."""
+    async def _version(self, tenant_id: str, wish: NodeWish, before: WebhookNode | None, *, has_room: bool) -> UUID:
+        """The version the node has already if nothing changes that a call needs, else that of a new one.
+
+        Raises LIMITED if there is no room for another one.
+        """
         if before is not None and (before.endpoint, before.timeout_seconds) == (wish.endpoint, wish.timeout_seconds):
             kept = await self._secrets.good(tenant_id, of_headers(before.version_id))
             if (msgspec.json.decode(kept[0]) if kept else {}) == wish.headers:
                 return before.version_id
+        if not has_room:
+            raise _too_many_versions()
         version_id = self._ids.new()
         if wish.headers:
             headers = msgspec.json.encode(wish.headers).decode()
@@ -201,6 +213,11 @@ def check_headers(headers: dict[str, str]) -> None:
 
 def unknown_node(node_id: str) -> InterlockError:
     return not_found("NODE_NOT_FOUND", f"There is no node {node_id[:64]!r}")
+
+
+def _too_many_versions() -> InterlockError:
+    message = f"{MAX_VERSIONS} versions of nodes are kept; those that no session needs are forgotten within two hours"
+    return InterlockError(ErrorKind.LIMITED, "TOO_MANY_VERSIONS", message, retryable=True, retry_after=3600.0)
 
 
 def _refused(field: str, reason: str) -> InterlockError:

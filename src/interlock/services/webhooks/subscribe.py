@@ -71,13 +71,14 @@ class ManageWebhooks:
             created_at=self._clock.now(),
         )
         text = _secret(secret)
-        await self._secrets.put(principal.tenant_id, of_webhook(webhook.webhook_id), text)
         async with self._store.transaction(principal) as transaction:
             if workflow_id is not None and await transaction.head(workflow_id) is None:
                 raise not_found("NOT_FOUND", f"There is no workflow {workflow_id}")
             if len(await transaction.list_webhooks(MAX_WEBHOOKS)) >= MAX_WEBHOOKS:
                 raise conflict("TOO_MANY_WEBHOOKS", f"A tenant has at most {MAX_WEBHOOKS} webhooks; delete one first")
             await transaction.add_webhook(webhook)
+            # Last: what is refused leaves no secret, and nobody sees the webhook before its secret is there.
+            await self._secrets.put(principal.tenant_id, of_webhook(webhook.webhook_id), text)
         self._outbox.publish(True)
         return Subscribed(webhook, text)
 

@@ -49,11 +49,10 @@ class PostgresBooks:
         """Close the connections."""
         await self._pool.close()
 
-    async def budget_of(self, tenant_id: str, holder: str) -> Budget | None:
-        """The budget of the holder, else that of its tenant, else None."""
+    async def budgets_of(self, tenant_id: str, holder: str) -> tuple[Budget, ...]:
+        """The budget of the holder, then that of its tenant, where there are such."""
         async with self._session() as session:
-            row = await session.row(_SQL["budget_of"], tenant_id, holder)
-        return None if row is None else Budget(**dict(row))
+            return tuple(Budget(**dict(row)) for row in await session.rows(_SQL["budgets_of"], tenant_id, holder))
 
     async def set_budget(self, budget: Budget) -> Budget:
         """Set the cap; a budget that is there keeps its id and what was spent."""

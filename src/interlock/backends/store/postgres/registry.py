@@ -57,6 +57,18 @@ class RegistryQueries:
         """Forget a node; False if there is none."""
         return await self._session.value(_SQL["delete_node"], node_id) is not None
 
+    async def count_nodes(self) -> int:
+        """All nodes of the tenant."""
+        return int(await self._session.value(_SQL["count_nodes"]))
+
+    async def count_node_versions(self) -> int:
+        """The versions that are kept of all nodes of the tenant, also of those that were forgotten."""
+        return int(await self._session.value(_SQL["count_node_versions"]))
+
+    async def count_flows(self) -> int:
+        """All flows of the tenant."""
+        return int(await self._session.value(_SQL["count_flows"]))
+
     async def list_flows(self) -> list[FlowEntry]:
         """All flows of the tenant by id."""
         return [FlowEntry(**row) for row in await self._session.rows(_SQL["list_flows"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
@@ -44,6 +44,9 @@ class PostgresWebhooks:
 
     async def is_registered(self, tenant_id: str, node_id: str) -> bool:
         return bool((await self._rows("is_registered", tenant_id, node_id))[0][0])
+
+    async def bind_message(self, tenant_id: str, signer: str, message_id: str, execution_id: UUID) -> bool:
+        return bool((await self._rows("bind_message", tenant_id, signer, message_id, execution_id))[0][0])
 
     async def session_id(self, execution_id: UUID) -> str:
         rows = await self._rows("session_id", execution_id)
@@ -105,8 +108,17 @@ class PostgresWebhooks:
     async def fan_out(self, limit: int) -> int:
         return int((await self._rows("fan_out", limit))[0][0])
 
-    async def take_due(self, limit: int, per_webhook: int, busy: Collection[UUID], lease: float) -> list[Due]:
-        rows = await self._rows("take_due", limit, per_webhook, list(busy), timedelta(seconds=lease))
+    async def take_due(
+        self,
+        limit: int,
+        per_webhook: int,
+        busy: Collection[UUID],
+        lease: float,
+        room: int,
+        under_way: Mapping[str, int],
+    ) -> list[Due]:
+        bounds = (limit, per_webhook, list(busy), timedelta(seconds=lease), room)
+        rows = await self._rows("take_due", *bounds, list(under_way), list(under_way.values()))
         return [Due(**row) for row in rows]
 
     async def settle(
@@ -123,7 +135,9 @@ class PostgresWebhooks:
 
     async def purge(self, keep_days: int) -> None:
         await self._rows("purge", timedelta(days=keep_days))
+        await self._rows("purge_messages")
         await self._rows("purge_nodes")
+        await self._rows("purge_secrets")
 
     async def _rows(self, name: str, *values: object) -> list[asyncpg.Record]:
         return await fetch(self._use, _SQL[name], *values)

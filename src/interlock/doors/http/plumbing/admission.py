@@ -14,6 +14,8 @@ from interlock.core.errors import ErrorKind, InterlockError, unavailable
 
 PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
+ALONE = 512
+"""Requests of one asker at a time while nobody else asks."""
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 PATIENCE_SECONDS = 2.0
@@ -29,8 +31,9 @@ _SLOW_SECONDS = 5.0
 class Admission:
     """The places of one process, and the lines of those who wait for one."""
 
-    def __init__(self, places: int = PLACES) -> None:
+    def __init__(self, places: int = PLACES, alone: int = ALONE) -> None:
         self._places = places
+        self._alone = alone
         self._held: OrderedDict[object, tuple[str, float]] = OrderedDict()  # oldest first
         self._taken = 0
         self._holding: Counter[str] = Counter()
@@ -82,13 +85,22 @@ class Admission:
 
     def _take(self, asker: str) -> bool:
         """Take a place for the asker, if there is one for it."""
-        is_free = self._taken < self._places // 2 or (
-            self._taken < self._places and self._holding[asker] < self._share()
-        )
+        is_free = self._is_free_for(asker)
         if is_free:
             self._taken += 1
             self._holding[asker] += 1
         return is_free
+
+    def _is_free_for(self, asker: str) -> bool:
+        if len(self._asked) <= 1:
+            return self._taken < self._alone
+        if self._taken < self._places // 2:
+            return True
+        share = self._share()
+        if self._holding[asker] >= share:
+            return False
+        # Whoever holds more than its share, from when nobody else asked, keeps nobody out.
+        return self._taken < self._places or any(held > share for held in self._holding.values())
 
     def _refusal(self, asker: str | None) -> InterlockError:
         """Whoever has its share sends too much, unless the server is slow; else all together are too many."""
@@ -124,15 +136,13 @@ class Admission:
         self._holding[asker] -= 1
         if not self._holding[asker]:
             del self._holding[asker]
-        while self._taken < self._places and self._serve_lines():
+        while self._lines and self._serve_lines():
             pass
 
     def _serve_lines(self) -> bool:
         """Give one free place to each line in turn; whether any could be given."""
         served = False
         for _ in range(len(self._lines)):
-            if self._taken >= self._places:
-                break
             asker, line = next(iter(self._lines.items()))
             self._lines.move_to_end(asker)
             while line and line[0][1].done():  # its caller has left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 import msgspec
 from starlette.types import Scope
@@ -67,7 +68,8 @@ async def authorise(
     ``told_token`` is a token from a socket's first message, looked at last. ``told_tenant`` is the tenant that a
     socket's address names for local mode, in place of ``X-Tenant-Id``.
 
-    Raises UNAUTHENTICATED (401), DENIED (403: no scope, or another tenant than the credential's), LIMITED, and
+    Raises UNAUTHENTICATED (401), DENIED (403: no scope, or another tenant than the credential's), LIMITED (too many
+    wrong credentials from this address, see Guesses), and
     UNAVAILABLE if the credential cannot be checked now.
     """
     exchange.client = context.limits.client_of(scope)  # from here on logs and the audit name who is behind a proxy
@@ -125,7 +127,8 @@ async def _present(
     if found is None:
         return await _by_token(told_token, operation, exchange, context) if told_token is not None else None
     if found.is_ticket:
-        ticket = await context.services.access.tickets.redeem(found.text, exchange.path)
+        redeem = partial(context.services.access.tickets.redeem, found.text, exchange.path)
+        ticket = await context.limits.guesses.check("tickets", exchange.client, redeem)
         exchange.ends_at = None if ticket.ends_at is None else ticket.ends_at.timestamp()
         return ticket.principal
     if context.services.access.key_identity.is_key(found.text) or _is_local_key(found.text, operation, context):
@@ -149,7 +152,11 @@ async def _by_token(token: str, operation: Operation, exchange: Exchange, contex
     if _is_local_key(token, operation, context):
         return _LOCAL_KEY_HOLDER
     exchange.credential = token
-    return await context.services.identity.authenticate(token)
+    authenticate = partial(context.services.identity.authenticate, token)
+    keys = context.services.access.key_identity
+    if not keys.is_key(token):
+        return await authenticate()
+    return await context.limits.guesses.check("keys", exchange.client, authenticate, partial(keys.is_known, token))
 
 
 def _is_local_key(token: str, operation: Operation, context: Context) -> bool:
@@ -173,7 +180,13 @@ async def _by_signature(exchange: Exchange, scope: Scope, context: Context, read
         raw_query=scope["query_string"],
         body=await read_body(),
     )
-    return await context.services.access.key_identity.authenticate_signed(request)
+    keys = context.services.access.key_identity
+    return await context.limits.guesses.check(
+        "signatures",
+        exchange.client,
+        partial(keys.authenticate_signed, request),
+        partial(keys.is_known_signer, request.public_id),
+    )
 
 
 def _require_kind(operation: Operation, principal: Principal) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.types import Scope
 
 from interlock.core.limits import Group, Rule, Standing, Verdict, Window, refusal
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.client import ClientAddresses, network_of
+from interlock.doors.http.plumbing.guesses import Guesses
 from interlock.doors.http.plumbing.operation import Operation, Policy
 from interlock.doors.http.plumbing.replies import Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
@@ -34,6 +36,7 @@ class Limits:
         self._clock = clock
         self._addresses = addresses or ClientAddresses()
         self._plans: dict[tuple[str, str, str], Plan | None] = {}
+        self.guesses = Guesses(clock)
 
     @property
     def state(self) -> str:
@@ -123,6 +126,7 @@ def _model_headers(verdict: Verdict, tightest: Standing) -> Headers:
     return (*headers, (b"retry-after-ms", b"%d" % (_seconds(tightest) * 1000)), (b"x-should-retry", b"true"))
 
 
+@lru_cache(maxsize=1024)
 def _policy(window: Window) -> str:
     return f'"{window.name}";q={window.limit};w={window.seconds};qu="requests"'
 

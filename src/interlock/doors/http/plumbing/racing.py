@@ -12,7 +12,7 @@ from interlock.core.errors import InterlockError
 from interlock.doors.http.plumbing.errors import refuse, status_of
 from interlock.doors.http.plumbing.operation import Call, Refusal, Reply
 from interlock.doors.http.plumbing.replies import Headers
-from interlock.doors.http.plumbing.sse import ABORT, KEEP_ALIVE_SECONDS, WRITE_SECONDS
+from interlock.doors.http.plumbing.sse import KEEP_ALIVE_SECONDS, LEFT
 from interlock.kit.instants import rfc3339
 
 STREAM_HEADERS: Headers = (
@@ -39,26 +39,24 @@ class Racing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         working = asyncio.current_task()
-        left = False
+        has_left = False
 
-        async def listen() -> None:
-            nonlocal left
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            left = True
+        def leave() -> None:
+            nonlocal has_left
+            has_left = True
             if working is not None:
                 working.cancel()
 
-        listener = asyncio.get_running_loop().create_task(listen())
+        stop_watching = _watch(scope, receive, leave)
         try:
             await self._answer(scope, receive, send)
         except asyncio.CancelledError:
-            if not left:
+            if not has_left:
                 raise
             if working is not None:
                 working.uncancel()
         finally:
-            listener.cancel()
+            stop_watching()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -82,11 +80,25 @@ class Racing:
         return refuse(refusal, door)
 
 
+def _watch(scope: Scope, receive: Receive, leave: Callable[[], None]) -> Callable[[], object]:
+    """Have ``leave`` called when the client leaves, until what comes back is called."""
+    tell: Callable[[Callable[[], None]], Callable[[], None]] | None = scope.get("extensions", {}).get(LEFT)
+    if tell is not None:
+        return tell(leave)
+
+    async def listen() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    return asyncio.get_running_loop().create_task(listen()).cancel
+
+
 class Frames:
     """A stream of server-sent events that was begun elsewhere: what ``pieces`` yields, and comments while it rests.
 
     A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case,
-    maybe twice. A client that takes nothing for 15 s is cut off.
+    maybe twice. The wire cuts off a client that takes nothing for 15 s.
     """
 
     def __init__(
@@ -118,10 +130,6 @@ class Frames:
             beat.stop()
             await self._close()  # what was used is booked, and kept, before the client knows that this is all
             await beat.write(b"", more=False)
-        except TimeoutError:
-            abort = scope.get("extensions", {}).get(ABORT)
-            if abort is not None:
-                abort()
         finally:
             beat.stop()
             if isinstance(self._pieces, AsyncGenerator):
@@ -141,8 +149,7 @@ class _Beat:
     async def write(self, body: bytes, *, more: bool = True) -> None:
         """Whole events only: a comment may come between any two writes."""
         self._wrote = True
-        async with asyncio.timeout(WRITE_SECONDS):
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     def start(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self._tick)

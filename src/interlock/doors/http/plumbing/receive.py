@@ -12,7 +12,7 @@ from starlette.types import Receive
 
 from interlock.core.errors import ErrorKind, InterlockError, invalid, rule_broken
 from interlock.core.principal import Principal
-from interlock.doors.http.plumbing.operation import Operation
+from interlock.doors.http.plumbing.operation import Operation, Policy
 from interlock.kit import strict_json
 
 RECEIVE_SECONDS = 30.0
@@ -78,7 +78,8 @@ def _too_large(limit: int) -> InterlockError:
 def decode_body(raw: bytes, operation: Operation, limit: int, principal: Principal) -> Any:
     """The body in the operation's type; an absent body is an empty object.
 
-    Raises INVALID_JSON, VALIDATION_ERROR, and TENANT_MISMATCH for a body that names another owner than the caller.
+    Raises INVALID_JSON, VALIDATION_ERROR, and TENANT_MISMATCH for a body that names another owner than the caller. Of
+    a request that proves itself later the owner is known only then: its handler compares.
     """
     if operation.body is None:
         return None
@@ -90,7 +91,8 @@ def decode_body(raw: bytes, operation: Operation, limit: int, principal: Princip
             reason = f"The body is not JSON that this server accepts: {error}"
             raise invalid("INVALID_JSON", reason, reason=error.reason) from error
     if isinstance(value, dict):
-        _refuse_other_owner(value, principal)
+        if principal.kind != "anonymous" or operation.policy is not Policy.PROOF:
+            _refuse_other_owner(value, principal)
         if operation.aliases:
             value = _rename(value, operation)
     return _convert(value, operation.body, strict=True)

@@ -20,6 +20,8 @@ PROOF_SECONDS = 30.0
 
 ABORT = "interlock.abort"
 """Name of an ASGI extension: a function that drops the connection without waiting for unsent data."""
+LEFT = "interlock.left"
+"""Name of an ASGI extension: takes what is to be called when the client leaves, and returns what takes that back."""
 
 _OPENING = b": connected\n\nretry: 3000\n\n"
 _KEEP_ALIVE = b": keep-alive\n\n"

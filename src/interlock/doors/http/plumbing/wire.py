@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from interlock.doors.http.plumbing.connections import Connections
-from interlock.doors.http.plumbing.sse import ABORT
+from interlock.doors.http.plumbing.sse import ABORT, LEFT
 
 _PER_FIELD = 4
 """Bytes of a header on the wire beside its name and value."""
@@ -61,12 +62,25 @@ class WatchedProtocol(HttpToolsProtocol):
         self._ignored: int | None = None
         self._stalled: float | None = None
         self._closing: float | None = None
+        self._is_lost = False
+        self._waiting: set[Callable[[], None]] = set()
         if not self.watched.enter(self):
             self._refuse(503)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watched.leave(self)
         super().connection_lost(exc)
+        self._is_lost = True
+        for left in tuple(self._waiting):
+            left()
+
+    def _tell_of_leaving(self, left: Callable[[], None]) -> Callable[[], None]:
+        """Call it when the connection is lost, until what comes back is called. Cheaper than a task that waits."""
+        self._waiting.add(left)
+        if self._is_lost:
+            self.loop.call_soon(lambda: left() if left in self._waiting else None)
+        self.flow.resume_reading()  # who does not read does not notice
+        return lambda: self._waiting.discard(left)
 
     def handle_websocket_upgrade(self) -> None:
         self._is_upgraded = True  # from now on its own protocol has deadlines; it still counts as a connection
@@ -92,7 +106,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._fields = 0
         self._status = 400
         super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {ABORT: self.transport.abort}
+        cast("dict[str, Any]", self.scope)["extensions"] = {ABORT: self.transport.abort, LEFT: self._tell_of_leaving}
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))

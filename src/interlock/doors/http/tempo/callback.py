@@ -21,6 +21,7 @@ from interlock.services.callbacks.receive import IGNORED, RECEIVED, Callback, Ta
 
 _NOBODY = UUID(int=0)
 """An execution that never was: what an id stands for that is none."""
+_NOT_OF_RESULT = frozenset({"step", "callback_id", "tenant_id"})
 
 
 class CallbackQuery(msgspec.Struct, kw_only=True):
@@ -30,7 +31,10 @@ class CallbackQuery(msgspec.Struct, kw_only=True):
 
 
 class CallbackBody(msgspec.Struct, kw_only=True):
-    """The result of a step: a value, or an object with a ``status`` of its own and the other fields beside it."""
+    """The result of a step: a value, or an object with a ``status`` of its own and the other fields beside it.
+
+    ``tenant_id`` may repeat what the call said; another one is refused.
+    """
 
     step: Annotated[str, Meta(min_length=1, max_length=512)]
     result: Any = None
@@ -40,6 +44,7 @@ class CallbackBody(msgspec.Struct, kw_only=True):
     next_events: list[str] | None = None
     error_message: str | None = None
     callback_id: Annotated[str, Meta(max_length=255)] | None = None
+    tenant_id: str | None = None
 
 
 class CallbackAnswer(msgspec.Struct, kw_only=True):
@@ -61,6 +66,7 @@ async def receive(call: Call[CallbackBody, CallbackQuery]) -> Reply:
         token=call.query.ct or call.header("x-callback-token"),
         headers={name: value for name in (ID, TIMESTAMP, SIGNATURE) if (value := call.header(name)) is not None},
         body=call.raw_body,
+        tenant_id=call.body.tenant_id,
     )
     callback = Callback(step=call.body.step, answer=answer, callback_id=call.body.callback_id or read_key(call) or "")
     execution_id = await _execution_id(call)
@@ -84,7 +90,7 @@ def _answer_of(body: CallbackBody) -> NodeResult:
     if is_node_result(body.result):
         return read_node_result(body.result)
     return read_node_result(
-        {name: value for name, value in msgspec.structs.asdict(body).items() if name not in ("step", "callback_id")}
+        {name: value for name, value in msgspec.structs.asdict(body).items() if name not in _NOT_OF_RESULT}
     )
 
 

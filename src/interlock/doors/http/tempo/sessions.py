@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from interlock.core.engine.flow.program import CONTROL_EVENTS
 from interlock.core.engine.flow.standing import missing_at_joins
@@ -44,7 +45,7 @@ class StateAnswer(msgspec.Struct, kw_only=True):
 class StopBody(msgspec.Struct, kw_only=True):
     """Why the session is stopped; recorded with its last event."""
 
-    reason: str = ""
+    reason: Annotated[str, Meta(max_length=2_000)] = ""
 
 
 class StopAnswer(msgspec.Struct, kw_only=True):

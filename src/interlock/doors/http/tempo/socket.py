@@ -39,6 +39,7 @@ class Socket:
         self._receive = receive
         self._send = send
         self._is_closed = False
+        self._first: asyncio.Task[dict[str, Any]] | None = None
         self.was_dropped = False
         """Whether the client was cut off because it took nothing."""
 
@@ -48,8 +49,27 @@ class Socket:
             raise Closed
         await self._send({"type": "websocket.accept"})
 
+    async def peek(self, seconds: float) -> dict[str, Any] | None:
+        """The frame that ``receive`` will give next, if it comes in time. Raises as ``receive`` does.
+
+        Whoever peeks calls ``forget`` at the end.
+        """
+        self._first = asyncio.create_task(self._receive_frame())
+        done, _ = await asyncio.wait([self._first], timeout=seconds)
+        return self._first.result() if done else None
+
+    def forget(self) -> None:
+        """Nobody wants the frame any more that was waited for."""
+        first, self._first = self._first, None
+        if first is not None and not first.cancel() and not first.cancelled():
+            first.exception()  # looked at, so that nobody complains that nobody did
+
     async def receive(self) -> dict[str, Any]:
         """The next frame of the client. Raises BadFrame (1007, 1009) for what is no JSON object, Closed."""
+        first, self._first = self._first, None
+        return await (self._receive_frame() if first is None else first)
+
+    async def _receive_frame(self) -> dict[str, Any]:
         message = await self._receive()
         if message["type"] == "websocket.disconnect":
             self._is_closed = True

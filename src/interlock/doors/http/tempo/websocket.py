@@ -32,6 +32,8 @@ ALL = "*"
 """Stands for all sessions of the tenant."""
 AUTH_SECONDS = 5.0
 """How long a first message may take that says who is there."""
+FIRST_SECONDS = 0.1
+"""How long the past waits for a first message that says from where, if it is known who is there and not from where."""
 SIGHT_SECONDS = 30.0
 """How often is checked again that the caller may see the session."""
 
@@ -111,6 +113,7 @@ class EventSocket(BaseRoute):
             status, code = 500, unexpected().code
             await socket.close(1011, code)
         finally:
+            socket.forget()
             path = {"session_id": scope["path"].removeprefix(PATH)}
             auditing.note(WATCH, exchange, self._context, path, status=status, code=code)
 
@@ -120,6 +123,8 @@ class EventSocket(BaseRoute):
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         principal, told_after = await self._authorise(socket, scope, exchange, query)
         await context.limits.admit(WATCH, scope, principal)
+        if context.settings.is_local and session_id != ALL and not query.keys() & {"after", "live"}:
+            told_after = told_after or await _said_at_once(socket)
         after = _number(told_after if told_after is not None else query.get("after", "0"))
         leave = context.seats.take(WATCH.door.name, principal)
         try:
@@ -224,6 +229,13 @@ async def _first_message(socket: Socket) -> tuple[str, str | None]:
     if message.get("type") != "auth" or not isinstance(token, str) or not token:
         raise refused
     return token, None if after is None else str(after)
+
+
+async def _said_at_once(socket: Socket) -> str | None:
+    """The number in a first message from whoever need not say who is there; it is looked at later like any other."""
+    message = await socket.peek(FIRST_SECONDS)
+    after = message.get("after") if message is not None and message.get("type") == "auth" else None
+    return None if after is None else str(after)
 
 
 def _number(text: str) -> int:

@@ -70,11 +70,23 @@ create table interlock.node_versions (
 );
 create index node_versions_of_node on interlock.node_versions (tenant_id, node_id);
 
+-- Which execution a signed callback was for, as long as its signature is good: it is for no other.
+create table interlock.callback_messages (
+  tenant_id text not null,
+  signer text not null,
+  message_id text not null,
+  execution_id uuid not null,
+  received_at timestamptz not null default interlock.now(),
+  primary key (tenant_id, signer, message_id)
+);
+create index callback_messages_over on interlock.callback_messages (received_at);
+
 do $$
 declare
   walled text;
 begin
-  foreach walled in array array['webhooks', 'webhook_secrets', 'outbox', 'deliveries', 'node_versions'] loop
+  foreach walled in array array['webhooks', 'webhook_secrets', 'outbox', 'deliveries', 'node_versions',
+    'callback_messages'] loop
     execute format('alter table interlock.%I enable row level security', walled);
     execute format('alter table interlock.%I force row level security', walled);
     execute format('revoke all on interlock.%I from public, anon, authenticated, interlock_engine', walled);
@@ -108,10 +120,15 @@ grant select, update on interlock.webhooks to interlock_engine;
 grant select, insert, update, delete on interlock.webhook_secrets, interlock.outbox, interlock.deliveries
   to interlock_engine;
 
+create policy engine on interlock.callback_messages to interlock_engine using (true) with check (true);
+grant select, insert, update, delete on interlock.callback_messages to interlock_engine;
+
 create policy add_own on interlock.node_versions for insert to authenticated
   with check (tenant_id = (select interlock.tenant()));
 create policy engine on interlock.node_versions to interlock_engine using (true);
-grant insert on interlock.node_versions to authenticated;
+create policy read_own on interlock.node_versions for select to authenticated
+  using (tenant_id = (select interlock.tenant()));
+grant select, insert on interlock.node_versions to authenticated;
 grant select, delete on interlock.node_versions to interlock_engine;
 
 -- Whether a node is still registered is looked up when somebody proves to be it.

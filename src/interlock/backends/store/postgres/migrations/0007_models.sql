@@ -1,6 +1,7 @@
 -- Budgets of model calls and their ledger. Money is whole nanodollars.
 --
--- At every moment, of every budget: leased = what its slices were granted and have not spent, and
+-- Every call counts in its holder's budget and in its tenant's, and a slice is leased from both at once.
+-- At every moment, of every budget: leased = what the slices leased from it were granted and have not spent, and
 -- spent + leased <= cap, unless the cap was lowered afterwards or a call cost more than was set aside for it.
 
 create table interlock.budgets (
@@ -10,7 +11,6 @@ create table interlock.budgets (
   cap bigint not null check (cap >= 0),
   spent bigint not null default 0,
   leased bigint not null default 0,
-  last_slice bigint not null default 0,  -- what the newest slice was granted
   created_at timestamptz not null default interlock.now(),
   updated_at timestamptz not null default interlock.now(),
   unique (tenant_id, holder)
@@ -20,12 +20,14 @@ create table interlock.budgets (
 create table interlock.budget_slices (
   slice_id uuid primary key,
   budget_id uuid not null references interlock.budgets on delete cascade,
+  tenant_budget_id uuid references interlock.budgets on delete cascade,  -- where that is another one
   tenant_id text not null,
   granted bigint not null,
   spent bigint not null default 0,
   expires_at timestamptz not null
 ) with (fillfactor = 50);
 create index budget_slices_of_budget on interlock.budget_slices (budget_id);
+create index budget_slices_of_tenant_budget on interlock.budget_slices (tenant_budget_id);
 create index budget_slices_by_tenant on interlock.budget_slices (tenant_id);
 create index budget_slices_expiry on interlock.budget_slices (expires_at);
 

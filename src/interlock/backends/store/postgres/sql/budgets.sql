@@ -1,9 +1,9 @@
 -- Budgets, their slices, and the ledger of model calls. Run as interlock_engine.
 
--- name: budget_of
--- The holder's own, else the tenant's.
+-- name: budgets_of
+-- The holder's own comes before the tenant's.
 select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets
-where tenant_id = $1 and holder in ($2, '') order by holder = '' limit 1;
+where tenant_id = $1 and holder in ($2, '') order by holder = '';
 
 -- name: set_budget
 insert into interlock.budgets (budget_id, tenant_id, holder, cap) values ($1, $2, $3, $4)
@@ -46,16 +46,23 @@ delete from interlock.model_results where (tenant_id, effect_key) in (
 returning 1;
 
 -- name: take_slice
--- At least $3; more while there is plenty, so that processes come back seldom and hold little near the end.
-with grown as (
-  update interlock.budgets set
-    leased = leased + greatest($3::bigint, least(cap / 32, (cap - spent - leased) / 8)),
-    last_slice = greatest($3::bigint, least(cap / 32, (cap - spent - leased) / 8))
-  where budget_id = $1 and cap - spent - leased >= $3::bigint
-  returning budget_id, tenant_id, last_slice
+-- At least $3, of the budget and of its tenant's; more while there is plenty in both, so that processes come back
+-- seldom and hold little near the end. Rows of budgets are locked in one order everywhere.
+with concerned as materialized (
+  select budget_id, tenant_id, holder, cap, cap - spent - leased as room from interlock.budgets
+  where (budget_id = $1 or holder = '')
+    and tenant_id = (select tenant_id from interlock.budgets where budget_id = $1)
+  order by budget_id for update
+), part as (
+  select greatest($3::bigint, min(least(cap / 32, room / 8))) as granted from concerned having min(room) >= $3::bigint
+), grown as (
+  update interlock.budgets b set leased = b.leased + part.granted
+  from concerned c, part where b.budget_id = c.budget_id
 )
-insert into interlock.budget_slices (slice_id, budget_id, tenant_id, granted, expires_at)
-select $2, budget_id, tenant_id, last_slice, interlock.now() + make_interval(secs => $4) from grown
+insert into interlock.budget_slices (slice_id, budget_id, tenant_budget_id, tenant_id, granted, expires_at)
+select $2, own.budget_id, (select budget_id from concerned where budget_id <> $1), own.tenant_id, part.granted,
+  interlock.now() + make_interval(secs => $4)
+from concerned own, part where own.budget_id = $1
 returning granted;
 
 -- name: write
@@ -96,13 +103,21 @@ with given as (
   where status = 'settled' and budget_id is not null group by budget_id, slice_id
 ), from_slices as (
   update interlock.budget_slices s set spent = s.spent + p.cost from paid p where s.slice_id = p.slice_id
-  returning s.slice_id, p.cost
+  returning s.slice_id, s.budget_id, s.tenant_budget_id
+), due as (
+  select t.budget_id, p.cost, case when t.budget_id in (f.budget_id, f.tenant_budget_id) then p.cost else 0 end as leased
+  from paid p
+  join interlock.budgets own on own.budget_id = p.budget_id
+  join interlock.budgets t on t.tenant_id = own.tenant_id and t.holder in (own.holder, '')
+  left join from_slices f on f.slice_id = p.slice_id
+), locked as materialized (
+  select budget_id from interlock.budgets where budget_id in (select budget_id from due) order by budget_id for update
 )
 update interlock.budgets b set spent = b.spent + t.cost, leased = b.leased - t.leased, updated_at = interlock.now()
-from (
-  select p.budget_id, sum(p.cost)::bigint as cost, coalesce(sum(f.cost), 0)::bigint as leased
-  from paid p left join from_slices f on f.slice_id = p.slice_id group by p.budget_id
-) t where b.budget_id = t.budget_id;
+from locked
+join (select budget_id, sum(cost)::bigint as cost, sum(leased)::bigint as leased from due group by budget_id) t
+  using (budget_id)
+where b.budget_id = locked.budget_id;
 
 -- name: renew
 update interlock.budget_slices set expires_at = interlock.now() + make_interval(secs => $2)
@@ -117,18 +132,27 @@ with due as (
   select slice_id from interlock.budget_slices where expires_at < interlock.now() for update skip locked
 ), gone as (
   delete from interlock.budget_slices s using due where s.slice_id = due.slice_id
-  returning s.slice_id, s.budget_id, s.granted - s.spent as rest
+  returning s.slice_id, s.budget_id, s.tenant_budget_id, s.granted - s.spent as rest
 ), crashed as (
   update interlock.model_calls c set status = 'crashed', cost = c.estimate, is_estimated = true,
     settled_at = interlock.now()
   from gone g where c.slice_id = g.slice_id and c.status = 'held'
   returning c.slice_id, c.estimate
+), changes as (
+  select t.budget_id, coalesce(c.cost, 0) as cost,
+    case when t.budget_id in (g.budget_id, g.tenant_budget_id) then g.rest else 0 end as rest
+  from gone g
+  join interlock.budgets own on own.budget_id = g.budget_id
+  join interlock.budgets t on t.tenant_id = own.tenant_id and t.holder in (own.holder, '')
+  left join (select slice_id, sum(estimate) as cost from crashed group by slice_id) c on c.slice_id = g.slice_id
+), locked as materialized (
+  select budget_id from interlock.budgets where budget_id in (select budget_id from changes)
+  order by budget_id for update
 ), returned as (
   update interlock.budgets b set spent = b.spent + t.cost, leased = b.leased - t.rest, updated_at = interlock.now()
-  from (
-    select g.budget_id, sum(g.rest)::bigint as rest, coalesce(sum(c.cost), 0)::bigint as cost
-    from gone g left join (select slice_id, sum(estimate) as cost from crashed group by slice_id) c
-      on c.slice_id = g.slice_id group by g.budget_id
-  ) t where b.budget_id = t.budget_id
+  from locked
+  join (select budget_id, sum(cost)::bigint as cost, sum(rest)::bigint as rest from changes group by budget_id) t
+    using (budget_id)
+  where b.budget_id = locked.budget_id
 )
 select count(*) from gone;

@@ -26,6 +26,16 @@ values ($1, (select interlock.tenant()), $2, $3, $4, $5);
 -- name: delete_node
 delete from interlock.registry_nodes where tenant_id = (select interlock.tenant()) and node_id = $1 returning node_id;
 
+-- name: count_nodes
+select count(*) from interlock.registry_nodes where tenant_id = (select interlock.tenant());
+
+-- name: count_node_versions
+select count(*) from interlock.node_versions where tenant_id = (select interlock.tenant());
+
+-- name: count_flows
+select count(*) from interlock.registry_flows f join interlock.workflows w using (workflow_id)
+where f.tenant_id = (select interlock.tenant()) and w.deleted_at is null;
+
 -- name: list_flows
 select f.flow_id, w.workflow_id, w.version_id, w.number, w.name, w.description
 from interlock.registry_flows f join interlock.workflows w using (workflow_id)

@@ -66,29 +66,43 @@ where x.execution_id = $1 and x.tenant_id = $2;
 select exists (select from interlock.registry_nodes where tenant_id = $1 and node_id = $2);
 
 -- name: purge_nodes
--- Versions that are no more and that no unfinished session began with, and the secrets of what is gone.
+-- Versions that are no more and that no unfinished session began with.
 with used as materialized (
   select u.value::uuid as version_id
   from interlock.live l join interlock.executions x using (execution_id)
   cross join lateral json_each_text(x.metadata -> 'session' -> 'nodes') u
   union select version_id from interlock.registry_nodes
-), gone as (
-  delete from interlock.node_versions v
-  where v.registered_at < interlock.now() - interval '1 hour'
-    and v.version_id not in (select version_id from used)
-  returning v.version_id
 )
+delete from interlock.node_versions v
+where v.registered_at < interlock.now() - interval '1 hour'
+  and v.version_id not in (select version_id from used);
+
+-- name: purge_secrets
+-- Those of versions, nodes and webhooks that are gone, or were refused after their secret was kept.
 delete from interlock.webhook_secrets s
-where s.owner in (select 'headers/' || version_id from gone)
-  or (s.owner like 'node/%' and s.created_at < interlock.now() - interval '1 hour' and not exists (
-    select from interlock.node_versions v where v.tenant_id = s.tenant_id and 'node/' || v.node_id = s.owner
-      and v.version_id not in (select version_id from gone)));
+where s.created_at < interlock.now() - interval '1 hour' and (
+  (s.owner like 'headers/%' and not exists (
+    select from interlock.node_versions v where v.tenant_id = s.tenant_id and 'headers/' || v.version_id = s.owner))
+  or (s.owner like 'node/%' and not exists (
+    select from interlock.node_versions v where v.tenant_id = s.tenant_id and 'node/' || v.node_id = s.owner))
+  or (s.owner like 'webhook/%' and not exists (
+    select from interlock.webhooks w where w.tenant_id = s.tenant_id and 'webhook/' || w.webhook_id = s.owner)));
 
 -- name: session_id
 select coalesce(nullif(metadata->'session'->>'session_id', ''), execution_id::text)
 from interlock.executions where execution_id = $1;
 
 -- Callbacks -------------------------------------------------------------------------------------------------------
+
+-- name: bind_message
+-- Whether the message is for this execution: it is for the first that it was sent to.
+insert into interlock.callback_messages as m (tenant_id, signer, message_id, execution_id) values ($1, $2, $3, $4)
+on conflict (tenant_id, signer, message_id) do update set execution_id = m.execution_id
+returning m.execution_id = $4 as is_bound;
+
+-- name: purge_messages
+-- A signature is good for five minutes either way of its own time.
+delete from interlock.callback_messages where received_at < interlock.now() - interval '1 hour';
 
 -- name: callback_target
 -- The execution, and the version it pins.
@@ -175,17 +189,26 @@ with taken as (
 select count(*) from taken;
 
 -- name: take_due
--- $1 limit, $2 limit of each webhook, $3 webhooks to leave out, $4 lease.
-with due as materialized (
-  select d.delivery_id
+-- $1 limit, $2 limit of each webhook, $3 webhooks to leave out, $4 lease, $5 limit of each tenant, with what the
+-- tenants $6 have already, $7. The first of each tenant come before the second of any.
+with ranked as materialized (
+  select d.delivery_id, w.tenant_id, row_number() over (partition by w.tenant_id order by d.due_at) as place
   from interlock.webhooks w
   cross join lateral (
-    select p.delivery_id from interlock.deliveries p
+    select p.delivery_id, p.due_at from interlock.deliveries p
     where p.webhook_id = w.webhook_id and p.status = 'pending' and p.due_at <= interlock.now()
-    order by p.due_at limit $2 for update skip locked
+    order by p.due_at limit $2
   ) d
   where w.is_active and w.webhook_id <> all ($3::uuid[])
-  limit $1
+), chosen as materialized (
+  select r.delivery_id from ranked r
+  left join unnest($6::text[], $7::int[]) as busy(tenant_id, calls) using (tenant_id)
+  where r.place + coalesce(busy.calls, 0) <= $5
+  order by r.place limit $1
+), due as materialized (  -- another process may have been faster
+  select d.delivery_id from interlock.deliveries d join chosen using (delivery_id)
+  where d.status = 'pending' and d.due_at <= interlock.now()
+  for update of d skip locked
 ), taken as (
   update interlock.deliveries d set attempts = d.attempts + 1, due_at = interlock.now() + $4::interval
   from due where d.delivery_id = due.delivery_id
