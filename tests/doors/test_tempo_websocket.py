@@ -101,6 +101,8 @@ async def test_a_client_pushes_events_and_only_it_gets_the_answer(server: Runnin
         socket(server, served, session_id, "&live=1") as one,
         socket(server, served, session_id, "&live=1") as other,
     ):
+        await other.send('{"type":"PING"}')
+        assert await frame(other) == {"type": "HEARTBEAT"}, "from here on it watches"
         await one.send(json.dumps({"type": "NOPE", "id": "c1"}))
         answer = await frame(one)
         assert (answer["type"], answer["tick"]) == ("EVENT_ERROR", 0)

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
@@ -125,7 +125,7 @@ class _Callsite:
 
     def __call__(self, logger: Any, method: str, record: Record) -> Record:
         if logger.name != ACCESS:
-            return cast("Record", self._search(logger, method, record))
+            return self._search(logger, method, record)
         frame = sys._getframe(_FRAMES_OF_STRUCTLOG)
         code = frame.f_code
         record["filename"] = code.co_filename.rpartition("/")[2]
