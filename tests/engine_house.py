@@ -200,6 +200,17 @@ ASK = GraphDefinition(
 )
 
 
+def given_up(node_id: str, kind: str, parameters: dict[str, Any]) -> GraphDefinition:
+    """A graph that gives such a node up after 0.4 s, and then waits for the signal ``go``."""
+    return GraphDefinition(
+        nodes=(
+            NodeDefinition(id=node_id, type=kind, parameters=parameters, deadline=0.4, on_error="continue"),
+            node("w", "wait", signal="go"),
+        ),
+        connections=(ConnectionDefinition(source=node_id, target="w"),),
+    )
+
+
 def left_for_rest(kind: str, parameters: dict[str, Any]) -> FlowDefinition:
     """A flow that begins in a state with such a node and leaves it on SKIP, before the node is done, to rest."""
     return FlowDefinition(

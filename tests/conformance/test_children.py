@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from engine_house import Gate, House, chain, left_for_rest, node
+from engine_house import Gate, House, chain, given_up, left_for_rest, node
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
 from interlock.core.ids import ExecutionId
@@ -33,13 +33,7 @@ async def leaf(house: House) -> None:
     await house.workflow(chain(node("w", "wait", signal="never")), name="leaf")
 
 
-GIVES_UP = GraphDefinition(
-    nodes=(
-        NodeDefinition(id="s", type="subworkflow", parameters={"workflow": "leaf"}, deadline=0.4, on_error="continue"),
-        node("w", "wait", signal="go"),
-    ),
-    connections=(ConnectionDefinition(source="s", target="w"),),
-)
+GIVES_UP = given_up("s", "subworkflow", {"workflow": "leaf"})
 LEAVES = left_for_rest("subworkflow", {"workflow": "leaf"})
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from engine_house import House, chain, left_for_rest, node
+from engine_house import House, chain, given_up, left_for_rest, node
 from interlock.core.approval import ApprovalStatus, Decision
 from interlock.core.commands import SignalKind
 from interlock.core.errors import ErrorKind, InterlockError
@@ -28,13 +28,7 @@ ENDS_AS_IT_ASKS = {
         nodes=(ASK, node("a"), BAD), connections=(ConnectionDefinition(source="a", target="bad"),)
     ),
 }
-GIVES_UP = GraphDefinition(
-    nodes=(
-        NodeDefinition(id="ask", type="approval", parameters={"title": "?"}, deadline=0.4, on_error="continue"),
-        node("w", "wait", signal="go"),
-    ),
-    connections=(ConnectionDefinition(source="ask", target="w"),),
-)
+GIVES_UP = given_up("ask", "approval", {"title": "?"})
 LEAVES = left_for_rest("approval", {"title": "?"})
 
 

@@ -11,7 +11,3 @@ drop policy change_own on interlock.workflows;
 create policy change_own on interlock.workflows for update to authenticated
   using (tenant_id = (select interlock.tenant())
     and (visibility = 'tenant' or user_id = (select interlock.subject())));
-
--- A key counts among signals of one kind, so that no key of a client can stand in the way of the engine's own signals.
-drop index interlock.inbox_dedupe;
-create unique index inbox_dedupe on interlock.inbox (execution_id, kind, dedupe_key) where dedupe_key is not null;
