@@ -60,9 +60,10 @@ METHODS = ("HEAD", "OPTIONS", "TRACE", "PROPFIND", "get", "QUERY")
 
 
 class Probe:
-    """A server whose handlers only note that they were reached."""
+    """A server whose handlers only note that they were reached. ``address`` is where the requests come from."""
 
     def __init__(self, house: Any) -> None:
+        self.address = "192.0.2.7"
         self.hits: list[str] = []
         self.count = 0
         context = house.context(is_local=False)
@@ -99,7 +100,7 @@ class Probe:
             "raw_path": raw.encode(),
             "query_string": query.encode(),
             "headers": pairs,
-            "client": ("192.0.2.7", 1),
+            "client": (self.address, 1),
             "extensions": {},
         }
         await self._app(scope, receive, send)

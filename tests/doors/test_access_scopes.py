@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from interlock.doors.http.plumbing.operation import Operation
 from interlock.services.access.keys import KeyWishes
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "routes.txt"
+FIRST_ADDRESS = IPv4Address("198.18.0.1")
 OPEN_TO_ALL = {"open", "optional", "proof"}
 TAKES = {"user": {"token"}, "key": {"key"}, "caller": {"token", "key"}, "local": {"token", "key"}}
 TAKES["tenant"] = TAKES["caller"]
@@ -108,6 +110,8 @@ async def test_every_route_answers_every_credential_as_the_table_says(
     for route in routes():
         for credential in credentials:
             before = len(probe.hits)
+            # Each cell comes from an address of its own: wrong credentials of one address are bounded.
+            probe.address = str(FIRST_ADDRESS + cells)
             status = await probe.ask(route.method, route.path, **credential.headers)
             wanted = expected(route, credential)
             is_reached = len(probe.hits) > before

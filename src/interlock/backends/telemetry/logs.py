@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, Protocol, cast
 
 import structlog
 from structlog.processors import CallsiteParameter, CallsiteParameterAdder
@@ -25,7 +27,6 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.
 _NUMBERS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 _NUMBERS["exception"] = logging.ERROR
 _FRAMES_TO_SKIP = ["logging", "interlock.backends.telemetry"]
-_FRAMES_OF_STRUCTLOG = 4  # between a processor and who called the logger
 _SITE = [CallsiteParameter.FILENAME, CallsiteParameter.LINENO, CallsiteParameter.FUNC_NAME]
 
 
@@ -56,18 +57,24 @@ def configure(
     sink: Sink = LogFile(file) if file is not None else stream or sys.stderr
     number = logging.getLevelNamesMapping()[level]
     redactor = Redactor(known)
+    render = _renderer(form, has_marks=has_marks)
     structlog.configure(
         processors=[
             functools.partial(_drop_below, number),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _Stamp(),
-            *([_Callsite()] if form == "standard" else []),
+            *([CallsiteParameterAdder(_SITE, additional_ignores=_FRAMES_TO_SKIP)] if form == "standard" else []),
             structlog.processors.format_exc_info,
             functools.partial(_redact, redactor),
-            functools.partial(_render, _renderer(form, has_marks=has_marks)),
+            functools.partial(_render, render),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(min(number, logging.INFO)),
+        wrapper_class=cast(
+            "Any",  # declared as a class, used as what makes a logger
+            functools.partial(
+                _logger, structlog.make_filtering_bound_logger(min(number, logging.INFO)), redactor, render
+            ),
+        ),
         logger_factory=functools.partial(_named, sink),
         cache_logger_on_first_use=False,
     )
@@ -97,6 +104,47 @@ def _say_elsewhere(line: str) -> None:
         sys.stderr.write(line + "\n")
 
 
+class RequestLines:
+    """The logger of request lines: as many as requests, so they skip the chain of processors, not the redaction.
+
+    Those of one turn of the event loop are written together, at its end.
+    """
+
+    def __init__(self, lines: _Lines, redactor: Redactor, render: Render) -> None:
+        self._lines = lines
+        self._redactor = redactor
+        self._render = render
+        self._stamp = _Stamp()
+        self._waiting: list[str] = []
+
+    def bind(self) -> RequestLines:
+        return self
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write one line. ``fields`` stand in it in their order."""
+        fields |= {"event": event, "level": "info", "timestamp": self._stamp.now(), "logger": self._lines.name}
+        self._waiting.append(self._render(self._redactor.record({**fields, **_site(sys._getframe(1))})))
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._lines.msg("\n".join(waiting))
+
+
+def _site(frame: FrameType) -> Record:
+    code = frame.f_code
+    name = code.co_filename.rpartition("/")[2]
+    return {"filename": name, "lineno": frame.f_lineno, "func_name": code.co_name}
+
+
+def _logger(bound: type[Any], redactor: Redactor, render: Render, logger: _Lines, **made_with: Any) -> Any:
+    """The logger of a name, where structlog would make one of ``bound``."""
+    if logger.name == ACCESS:
+        return RequestLines(logger, redactor, render)
+    return bound(logger, **made_with)
+
+
 class _Foreign(logging.Handler):
     """Takes the records of libraries, which know nothing of structlog, into the same sink."""
 
@@ -113,25 +161,11 @@ class _Stamp:
         self._clock = SystemClock()
 
     def __call__(self, logger: Any, method: str, record: Record) -> Record:
-        record["timestamp"] = self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record["timestamp"] = self.now()
         return record
 
-
-class _Callsite:
-    """Adds where a record was written. Request lines come straight from one place, so that no frame is searched for."""
-
-    def __init__(self) -> None:
-        self._search = CallsiteParameterAdder(_SITE, additional_ignores=_FRAMES_TO_SKIP)
-
-    def __call__(self, logger: Any, method: str, record: Record) -> Record:
-        if logger.name != ACCESS:
-            return self._search(logger, method, record)
-        frame = sys._getframe(_FRAMES_OF_STRUCTLOG)
-        code = frame.f_code
-        record["filename"] = code.co_filename.rpartition("/")[2]
-        record["lineno"] = frame.f_lineno
-        record["func_name"] = code.co_name
-        return record
+    def now(self) -> str:
+        return self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _named(sink: Sink, *names: str) -> _Lines:
@@ -146,7 +180,7 @@ def _message_of(record: logging.LogRecord) -> str:
 
 
 def _drop_below(number: int, logger: Any, method: str, record: Record) -> Record:
-    if _NUMBERS[method] < number and logger.name != ACCESS:
+    if _NUMBERS[method] < number:
         raise structlog.DropEvent
     record["logger"] = logger.name
     return record

@@ -66,12 +66,12 @@ class Redactor:
             text = self._pattern.sub(GONE, text)  # before the cut, which could leave half of a value
         if len(text) > MAX_TEXT:
             text = _CUT + text[-MAX_TEXT:] if keeps_end else text[:MAX_TEXT] + _CUT
-        return _SHAPES.sub(GONE, text) if _has_hint(text) else text
+        return _SHAPES.sub(GONE, text) if _has_any(_HINTS, text) else text
 
     def record(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """All fields of a record, see ``value``; ordinary ones are looked at together, because they are so many."""
         told = "\n".join([*fields, *(value for value in fields.values() if type(value) is str)])
-        if len(told) > MAX_TEXT or _has_hint(told) or (self._pattern is not None and self._pattern.search(told)):
+        if len(told) > MAX_TEXT or _has_any(_HINTS, told) or _has_any(self._known, told):
             return {self.text(name): self.value(name, value) for name, value in fields.items()}
         return {
             name: value if type(value) is str and not _is_telling(name) else self.value(name, value)
@@ -101,9 +101,10 @@ def _is_telling(name: str) -> bool:
     return _NAMES.search(name) is not None
 
 
-def _has_hint(text: str) -> bool:
-    for hint in _HINTS:  # noqa: SIM110 - any() takes four times as long
-        if hint in text:
+def _has_any(parts: Iterable[str], text: str) -> bool:
+    """Whether one of the parts stands in the text: a search for each is much faster than one pattern for all."""
+    for part in parts:  # noqa: SIM110 - any() takes four times as long
+        if part in text:
             return True
     return False
 

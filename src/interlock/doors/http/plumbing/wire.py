@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from interlock.doors.http.plumbing.connections import Connections
+from interlock.doors.http.plumbing.sending import Sending
 from interlock.doors.http.plumbing.sse import ABORT, LEFT
 
 _PER_FIELD = 4
@@ -125,6 +126,9 @@ class WatchedProtocol(HttpToolsProtocol):
         self._refuse_two_meanings()
         self._enter(_Phase.BODY)
         super().on_headers_complete()
+        if self.cycle is not None:
+            send = cast("Any", Sending(self.cycle, self.loop))
+            self.cycle.send = send  # type: ignore[method-assign]  # its task begins in a later turn of the loop
         if self.watched.is_draining and self.cycle is not None:
             self.cycle.keep_alive = False
         if self.parser.get_http_version() == "1.0" and self.cycle is not None:
