@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -101,13 +102,26 @@ def test_libraries_speak_through_the_same_sink(sink: Sink) -> None:
     assert "eyJ" not in stream.getvalue()
 
 
-def test_request_lines_do_not_depend_on_the_level_and_others_do(sink: Sink) -> None:
+async def test_request_lines_do_not_depend_on_the_level_and_others_do(sink: Sink) -> None:
     stream = sink("json", "ERROR")
     speak()
     structlog.get_logger("tests").warning("order.late")
     assert stream.getvalue() == ""
     structlog.get_logger("interlock.access").bind().info("request.completed", status=200)
+    await asyncio.sleep(0)
     assert json.loads(stream.getvalue())["status"] == 200
+
+
+async def test_request_lines_of_one_turn_are_whole_lines_without_credentials(sink: Sink) -> None:
+    stream = sink("json")
+    requests = structlog.get_logger("interlock.access").bind()
+    requests.info("request.completed", status=200, trace_id="sk-0123456789abcdef0123")
+    requests.info("request.completed", status=404, trace_id="9f")
+    assert stream.getvalue() == ""
+    await asyncio.sleep(0)
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["status"], line["trace_id"]) for line in told] == [(200, "[redacted]"), (404, "9f")]
+    assert {(line["logger"], line["level"]) for line in told} == {("interlock.access", "info")}
 
 
 HOSTILE = [

@@ -32,11 +32,12 @@ def parts_of(flush: Flush) -> frozenset[str]:
 
 
 def compose(parts: frozenset[str]) -> Statement:
-    """The statement that writes events and these row sets."""
+    """The statement that writes events and these row sets; with ``unheard`` only if there is no webhook."""
     before = [name for name in _BEFORE_EVENTS if name in parts]
     after = [name for name in _AFTER_EVENTS if name in parts]
     sources = "sources_with_starts" if "starts" in parts else "sources"
-    blocks = ["me", "owned", *before, sources, "events", *after]
+    me = "me_unheard" if "unheard" in parts else "me"
+    blocks = [me, "owned", *before, sources, "events", *after]
     answers = ["result", *(f"{name}_result" for name in before + after if f"{name}_result" in _SQL)]
     text = f"with {_joined(blocks)}\nselect {_joined(answers)}"
     places = tuple(dict.fromkeys(_PLACE.findall(text)))
@@ -57,9 +58,12 @@ class FlushStatements:
     async def run(self, runner_id: int, flush: Flush, timeout: float, *, publishes: bool = False) -> Any:
         """Send the flush; the row it answers with. Raises what asyncpg raises, TimeoutError after ``timeout`` s.
 
-        With ``publishes`` it also puts events that webhooks want to hear of into the outbox.
+        With ``publishes`` it also puts events that webhooks want to hear of into the outbox. Without, it writes
+        nothing if there is a webhook.
         """
-        parts = parts_of(flush) | ({"outbox"} if publishes and flush.seqs else frozenset())
+        parts = parts_of(flush)
+        if flush.seqs:
+            parts |= {"outbox" if publishes else "unheard"}
         found = self._prepared.get(parts)
         if found is None:
             text, places = compose(parts)

@@ -78,7 +78,10 @@ class PostgresLedger(TotalsQueries):
         return self._pool.use()
 
     def publish(self, is_on: bool) -> None:
-        """Whether flushes fill the outbox; ``on_published`` is called after each that did."""
+        """A guess whether anybody wants to hear of events; a wrong one costs the next flush a second try.
+
+        ``on_published`` is called after each flush that filled the outbox.
+        """
         self._publishes = is_on
 
     async def settings(self) -> dict[str, Any]:
@@ -121,10 +124,19 @@ class PostgresLedger(TotalsQueries):
         """Two runners that tell each other's executions something may lock each other out; then one begins anew."""
         for _ in range(DEADLOCK_TRIES):
             try:
-                return await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=self._publishes)
+                return await self._tell(flushes, runner_id, flush)
             except asyncpg.DeadlockDetectedError:  # nothing of it was written, and the connection is sound
                 continue
-        return await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=self._publishes)
+        return await self._tell(flushes, runner_id, flush)
+
+    async def _tell(self, flushes: FlushStatements, runner_id: int, flush: Flush) -> Any:
+        """A flush without the outbox is refused as soon as there is a webhook; then it is sent with it."""
+        if not self._publishes:
+            row = await flushes.run(runner_id, flush, FLUSH_TIMEOUT)
+            if row["alive"] or not flush.seqs:
+                return row
+            self._publishes = True
+        return await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=True)
 
     async def last_flush(self, runner_id: int) -> int | None:
         value: int | None = await self._value(_JOURNAL["last_flush"], runner_id)

@@ -15,6 +15,24 @@ create table interlock.webhooks (
   created_at timestamptz not null default interlock.now()
 );
 create index webhooks_by_tenant on interlock.webhooks (tenant_id, created_at desc);
+create index webhooks_active on interlock.webhooks (tenant_id) where is_active;
+
+-- Of what is committed once a subscription is there, by whichever process, nothing is missed. A flush goes by the
+-- subscriptions it saw when it began, and it takes its lock on the journals before it looks. So the commit of a new
+-- one waits here for flushes under way, and those that come meanwhile begin behind it.
+create function interlock.let_flushes_end() returns trigger
+language plpgsql security definer set search_path = '' set lock_timeout = '2s' as $$
+begin
+  lock table interlock.journals in share mode;
+  return null;
+end $$;
+revoke all on function interlock.let_flushes_end() from public;
+
+create constraint trigger webhook_made after insert on interlock.webhooks
+  deferrable initially deferred for each row when (new.is_active) execute function interlock.let_flushes_end();
+create constraint trigger webhook_turned_on after update of is_active on interlock.webhooks
+  deferrable initially deferred for each row when (new.is_active and not old.is_active)
+  execute function interlock.let_flushes_end();
 
 -- Signing secrets, sealed by the server's keys: of webhooks, of nodes, and of callback tokens.
 create table interlock.webhook_secrets (

@@ -8,6 +8,15 @@ me as materialized (
   update interlock.journals set flushed = :number where runner_id = :runner_id and flushed = :number - 1 returning runner_id
 )
 
+-- name: me_unheard
+-- Without the outbox: only as long as nobody in the house wants to hear of anything.
+me as materialized (
+  update interlock.journals set flushed = :number
+  where runner_id = :runner_id and flushed = :number - 1
+    and not exists (select from interlock.webhooks where is_active)
+  returning runner_id
+)
+
 -- name: owned
 owned as materialized (
   select l.execution_id, l.tenant_id, l.private_to
