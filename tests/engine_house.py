@@ -14,7 +14,7 @@ import asyncpg
 from conftest import Database, Tenant, make_workflow
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
@@ -98,7 +98,7 @@ class House:
         await bus.start()
         self.buses.append(bus)
         self.stack.push_async_callback(bus.stop)
-        egress = AiohttpEgress(("loopback",))
+        egress = GuardedEgress(("loopback",))
         self.stack.push_async_callback(egress.close)
         inline = InlineExecutor(registry, egress, blobs, trusted=registry.shipped)
         engine = LocalEngine(

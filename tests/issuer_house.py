@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.identity.confirmation import ByIssuer
 from interlock.backends.identity.issuer import IssuerIdentity
 from interlock.backends.identity.key_set import KeySet, SharedSecret
@@ -49,7 +49,7 @@ class Issuer:
         self.status = self.user_status = 200
         self.url = ""
         self.clock = ManualClock(NOW)
-        self.egress = AiohttpEgress(("loopback",))
+        self.egress = GuardedEgress(("loopback",))
 
     def jwks(self) -> dict[str, Any]:
         listed = []

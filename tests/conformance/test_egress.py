@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from address_house import INTERNAL_SPELLINGS
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.egress import Egress, EgressResponse
 
@@ -32,10 +32,10 @@ MakeEgress = Callable[..., Egress]
 @pytest_asyncio.fixture
 async def make_egress() -> AsyncIterator[MakeEgress]:
     """Make clients of the backend under test; all are closed after the test."""
-    made: list[AiohttpEgress] = []
+    made: list[GuardedEgress] = []
 
     def make(*allow: str, **options: Any) -> Egress:
-        made.append(AiohttpEgress(allow, **options))
+        made.append(GuardedEgress(allow, **options))
         return made[-1]
 
     yield make
@@ -357,7 +357,7 @@ async def test_a_cancelled_call_lets_go_of_the_server(make_egress: MakeEgress) -
 
 async def test_after_closing_calls_are_refused_as_unavailable() -> None:
     async with serving() as site:
-        egress = AiohttpEgress(["loopback"])
+        egress = GuardedEgress(["loopback"])
         assert (await call(egress, site.url())).status == 200
         await egress.close()
         await egress.close()

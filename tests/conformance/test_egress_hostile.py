@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.egress import Egress, EgressResponse
 
@@ -59,7 +59,7 @@ def meet(request: pytest.FixtureRequest) -> Callable[[Serve, Ask], None]:
                 writer.close()
 
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        egress = AiohttpEgress(["loopback"])
+        egress = GuardedEgress(["loopback"])
         try:
             await ask(egress, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         finally:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from conformance.executor_trial import KeptBlobs, Trial
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.core.effects import effect_key
@@ -64,7 +64,7 @@ async def site() -> AsyncIterator[Site]:
 
 @pytest_asyncio.fixture(scope="module", params=["inline", "process"])
 async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
-    egress, blobs = AiohttpEgress(["127.0.0.1/32"]), KeptBlobs()
+    egress, blobs = GuardedEgress(["127.0.0.1/32"]), KeptBlobs()
     executor: Executor = InlineExecutor(load(), egress, blobs)
     if request.param == "process":
         executor = PoolExecutor("interlock.nodes:load", egress, blobs, size=1)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.models.local.packages import require_installed
 from interlock.backends.models.openai_compatible.provider import OpenAICompatible
 from interlock.backends.models.scripted.provider import ScriptedProvider
@@ -20,7 +20,7 @@ async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
     if request.param == "scripted":
         yield Trial(ScriptedProvider(), "scripted", "scripted")
         return
-    egress = AiohttpEgress(("loopback",))
+    egress = GuardedEgress(("loopback",))
     async with running_upstream() as upstream:
         yield Trial(OpenAICompatible("p", upstream.url, "sk", egress), "m", "e")
     await egress.close()

@@ -89,7 +89,7 @@ async def days(own_database: Database, plant_in: Plant) -> AsyncIterator[Days]:
             yield connection
 
     receiver, ids, disabled = Receiver(), RandomIds(), []
-    rows = PostgresWebhooks(use, lambda is_on: None)
+    rows = PostgresWebhooks(use)
     secrets = PostgresSigningSecrets(
         use, AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"])), receiver.clock
     )

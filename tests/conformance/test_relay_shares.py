@@ -85,7 +85,7 @@ async def bench(own_database: Database, plant_in: Plant) -> AsyncIterator[Bench]
 
     clock, receivers = SystemClock(), Receivers()
     seals = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
-    rows = PostgresWebhooks(use, lambda is_on: None)
+    rows = PostgresWebhooks(use)
     relay = Relay(
         rows,
         PostgresSigningSecrets(use, seals, clock),

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.models.openai_compatible.provider import OpenAICompatible
 from interlock.backends.store.postgres.budgets import PostgresBooks
 from interlock.core.errors import InterlockError
@@ -34,7 +34,7 @@ class Place:
     def __init__(self, books: PostgresBooks, database: Any, upstream: Upstream) -> None:
         self.upstream = upstream
         self.caller = Principal("ann", f"tenant-{IDS.new()}", frozenset({Scope.MODELS_USE}))
-        self.egress = AiohttpEgress(("loopback",))
+        self.egress = GuardedEgress(("loopback",))
         self._books = books
         self._database = database
         self.models = self.gateway(upstream.url)

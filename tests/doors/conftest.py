@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from doors.tempo_house import Tempo
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
 from interlock.backends.limiter.memory import MemoryLimiter
@@ -56,7 +56,7 @@ class House:
     telemetry: PrometheusTelemetry
     clock: SystemClock
     ids: RandomIds
-    egress: AiohttpEgress
+    egress: GuardedEgress
 
     def context(self, limits: dict[str, str] | None = None, **settings: Any) -> Context:
         """A context with its own settings over the same services."""
@@ -101,7 +101,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         bus = PostgresBus(lambda: connect_as_server(database.serve_url))
         await bus.start()
         stack.push_async_callback(bus.stop)
-        egress = AiohttpEgress(("loopback",))
+        egress = GuardedEgress(("loopback",))
         stack.push_async_callback(egress.close)
         secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
         webhooks = await open_webhooks(database.serve_url, ledger, secrets, clock, telemetry, stack)

@@ -146,7 +146,7 @@ async def test_versions_that_no_session_needs_are_forgotten_with_their_headers(
                 f"update interlock.{table} set {column} = {column} - interval '1 day' where tenant_id = $1",
                 caller.tenant_id,
             )
-        await PostgresWebhooks(ledger.connection, ledger.publish).purge(KEEP_DAYS)
+        await PostgresWebhooks(ledger.connection).purge(KEEP_DAYS)
         versions = "select count(*) from interlock.node_versions where tenant_id = $1"
         secrets = "select count(*) from interlock.webhook_secrets where tenant_id = $1 and owner like 'headers/%'"
         return await connection.fetchval(versions, caller.tenant_id), await connection.fetchval(
@@ -174,7 +174,7 @@ async def test_secrets_of_nothing_and_old_message_ids_are_forgotten(
         await asyncpg.connect(database.superuser_url),
     )
     await ledger.open()
-    rows = PostgresWebhooks(ledger.connection, ledger.publish)
+    rows = PostgresWebhooks(ledger.connection)
     unknown = "01990000-0000-7000-8000-000000000001"
     try:
         for owner in (f"webhook/{unknown}", f"headers/{unknown}", "node/unknown"):

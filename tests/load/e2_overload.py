@@ -111,15 +111,17 @@ def is_sustained(found: dict[str, Any]) -> bool:
 
 
 async def find_knee(load: Load, first: float, seconds: float) -> tuple[float, list[dict[str, Any]]]:
-    """The highest rate that was sustained, and the curve up to it."""
+    """The highest rate that was sustained, and the curve up to it. A rate that is not gets a second chance."""
     curve: list[dict[str, Any]] = []
-    rate, knee = first, 0.0
-    while True:
+    rate, knee, misses = first, 0.0, 0
+    while misses < 2:
         curve.append(await load.press(rate, seconds))
-        if not is_sustained(curve[-1]):
-            return knee or rate / GROWTH, curve
-        knee, rate = rate, rate * GROWTH
+        if is_sustained(curve[-1]):
+            knee, rate, misses = rate, rate * GROWTH, 0
+        else:
+            misses += 1
         await asyncio.sleep(1.0)
+    return knee or rate / GROWTH, curve
 
 
 async def count(url: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.models.openai_compatible.provider import OpenAICompatible
 from interlock.core.errors import InterlockError
 from interlock.core.models.requests import read_chat
@@ -25,13 +25,13 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-async def egress() -> AsyncIterator[AiohttpEgress]:
-    egress = AiohttpEgress(("loopback",))
+async def egress() -> AsyncIterator[GuardedEgress]:
+    egress = GuardedEgress(("loopback",))
     yield egress
     await egress.close()
 
 
-def attempts(upstream: Upstream, egress: AiohttpEgress, waits: list[float], **timeouts: float) -> Attempts:
+def attempts(upstream: Upstream, egress: GuardedEgress, waits: list[float], **timeouts: float) -> Attempts:
     async def pause(seconds: float) -> None:
         waits.append(seconds)
 
@@ -119,7 +119,7 @@ async def test_a_provider_that_stops_in_mid_stream_is_given_up(upstream: Any, eg
 
 
 async def test_addresses_that_are_not_allowed_are_not_called(upstream: Any) -> None:
-    guarded = AiohttpEgress(())
+    guarded = GuardedEgress(())
     with pytest.raises(InterlockError) as refused:
         await attempts(upstream, guarded, []).open(asked(), M)
     await guarded.close()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.identity.by_issuer import IdentityByIssuer
 from interlock.backends.identity.confirmation import ByClaim, ByIssuer
@@ -65,7 +65,7 @@ def open_identities(
     if issuer is None:
         return _built_in(settings, local, serve_url, clock, ids, stack)
     # Only addresses from the settings are called with it, so they may lie in a private network.
-    egress = AiohttpEgress(_ANYWHERE)
+    egress = GuardedEgress(_ANYWHERE)
     stack.push_async_callback(egress.close)
     keys: KeySource
     if issuer.secret is not None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from interlock.backends.blobs.postgres import PostgresBlobs
-from interlock.backends.egress.aiohttp_client import AiohttpEgress
+from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.identity.local import LocalIdentity
@@ -86,9 +86,9 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     bus = await open_bus(settings, stack, serve_url=serve_url, ids=ids)
     limits = await open_limits(settings, stack, clock=clock, count_replicas=ledger.count_runners)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
-    egress = AiohttpEgress(allow)
+    egress = GuardedEgress(allow)
     stack.push_async_callback(egress.close)
-    to_providers = AiohttpEgress(allow)  # of its own: what tenants call must not hold up look-ups of providers
+    to_providers = GuardedEgress(allow)  # of its own: what tenants call must not hold up look-ups of providers
     stack.push_async_callback(to_providers.close)
 
     webhooks = await open_webhooks(serve_url, ledger, secrets, clock, telemetry, stack)

@@ -28,7 +28,6 @@ CONNECTIONS = 3
 
 async def open_webhooks(
     url: str,
-    ledger: PostgresLedger,
     secrets: Secrets,
     clock: Clock,
     telemetry: WebhookTelemetry,
@@ -41,7 +40,7 @@ async def open_webhooks(
     pool = EnginePool(url, CONNECTIONS)
     await pool.open()
     stack.push_async_callback(pool.close)
-    rows = PostgresWebhooks(pool.use, ledger.publish)
+    rows = PostgresWebhooks(pool.use)
     return WebhookPorts(rows, PostgresSigningSecrets(pool.use, secrets, clock), telemetry)
 
 
@@ -61,7 +60,6 @@ async def start_relay(
 ) -> None:
     """Begin to tell webhooks of events; ``stack`` ends it."""
     relay = Relay(ports.rows, ports.secrets, egress, clock, ports.telemetry, on_disabled)
-    ledger.publish(await ports.rows.has_webhooks())
     ledger.on_published = relay.wake
     relay.start()
     stack.push_async_callback(relay.stop)

@@ -189,14 +189,6 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 class Outbox(Protocol):
     """Events that were committed and are to be told, and the deliveries made of them."""
 
-    async def has_webhooks(self) -> bool:
-        """Whether anybody wants to hear of anything. From then on flushes put events into the outbox."""
-        ...
-
-    def publish(self, is_on: bool) -> None:
-        """Whether the flushes of this process put events into the outbox."""
-        ...
-
     async def fan_out(self, limit: int) -> int:
         """Make deliveries of the oldest events in the outbox, all or nothing; how many events were taken."""
         ...

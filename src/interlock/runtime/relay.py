@@ -77,8 +77,6 @@ class Relay:
         self._flying: Counter[UUID] = Counter()
         self._of_tenant: Counter[str] = Counter()
         self._purged = 0.0
-        self._looked = 0.0
-        self._has_webhooks = False
 
     def start(self) -> None:
         """Begin to look and to call."""
@@ -121,8 +119,6 @@ class Relay:
             self._purged = self._clock.monotonic()
             await self._outbox.purge(KEEP_DAYS)
         taken = await self._outbox.fan_out(AT_ONCE)
-        if not await self._is_wanted():
-            return taken == AT_ONCE
         free = AT_ONCE - len(self._calls)
         busy = [webhook_id for webhook_id, count in self._flying.items() if count >= PER_WEBHOOK]
         room = max(1, free // _SHARE)
@@ -131,16 +127,6 @@ class Relay:
         for delivery in due:
             self._begin(delivery)
         return taken == AT_ONCE or bool(due)
-
-    async def _is_wanted(self) -> bool:
-        """Whether there is any webhook, as of the last second; from then on flushes tell what happens."""
-        if not self._has_webhooks or self._clock.monotonic() - self._looked > POLL:
-            self._looked = self._clock.monotonic()
-            found = await self._outbox.has_webhooks()
-            if found is not self._has_webhooks:  # only then: one may have been made here since the look began
-                self._outbox.publish(found)
-            self._has_webhooks = found
-        return self._has_webhooks
 
     def _begin(self, due: Due) -> None:
         self._flying[due.webhook_id] += 1

@@ -1,42 +1,38 @@
-"""From a host to a socket: one look-up, every address checked, and a protocol that a hostile server cannot flood."""
+"""From a host to a connection: one look-up, every address checked, and the one that is connected to checked again."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from functools import partial
-from typing import Any
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 
 from interlock.backends.egress.address import AddressPolicy
+from interlock.backends.egress.connection import Connection
+from interlock.backends.egress.failures import failed
 from interlock.backends.egress.lookups import EACH, LookUps
-from interlock.backends.egress.target import blocked_host
+from interlock.backends.egress.pool import Lost
+from interlock.backends.egress.target import Origin, blocked_host
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.egress import ASKER
 
 _LOOKUP_SECONDS = 5.0
-_IDLE_SECONDS = 15.0
-_MAX_CONNECTIONS = 1024
-_HEAD_BYTES = 32_768  # status line and headers, with all 1xx answers before them
-_FRAMING_RATIO = 8  # bytes received for each byte of body, before it is called a flood of framing
-_FRAMING_GRACE = 524_288  # what may have been received and not yet be parsed, because the reader is slower
+_NEXT_SECONDS = 5.0
+"""An address that is silent for so long is left for the next one of the same host."""
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
 
-class CheckedResolver(AbstractResolver):
-    """Resolve a host once and refuse it as a whole if one of its addresses is not permitted."""
+class CheckedResolver:
+    """Resolves a host once and refuses it as a whole if one of its addresses is not permitted."""
 
     def __init__(self, policy: AddressPolicy) -> None:
         self._policy = policy
         self._look_ups = LookUps()
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of ``host``. Raises EGRESS_BLOCKED, EXTERNAL_SERVICE_ERROR or OSError."""
-        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of ``host``, best first. Raises EGRESS_BLOCKED, EXTERNAL_SERVICE_ERROR or OSError."""
+        look_up = partial(socket.getaddrinfo, host, port, socket.AF_UNSPEC, socket.SOCK_STREAM)
         asker = ASKER.get()
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
@@ -45,93 +41,91 @@ class CheckedResolver(AbstractResolver):
             raise _too_late(host, is_full=bool(asker) and self._look_ups.is_full(asker)) from error
         if not all(self._policy.permits(str(address[0])) for *_, address in found):
             raise blocked_host(host)
-        return [_result(host, port, family, proto, str(address[0])) for family, _, proto, _, address in found]
+        return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]  # never a path
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Forget look-ups that wait; those under way end by themselves."""
         self._look_ups.close()
 
 
-class BoundedHandler(ResponseHandler):
-    """Reads one answer after the other and drops the connection when there is more framing than content.
+class Connector:
+    """Connects to permitted addresses only; the name that was asked for stays in TLS."""
 
-    aiohttp bounds single headers, their number and the body buffer. It does not bound a stream of 1xx answers or
-    of chunk extensions, either of which keeps the loop busy for as long as the server likes.
-    """
+    def __init__(self, policy: AddressPolicy, tls: ssl.SSLContext | None) -> None:
+        self._policy = policy
+        self._tls = tls
+        self._resolver = CheckedResolver(policy)
 
-    _answer: aiohttp.StreamReader | None = None
-    _received = 0
+    async def connect(self, origin: Origin, free: Lost, lost: Lost) -> Connection:
+        """A new connection. Raises EGRESS_BLOCKED, EXTERNAL_SERVICE_ERROR with ``connected: false``."""
+        addresses = await self._addresses(origin)
+        try:
+            opened = await self._open(addresses)
+            return await self._begin(origin, opened, free, lost)
+        except ssl.SSLError as error:
+            what = "has no valid TLS certificate for this name, or speaks no TLS"
+            raise failed(origin, what, connected=False) from error
+        except OSError as error:
+            raise failed(origin, "could not be connected to", retryable=True, connected=False) from error
 
-    def set_response_params(self, **params: Any) -> None:
-        """A new request begins on this connection."""
-        self._answer = None
-        self._received = 0
-        super().set_response_params(**params)
+    def close(self) -> None:
+        """Forget look-ups that wait."""
+        self._resolver.close()
 
-    def feed_data(self, data: Any, size: int = 0) -> None:
-        """The parser has read a head; a final one begins the body."""
-        message, payload = data
-        if not 100 <= message.code < 200:
-            self._answer = payload
-            self._received = 0
-        super().feed_data(data, size)
+    async def _addresses(self, origin: Origin) -> list[Address]:
+        if origin.is_address:
+            if not self._policy.permits(origin.host):
+                raise blocked_host(origin.host)
+            family = socket.AF_INET6 if ":" in origin.host else socket.AF_INET
+            return [(family, (origin.host, origin.port))]
+        try:
+            return await self._resolver.resolve(origin.host, origin.port)
+        except OSError as error:
+            raise failed(origin, "could not be resolved", retryable=True, connected=False) from error
 
-    def data_received(self, data: bytes) -> None:
-        """Hand bytes to the parser, no more at a time than a head may have while the head is not complete.
+    async def _open(self, addresses: list[Address]) -> socket.socket:
+        """A socket that is connected to the first address that answers. Raises OSError."""
+        for address in addresses[:-1]:
+            try:
+                async with asyncio.timeout(_NEXT_SECONDS):
+                    return await self._open_one(address)
+            except OSError:  # also the time out
+                continue
+        return await self._open_one(addresses[-1])
 
-        Without ``data`` the parser goes on with what it kept while the reader was slower.
-        """
-        if not data:
-            super().data_received(data)
-            return
-        while data and self._answer is None and self._received < _HEAD_BYTES:
-            part, data = data[: _HEAD_BYTES - self._received], data[_HEAD_BYTES - self._received :]
-            self._received += len(part)
-            super().data_received(part)
-        if self._answer is not None:
-            self._received += len(data)
-            super().data_received(data)
-            if self._received > self._answer.total_bytes * _FRAMING_RATIO + _FRAMING_GRACE:
-                self._drop("the answer has much more framing than content")
-        elif data:
-            self._drop(f"the answer has more than {_HEAD_BYTES} bytes of headers")
+    async def _open_one(self, address: Address) -> socket.socket:
+        family, place = address
+        if not self._policy.permits(place[0]):  # the last gate, whichever way the address was found
+            raise PermissionError("this address may not be connected to")
+        opened = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            opened.setblocking(False)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(opened, place)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
-    def _drop(self, reason: str) -> None:
-        error = aiohttp.ClientPayloadError(reason)
-        self.set_exception(error)
-        if self._answer is not None:
-            self._answer.set_exception(error)
-        if self.transport is not None:
-            self.transport.abort()
+    async def _begin(self, origin: Origin, opened: socket.socket, free: Lost, lost: Lost) -> Connection:
+        loop = asyncio.get_running_loop()
+        made = partial(Connection, origin, free, lost)
+        try:
+            if origin.is_secure:
+                name = origin.host.rstrip(".")
+                _, connection = await loop.create_connection(made, sock=opened, ssl=self._secure(), server_hostname=name)
+            else:
+                _, connection = await loop.create_connection(made, sock=opened)
+        except BaseException:
+            opened.close()
+            raise
+        return connection
 
-
-class GuardedConnector(aiohttp.TCPConnector):
-    """Connects to permitted addresses only; the name that was asked for stays in Host and in TLS."""
-
-    def __init__(self, policy: AddressPolicy, resolver: CheckedResolver) -> None:
-        super().__init__(
-            resolver=resolver,
-            use_dns_cache=False,  # an answer is good for the one connection it was checked for
-            socket_factory=partial(open_socket, policy),
-            limit=_MAX_CONNECTIONS,
-            keepalive_timeout=_IDLE_SECONDS,
-        )
-        handler: type[ResponseHandler] = BoundedHandler
-        self._factory = partial(handler, loop=self._loop)
-
-
-def open_socket(policy: AddressPolicy, address: Any) -> socket.socket:
-    """The last gate before a connection, whichever way its address was found."""
-    family, kind, proto, _, (host, *_) = address
-    if not policy.permits(host):
-        raise PermissionError("this address may not be connected to")
-    return socket.socket(family, kind, proto)
-
-
-def _result(host: str, port: int, family: int, proto: int, address: str) -> ResolveResult:
-    return ResolveResult(
-        hostname=host, host=address, port=port, family=family, proto=proto, flags=socket.AI_NUMERICHOST
-    )
+    def _secure(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
 
 
 def _too_late(host: str, *, is_full: bool) -> InterlockError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from yarl import URL
 
@@ -28,13 +28,21 @@ _OWN_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "te", "
 _OWN_HEADERS |= {"connection", "keep-alive", "upgrade", "proxy-connection", "proxy-authorization"}
 
 
+class Origin(NamedTuple):
+    """A server: what is connected to. ``host`` is a name in its ASCII form, or an address."""
+
+    is_secure: bool
+    host: str
+    port: int
+    is_address: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A URL that was read once: what is checked here is what is connected to later."""
 
     url: URL
-    host: str  # a name in its ASCII form, or an address
-    is_address: bool
+    origin: Origin
 
 
 def blocked(reason: str, **details: str) -> InterlockError:
@@ -69,7 +77,8 @@ def parse_target(url: str) -> Target:
         parsed = URL()
     if authority is None or not parsed.raw_host or not parsed.port:
         _refuse(url, "its host or port cannot be read")
-    return Target(parsed, parsed.raw_host, _is_address(url, parsed.raw_host, authority["host"].startswith("[")))
+    is_address = _is_address(url, parsed.raw_host, authority["host"].startswith("["))
+    return Target(parsed, Origin(parsed.scheme == "https", parsed.raw_host, parsed.port, is_address))
 
 
 def check_method(method: str) -> str:
@@ -79,9 +88,9 @@ def check_method(method: str) -> str:
     return method.upper()
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Iterable[tuple[str, str]]) -> None:
     """Raise EGRESS_BLOCKED for a header that could end early, smuggle another or change the framing."""
-    for name, value in headers.items():
+    for name, value in headers:
         if not _TOKEN.fullmatch(name) or _NOT_IN_HEADER.search(value):
             raise blocked(f"The header {name[:80]!r} contains characters that headers cannot hold.")
         if name.lower() in _OWN_HEADERS:

@@ -93,6 +93,8 @@ def _written(value: Any) -> str:
 
 
 def _bounded(line: str) -> str:
+    if len(line) < MAX_LINE and line.isascii() and line.isprintable():
+        return line
     line = escaped(line)
     raw = line.encode(errors="backslashreplace")
     if len(raw) < MAX_LINE:

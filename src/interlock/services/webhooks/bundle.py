@@ -38,7 +38,7 @@ def build_webhooks(ports: WebhookPorts, store: Store, engine: Engine, clock: Clo
     """The use cases over these parts."""
     prove = ProveCallbacks(store, ports.rows, ports.secrets, clock)
     return Webhooks(
-        subscriptions=ManageWebhooks(store, ports.rows, ports.secrets, clock, ids),
+        subscriptions=ManageWebhooks(store, ports.secrets, clock, ids),
         deliveries=ManageDeliveries(store, ports.rows),
         receive=ReceiveCallbacks(engine, ports.rows, prove, ports.telemetry),
     )

@@ -17,7 +17,7 @@ from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.store import Store
-from interlock.ports.webhooks import CALLS, Outbox, SigningSecrets, of_webhook
+from interlock.ports.webhooks import CALLS, SigningSecrets, of_webhook
 
 MAX_WEBHOOKS = 100
 """Subscriptions of a tenant."""
@@ -34,9 +34,8 @@ class Subscribed(msgspec.Struct, frozen=True):
 class ManageWebhooks:
     """Subscriptions of the caller's tenant. Messages tell of what the tenant shares and of what their maker may see."""
 
-    def __init__(self, store: Store, outbox: Outbox, secrets: SigningSecrets, clock: Clock, ids: Ids) -> None:
+    def __init__(self, store: Store, secrets: SigningSecrets, clock: Clock, ids: Ids) -> None:
         self._store = store
-        self._outbox = outbox
         self._secrets = secrets
         self._clock = clock
         self._ids = ids
@@ -79,7 +78,6 @@ class ManageWebhooks:
             await transaction.add_webhook(webhook)
             # Last: what is refused leaves no secret, and nobody sees the webhook before its secret is there.
             await self._secrets.put(principal.tenant_id, of_webhook(webhook.webhook_id), text)
-        self._outbox.publish(True)
         return Subscribed(webhook, text)
 
     async def list(self, principal: Principal) -> list[Webhook]:
@@ -107,7 +105,6 @@ class ManageWebhooks:
         async with self._store.transaction(principal) as transaction:
             if not await transaction.switch_webhook(webhook_id, is_active, reason):
                 raise unknown_webhook(webhook_id)
-        self._outbox.publish(True)
         return await self.get(principal, webhook_id)
 
     async def rotate(self, principal: Principal, webhook_id: UUID, secret: str | None = None) -> Subscribed:

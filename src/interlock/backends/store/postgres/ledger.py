@@ -56,8 +56,9 @@ class PostgresLedger(TotalsQueries):
         self._signals = Signals(self._pool)
         self._journal: asyncpg.Connection[Any] | None = None
         self._flushes: FlushStatements | None = None
-        self._publishes = False
+        self._is_heard = False
         self.on_published: Callable[[], None] = lambda: None
+        """Called after each flush that put something into the outbox."""
 
     async def open(self) -> None:
         await self._pool.open()
@@ -76,13 +77,6 @@ class PostgresLedger(TotalsQueries):
     def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """Lend a connection of the engine's role, for what else belongs to the engine (blobs)."""
         return self._pool.use()
-
-    def publish(self, is_on: bool) -> None:
-        """A guess whether anybody wants to hear of events; a wrong one costs the next flush a second try.
-
-        ``on_published`` is called after each flush that filled the outbox.
-        """
-        self._publishes = is_on
 
     async def settings(self) -> dict[str, Any]:
         """What the start-up self-check wants to know of the server and the login role."""
@@ -130,13 +124,14 @@ class PostgresLedger(TotalsQueries):
         return await self._tell(flushes, runner_id, flush)
 
     async def _tell(self, flushes: FlushStatements, runner_id: int, flush: Flush) -> Any:
-        """A flush without the outbox is refused as soon as there is a webhook; then it is sent with it."""
-        if not self._publishes:
+        """Send it without the outbox as long as nobody listens: the database refuses that once somebody does."""
+        if not self._is_heard:
             row = await flushes.run(runner_id, flush, FLUSH_TIMEOUT)
-            if row["alive"] or not flush.seqs:
+            if row["alive"]:
                 return row
-            self._publishes = True
-        return await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=True)
+        row = await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=True)
+        self._is_heard = row.get("is_heard", False)
+        return row
 
     async def last_flush(self, runner_id: int) -> int | None:
         value: int | None = await self._value(_JOURNAL["last_flush"], runner_id)

@@ -30,13 +30,11 @@ Use = Callable[[], AbstractAsyncContextManager["asyncpg.Connection[Any]"]]
 class PostgresWebhooks:
     """Satisfies ``RegisteredNodes``, ``CallbackRows`` and ``Outbox`` of ``ports/webhooks``.
 
-    ``publish`` is told whether this process's flushes fill the outbox. Raises UNAVAILABLE or TIMEOUT if the database
-    does not answer.
+    Raises UNAVAILABLE or TIMEOUT if the database does not answer.
     """
 
-    def __init__(self, use: Use, publish: Callable[[bool], None]) -> None:
+    def __init__(self, use: Use) -> None:
         self._use = use
-        self._publish = publish
 
     async def node_for(self, execution_id: UUID, tenant_id: str, node_id: str) -> RegisteredNode | None:
         rows = await self._rows("node_for", execution_id, tenant_id, node_id)
@@ -98,12 +96,6 @@ class PostgresWebhooks:
         raise unavailable("Too many callbacks come at once for a session that has ended; send this one again")
 
     # Outbox ------------------------------------------------------------------------------------------------
-
-    async def has_webhooks(self) -> bool:
-        return bool((await self._rows("has_webhooks"))[0][0])
-
-    def publish(self, is_on: bool) -> None:
-        self._publish(is_on)
 
     async def fan_out(self, limit: int) -> int:
         return int((await self._rows("fan_out", limit))[0][0])

@@ -15,11 +15,15 @@ from interlock.core.errors import ErrorKind, InterlockError, unavailable
 PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
 ALONE = 512
-"""Requests of one asker at a time while nobody else asks."""
+"""Requests of one asker at a time while nobody else asks, as long as they are quick."""
+QUICK_SECONDS = 0.25
+"""What a place is held for at most, on the median, before one asker alone gets fewer of them."""
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 PATIENCE_SECONDS = 2.0
-"""Whoever would wait for longer, as far as can be told, is refused."""
+"""Whoever would wait for longer, as far as can be told, is refused: so much of a burst fits into the lines."""
+WORN_SECONDS = 0.5
+"""The patience once lines have been there for as long as the first one: no burst, but more than can be done."""
 _LEARNING = 0.05
 """What the last place that was given counts for in the pace of the lines."""
 _ASKED_SECONDS = 1.0
@@ -34,6 +38,8 @@ class Admission:
     def __init__(self, places: int = PLACES, alone: int = ALONE) -> None:
         self._places = places
         self._alone = alone
+        self._room = alone  # what one asker alone may have by now
+        self._overdue: set[object] = set()  # taken back, and still worked on
         self._held: OrderedDict[object, tuple[str, float]] = OrderedDict()  # oldest first
         self._taken = 0
         self._holding: Counter[str] = Counter()
@@ -41,14 +47,19 @@ class Admission:
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._pace = 0.0  # seconds from one place that is given to a line to the next
         self._served_at: float | None = None
+        self._crowded_at: float | None = None  # since when there are lines
         self._recalling: asyncio.TimerHandle | None = None
         self._recalled_at = float("-inf")
 
     def check(self, asker: str | None) -> None:
         """Raises LIMITED, or UNAVAILABLE, if the asker's line is too long to stand behind; costs next to nothing."""
         line = self._lines.get(asker) if asker is not None else None
-        if line and self._wait_behind(line) > PATIENCE_SECONDS:
+        if line and self._wait_behind(line) > self._patience():
             raise self._refusal(asker)
+
+    def _patience(self) -> float:
+        is_burst = self._crowded_at is None or _now() - self._crowded_at < PATIENCE_SECONDS
+        return PATIENCE_SECONDS if is_burst else min(PATIENCE_SECONDS, WORN_SECONDS)
 
     def _wait_behind(self, line: deque[tuple[float, asyncio.Future[None]]]) -> float:
         """How long whoever comes now will wait: as long as the first has, and as the lines have moved lately."""
@@ -74,6 +85,8 @@ class Admission:
     async def _stand_in_line(self, asker: str, now: float) -> None:
         """Wait until a place was taken for us."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._crowded_at is None:
+            self._crowded_at = now
         self._lines.setdefault(asker, deque()).append((now, turn))
         self._recall_later()
         try:
@@ -93,7 +106,8 @@ class Admission:
 
     def _is_free_for(self, asker: str) -> bool:
         if len(self._asked) <= 1:
-            return self._taken < self._alone
+            is_within = self._taken + len(self._overdue) < self._room
+            return is_within or self._taken < min(self._places, self._alone)
         if self._taken < self._places // 2:
             return True
         share = self._share()
@@ -128,8 +142,17 @@ class Admission:
 
     def _leave(self, place: object) -> None:
         found = self._held.pop(place, None)
-        if found is not None:
-            self._let_go(found[0])
+        if found is None:
+            self._overdue.discard(place)
+            return
+        asker, since = found
+        self._learn(_now() - since)
+        self._let_go(asker)
+
+    def _learn(self, seconds: float) -> None:
+        """So many at once that half of them are quick: more would only make all of them slow."""
+        room = self._room + (1 if seconds <= QUICK_SECONDS else -1)
+        self._room = min(self._alone, max(self._places, room))
 
     def _let_go(self, asker: str) -> None:
         self._taken -= 1
@@ -154,7 +177,7 @@ class Admission:
             if not line:
                 del self._lines[asker]
         if not self._lines:
-            self._served_at = None
+            self._served_at = self._crowded_at = None
         return served
 
     def _note_pace(self) -> None:
@@ -174,8 +197,10 @@ class Admission:
         self._recalling = None
         now = _now()
         while self._held and now - next(iter(self._held.values()))[1] >= LENT_SECONDS:
-            _, (asker, _) = self._held.popitem(last=False)
+            place, (asker, _) = self._held.popitem(last=False)
+            self._overdue.add(place)
             self._recalled_at = now
+            self._learn(LENT_SECONDS)
             self._let_go(asker)
         self._recall_later()
 

@@ -80,4 +80,6 @@ def _outcome(status: int, code: str) -> Outcome:
 
 def _text(value: str) -> str:
     """Text that the database can hold, cut."""
+    if len(value) <= _MAX_TEXT and value.isascii() and "\0" not in value:
+        return value
     return value[:_MAX_TEXT].replace("\0", "").encode(errors="replace").decode()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from interlock.doors.http.plumbing.sending import Sending
 
 _BODY = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,"code":"SERVICE_UNAVAILABLE",'
@@ -27,17 +29,10 @@ class Farewell:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
-
-        async def send_noticed(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_noticed)
+            await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if has_begun or scope["type"] != "http":
+            if not isinstance(send, Sending) or send.has_begun:
                 raise
             await send({"type": "http.response.start", "status": 503, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY, "more_body": False})

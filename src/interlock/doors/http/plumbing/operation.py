@@ -177,11 +177,11 @@ class Operation:
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer
     is_logged: bool = False  # the log of an execution names its caller, in the commit of what it does
     key_in_url: str | None = None  # the query parameter in which an API key may stand, where the settings allow it
+    route: str = field(init=False)
+    """The template with the door's first prefix: what logs, metrics and idempotency scopes call it."""
 
-    @property
-    def route(self) -> str:
-        """The template with the door's first prefix: what logs, metrics and idempotency scopes call it."""
-        return self.door.prefixes[0] + self.path
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "route", self.door.prefixes[0] + self.path)
 
     @property
     def takes_key(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import structlog
@@ -20,7 +19,7 @@ from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decod
 from interlock.doors.http.plumbing.replies import WHOLE, Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.instants import rfc3339
-from interlock.kit.turn import held
+from interlock.kit.turn import Turn
 
 NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
 """Answers for paths that no door owns."""
@@ -40,7 +39,7 @@ class Pipeline:
         exchange.route = operation.route
         exchange.door = operation.door.name
         code = ""
-        with ExitStack() as turn:
+        with Turn() as turn:
             try:
                 reply = await self._reply(operation, path, exchange, scope, receive, turn)
             except CallerLeft:
@@ -90,7 +89,7 @@ class Pipeline:
         exchange: Exchange,
         scope: Scope,
         receive: Receive,
-        turn: ExitStack,
+        turn: Turn,
     ) -> Reply:
         """What the handler answers; ``turn`` ends its turn. What is refused is refused as cheaply as it can be."""
         context = self._context
@@ -100,7 +99,7 @@ class Pipeline:
         context.admission.check(asker)
         await context.limits.admit(operation, scope, principal)
         raw = await body.read() if operation.body is not None else b""
-        turn.enter_context(held(await context.admission.enter(asker)))
+        turn.begin(await context.admission.enter(asker))
         return await answer(self._call(operation, path, exchange, scope, principal, raw))
 
     def _call(

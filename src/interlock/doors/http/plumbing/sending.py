@@ -29,6 +29,11 @@ class Sending:
         self._loop = loop
         self._head = b""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the caller gets an answer by now."""
+        return self._cycle.response_started
+
     async def __call__(self, message: Message) -> None:
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:

@@ -69,16 +69,14 @@ returning granted;
 -- Holds are entered, calls are settled; a call that was settled already stays as it is, and costs nothing again.
 -- Answers are kept in the same commit: what is paid for under a key is there.
 with given as (
-  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bool[], $15::text[],
-    $16::timestamptz[])
-    as g(call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind, status, estimate, cost,
-      input_tokens, output_tokens, is_estimated, trace_id, held_at)
+  select g.* from json_to_recordset($1::json) as g(call_id uuid, tenant_id text, subject text, budget_id uuid,
+    slice_id uuid, provider text, model text, kind text, status text, estimate bigint, cost bigint,
+    input_tokens bigint, output_tokens bigint, is_estimated bool, trace_id text, at timestamptz)
 ), written as (
   insert into interlock.model_calls as c (call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind,
     status, estimate, cost, input_tokens, output_tokens, is_estimated, trace_id, held_at, settled_at)
   select call_id, tenant_id, subject, budget_id, slice_id, provider, model, kind, status, estimate, cost,
-    input_tokens, output_tokens, is_estimated, trace_id, held_at,
+    input_tokens, output_tokens, is_estimated, trace_id, at,
     case when status = 'settled' then interlock.now() end
   from given
   on conflict (call_id) do update set status = excluded.status, provider = excluded.provider, model = excluded.model,
@@ -89,13 +87,13 @@ with given as (
 ), kept as (
   insert into interlock.model_results as r (tenant_id, effect_key, digest, claim_id, answer, expires_at)
   select tenant_id, effect_key, '', claim_id, answer, interlock.now() + make_interval(secs => seconds)
-  from unnest($17::text[], $18::text[], $19::uuid[], $20::bytea[], $21::float8[])
+  from unnest($2::text[], $3::text[], $4::uuid[], $5::bytea[], $6::float8[])
     as k(tenant_id, effect_key, claim_id, answer, seconds)
   where claim_id is null
   on conflict (tenant_id, effect_key) do nothing
 ), filled as (
   update interlock.model_results r set answer = k.answer, expires_at = interlock.now() + make_interval(secs => k.seconds)
-  from unnest($17::text[], $18::text[], $19::uuid[], $20::bytea[], $21::float8[])
+  from unnest($2::text[], $3::text[], $4::uuid[], $5::bytea[], $6::float8[])
     as k(tenant_id, effect_key, claim_id, answer, seconds)
   where r.tenant_id = k.tenant_id and r.effect_key = k.effect_key and r.claim_id = k.claim_id and r.answer is null
 ), paid as (

@@ -207,4 +207,5 @@ published as (  -- in the commit of the event: what a webhook of its tenant want
 )
 
 -- name: outbox_result
-(select count(*) from published) as published
+(select count(*) from published) as published,
+exists (select from interlock.webhooks where is_active) as is_heard

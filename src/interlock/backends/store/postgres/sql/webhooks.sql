@@ -147,11 +147,9 @@ with ended as (
   from ended
   on conflict do nothing
   returning execution_id, seq, tenant_id
-), published as (
+), published as (  -- whoever wants to hear of it: the relay sees to that, later than somebody might subscribe
   insert into interlock.outbox (execution_id, seq, tenant_id)
   select t.execution_id, t.seq, t.tenant_id from told t
-  where exists (select from interlock.webhooks w
-    where w.tenant_id = t.tenant_id and w.is_active and 'callback.received' = any (w.events))
 )
 insert into interlock.inbox (execution_id, inbox_seq, tenant_id, kind, name, payload, sent_by, trace_id, outcome)
 select t.execution_id, 1 + (select coalesce(max(i.inbox_seq), 0) from interlock.inbox i where i.execution_id = $1),
@@ -166,9 +164,6 @@ select count(*) as count,
 from interlock.inbox where execution_id = $1 and kind = 'callback' and name = 'late';
 
 -- Outbox ----------------------------------------------------------------------------------------------------------
-
--- name: has_webhooks
-select exists (select from interlock.webhooks);
 
 -- name: fan_out
 -- One delivery for each webhook that wants an event and may hear of it. $1: at most so many events.

@@ -1,0 +1,177 @@
+"""The guarded HTTP client: HTTP/1.1 over connections of its own, and never to an address that is not permitted."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import TracebackType
+from urllib.parse import urljoin
+
+from interlock.backends.egress.address import AddressPolicy
+from interlock.backends.egress.answer import Answer
+from interlock.backends.egress.body import read_body
+from interlock.backends.egress.connect import Connector
+from interlock.backends.egress.failures import failed
+from interlock.backends.egress.pool import Pool
+from interlock.backends.egress.request import Request, prepare
+from interlock.backends.egress.target import Target, parse_target
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
+from interlock.ports.egress import EgressResponse
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_FOLLOWED_METHODS = frozenset(("GET", "HEAD"))
+_REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
+_REMEMBERED = 256
+
+Headers = tuple[tuple[str, str], ...]
+
+
+class GuardedEgress:
+    """Satisfies ``ports/egress``. ``allow`` names the networks besides the public one: see AddressPolicy.
+
+    ``tls`` replaces the default context where the operator has an authority of their own. Make it anywhere; use
+    and close it in one event loop.
+    """
+
+    def __init__(self, allow: Sequence[str] = (), *, tls: ssl.SSLContext | None = None) -> None:
+        self._connector = Connector(AddressPolicy(allow), tls)
+        self._pool = Pool(self._connector.connect)
+        self._prepared = lru_cache(_REMEMBERED)(_prepare)  # streamed calls differ in little but their bodies
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close all connections; calls made later are refused as unavailable. May be called twice."""
+        self._closed = True
+        self._connector.close()
+        self._pool.close()
+        self._prepared.cache_clear()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout: float,
+        max_bytes: int,
+        follow_redirects: bool = False,
+    ) -> EgressResponse:
+        """Make one call as the port promises."""
+        request = _prepare(method, url, tuple(headers.items()))
+        hops = _MAX_REDIRECTS if follow_redirects and request.method in _FOLLOWED_METHODS else 0
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._follow(request, body, max_bytes, hops)
+        except TimeoutError as error:
+            message = f"The call to {request.target.origin.host!r} took longer than {timeout:g} seconds."
+            raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
+
+    def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float, idle: float
+    ) -> Opening:
+        """Make one call whose answer is read while it comes, as the port promises."""
+        return Opening(self, self._prepared(method, url, tuple(headers.items())), body, timeout, idle)
+
+    async def begin(self, request: Request, body: bytes | None, idle: float | None, *, may_repeat: bool) -> Answer:
+        """Send a request and wait for the head of its answer.
+
+        A connection that had waited may be closed just when the request is sent; then, if that is allowed, and
+        nothing was heard, it goes out once more.
+        """
+        if self._closed:
+            raise unavailable("Outgoing calls have ended because the server is stopping.")
+        message, is_head = request.message(body), request.method == "HEAD"
+        connection = self._pool.reuse(request.target.origin)
+        if connection is not None:
+            answer = connection.send(message, idle, is_head=is_head)
+            try:
+                return await _begun(answer)
+            except InterlockError:
+                if connection.has_heard or not may_repeat:
+                    raise
+        connection = await self._pool.make(request.target.origin)
+        return await _begun(connection.send(message, idle, is_head=is_head))
+
+    async def _follow(self, request: Request, body: bytes | None, max_bytes: int, hops: int) -> EgressResponse:
+        headers = request.headers
+        for _ in range(hops):
+            answer = await self._call(request, body, max_bytes)
+            if answer.status not in _REDIRECTS or "location" not in answer.headers:
+                return answer
+            target = _next_target(request.target, answer.headers["location"])
+            if target.url.origin() != request.target.url.origin():
+                headers, body = (), None  # what they hold is meant for the first origin
+            request = prepare(request.method, target, headers)
+        answer = await self._call(request, body, max_bytes)
+        if hops and answer.status in _REDIRECTS:
+            raise failed(request.target.origin, f"redirected more than {_MAX_REDIRECTS} times")
+        return answer
+
+    async def _call(self, request: Request, body: bytes | None, max_bytes: int) -> EgressResponse:
+        answer = await self.begin(request, body, None, may_repeat=request.method in _REPEATABLE)
+        try:
+            kept, truncated = await read_body(answer, max_bytes)
+        finally:
+            answer.leave()
+        return EgressResponse(answer.status, _plain(answer.headers), kept, truncated)
+
+
+class Opening:
+    """A call whose answer begins within ``timeout`` seconds when the context is entered, and ends with it."""
+
+    __slots__ = ("_answer", "_body", "_egress", "_idle", "_request", "_timeout")
+
+    def __init__(
+        self, egress: GuardedEgress, request: Request, body: bytes | None, timeout: float, idle: float
+    ) -> None:
+        self._egress = egress
+        self._request = request
+        self._body = body
+        self._timeout = timeout
+        self._idle = idle
+
+    async def __aenter__(self) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._answer = await self._egress.begin(self._request, self._body, self._idle, may_repeat=True)
+        except TimeoutError as error:
+            host = self._request.target.origin.host
+            message = f"The server {host!r} gave no answer within {self._timeout:g} seconds."
+            raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
+        return self._answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answer.leave()
+
+
+async def _begun(answer: Answer) -> Answer:
+    try:
+        await answer.head()
+    except BaseException:
+        answer.leave()
+        raise
+    return answer
+
+
+def _prepare(method: str, url: str, headers: Headers) -> Request:
+    return prepare(method, parse_target(url), headers)
+
+
+def _plain(headers: Mapping[str, str]) -> dict[str, str]:
+    plain = dict(headers)
+    if plain.pop("content-encoding", "identity") != "identity":
+        plain.pop("content-length", None)  # it told the length before inflating
+    return plain
+
+
+def _next_target(target: Target, location: str) -> Target:
+    try:
+        return parse_target(urljoin(str(target.url), location))
+    except ValueError as error:
+        raise failed(target.origin, "redirected to something that is not a URL") from error
