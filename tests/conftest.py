@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, FlowDefinition, GraphDefinition, NodeDefinition, Version, Workflow
 from interlock.kit.ids import RandomIds
 
-pytest_plugins = ["served", "valkey_house", "figures", "model_gateway"]
+pytest_plugins = ["served", "valkey_house", "figures", "model_gateway", "together"]
 ALL_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
 
 
@@ -193,13 +194,20 @@ def database(postgres: Postgres) -> Database:
     return postgres.database()
 
 
-@pytest.fixture
-async def empty_database(postgres: Postgres) -> AsyncIterator[Database]:
-    """A database of this test alone, not migrated."""
+@asynccontextmanager
+async def further_database(postgres: Postgres) -> AsyncIterator[Database]:
+    """A new database, not migrated, that is gone afterwards."""
     name = f"test_{RandomIds().new().hex}"
     await postgres.order(f"create database {name} owner {OWNER}")
     yield postgres.database(name)
     await postgres.order(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def empty_database(postgres: Postgres) -> AsyncIterator[Database]:
+    """A database of this test alone, not migrated."""
+    async with further_database(postgres) as database:
+        yield database
 
 
 @pytest.fixture

@@ -464,7 +464,7 @@ async def functions_with_the_owners_rights_are_few_and_fixed(connection: Any) ->
             exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0) as is_public
           from pg_proc where pronamespace = 'interlock'::regnamespace"""
     )
-    assert {row["proname"] for row in rows if row["prosecdef"]} == {"ensure_partitions", "schema_version"}
+    assert {row["proname"] for row in rows if row["prosecdef"]} == {"ensure_partitions", "let_flushes_end", "schema_version"}
     assert {row["proname"] for row in rows if row["is_public"]} == {"schema_version"}
     assert {row["settings"] for row in rows} == {'{"search_path=\\"\\""}'}
 

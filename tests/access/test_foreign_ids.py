@@ -31,9 +31,6 @@ from interlock.kit.ids import RandomIds
 from serving import Serving
 from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, rows_of
 
-pytestmark = pytest.mark.xdist_group("access")
-
-
 BOARD = "/api/state/{session_id}"
 WRITE, BUDGET, TENANT = f"PUT {BOARD}/{{key}}", "PUT /v1/budgets/{holder}", "PUT /api/app/tenants/{tenant}"
 EMPTY = ("GET /api/workflow/{session_id}/events", f"GET {BOARD}", f"GET {BOARD}/{{key}}")

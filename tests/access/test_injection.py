@@ -17,9 +17,6 @@ from figures import Note
 from interlock.doors.http.plumbing.operation import Operation, Policy
 from tenants_house import rows_of
 
-pytestmark = pytest.mark.xdist_group("access")
-
-
 CORPUS = (
     "' or '1'='1' --",
     "'; update interlock.workflows set name = 'gone'; select pg_sleep(5) --",

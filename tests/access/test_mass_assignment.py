@@ -13,9 +13,6 @@ from figures import Note
 from interlock.doors.http.plumbing.operation import Operation, Policy
 from tenants_house import rows_of
 
-pytestmark = pytest.mark.xdist_group("access")
-
-
 OWNERSHIP = ("tenant_id", "user_id", "owner")
 READ_ONLY: dict[str, Any] = {
     "id": "01a20000-0000-7000-8000-000000000001",

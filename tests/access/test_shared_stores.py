@@ -18,9 +18,6 @@ from redis.asyncio import Redis
 from serving import Serving
 from tenants_house import Owner, owner_of_everything
 
-pytestmark = pytest.mark.xdist_group("access")
-
-
 WINDOW = re.compile(r"interlock:limit:\{[\w=/+-]{16,}\}:[a-z0-9-]+")
 """A window is named by a hash that covers the tenant."""
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from access.route_probes import in_paths
 from access.transcript import Transcript
 from interlock.doors.http.plumbing.operation import Policy
-
-pytestmark = pytest.mark.xdist_group("access")
 
 
 async def test_the_owner_has_all_that_the_neighbour_did_not_find(tenants: Any) -> None:

@@ -18,6 +18,7 @@ from doors.tempo_house import Tempo
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.client import GuardedEgress
+from interlock.backends.egress.stored import StoredUrls
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
 from interlock.backends.limiter.memory import MemoryLimiter
@@ -57,6 +58,7 @@ class House:
     clock: SystemClock
     ids: RandomIds
     egress: GuardedEgress
+    check_url: StoredUrls
 
     def context(self, limits: dict[str, str] | None = None, **settings: Any) -> Context:
         """A context with its own settings over the same services."""
@@ -104,7 +106,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         egress = GuardedEgress(("loopback",))
         stack.push_async_callback(egress.close)
         secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
-        webhooks = await open_webhooks(database.serve_url, ledger, secrets, clock, telemetry, stack)
+        webhooks = await open_webhooks(database.serve_url, ("loopback",), secrets, clock, telemetry, stack)
         calls = PrepareWebhookCalls(webhooks.rows, webhooks.secrets, clock, BASE)
         inline = InlineExecutor(
             registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled, webhooks=calls
@@ -151,7 +153,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             check_value=schemas.check_value,
             webhooks=webhooks,
         )
-        yield House(services, identity, telemetry, clock, ids, egress)
+        yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Port:
         self.number = self.listener.getsockname()[1]
         config = uvicorn.Config(
             build_app(context, lambda: b""),
-            http=protocol_over(self.connections),
+            http=protocol_over(self.connections, context.doorstep),
             ws=SocketWire,
             ws_max_size=MAX_FRAME,
             ws_per_message_deflate=False,

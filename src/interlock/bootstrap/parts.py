@@ -91,7 +91,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     to_providers = GuardedEgress(allow)  # of its own: what tenants call must not hold up look-ups of providers
     stack.push_async_callback(to_providers.close)
 
-    webhooks = await open_webhooks(serve_url, ledger, secrets, clock, telemetry, stack)
+    webhooks = await open_webhooks(serve_url, allow, secrets, clock, telemetry, stack)
     models = await open_models(
         settings, stack, url=serve_url, egress=to_providers, clock=clock, ids=ids, telemetry=telemetry
     )

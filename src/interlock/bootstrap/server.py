@@ -132,7 +132,7 @@ async def serve(
                     access_log=False,
                     lifespan="off",
                     loop="uvloop",
-                    http=protocol_over(connections),
+                    http=protocol_over(connections, context.doorstep),
                     ws=SocketWire,
                     ws_max_size=MAX_FRAME,
                     ws_ping_interval=20.0,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
+from interlock.backends.egress.address import AddressPolicy
+from interlock.backends.egress.stored import StoredUrls
 from interlock.backends.store.postgres.connection import EnginePool
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.webhook_ledger import PostgresWebhooks
@@ -28,12 +31,13 @@ CONNECTIONS = 3
 
 async def open_webhooks(
     url: str,
+    allow: Sequence[str],
     secrets: Secrets,
     clock: Clock,
     telemetry: WebhookTelemetry,
     stack: AsyncExitStack,
 ) -> WebhookPorts:
-    """Rows and secrets of webhooks; ``stack`` closes them.
+    """Rows and secrets of webhooks; ``stack`` closes them. ``allow`` are the networks that may be called.
 
     They have connections of their own: however many messages there are, the engine waits for none of them.
     """
@@ -41,7 +45,8 @@ async def open_webhooks(
     await pool.open()
     stack.push_async_callback(pool.close)
     rows = PostgresWebhooks(pool.use)
-    return WebhookPorts(rows, PostgresSigningSecrets(pool.use, secrets, clock), telemetry)
+    signing = PostgresSigningSecrets(pool.use, secrets, clock)
+    return WebhookPorts(rows, signing, telemetry, StoredUrls(AddressPolicy(allow)))
 
 
 def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> PrepareWebhookCalls:

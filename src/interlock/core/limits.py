@@ -61,6 +61,11 @@ class Verdict(msgspec.Struct, frozen=True):
         """The window with the fewest requests left; of several, the one that stays so for longest."""
         return min(self.standings, key=_tightness)
 
+    def later(self, seconds: float) -> Verdict:
+        """The same so many seconds later, if nothing has changed meanwhile."""
+        standings = [Standing(found.window, found.used, max(0.0, found.reset_after - seconds)) for found in self.standings]
+        return Verdict(self.is_admitted, tuple(standings), self.stamp)
+
 
 def _tightness(standing: Standing) -> tuple[int, float]:
     return standing.remaining, -standing.reset_after

@@ -26,6 +26,17 @@ class EgressResponse:
     truncated: bool
 
 
+class CheckUrl(Protocol):
+    """Judges an address that is stored to be called later."""
+
+    def __call__(self, url: str) -> None:
+        """Raise InterlockError ``EGRESS_BLOCKED`` if no call to ``url`` would ever be made, by what it says itself.
+
+        Nothing is looked up and nobody is called.
+        """
+        ...
+
+
 class Egress(Protocol):
     """A guarded HTTP client: it reaches public addresses and those that the operator allowed, and no others."""
 
@@ -51,7 +62,8 @@ class Egress(Protocol):
         Raises InterlockError: ``EGRESS_BLOCKED`` (denied) before anything is sent when the URL, a header or an
         address is not allowed; ``TIMEOUT``; ``EXTERNAL_SERVICE_ERROR`` when no complete answer came, which is
         retryable unless the other server does not speak proper HTTP or TLS; its details say ``connected: false`` if
-        nothing can have been sent.
+        nothing can have been sent. What may be repeated (not POST and PATCH) is sent once more if a connection that
+        had waited was closed without a word.
         """
         ...
 
@@ -73,6 +85,10 @@ class EgressAnswer(Protocol):
         """The body as it arrives, without copying it together; the same errors."""
         ...
 
+    def suffices(self) -> None:
+        """All that is wanted is here: the connection may be used again if the body ends within a second."""
+        ...
+
 
 class StreamingEgress(Protocol):
     """The same guard for answers that are relayed while they come."""
@@ -83,6 +99,8 @@ class StreamingEgress(Protocol):
         """Make one call and wait at most ``timeout`` seconds for the head of its answer.
 
         Redirects are not followed. No more than ``idle`` seconds may pass between two pieces of the body. Leaving
-        the context closes the connection unless the body was read to its end. Raises what ``Egress.request`` does.
+        the context closes the connection unless the body is here to its end, or ``suffices``. What was sent on a
+        connection that the other server closed without a word, as it may do with one that waited, is sent once more
+        on a new one, whatever the method. Raises what ``Egress.request`` does.
         """
         ...

@@ -30,6 +30,10 @@ class Upstream(Protocol):
         """The body as it arrives; the same errors."""
         ...
 
+    def suffices(self) -> None:
+        """All that is wanted is here; what comes yet is but the end of it."""
+        ...
+
 
 class Provider(Protocol):
     """Serves models in OpenAI's shape."""

@@ -40,6 +40,7 @@ from interlock.services.sessions.push import PushEvents
 from interlock.services.sessions.session import FindSessions
 from interlock.services.sessions.start import StartSessions
 from interlock.services.sessions.stop import StopSessions
+from interlock.services.webhooks.addresses import with_addresses
 from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
@@ -105,10 +106,11 @@ def build_services(
 ) -> Services:
     """The use cases over these parts."""
     models = models or without_providers(clock, ids)
+    check_parameters = with_addresses(check_parameters, webhooks.check_url)
     validate = ValidateDefinitions(registry, check_parameters)
     watch = WatchExecutions(store, bus)
     cancel = CancelExecutions(store, engine)
-    flows = RegisterFlows(store, registry, check_parameters, clock, ids)
+    flows = RegisterFlows(store, registry, check_parameters, webhooks.check_url, clock, ids)
     find = FindSessions(store)
     picture = PictureSessions(store, blobs, registry, find)
     programs = FindPrograms(store, registry, flows, clock)
@@ -140,7 +142,9 @@ def build_services(
         stop_session=StopSessions(find, cancel),
         read_session_log=ReadLogs(store, find),
         blackboards=Blackboards(store, engine, picture),
-        registered_nodes=RegisterNodes(store, registry, webhooks.secrets, ids, has_models=models.relay.is_configured),
+        registered_nodes=RegisterNodes(
+            store, registry, webhooks.secrets, webhooks.check_url, ids, has_models=models.relay.is_configured
+        ),
         registered_flows=flows,
         totals=engine.totals,
         node_totals=engine.node_totals,

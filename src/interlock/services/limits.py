@@ -56,6 +56,15 @@ class CountRequests:
         caller = caller_of(plan.group, principal, client)
         return Taken(plan, caller, await self._limiter.take(caller, windows))
 
+    def closed_for(self, taken: Taken) -> float:
+        """So many seconds nothing more fits after this count: 0 if it fitted, or if what fills it may be given back."""
+        full = {found.window.name: found.reset_after for found in taken.verdict.standings if not found.remaining}
+        if taken.verdict.is_admitted or not full:
+            return 0.0
+        gives_back = any(rule.free_304 for rule in self._table.rules_of(taken.plan.group))
+        lasting = [rule for rule in taken.plan.rules if not rule.free_304 and not (rule.is_total and gives_back)]
+        return max((full.get(window.name, 0.0) for rule in lasting for window in rule.windows(1)), default=0.0)
+
     async def give_back(self, taken: Taken) -> None:
         """Let an admitted request count no longer."""
         await self._limiter.give_back(taken.caller, taken.verdict)

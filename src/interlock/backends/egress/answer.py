@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from interlock.core.errors import ErrorKind, InterlockError
@@ -107,21 +107,20 @@ class Answer:
     @property
     def encoding(self) -> str:
         """What the body is packed in; ``identity`` if in nothing."""
-        for name, value in self._fields:
-            if name == b"content-encoding":
-                return self.headers["content-encoding"].strip().lower() or "identity"
-        return "identity"
+        if not any(name == b"content-encoding" for name, _ in self._fields):
+            return "identity"
+        return self.headers["content-encoding"].strip().lower() or "identity"
 
-    async def head(self) -> None:
-        """Wait until the status is known. Raises what made it fail."""
+    async def head(self, seconds: float | None) -> None:
+        """Wait until the status is known, at most so long. Raises what made it fail, TimeoutError."""
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._news(None)
+            await self._news(seconds)
 
     async def read(self, max_bytes: int) -> bytes:
         """The whole body, if it is not longer than ``max_bytes``."""
-        self._require_plain()
+        self.require_plain()
         body = await self.next()
         if self._parts or not self.has_ended:
             body = await self._read_rest(body, max_bytes)
@@ -129,11 +128,9 @@ class Answer:
             raise _failed(f"The answer has more than {max_bytes} bytes.")
         return body
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    def pieces(self) -> Pieces:
         """What has come, each time that something comes."""
-        self._require_plain()
-        while piece := await self.next():
-            yield piece
+        return Pieces(self)
 
     async def next(self) -> bytes:
         """All of the body that waits, packed as it may be; nothing at its end. Raises like ``pieces``."""
@@ -150,7 +147,7 @@ class Answer:
                 message = f"The answer stopped for {self._idle or 0:g} seconds."
                 raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message) from error
 
-    def rest_in_peace(self) -> None:
+    def suffices(self) -> None:
         """All that is wanted is here."""
         self._in_peace = True
 
@@ -185,9 +182,29 @@ class Answer:
             if clock is not None:
                 clock.cancel()
 
-    def _require_plain(self) -> None:
+    def require_plain(self) -> None:
+        """Raise EXTERNAL_SERVICE_ERROR for a body that is packed."""
         if self.encoding != "identity":
             raise _failed("The answer is compressed, which was not asked for.")
+
+
+class Pieces:
+    """The body of one answer, piece by piece; a generator would have to be closed."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._answer.require_plain()
+        piece = await self._answer.next()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
 
 def _too_late(waiter: asyncio.Future[None]) -> None:

@@ -65,7 +65,7 @@ class GuardedEgress:
         hops = _MAX_REDIRECTS if follow_redirects and request.method in _FOLLOWED_METHODS else 0
         try:
             async with asyncio.timeout(timeout):
-                return await self._follow(request, body, max_bytes, hops)
+                return await self._follow(request, body, timeout, max_bytes, hops)
         except TimeoutError as error:
             message = f"The call to {request.target.origin.host!r} took longer than {timeout:g} seconds."
             raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
@@ -76,8 +76,10 @@ class GuardedEgress:
         """Make one call whose answer is read while it comes, as the port promises."""
         return Opening(self, self._prepared(method, url, tuple(headers.items())), body, timeout, idle)
 
-    async def begin(self, request: Request, body: bytes | None, idle: float | None, *, may_repeat: bool) -> Answer:
-        """Send a request and wait for the head of its answer.
+    async def begin(
+        self, request: Request, body: bytes | None, head: float, idle: float | None, *, may_repeat: bool
+    ) -> Answer:
+        """Send a request and wait for the head of its answer at most ``head`` seconds. Raises TimeoutError.
 
         A connection that had waited may be closed just when the request is sent; then, if that is allowed, and
         nothing was heard, it goes out once more.
@@ -89,30 +91,33 @@ class GuardedEgress:
         if connection is not None:
             answer = connection.send(message, idle, is_head=is_head)
             try:
-                return await _begun(answer)
+                return await _begun(answer, head)
             except InterlockError:
                 if connection.has_heard or not may_repeat:
                     raise
-        connection = await self._pool.make(request.target.origin)
-        return await _begun(connection.send(message, idle, is_head=is_head))
+        async with asyncio.timeout(head):
+            connection = await self._pool.make(request.target.origin)
+            return await _begun(connection.send(message, idle, is_head=is_head), None)
 
-    async def _follow(self, request: Request, body: bytes | None, max_bytes: int, hops: int) -> EgressResponse:
+    async def _follow(
+        self, request: Request, body: bytes | None, timeout: float, max_bytes: int, hops: int
+    ) -> EgressResponse:
         headers = request.headers
         for _ in range(hops):
-            answer = await self._call(request, body, max_bytes)
+            answer = await self._call(request, body, timeout, max_bytes)
             if answer.status not in _REDIRECTS or "location" not in answer.headers:
                 return answer
             target = _next_target(request.target, answer.headers["location"])
             if target.url.origin() != request.target.url.origin():
                 headers, body = (), None  # what they hold is meant for the first origin
             request = prepare(request.method, target, headers)
-        answer = await self._call(request, body, max_bytes)
+        answer = await self._call(request, body, timeout, max_bytes)
         if hops and answer.status in _REDIRECTS:
             raise failed(request.target.origin, f"redirected more than {_MAX_REDIRECTS} times")
         return answer
 
-    async def _call(self, request: Request, body: bytes | None, max_bytes: int) -> EgressResponse:
-        answer = await self.begin(request, body, None, may_repeat=request.method in _REPEATABLE)
+    async def _call(self, request: Request, body: bytes | None, timeout: float, max_bytes: int) -> EgressResponse:
+        answer = await self.begin(request, body, timeout, None, may_repeat=request.method in _REPEATABLE)
         try:
             kept, truncated = await read_body(answer, max_bytes)
         finally:
@@ -136,8 +141,9 @@ class Opening:
 
     async def __aenter__(self) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout):
-                self._answer = await self._egress.begin(self._request, self._body, self._idle, may_repeat=True)
+            self._answer = await self._egress.begin(
+                self._request, self._body, self._timeout, self._idle, may_repeat=True
+            )
         except TimeoutError as error:
             host = self._request.target.origin.host
             message = f"The server {host!r} gave no answer within {self._timeout:g} seconds."
@@ -150,9 +156,9 @@ class Opening:
         self._answer.leave()
 
 
-async def _begun(answer: Answer) -> Answer:
+async def _begun(answer: Answer, seconds: float | None) -> Answer:
     try:
-        await answer.head()
+        await answer.head(seconds)
     except BaseException:
         answer.leave()
         raise

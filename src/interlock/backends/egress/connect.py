@@ -110,12 +110,9 @@ class Connector:
     async def _begin(self, origin: Origin, opened: socket.socket, free: Lost, lost: Lost) -> Connection:
         loop = asyncio.get_running_loop()
         made = partial(Connection, origin, free, lost)
+        tls, name = (self._secure(), origin.host.rstrip(".")) if origin.is_secure else (None, None)
         try:
-            if origin.is_secure:
-                name = origin.host.rstrip(".")
-                _, connection = await loop.create_connection(made, sock=opened, ssl=self._secure(), server_hostname=name)
-            else:
-                _, connection = await loop.create_connection(made, sock=opened)
+            _, connection = await loop.create_connection(made, sock=opened, ssl=tls, server_hostname=name)
         except BaseException:
             opened.close()
             raise

@@ -58,7 +58,8 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """There is room again."""
-        self._transport.resume_reading()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def leave(self, answer: Answer, *, in_peace: bool) -> None:
         """Nothing more is wanted: hang up, unless it is ``in_peace`` and the end comes soon."""
@@ -136,6 +137,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if answer.is_resting:
+            answer.is_resting = False
             self.resume()
         self._free(self)
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from interlock.backends.egress.target import Target, check_headers, check_method
 
-_NAME = "interlock"
+_OURS = (("Accept", "*/*"), ("User-Agent", "interlock"))
+"""Unless the caller says otherwise."""
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _DEFAULT_PORTS = {True: 443, False: 80}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Whom to ask for what. ``headers`` are the caller's; ``head`` is the request line and all headers but the body's length."""
+    """Whom to ask for what. ``headers`` are the caller's; ``head`` lacks nothing but the length of the body."""
 
     method: str
     target: Target
@@ -35,7 +36,7 @@ def prepare(method: str, target: Target, headers: tuple[tuple[str, str], ...]) -
     given = {name.lower() for name, _ in headers}
     lines = [f"{method} {target.url.raw_path_qs} HTTP/1.1", f"Host: {_host(target)}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in headers if name.lower() != "accept-encoding"]
-    lines += [f"{name}: {value}" for name, value in (("Accept", "*/*"), ("User-Agent", _NAME)) if name.lower() not in given]
+    lines += [f"{name}: {value}" for name, value in _OURS if name.lower() not in given]
     return Request(method, target, headers, "".join(f"{line}\r\n" for line in lines).encode())
 
 

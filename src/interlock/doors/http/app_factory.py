@@ -15,6 +15,8 @@ from interlock.doors.http.plumbing.operation import Operation
 from interlock.doors.http.plumbing.pipeline import Pipeline
 from interlock.doors.http.plumbing.routing import RouteTable
 from interlock.doors.http.plumbing.security import ALWAYS, Guarded
+from interlock.doors.http.plumbing.tally import Tally
+from interlock.doors.http.plumbing.template import Templates
 from interlock.doors.http.plumbing.trace import Traced
 from interlock.doors.http.shared import ExposeMetrics, shared_operations
 from interlock.doors.http.tempo.llm import OPERATIONS as LLM_OPERATIONS
@@ -25,16 +27,19 @@ from interlock.doors.http.tempo.websocket import WATCH, EventSocket
 def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
     pipeline = Pipeline(context)
-    router = Router(all_routes(context, expose_metrics, pipeline), redirect_slashes=False)
+    table, socket = all_routes(context, expose_metrics, pipeline)
+    router = Router([table, socket], redirect_slashes=False)
     guarded = Guarded(router, context.settings, pipeline)
     lines = structlog.get_logger("interlock.access").bind()
+    templates = Templates(context, pipeline, lines, ALWAYS)
+    context.doorstep.open(context, templates, table.operation_at, Tally(lines, is_on=context.settings.access_log))
     log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
 
 
-def all_routes(context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline) -> list[RouteTable | EventSocket]:
+def all_routes(context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline) -> tuple[RouteTable, EventSocket]:
     """Everything that answers: each has ``operations``, which say who may call it."""
-    return [RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context)]
+    return RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context)
 
 
 def all_sockets() -> tuple[Operation, ...]:

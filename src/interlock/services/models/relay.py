@@ -199,6 +199,7 @@ class RelayedStream:
             raise reader.failure
         if not reader.is_done:
             raise _failed("The provider broke off its answer")
+        self._opened.upstream.suffices()
         self._outcome = "succeeded"
 
     def keep(self, body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,16 +11,18 @@ from interlock.core.definition import CheckParameters, Verdict, digest, validate
 from interlock.core.errors import InterlockError, conflict, not_found, rule_broken, unavailable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
-from interlock.core.workflow import FlowDefinition, Version, Workflow
+from interlock.core.workflow import FlowDefinition, Problem, Version, Workflow
 from interlock.kit import strict_yaml
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.egress import CheckUrl
 from interlock.ports.node import Registry
 from interlock.ports.registry import FlowEntry
 from interlock.ports.store import Store, Transaction
 from interlock.services.registry.nodes import check_name
-from interlock.services.registry.references import bound, catalogue_with, foreign, is_address
+from interlock.services.registry.references import bound, called_addresses, catalogue_with, foreign, is_address
 from interlock.services.registry.system import SYSTEM_FLOWS
+from interlock.services.webhooks.addresses import why_not
 
 MAX_FLOWS = 1_000
 """Flows of a tenant."""
@@ -54,11 +57,18 @@ class RegisterFlows:
     """List, read and register flows. What is registered is a workflow with versions; sessions keep theirs."""
 
     def __init__(
-        self, store: Store, registry: Registry, check_parameters: CheckParameters, clock: Clock, ids: Ids
+        self,
+        store: Store,
+        registry: Registry,
+        check_parameters: CheckParameters,
+        check_url: CheckUrl,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._store = store
         self._registry = registry
         self._check_parameters = check_parameters
+        self._check_url = check_url
         self._clock = clock
         self._ids = ids
 
@@ -130,7 +140,18 @@ class RegisterFlows:
         known = await transaction.find_nodes(wanted) if wanted else {}
         targets = [reference for reference in wanted if reference in known or is_address(reference)]
         catalogue = catalogue_with(self._registry.types, targets)
-        return validate_definition(source, catalogue, check_parameters=self._check_parameters, kind="flow")
+        verdict = validate_definition(source, catalogue, check_parameters=self._check_parameters, kind="flow")
+        blocked = tuple(self._blocked(source))
+        if not blocked:
+            return verdict
+        return msgspec.structs.replace(verdict, definition=None, errors=(*verdict.errors, *blocked))
+
+    def _blocked(self, source: Any) -> Iterator[Problem]:
+        """The states that call an address to which no call is made."""
+        for state, url in called_addresses(source).items():
+            if (reason := why_not(self._check_url, url)) is not None:
+                message, path = f"State '{state}' cannot call its address: {reason}", f"state_node_map.{state}"
+                yield Problem(code="PARAMETER_INVALID", message=message, path=path, value=url)
 
     async def _store_flow(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets as randomness
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -15,10 +14,12 @@ from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.principal import Principal, Scope
 from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
 from interlock.kit.ids import Ids
+from interlock.ports.egress import CheckUrl
 from interlock.ports.node import Registry
 from interlock.ports.registry import WebhookNode
 from interlock.ports.store import Store
 from interlock.ports.webhooks import SigningSecrets, of_headers, of_node
+from interlock.services.webhooks.addresses import check_address
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 MAX_NODES = 500
@@ -74,12 +75,20 @@ class RegisterNodes:
     """List, register and forget nodes. Secrets and headers are sealed, beside the node and not in it."""
 
     def __init__(
-        self, store: Store, registry: Registry, secrets: SigningSecrets, ids: Ids, *, has_models: bool
+        self,
+        store: Store,
+        registry: Registry,
+        secrets: SigningSecrets,
+        check_url: CheckUrl,
+        ids: Ids,
+        *,
+        has_models: bool,
     ) -> None:
         self._store = store
         self._has_models = has_models
         self._secrets = secrets
         self._registry = registry
+        self._check_url = check_url
         self._ids = ids
 
     async def list(self, principal: Principal) -> list[NodeEntry]:
@@ -145,7 +154,7 @@ class RegisterNodes:
 
     def _check(self, wish: NodeWish) -> None:
         check_name("node_id", wish.node_id)
-        check_endpoint(wish.endpoint)
+        check_address(self._check_url, "endpoint", wish.endpoint)
         check_headers(wish.headers)
         if wish.secret is not None:
             key_of(wish.secret)
@@ -187,19 +196,6 @@ def check_name(field: str, text: str) -> None:
     if not NAME.fullmatch(text):
         reason = "must be 1 to 64 letters, digits and _ . -"
         raise _refused(field, reason)
-
-
-def check_endpoint(endpoint: str) -> None:
-    """Raise RULE unless it is an address that could be called; whether it may be is looked at when it is."""
-    try:
-        parts = urlsplit(endpoint)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    else:
-        is_good = is_good and "@" not in parts.netloc and not re.search(r"[\s\\\x00-\x1f\x7f]", endpoint)
-    if not is_good:
-        raise _refused("endpoint", "must be an http or https address without user name and password")
 
 
 def check_headers(headers: dict[str, str]) -> None:

@@ -25,11 +25,18 @@ def is_address(reference: str) -> bool:
 
 def foreign(source: Any, types: Collection[str]) -> list[str]:
     """The references of a flow's source that no node type is behind: ids of nodes, addresses, mistakes."""
+    return [text for text in _references(source).values() if text not in types]
+
+
+def called_addresses(source: Any) -> dict[str, str]:
+    """The states of a flow's source that call an address, and which."""
+    return {state: text for state, text in _references(source).items() if is_address(text)}
+
+
+def _references(source: Any) -> dict[str, str]:
     nodes = source.get("state_node_map") if isinstance(source, dict) else None
-    texts = (
-        [node_reference(text) for text in nodes.values() if isinstance(text, str)] if isinstance(nodes, dict) else []
-    )
-    return [text for text in texts if text not in types]
+    found = nodes.items() if isinstance(nodes, dict) else ()
+    return {str(state): node_reference(text) for state, text in found if isinstance(text, str)}
 
 
 def catalogue_with(types: Mapping[str, NodeType], targets: Iterable[str]) -> Mapping[str, NodeType]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.egress import CheckUrl
 from interlock.ports.engine import Engine
 from interlock.ports.store import Store
 from interlock.ports.telemetry import WebhookTelemetry
@@ -23,6 +24,7 @@ class WebhookPorts:
     rows: WebhookRows
     secrets: SigningSecrets
     telemetry: WebhookTelemetry
+    check_url: CheckUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def build_webhooks(ports: WebhookPorts, store: Store, engine: Engine, clock: Clo
     """The use cases over these parts."""
     prove = ProveCallbacks(store, ports.rows, ports.secrets, clock)
     return Webhooks(
-        subscriptions=ManageWebhooks(store, ports.secrets, clock, ids),
+        subscriptions=ManageWebhooks(store, ports.secrets, ports.check_url, clock, ids),
         deliveries=ManageDeliveries(store, ports.rows),
         receive=ReceiveCallbacks(engine, ports.rows, prove, ports.telemetry),
     )

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import secrets as randomness
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
 
-from interlock.core.errors import InterlockError, conflict, not_found, rule_broken
+from interlock.core.errors import InterlockError, conflict, not_found
 from interlock.core.principal import Principal, Scope
-from interlock.core.subscription import MAX_URL, Webhook, event_types
+from interlock.core.subscription import Webhook, event_types
 from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.egress import CheckUrl
 from interlock.ports.store import Store
 from interlock.ports.webhooks import CALLS, SigningSecrets, of_webhook
+from interlock.services.webhooks.addresses import check_address
 
 MAX_WEBHOOKS = 100
 """Subscriptions of a tenant."""
-_NOT_IN_URL = re.compile(r"[\s\\\x00-\x1f\x7f]")
 
 
 class Subscribed(msgspec.Struct, frozen=True):
@@ -34,9 +33,10 @@ class Subscribed(msgspec.Struct, frozen=True):
 class ManageWebhooks:
     """Subscriptions of the caller's tenant. Messages tell of what the tenant shares and of what their maker may see."""
 
-    def __init__(self, store: Store, secrets: SigningSecrets, clock: Clock, ids: Ids) -> None:
+    def __init__(self, store: Store, secrets: SigningSecrets, check_url: CheckUrl, clock: Clock, ids: Ids) -> None:
         self._store = store
         self._secrets = secrets
+        self._check_url = check_url
         self._clock = clock
         self._ids = ids
 
@@ -56,11 +56,12 @@ class ManageWebhooks:
         beyond ``MAX_WEBHOOKS``.
         """
         _require(principal, Scope.DEPLOYMENTS_WRITE)
+        check_address(self._check_url, "url", url)
         webhook = Webhook(
             webhook_id=self._ids.new(),
             tenant_id=principal.tenant_id,
             user_id=principal.subject,
-            url=_checked(url),
+            url=url,
             description=description,
             events=event_types(events),
             workflow_id=workflow_id,
@@ -98,9 +99,11 @@ class ManageWebhooks:
     async def switch(self, principal: Principal, webhook_id: UUID, *, is_active: bool) -> Webhook:
         """Turn it on or off. What is due waits meanwhile; events of that time are not told later.
 
-        Raises DENIED, NOT_FOUND.
+        Raises DENIED, NOT_FOUND, RULE if its address can no longer be called.
         """
         _require(principal, Scope.DEPLOYMENTS_WRITE)
+        if is_active:
+            check_address(self._check_url, "url", (await self.get(principal, webhook_id)).url)
         reason = None if is_active else "by hand"
         async with self._store.transaction(principal) as transaction:
             if not await transaction.switch_webhook(webhook_id, is_active, reason):
@@ -148,18 +151,3 @@ def _secret(given: str | None) -> str:
         return make_secret(randomness.token_bytes(SECRET_BYTES))
     key_of(given)
     return given
-
-
-def _checked(url: str) -> str:
-    """An address that could be called; whether it may be is looked at each time it is."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_good = False
-    else:
-        is_good = is_good and "@" not in parts.netloc and len(url) <= MAX_URL and not _NOT_IN_URL.search(url)
-    if not is_good:
-        message = f"url must be an http or https address of at most {MAX_URL} characters, without user and password"
-        raise rule_broken("VALIDATION_ERROR", message, field="url")
-    return url

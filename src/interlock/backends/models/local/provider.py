@@ -89,6 +89,9 @@ class LocalAnswer:
         """Each event by itself, as it is made."""
         return self._parts
 
+    def suffices(self) -> None:
+        """Nothing is made that is not asked for."""
+
 
 async def _begun(chunks: AsyncIterator[dict[str, Any]], asked: dict[str, Any]) -> LocalAnswer:
     try:

@@ -63,6 +63,9 @@ class ScriptedAnswer:
         for part in self._parts:
             yield part
 
+    def suffices(self) -> None:
+        """Nothing is under way."""
+
 
 def _words(asked: dict[str, Any]) -> tuple[list[str], bool]:
     """The words of the answer, and whether the caller's limit cut it."""

@@ -25,24 +25,6 @@ _SQL = load("access")
 _ANSWERS = load("answers")
 _FRAME = load("session")
 _ANSWERS_AT_ONCE = 2_000
-_COLUMNS = (
-    "audit_id",
-    "tenant_id",
-    "at",
-    "subject",
-    "kind",
-    "key_id",
-    "action",
-    "target",
-    "outcome",
-    "status",
-    "code",
-    "door",
-    "client",
-    "user_agent",
-    "trace_id",
-    "request_id",
-)
 
 
 class PostgresAccess(TenantQueries, AnswerQueries):
@@ -112,8 +94,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
 
     async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Append to the audit log, all or nothing."""
-        columns = [[getattr(entry, name) for entry in entries] for name in _COLUMNS]
-        await self._audit.write(_SQL["write_audit"], *columns)
+        await self._audit.write(_SQL["write_audit"], msgspec.json.encode(entries).decode())
 
     async def purge_audit(self, days: int, at_most: int) -> int:
         """Delete entries that are older; how many it were."""

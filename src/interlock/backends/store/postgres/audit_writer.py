@@ -21,14 +21,14 @@ class AuditWriter:
         self._url = plain_url(url)
         self._idle: list[Connection] = []
 
-    async def write(self, statement: str, *columns: Any) -> None:
+    async def write(self, statement: str, *values: Any) -> None:
         """Commit one statement. Raises what ``explained`` raises; a connection that failed is not used again."""
         connection = self._idle.pop() if self._idle else None
         try:
             with explained(connection):
                 if connection is None or connection.is_closed():
                     connection = await self._connect()
-                await connection.execute(statement, *columns)
+                await connection.execute(statement, *values)
         except BaseException:
             if connection is not None:
                 connection.terminate()

@@ -130,7 +130,7 @@ class PostgresLedger(TotalsQueries):
             if row["alive"]:
                 return row
         row = await flushes.run(runner_id, flush, FLUSH_TIMEOUT, publishes=True)
-        self._is_heard = row.get("is_heard", False)
+        self._is_heard = row.get("is_heard", self._is_heard)
         return row
 
     async def last_flush(self, runner_id: int) -> int | None:

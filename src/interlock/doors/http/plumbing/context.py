@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.admission import Admission
+from interlock.doors.http.plumbing.doorstep import Doorstep
 from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.proofs import Proofs
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
@@ -85,4 +86,5 @@ class Context:
     limits: Limits
     admission: Admission = field(default_factory=Admission)
     proofs: Proofs = field(default_factory=Proofs)
+    doorstep: Doorstep = field(default_factory=Doorstep)
     started: float = field(default=0.0)  # the monotonic clock at start, seconds

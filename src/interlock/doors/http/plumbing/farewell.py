@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from interlock.doors.http.plumbing.sending import Sending
+from interlock.doors.http.plumbing.sending import Answering
 
 _BODY = (
     b'{"type":"about:blank","title":"Service Unavailable","status":503,"code":"SERVICE_UNAVAILABLE",'
@@ -32,7 +32,8 @@ class Farewell:
         try:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:
-            if not isinstance(send, Sending) or send.has_begun:
+            answering = getattr(send, "__self__", None)
+            if not isinstance(answering, Answering) or answering.response_started:
                 raise
             await send({"type": "http.response.start", "status": 503, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY, "more_body": False})

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from starlette.types import Scope
 
+from interlock.core.errors import InterlockError
 from interlock.core.limits import Group, Rule, Standing, Verdict, Window, refusal
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.client import ClientAddresses, network_of
@@ -69,6 +70,18 @@ class Limits:
             exchange.limited = Limited(taken, _headers(plan.group, taken.verdict, now))
         if not taken.verdict.is_admitted:
             raise refusal(taken.verdict, math.ceil(now + taken.verdict.tightest.reset_after))
+
+    def closed_for(self, limited: Limited) -> float:
+        """So many seconds nothing fits after this count, whatever becomes of other requests; 0 for one that fitted."""
+        return self._count.closed_for(limited.taken)
+
+    def refused_later(self, limited: Limited, seconds: float) -> tuple[InterlockError, Limited]:
+        """What is told so many seconds after a refusal if its windows are still full."""
+        taken, now = limited.taken, self._clock.now().timestamp()
+        verdict = taken.verdict.later(seconds)
+        headers = _headers(taken.plan.group, verdict, now)
+        error = refusal(verdict, math.ceil(now + verdict.tightest.reset_after))
+        return error, Limited(Taken(taken.plan, taken.caller, verdict), headers)
 
     async def settle(self, exchange: Exchange) -> None:
         """After the answer: give back what costs nothing."""

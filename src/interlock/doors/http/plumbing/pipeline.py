@@ -46,6 +46,7 @@ class Pipeline:
                 return
             except InterlockError as error:
                 code = error.code
+                self._context.doorstep.remember(operation, exchange, scope, error)
                 reply = self._refused(error, operation.door, exchange)
             except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
                 _log.exception("error", route=exchange.route, method=exchange.method)

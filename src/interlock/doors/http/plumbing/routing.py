@@ -85,6 +85,12 @@ class RouteTable(BaseRoute):
             place = following
         return (place if place is not None and place.by_method else None), values
 
+    def operation_at(self, method: str, path: str) -> Operation | None:
+        """What answers exactly this method at a path."""
+        place, _ = self._find(path)
+        found = place.by_method.get(method) if place is not None else None
+        return found[0] if found is not None else None
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the operation at this place, or say why there is none."""
         place: _Segment | None = scope["interlock.place"]

@@ -14,35 +14,29 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 _NO_BODY = (204, 304)
 
 
-class Sending:
-    """In place of the cycle's own ``send``: the same messages, the same bytes, fewer writes.
+class Answering(RequestResponseCycle):
+    """One request and its answer: uvicorn's messages and bytes, in fewer writes.
 
     A head whose body does not come within the same turn of the loop, such as that of a stream, leaves at its end.
-    Raises RuntimeError for an app that speaks out of turn, puts a line break into a header, or sends another length
-    than it said.
+    ``send`` raises RuntimeError for an app that speaks out of turn, puts a line break into a header, or sends another
+    length than it said.
     """
 
-    __slots__ = ("_cycle", "_head", "_loop")
+    _head = b""
 
-    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
-        self._cycle = cycle
-        self._loop = loop
-        self._head = b""
+    @classmethod
+    def over(cls, cycle: RequestResponseCycle) -> None:
+        """Make it one of these. Uvicorn has made the cycle by its own name for it, and its task has not begun yet."""
+        cycle.__class__ = cls
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the caller gets an answer by now."""
-        return self._cycle.response_started
-
-    async def __call__(self, message: Message) -> None:
-        cycle = self._cycle
-        if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
-        if cycle.disconnected:
+    async def send(self, message: Message) -> None:  # type: ignore[override]  # Starlette's name for the same messages
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
             return
-        if not cycle.response_started:
+        if not self.response_started:
             self._begin(message)
-        elif not cycle.response_complete:
+        elif not self.response_complete:
             self._go_on(message)
         else:
             raise RuntimeError(f"{message['type']} came after the end of the answer")
@@ -50,50 +44,48 @@ class Sending:
     def _begin(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"{message['type']} came before the beginning of the answer")
-        cycle, status = self._cycle, message["status"]
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        headers = [*cycle.default_headers, *message.get("headers", ())]
+        status = message["status"]
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        headers = [*self.default_headers, *message.get("headers", ())]
         for name, value in headers:
-            if name == b"content-length" and cycle.chunked_encoding is None:
-                cycle.expected_content_length = int(value)
-                cycle.chunked_encoding = False
+            if name == b"content-length" and self.chunked_encoding is None:
+                self.expected_content_length = int(value)
+                self.chunked_encoding = False
             elif name == b"connection" and value.lower() == b"close":
-                cycle.keep_alive = False
-        if not cycle.keep_alive and (b"connection", b"close") not in headers:
+                self.keep_alive = False
+        if not self.keep_alive and (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
-        if cycle.chunked_encoding is None and cycle.scope["method"] != "HEAD" and status not in _NO_BODY:
-            cycle.chunked_encoding = True
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _NO_BODY:
+            self.chunked_encoding = True
             headers.append((b"transfer-encoding", b"chunked"))
         self._head = _head_of(STATUS_LINE[status], headers)
-        self._loop.call_soon(self._release)
+        asyncio.get_running_loop().call_soon(self._release)
 
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
             raise RuntimeError(f"{message['type']} came within the answer")
-        cycle = self._cycle
         body: bytes = message.get("body", b"")
         is_last = not message.get("more_body", False)
         self._write(self._framed(body, is_last=is_last))
         if not is_last:
             return
-        if cycle.expected_content_length != 0:
+        if self.expected_content_length != 0:
             raise RuntimeError("The answer is shorter than its Content-Length")
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            cycle.transport.close()
-        cycle.on_response()
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
     def _framed(self, body: bytes, *, is_last: bool) -> bytes:
-        cycle = self._cycle
-        if cycle.scope["method"] == "HEAD":
-            cycle.expected_content_length = 0
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
             return b""
-        if not cycle.chunked_encoding:
-            if len(body) > cycle.expected_content_length:
+        if not self.chunked_encoding:
+            if len(body) > self.expected_content_length:
                 raise RuntimeError("The answer is longer than its Content-Length")
-            cycle.expected_content_length -= len(body)
+            self.expected_content_length -= len(body)
             return body
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
         return chunk + b"0\r\n\r\n" if is_last else chunk
@@ -102,10 +94,10 @@ class Sending:
         if self._head:
             data, self._head = self._head + data, b""
         if data:
-            self._cycle.transport.write(data)
+            self.transport.write(data)
 
     def _release(self) -> None:
-        if self._head and not self._cycle.disconnected:
+        if self._head and not self.disconnected:
             self._write(b"")
 
 

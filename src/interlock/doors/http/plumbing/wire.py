@@ -13,10 +13,12 @@ from enum import IntEnum
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from interlock.doors.http.plumbing.connections import Connections
-from interlock.doors.http.plumbing.sending import Sending
+from interlock.doors.http.plumbing.doorstep import Doorstep
+from interlock.doors.http.plumbing.sending import Answering
 from interlock.doors.http.plumbing.sse import ABORT, LEFT
 
 _PER_FIELD = 4
@@ -47,6 +49,7 @@ class WatchedProtocol(HttpToolsProtocol):
     """One connection. Subclasses made by ``protocol_over`` know the connections of their server."""
 
     connections_of_server: ClassVar[Connections]
+    doorstep: ClassVar[Doorstep]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -127,14 +130,26 @@ class WatchedProtocol(HttpToolsProtocol):
         self._enter(_Phase.BODY)
         super().on_headers_complete()
         if self.cycle is not None:
-            send = cast("Any", Sending(self.cycle, self.loop))
-            self.cycle.send = send  # type: ignore[method-assign]  # its task begins in a later turn of the loop
+            Answering.over(self.cycle)
         if self.watched.is_draining and self.cycle is not None:
             self.cycle.keep_alive = False
         if self.parser.get_http_version() == "1.0" and self.cycle is not None:
             # It does not know chunks: the end of the connection is the end of the answer.
             self.cycle.chunked_encoding = False
             self.cycle.expected_content_length = cast("int", _UNTIL_CLOSED)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin with a request, unless it can be refused at once, which costs no task and no turn of the loop."""
+        refusal = None
+        if cycle.keep_alive and not self.watched.is_draining and not self.flow.write_paused:
+            refusal = self.doorstep.refusal(cast("Scope", cycle.scope), cycle.default_headers)
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self.transport.write(refusal)
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.on_response()
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -273,11 +288,12 @@ class _UntilClosed(float):
 _UNTIL_CLOSED = _UntilClosed(math.inf)
 
 
-def protocol_over(connections: Connections) -> type[WatchedProtocol]:
-    """The protocol of one server."""
+def protocol_over(connections: Connections, refusals: Doorstep | None = None) -> type[WatchedProtocol]:
+    """The protocol of one server; ``refusals`` answers what need not even begin."""
 
     class ServerProtocol(WatchedProtocol):
         connections_of_server = connections
+        doorstep = refusals or Doorstep()
 
     return ServerProtocol
 

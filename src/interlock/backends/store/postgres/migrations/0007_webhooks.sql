@@ -21,8 +21,9 @@ create index webhooks_active on interlock.webhooks (tenant_id) where is_active;
 -- subscriptions it saw when it began, and it takes its lock on the journals before it looks. So the commit of a new
 -- one waits here for flushes under way, and those that come meanwhile begin behind it.
 create function interlock.let_flushes_end() returns trigger
-language plpgsql security definer set search_path = '' set lock_timeout = '2s' as $$
+language plpgsql security definer set search_path = '' as $$
 begin
+  set local lock_timeout = '2s';
   lock table interlock.journals in share mode;
   return null;
 end $$;

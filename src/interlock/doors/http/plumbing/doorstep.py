@@ -1,0 +1,166 @@
+"""Refusals that cost next to nothing: what would be refused again as it was a moment ago is refused before it begins.
+
+When more comes than can be done, most of the work would else be saying so. Nothing is refused here that the pipeline
+would take: the lines are looked at as they are now, and a limit only until the moment at which its window opens.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from starlette.types import Scope
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.plumbing.limits import Limited
+from interlock.doors.http.plumbing.operation import Operation
+from interlock.doors.http.plumbing.tally import Tally
+from interlock.doors.http.plumbing.trace import Exchange
+
+if TYPE_CHECKING:
+    from interlock.doors.http.plumbing.context import Context
+    from interlock.doors.http.plumbing.template import Templates, Written
+
+REMEMBERED_SECONDS = 1.0
+"""So long a refusal is remembered; then one request is looked at as any other, its credential too."""
+_MOST = 4096
+
+_WHO = frozenset({b"host", b"authorization", b"x-api-key", b"x-tenant-id"})
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+_CLOSER_LOOK = frozenset({b"origin", b"x-api-key-id"})
+"""Pages get headers of their own, and a signature covers the body."""
+_FULL = "full"
+_CROWDS = frozenset({ErrorKind.LIMITED, ErrorKind.UNAVAILABLE})
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+Mark = tuple[str, str, str, bytes]
+FindOperation = Callable[[str, str], Operation | None]
+
+
+class _Known:
+    """A refused caller of an operation: where it stands in line, and its limits if they are what refused it."""
+
+    __slots__ = ("asker", "at", "closed_until", "limited", "operation", "state", "templates")
+
+    def __init__(
+        self, operation: Operation, asker: str | None, at: float, limited: Limited | None, closed: float, state: str
+    ) -> None:
+        self.operation = operation
+        self.asker = asker
+        self.at = at
+        self.limited = limited
+        self.closed_until = at + closed
+        self.state = state  # of the store of limits
+        self.templates: dict[str, Written] = {}  # by code
+
+
+class Doorstep:
+    """Remembers who was refused what, for a second. Until it is opened it remembers nothing and refuses nobody."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Mark, _Known] = OrderedDict()  # oldest first
+        self._is_open = False
+
+    def open(self, context: Context, templates: Templates, find: FindOperation, tally: Tally) -> None:
+        """Begin. ``find`` gives the operation of a method and path."""
+        self._context = context
+        self._templates = templates
+        self._find_operation = find
+        self._tally = tally
+        self._is_open = True
+
+    def remember(self, operation: Operation, exchange: Exchange, scope: Scope, error: InterlockError) -> None:
+        """Note a request that the pipeline has refused, if the next one like it may be refused for the same."""
+        principal = exchange.principal
+        if not self._is_open or principal is None or error.kind not in _CROWDS:
+            return
+        mark = self._mark(operation, scope)
+        if mark is None:
+            return
+        limits, now = self._context.limits, self._context.clock.monotonic()
+        limited = exchange.limited
+        closed = limits.closed_for(limited) if limited is not None else 0.0
+        asker = limits.asker(operation, scope, principal)
+        self._known.pop(mark, None)
+        self._known[mark] = _Known(operation, asker, now, limited, closed, limits.state)
+        if len(self._known) > _MOST:
+            self._known.popitem(last=False)
+
+    def refusal(self, scope: Scope, first_headers: RawHeaders) -> bytes | None:
+        """The whole answer to a request that the pipeline would refuse; None if it is to be looked at as any other.
+
+        Counted and logged like any other answer, but for the log line, which stands for all of a second.
+        """
+        if not self._known:
+            return None
+        now = self._context.clock.monotonic()
+        known = self._find(scope, now)
+        if known is None:
+            return None
+        crowd = self._crowd(known)
+        if crowd is None and not self._is_full(known, now):
+            return None
+        told = self._answer(known, crowd, now, scope, first_headers)
+        operation = known.operation
+        self._tally.note(operation.method, operation.route, told.status, told.code, known.asker)
+        seconds = self._context.clock.monotonic() - now
+        self._context.telemetry.request_ended(operation.route, operation.method, told.status, seconds)
+        return told.text if told.is_whole else self._templates.fill(told.text)
+
+    def _answer(
+        self, known: _Known, crowd: InterlockError | None, now: float, scope: Scope, first: RawHeaders
+    ) -> Written:
+        """The answer with this request's own ids, or the template of a moment ago."""
+        is_whole = self._templates.is_named(scope)
+        code = crowd.code if crowd is not None else _FULL
+        written = known.templates.get(code)
+        if is_whole or written is None or now >= written.until:
+            error, limited = (crowd, None) if crowd is not None else self._still_full(known, now)
+            written = self._templates.write(known.operation, error, limited, scope, first)
+            if not is_whole:
+                known.templates[code] = written
+        return written
+
+    def _find(self, scope: Scope, now: float) -> _Known | None:
+        while self._known and now - next(iter(self._known.values())).at > REMEMBERED_SECONDS:
+            self._known.popitem(last=False)
+        operation = self._find_operation(scope["method"], scope["path"])
+        mark = self._mark(operation, scope) if operation is not None else None
+        return self._known.get(mark) if mark is not None else None
+
+    def _mark(self, operation: Operation, scope: Scope) -> Mark | None:
+        """All that decides who calls; None without a credential, or for what needs a closer look."""
+        who = []
+        has_credential = False
+        for name, value in scope["headers"]:
+            if name in _WHO:
+                has_credential = has_credential or name in _CREDENTIALS
+                who.append(name + b":" + value)
+            elif name in _CLOSER_LOOK:
+                return None
+        if not has_credential:
+            return None
+        peer = scope.get("client")
+        who.append(peer[0].encode() if peer else b"")
+        who.append(self._context.limits.client_of(scope).encode())
+        # Header lines hold no line breaks, so that no two callers have one digest. Credentials are not kept.
+        digest = blake2b(b"\n".join(who), digest_size=16).digest()
+        return operation.door.name, operation.method, operation.route, digest
+
+    def _crowd(self, known: _Known) -> InterlockError | None:
+        """Why the caller's line is too long to stand behind, if it is."""
+        try:
+            self._context.admission.check(known.asker)
+        except InterlockError as error:
+            return error
+        return None
+
+    def _is_full(self, known: _Known, now: float) -> bool:
+        """Whether a window is still full; what another store has counted says nothing."""
+        return now < known.closed_until and known.state == self._context.limits.state
+
+    def _still_full(self, known: _Known, now: float) -> tuple[InterlockError, Limited]:
+        assert known.limited is not None  # else nothing were full
+        return self._context.limits.refused_later(known.limited, now - known.at)
