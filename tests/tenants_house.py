@@ -12,6 +12,7 @@ import httpx2
 
 from interlock.core.principal import Scope
 from interlock.kit.ids import RandomIds
+from webhook_house import receiving
 
 EVERYTHING = frozenset(map(str, Scope))
 IDEMPOTENCY_KEY = "a-key-that-both-tenants-chose"
@@ -131,25 +132,47 @@ async def _sessions(owner: Owner) -> None:
 
 
 async def _webhooks(owner: Owner) -> None:
-    wanted = {"url": f"http://169.254.169.254/{owner.word}", "events": ["*"], "description": owner.word}
-    owner.ids["webhook_id"] = (await owner.ask("POST", "/api/app/webhooks", wanted))["webhook_id"]
     quick = {"name": owner.word, "nodes": [{"id": "a", "type": "echo", "parameters": {"input": owner.word}}]}
-    stored = await owner.ask("POST", "/api/app/workflows", quick)
-    await owner.ask("POST", f"/api/app/workflows/{stored['workflow_id']}/execute", {"wait_ms": 10_000})
+    workflow = (await owner.ask("POST", "/api/app/workflows", quick))["workflow_id"]
+    wanted = {"events": ["execution.succeeded"], "workflow_id": workflow, "description": owner.word}
+    async with receiving() as receiver:  # of one message, so that there is nothing to tell later on
+        wanted["url"] = f"{receiver.url}/{owner.word}"
+        owner.ids["webhook_id"] = (await owner.ask("POST", "/api/app/webhooks", wanted))["webhook_id"]
+        await owner.ask("POST", f"/api/app/workflows/{workflow}/execute", {"wait_ms": 10_000})
 
-    async def failed() -> str | None:
-        listed = await owner.ask("GET", f"/api/app/webhooks/{owner.ids['webhook_id']}/deliveries")
-        found = listed["deliveries"]
-        is_done = found and all(one["status"] != "pending" for one in found)
-        return str(found[0]["delivery_id"]) if is_done else None
+        async def delivered() -> str | None:
+            listed = await owner.ask("GET", f"/api/app/webhooks/{owner.ids['webhook_id']}/deliveries")
+            found = [one for one in listed["deliveries"] if one["status"] == "delivered"]
+            return str(found[0]["delivery_id"]) if found else None
 
-    owner.ids["delivery_id"] = await until(failed, "deliveries that were given up")
+        owner.ids["delivery_id"] = await until(delivered, "the delivery")
 
 
 async def _models(owner: Owner) -> None:
     await owner.ask("PUT", f"/v1/budgets/{owner.ids['holder']}", {"cap_usd": 12.5}, "key")
     chat = {"model": "scripted", "messages": [{"role": "user", "content": owner.word}]}
     await owner.ask("POST", "/v1/chat/completions", chat, "key")
+
+
+AT_REST = """
+select not exists (select from interlock.outbox where tenant_id = $1)
+  and not exists (select from interlock.deliveries where tenant_id = $1 and status = 'pending')
+  and not exists (select from interlock.live where tenant_id = $1 and owner is not null)
+"""
+
+
+async def at_rest(url: str, tenant_id: str) -> dict[str, list[str]]:
+    """The rows of a tenant once nothing of it is under way: what changes from then on, somebody has asked for."""
+    connection = await asyncpg.connect(url)
+    try:
+
+        async def rests() -> bool | None:
+            return await connection.fetchval(AT_REST, tenant_id) or None
+
+        await until(rests, "the rest of the tenant")
+    finally:
+        await connection.close()
+    return await rows_of(url, tenant_id)
 
 
 async def rows_of(url: str, tenant_id: str) -> dict[str, list[str]]:

@@ -29,7 +29,7 @@ from figures import Note
 from interlock.doors.http.plumbing.operation import Policy
 from interlock.kit.ids import RandomIds
 from serving import Serving
-from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, rows_of
+from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, at_rest, rows_of
 
 BOARD = "/api/state/{session_id}"
 WRITE, BUDGET, TENANT = f"PUT {BOARD}/{{key}}", "PUT /v1/budgets/{holder}", "PUT /api/app/tenants/{tenant}"
@@ -69,7 +69,7 @@ async def test_what_is_anothers_is_like_what_is_nobodys(tenants: Any, database: 
     """G5."""
     a, b = tenants.a, tenants.b
     transcript = Transcript(a)
-    before = await rows_of(database.superuser_url, b.tenant_id)
+    before = await at_rest(database.superuser_url, b.tenant_id)
     wrong = []
     for foreign, free in pairs(a, b):
         label = f"{foreign.method} {foreign.operation.route}"

@@ -15,7 +15,7 @@ from access.route_probes import BODIES, OF_NOBODY, OPERATIONS, PARAMETER, Probe,
 from access.transcript import Transcript
 from figures import Note
 from interlock.doors.http.plumbing.operation import Operation, Policy
-from tenants_house import rows_of
+from tenants_house import at_rest, rows_of
 
 CORPUS = (
     "' or '1'='1' --",
@@ -99,7 +99,7 @@ async def test_hostile_text_finds_nothing_and_breaks_nothing(
     tenants: Any, database: Any, at_length: bool, note_figures: Note
 ) -> None:
     """F6."""
-    before = await rows_of(database.superuser_url, tenants.b.tenant_id)
+    before = await at_rest(database.superuser_url, tenants.b.tenant_id)
     transcript = Transcript(tenants.a)
     wrong = []
     for probe in probes(tenants.a.ids, list(CORPUS), len(CORPUS) if at_length else QUICK):

@@ -11,7 +11,7 @@ from access.route_probes import BODIES, OPERATIONS, Probe, body_of, filled, unkn
 from access.transcript import Transcript
 from figures import Note
 from interlock.doors.http.plumbing.operation import Operation, Policy
-from tenants_house import rows_of
+from tenants_house import at_rest, rows_of
 
 OWNERSHIP = ("tenant_id", "user_id", "owner")
 READ_ONLY: dict[str, Any] = {
@@ -50,7 +50,7 @@ def probe(operation: Operation, own: dict[str, str], **more: Any) -> Probe:
 @pytest.mark.parametrize("field", OWNERSHIP)
 async def test_a_body_names_no_other_owner(tenants: Any, database: Any, field: str, note_figures: Note) -> None:
     """G6: at every route with a body, as a person and as a program."""
-    before = await rows_of(database.superuser_url, tenants.b.tenant_id)
+    before = await at_rest(database.superuser_url, tenants.b.tenant_id)
     transcript = Transcript(tenants.a)
     others = (tenants.b.tenant_id, None, [tenants.a.tenant_id])
     accepted = []

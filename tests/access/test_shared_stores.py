@@ -26,7 +26,13 @@ WINDOW = re.compile(r"interlock:limit:\{[\w=/+-]{16,}\}:[a-z0-9-]+")
 def outside(database: Any, valkey_url: str) -> Iterator[Serving]:
     """A process outside local mode with a Redis, where every request is counted."""
     with tempfile.TemporaryDirectory(prefix="interlock-shared-") as folder:
-        running = Serving(Path(folder), database.serve_url, INTERLOCK_REDIS_URL=valkey_url, INTERLOCK_MODE="offline")
+        running = Serving(
+            Path(folder),
+            database.serve_url,
+            INTERLOCK_REDIS_URL=valkey_url,
+            INTERLOCK_MODE="offline",
+            INTERLOCK_EGRESS_ALLOW="loopback",
+        )
         try:
             yield running.ready()
         finally:

@@ -238,12 +238,6 @@ async def test_redirects_and_refusals_fail_the_step_without_another_call(caller:
     assert [got.path for got in receiver.got] == ["/hook"]
 
 
-async def test_an_address_that_is_not_public_is_blocked_when_it_is_called(caller: Any) -> None:
-    session_id = await start(caller, "http://169.254.169.254/latest", wait_ms=10_000)
-    state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
-    assert (state["session_state"], state["error"]["code"]) == ("error", "EGRESS_BLOCKED")
-
-
 async def test_the_same_callback_id_counts_once_whatever_the_body(
     caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:

@@ -287,8 +287,10 @@ async def test_a_message_can_be_sent_again_by_hand(caller: Any, receiver: Receiv
     assert got[1].headers["webhook-id"] == again.json()["message_id"] != first["message_id"]
 
 
-async def test_a_blocked_address_fails_at_once_and_says_why(caller: Any) -> None:
-    webhook = await subscribed(caller, "http://169.254.169.254/x")
+async def test_a_blocked_address_fails_at_once_and_says_why(caller: Any, rows: Any) -> None:
+    webhook = await subscribed(caller, "http://example.com/x")
+    statement = "update interlock.webhooks set url = 'http://169.254.169.254/x' where webhook_id = $1"
+    await rows.execute(statement, UUID(webhook["webhook_id"]))
     await caller.started(ECHO, wait_ms=5000)
     log = (await delivered(caller, webhook, 1, "failed"))[0]
     assert [(one["status"], one["error"]) for one in log["attempts"]] == [(None, "EGRESS_BLOCKED")]

@@ -15,9 +15,7 @@ from interlock.core.errors import ErrorKind, InterlockError, unavailable
 PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
 ALONE = 512
-"""Requests of one asker at a time while nobody else asks, as long as they are quick."""
-QUICK_SECONDS = 0.25
-"""What a place is held for at most, on the median, before one asker alone gets fewer of them."""
+"""Requests of one asker at a time while nobody else asks."""
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 PATIENCE_SECONDS = 2.0
@@ -38,7 +36,6 @@ class Admission:
     def __init__(self, places: int = PLACES, alone: int = ALONE) -> None:
         self._places = places
         self._alone = alone
-        self._room = alone  # what one asker alone may have by now
         self._overdue: set[object] = set()  # taken back, and still worked on
         self._held: OrderedDict[object, tuple[str, float]] = OrderedDict()  # oldest first
         self._taken = 0
@@ -106,7 +103,7 @@ class Admission:
 
     def _is_free_for(self, asker: str) -> bool:
         if len(self._asked) <= 1:
-            is_within = self._taken + len(self._overdue) < self._room
+            is_within = self._taken + len(self._overdue) < self._alone
             return is_within or self._taken < min(self._places, self._alone)
         if self._taken < self._places // 2:
             return True
@@ -145,14 +142,7 @@ class Admission:
         if found is None:
             self._overdue.discard(place)
             return
-        asker, since = found
-        self._learn(_now() - since)
-        self._let_go(asker)
-
-    def _learn(self, seconds: float) -> None:
-        """So many at once that half of them are quick: more would only make all of them slow."""
-        room = self._room + (1 if seconds <= QUICK_SECONDS else -1)
-        self._room = min(self._alone, max(self._places, room))
+        self._let_go(found[0])
 
     def _let_go(self, asker: str) -> None:
         self._taken -= 1
@@ -200,7 +190,6 @@ class Admission:
             place, (asker, _) = self._held.popitem(last=False)
             self._overdue.add(place)
             self._recalled_at = now
-            self._learn(LENT_SECONDS)
             self._let_go(asker)
         self._recall_later()
 
