@@ -29,7 +29,7 @@ _KEY_BYTES = 32
 _KEY_SIGNS = 10
 """A random key of that length has more different signs than this."""
 _EXAMPLE = re.compile(
-    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key"
+    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key|super[-_ ]?secret"
 )
 """What keys say that were copied from a manual."""
 MAKE_A_KEY = "openssl rand -base64 48"

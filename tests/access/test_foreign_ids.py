@@ -32,9 +32,9 @@ from serving import Serving
 from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, at_rest, rows_of
 
 BOARD = "/api/state/{session_id}"
-WRITE, BUDGET, TENANT = f"PUT {BOARD}/{{key}}", "PUT /v1/budgets/{holder}", "PUT /api/app/tenants/{tenant}"
+WRITE, TENANT = f"PUT {BOARD}/{{key}}", "PUT /api/app/tenants/{tenant}"
 EMPTY = ("GET /api/workflow/{session_id}/events", f"GET {BOARD}", f"GET {BOARD}/{{key}}")
-ANSWERS = {**dict.fromkeys(EMPTY, 200), WRITE: 200, BUDGET: 200, TENANT: 403}
+ANSWERS = {**dict.fromkeys(EMPTY, 200), WRITE: 200, TENANT: 403}
 """What is not 404: nothing is in it, or one may begin something of that name, or only the operator may do it at all."""
 
 CHANGING = re.compile(

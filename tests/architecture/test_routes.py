@@ -38,11 +38,12 @@ def _build(*operations: Operation) -> RouteTable:
 
 
 def test_the_route_table_is_the_reviewed_one() -> None:
-    """After a change on purpose: `python tests/architecture/test_routes.py`, written to the table and reviewed."""
+    """G1: after a change on purpose: `python tests/architecture/test_routes.py`, written to the table and reviewed."""
     assert TABLE.read_text().splitlines() == route_lines([*OPERATIONS, *all_sockets()])
 
 
 def test_nothing_answers_without_an_operation_that_says_who_may_call_it() -> None:
+    """G1."""
     routes = all_routes(Context.__new__(Context), lambda: b"", Pipeline.__new__(Pipeline))
     found = [operation for route in routes for operation in route.operations]
     assert route_lines(found) == route_lines([*OPERATIONS, *all_sockets()])
@@ -50,12 +51,14 @@ def test_nothing_answers_without_an_operation_that_says_who_may_call_it() -> Non
 
 
 def test_the_start_fails_for_a_socket_without_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G1."""
     monkeypatch.setattr(websocket, "WATCH", dataclasses.replace(websocket.WATCH, policy=None))
     with pytest.raises(RouteError, match="declares no policy"):
         websocket.EventSocket(Context.__new__(Context))
 
 
 def test_only_the_listed_routes_are_open_to_everybody() -> None:
+    """G14."""
     assert {operation.path for operation in OPERATIONS if operation.policy is Policy.OPEN} == OPEN | IDENTITY_OPEN
 
 
@@ -73,6 +76,7 @@ def test_every_app_route_is_for_users_under_both_prefixes() -> None:
 
 
 def test_the_start_fails_for_an_operation_without_a_policy() -> None:
+    """G1."""
     with pytest.raises(RouteError, match="declares no policy"):
         _build(_operation(policy=None))
 

@@ -48,6 +48,23 @@ def test_a_key_for_people_that_can_be_guessed_counts_as_none(key: str) -> None:
     assert named(missing_secrets(settings(**{**GIVEN, "jwt_secret_key": key}))) == {PEOPLE}
 
 
+DEFAULT_OF_SUPABASE = "super-secret-jwt-token-with-at-least-32-characters-long"
+
+
+@pytest.mark.parametrize("key", ["change-me-change-me-change-me-change-me", "a" * 41, DEFAULT_OF_SUPABASE])
+def test_a_secret_of_an_issuer_that_can_be_guessed_stops_the_start(key: str) -> None:
+    rest = {"api_secret_key": GOOD, "encryption_key": GOOD}
+    own = settings(jwt_issuer="https://i.example", jwt_secret_key=key, **rest)
+    project = settings(supabase_url="https://ref.supabase.co", supabase_jwt_secret=key, **rest)
+    assert named(missing_secrets(own)) == {PEOPLE}
+    assert named(missing_secrets(project)) == {"INTERLOCK_SUPABASE_JWT_SECRET"}
+    with pytest.raises(InterlockError, match="easy to guess") as refused:
+        refuse_missing_secrets(project)
+    assert key not in str(refused.value)
+    local = {"local": True, "supabase_url": "http://127.0.0.1:54321"}
+    assert missing_secrets(settings(**local, supabase_jwt_secret=key)) == [], "the project of one's own machine"
+
+
 @pytest.mark.parametrize("name", ["api_secret_key", "encryption_key"])
 def test_a_key_from_a_manual_is_refused_without_being_quoted(name: str) -> None:
     with pytest.raises(ValueError, match="too easy to guess") as refused:

@@ -99,6 +99,7 @@ async def test_no_more_tenants_are_made_than_allowed_however_many_ask_at_once(ow
 async def test_every_process_refuses_a_revoked_key_within_five_seconds(
     access: PostgresAccess, store: Any, tenant: Any
 ) -> None:
+    """G8."""
     clock = SystemClock()
     keys = ManageKeys(store, clock, RandomIds(), PEPPER, "test")
     issued = await keys.create(admin_of(tenant), KeyWishes(client_name="c", scopes=("tools:read",)))
@@ -116,6 +117,7 @@ async def test_every_process_refuses_a_revoked_key_within_five_seconds(
 async def test_keys_that_share_all_but_their_end_are_not_taken_for_each_other(
     access: PostgresAccess, store: Any, tenant: Any
 ) -> None:
+    """G8."""
     keys = ManageKeys(store, SystemClock(), RandomIds(), PEPPER, "test")
     issued = await keys.create(admin_of(tenant), KeyWishes(client_name="c", scopes=("tools:read",)))
     identity = KeyIdentity(access, SystemClock(), [PEPPER])
@@ -170,6 +172,7 @@ async def last_used(keys: ManageKeys, tenant: Any) -> datetime | None:
 async def test_a_stored_key_holds_no_part_of_its_secret(
     access: PostgresAccess, store: Any, tenant: Any, database: Any
 ) -> None:
+    """G8."""
     keys = ManageKeys(store, SystemClock(), RandomIds(), PEPPER, "test")
     issued = await keys.create(admin_of(tenant), KeyWishes(client_name="c", scopes=("tools:read",), signing=True))
     connection = await asyncpg.connect(database.superuser_url)

@@ -121,6 +121,31 @@ async def test_a_new_cap_keeps_what_was_spent(books: PostgresBooks) -> None:
     assert (changed.budget_id, changed.cap, changed.spent) == (budget.budget_id, 200, 40)
 
 
+async def test_what_is_under_way_is_settled_after_its_budget_was_removed(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 1000)
+    own = await key_of(books, whole, 500)
+    slice_id = IDS.new()
+    granted = await books.take_slice(own.budget_id, slice_id, 200, 30.0)
+    assert await books.remove_budget(own.tenant_id, own.holder)
+    assert not await books.remove_budget(own.tenant_id, own.holder)
+    assert await books.budgets_of(own.tenant_id, own.holder) == (
+        msgspec.structs.replace(whole, leased=granted),
+    ), "the tenant's still counts"
+    assert 100 <= await books.take_slice(own.budget_id, later := IDS.new(), 100, 30.0) < 500, "who did not hear of it"
+    await books.write([row(own, slice_id, 100), row(own, slice_id, 100, "settled", 7)])
+    await books.give_back([slice_id, later])
+    assert ((after := await now(books, whole)).spent, after.leased) == (107, 0)
+    again = await key_of(books, whole, 300)
+    assert (again.cap, again.spent, again.leased) == (300, 0, 0)
+
+
+async def test_a_tenants_budget_that_was_removed_limits_none_of_its_keys(books: PostgresBooks) -> None:
+    whole = await make_budget(books, 10)
+    own = await key_of(books, whole, 500)
+    assert await books.remove_budget(whole.tenant_id, "")
+    assert await books.take_slice(own.budget_id, IDS.new(), 200, 30.0) == 200
+
+
 async def test_a_call_is_settled_once(books: PostgresBooks) -> None:
     budget = await make_budget(books, 1000)
     slice_id = IDS.new()

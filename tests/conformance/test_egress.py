@@ -119,6 +119,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("spelling", INTERNAL_SPELLINGS)
 async def test_no_spelling_of_an_internal_address_is_connected_to(make_egress: MakeEgress, spelling: str) -> None:
+    """J1."""
     async with serving() as canary:
         for scheme in ("http", "https"):
             refused = await refusal(make_egress(), f"{scheme}://{spelling}:{canary.port}/")
@@ -128,6 +129,7 @@ async def test_no_spelling_of_an_internal_address_is_connected_to(make_egress: M
 
 @pytest.mark.parametrize("name", ["localhost.", "localhost.localdomain", "a.localhost", "ip6-localhost"])
 async def test_a_name_that_may_mean_this_machine_is_not_connected_to(make_egress: MakeEgress, name: str) -> None:
+    """J1."""
     async with serving() as canary:
         assert (await refusal(make_egress(), canary.url(host=name))).code in (
             "EGRESS_BLOCKED",
@@ -154,6 +156,7 @@ async def test_an_allowed_network_is_not_a_door_to_others(make_egress: MakeEgres
 async def test_a_name_with_one_bad_address_among_its_good_ones_is_refused(
     make_egress: MakeEgress, names: dict[str, list[list[str]]]
 ) -> None:
+    """J2."""
     names["mixed.example"] = [["127.0.0.2", "10.0.0.1"]]
     names["metadata.example"] = [["169.254.169.254"]]
     async with serving() as site:
@@ -168,6 +171,7 @@ async def test_a_name_with_one_bad_address_among_its_good_ones_is_refused(
 async def test_the_checked_address_is_the_connected_one_when_the_name_changes_its_mind(
     make_egress: MakeEgress, names: dict[str, list[list[str]]]
 ) -> None:
+    """J2."""
     names["rebind.example"] = [["127.0.0.2"], ["127.0.0.1"]]
     async with serving() as site:
         egress = make_egress("127.0.0.2")
@@ -183,6 +187,7 @@ async def test_the_checked_address_is_the_connected_one_when_the_name_changes_it
 async def test_a_name_that_changes_its_mind_at_every_look_up_never_leads_inside(
     make_egress: MakeEgress, names: dict[str, list[list[str]]]
 ) -> None:
+    """J2."""
     good, bad = ["127.0.0.2"], ["127.0.0.1"]
     names["turncoat.example"] = [good, bad, good + bad, bad] * 50
 
@@ -283,6 +288,7 @@ async def test_cookies_and_proxies_of_the_environment_are_not_used(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_like_any_other(make_egress: MakeEgress, status: int) -> None:
+    """J3."""
     async with serving() as other, serving(_redirecting(status, other.url())) as site:
         answer = await call(make_egress("loopback"), site.url())
         assert (answer.status, answer.headers["location"]) == (status, other.url())
@@ -290,6 +296,7 @@ async def test_a_redirect_is_an_answer_like_any_other(make_egress: MakeEgress, s
 
 
 async def test_followed_redirects_lose_the_headers_of_the_first_origin(make_egress: MakeEgress) -> None:
+    """J3."""
     secrets = {"Authorization": "Bearer s", "X-Api-Key": "s"}
     async with serving() as other, serving(_redirecting(302, other.url("/end"))) as site:
         assert (await call(make_egress("loopback"), site.url(), headers=secrets, follow_redirects=True)).status == 200
@@ -302,6 +309,7 @@ async def test_followed_redirects_lose_the_headers_of_the_first_origin(make_egre
 
 @pytest.mark.parametrize("location", ["http://127.0.0.1:{port}/", "http://2130706433:{port}/", "file:///etc/passwd"])
 async def test_each_hop_of_a_redirect_is_checked(make_egress: MakeEgress, location: str) -> None:
+    """J3."""
     async with serving() as canary, serving(_redirecting(302, location.format(port=canary.port))) as site:
         url = site.url(host="127.0.0.2")
         assert (await refusal(make_egress("127.0.0.2"), url, follow_redirects=True)).code == "EGRESS_BLOCKED"
@@ -309,6 +317,7 @@ async def test_each_hop_of_a_redirect_is_checked(make_egress: MakeEgress, locati
 
 
 async def test_endless_redirects_end(make_egress: MakeEgress) -> None:
+    """J3."""
     async with serving(_redirecting(307, "/again")) as site:
         failed = await refusal(make_egress("loopback"), site.url(), follow_redirects=True)
         assert (failed.code, failed.retryable) == ("EXTERNAL_SERVICE_ERROR", False)

@@ -116,6 +116,7 @@ def little_memory() -> Iterable[None]:
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_endless_framing_is_cut_off_soon_and_cheaply(meet: Meet, kind: str) -> None:
+    """J4."""
     beginning, forever = ENDLESS[kind]
     started, cpu = time.monotonic(), time.process_time()
     failure = failed(meet, sending(beginning, forever=forever))
@@ -135,6 +136,7 @@ def test_endless_framing_is_cut_off_soon_and_cheaply(meet: Meet, kind: str) -> N
     ],
 )
 def test_an_endless_body_is_cut_at_the_limit(meet: Meet, beginning: bytes, forever: bytes) -> None:
+    """J4."""
     answer = answered(meet, sending(beginning, forever=forever), max_bytes=100_000)
     assert answer.body == b"a" * 100_000
     assert answer.truncated
@@ -149,6 +151,7 @@ def test_only_a_body_over_the_limit_is_truncated(meet: Meet, size: int, truncate
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_compression_bomb_is_cut_at_the_limit_of_inflated_bytes(meet: Meet, encoding: str) -> None:
+    """J4."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31 if encoding == "gzip" else 15)
     bomb = b"".join(packer.compress(bytes(MIB)) for _ in range(200)) + packer.flush()
     assert len(bomb) < 250_000
@@ -214,6 +217,7 @@ def test_an_answer_without_a_body_may_name_any_encoding(meet: Meet) -> None:
     ],
 )
 def test_a_broken_answer_is_an_error_of_the_other_side(meet: Meet, parts: tuple[bytes, ...], retryable: bool) -> None:
+    """J4."""
     failure = failed(meet, sending(*parts))
     assert (failure.code, failure.retryable) == ("EXTERNAL_SERVICE_ERROR", retryable)
 
@@ -249,6 +253,7 @@ def test_a_server_that_falls_silent_meets_the_deadline(meet: Meet, beginning: by
 
 @pytest.mark.parametrize("beginning", [OK + b"a: ", UNTIL_CLOSED])
 def test_a_server_that_drips_meets_the_same_deadline(meet: Meet, beginning: bytes) -> None:
+    """J4."""
     async def serve(writer: asyncio.StreamWriter) -> None:
         for part in itertools.chain([beginning], itertools.repeat(b"a")):
             writer.write(part)

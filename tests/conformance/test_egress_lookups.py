@@ -47,6 +47,7 @@ async def resolve(resolver: connect.CheckedResolver, tenant_id: str, host: str) 
 
 
 async def test_a_tenant_whose_names_hang_holds_up_no_other(names: Names) -> None:
+    """J2."""
     resolver = connect.CheckedResolver(AddressPolicy(["loopback"]))
     hanging = [asyncio.create_task(resolve(resolver, "a", f"slow{number}")) for number in range(40)]
     async with asyncio.timeout(4):

@@ -51,7 +51,7 @@ async def test_a_guest_comes_in_only_where_guests_are_wanted(issuer: Issuer) -> 
     assert (principal.kind, principal.email) == ("guest", None)
 
 
-async def test_an_address_must_be_confirmed_and_the_answer_is_remembered_for_five_minutes(issuer: Issuer) -> None:
+async def test_an_address_must_be_confirmed_and_the_answer_is_believed_for_a_minute(issuer: Issuer) -> None:
     identity, token = issuer.identity(), issuer.token()
     issuer.users[SUBJECT]["email_confirmed_at"] = None
     assert (await refusal(identity.authenticate(token))).details["reason"] == "email_not_confirmed"
@@ -60,10 +60,32 @@ async def test_an_address_must_be_confirmed_and_the_answer_is_remembered_for_fiv
         await identity.authenticate(token)
     assert issuer.user_questions == 2, "a refusal is not remembered, a success is"
     issuer.users[SUBJECT]["email_confirmed_at"] = None
-    issuer.clock.advance(timedelta(seconds=299))
+    issuer.clock.advance(timedelta(seconds=59))
     assert await identity.authenticate(token)
     issuer.clock.advance(timedelta(seconds=1))
     assert (await refusal(identity.authenticate(token))).details["reason"] == "email_not_confirmed"
+
+
+async def test_a_login_that_the_issuer_ends_is_over_within_a_minute(issuer: Issuer) -> None:
+    identity, token = issuer.identity(), issuer.token()
+    assert await identity.authenticate(token)
+    issuer.user_status, issuer.keys = 403, {}
+    issuer.clock.advance(timedelta(seconds=60))
+    assert (await refusal(identity.authenticate(token))).details["reason"] == "auth_failed"
+    issuer.user_status = 503
+    assert (await refusal(identity.authenticate(token))).kind is ErrorKind.UNAVAILABLE, "what it said before is void"
+
+
+async def test_an_issuer_that_is_away_has_its_last_word_believed_for_five_minutes(issuer: Issuer) -> None:
+    identity, token = issuer.identity(), issuer.token()
+    assert await identity.authenticate(token)
+    issuer.user_status = 503
+    for seconds in (60, 179):
+        issuer.clock.advance(timedelta(seconds=seconds))
+        assert (await identity.authenticate(token)).subject == SUBJECT
+    assert (await refusal(identity.authenticate(issuer.token(jti="new")))).kind is ErrorKind.UNAVAILABLE
+    issuer.clock.advance(timedelta(seconds=60))
+    assert (await refusal(identity.authenticate(token))).kind is ErrorKind.UNAVAILABLE
 
 
 async def test_a_token_is_not_believed_beyond_its_end(issuer: Issuer) -> None:

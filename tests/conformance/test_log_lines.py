@@ -141,6 +141,7 @@ HOSTILE = [
 @pytest.mark.parametrize("form", ["json", "standard", "simple"])
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_text_from_outside_stays_in_its_line(sink: Sink, form: str, text: str) -> None:
+    """H4."""
     stream = sink(form)
     log = structlog.get_logger("tests")
     log.info("order.placed", user_agent=text, nested={text[:50]: [text]}, end="here")
@@ -163,6 +164,7 @@ VALUES = st.recursive(st.text(max_size=60) | st.integers(), lambda some: st.list
 @MANY
 @given(fields=st.dictionaries(st.text(max_size=20), VALUES, max_size=6))
 def test_any_record_is_one_line(sink: Sink, fields: dict[str, Any]) -> None:
+    """H4."""
     for form in ("json", "standard", "simple"):
         stream = sink(form)
         structlog.get_logger("tests").info("order.placed", **{"event_" + name: v for name, v in fields.items()})
@@ -171,6 +173,7 @@ def test_any_record_is_one_line(sink: Sink, fields: dict[str, Any]) -> None:
 
 
 def test_a_record_that_is_too_long_is_still_an_object_and_says_that_it_was_cut(sink: Sink) -> None:
+    """H4."""
     stream = sink("json")
     speak(**{f"field_{number}": "x" * 5000 for number in range(10)}, trace_id="abc")
     record = json.loads(stream.getvalue())

@@ -131,6 +131,7 @@ class Shared:
 
 
 async def test_a_message_is_tried_for_a_day_with_growing_waits_and_one_id(days: Days) -> None:
+    """J5."""
     for wait in WAITS:
         found = await days.attempt()
         assert found["status"] == "pending"
@@ -170,6 +171,7 @@ async def test_a_message_is_tried_for_a_day_with_growing_waits_and_one_id(days: 
 async def test_whatever_is_not_2xx_is_tried_again(
     days: Days, answer: EgressResponse | InterlockError, status: int | None, error: str | None
 ) -> None:
+    """J5."""
     days.receiver.answers = [answer, EgressResponse(204, {}, b"", False)]
     found = await days.attempt()
     assert found["status"] == "pending"

@@ -105,6 +105,7 @@ async def bench(own_database: Database, plant_in: Plant) -> AsyncIterator[Bench]
 
 @pytest.mark.parametrize("hanging", [2, 12])
 async def test_tenants_that_hang_leave_room_for_another(bench: Bench, hanging: int) -> None:
+    """J5."""
     for number in range(hanging):
         await bench.subscribe(f"bad{number}", 100, 4)
     bench.relay.start()

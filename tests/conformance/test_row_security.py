@@ -103,6 +103,7 @@ async def mutants(connection: Any) -> list[Mutant]:
 
 @pytest.mark.parametrize("name", CHECKS)
 async def test_on_the_true_schema(world, name):
+    """G9."""
     connection = await asyncpg.connect(world.serve_url)
     async with trying(connection):
         await CHECKS[name](connection)
@@ -110,6 +111,7 @@ async def test_on_the_true_schema(world, name):
 
 
 async def test_every_relaxed_policy_is_caught_by_a_named_check(world, note_figures):
+    """G9."""
     connection = await asyncpg.connect(world.superuser_url)
     async with trying(connection):
         assert await failing(connection) == set()
@@ -143,6 +145,7 @@ async def test_conditions_alone_catch_what_they_are_for(world):
 
 
 async def test_the_serving_login_is_bound(world):
+    """G9."""
     connection = await asyncpg.connect(world.serve_url)
     row = await connection.fetchrow(
         """select rolsuper, rolbypassrls, rolinherit, session_user = 'interlock_server' as is_it

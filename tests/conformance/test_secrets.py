@@ -51,6 +51,7 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 @FEW
 @given(tenant=st.text(max_size=40), name=st.text(max_size=40), plain=st.binary(max_size=5000))
 def test_what_was_sealed_opens_after_a_restart(open_again: Open, tenant: str, name: str, plain: bytes) -> None:
+    """H5."""
     sealed = open_again().seal(tenant, name, plain)
     assert open_again().open(tenant, name, sealed) == plain
     assert open_again().is_current(sealed)
@@ -89,6 +90,7 @@ def test_nothing_of_it_can_be_changed(open_again: Open) -> None:
 
 
 def test_the_same_twice_gives_two_values_and_none_shows_what_is_in_it(open_again: Open) -> None:
+    """H5."""
     secrets = open_again()
     first, second = (secrets.seal("t", "n", b"a secret of some length") for _ in range(2))
     assert first != second
@@ -96,6 +98,7 @@ def test_the_same_twice_gives_two_values_and_none_shows_what_is_in_it(open_again
 
 
 def test_a_server_with_other_keys_says_which_key_it_lacks(tmp_path: Path) -> None:
+    """H5."""
     sealed = AesGcmSecrets(GivenKeys([OLD])).seal("t", "n", b"plain")
     for other in (AesGcmSecrets(GivenKeys([NEW])), AesGcmSecrets(key_file(tmp_path))):
         with pytest.raises(InterlockError) as refused:
@@ -106,6 +109,7 @@ def test_a_server_with_other_keys_says_which_key_it_lacks(tmp_path: Path) -> Non
 
 
 def test_a_rotated_setting_reads_what_the_old_key_sealed_and_seals_with_the_new_one() -> None:
+    """H5."""
     before, both, after = (AesGcmSecrets(GivenKeys(keys)) for keys in ([OLD], [NEW, OLD], [NEW]))
     sealed = before.seal("t", "n", b"plain")
     assert both.open("t", "n", sealed) == b"plain"

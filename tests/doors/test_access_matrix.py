@@ -163,6 +163,7 @@ CELLS = list(itertools.product(Policy, NAMES, (True, False)))
 
 
 async def test_requests_and_streams_are_decided_as_the_table_says(house: Any, credentials: Credentials) -> None:
+    """G3."""
     wrong = []
     for is_local in (True, False):
         transport = httpx2.ASGITransport(app=probe_app(house, is_local=is_local))
@@ -178,7 +179,7 @@ async def test_requests_and_streams_are_decided_as_the_table_says(house: Any, cr
 
 
 async def test_sockets_are_decided_as_requests_are(house: Any, credentials: Credentials) -> None:
-    """But that a signature is not taken on them, so that one is refused whatever it is."""
+    """G3: but that a signature is not taken on them, so that one is refused whatever it is."""
     wrong = []
     for policy, name, is_local in CELLS:
         context = house.context(is_local=is_local)

@@ -120,6 +120,7 @@ def guarded() -> list[tuple[str, str]]:
 
 
 async def test_no_spelling_of_a_request_reaches_a_guarded_handler(house: Any, note_figures: Note) -> None:
+    """G2."""
     probe = Probe(house)
     odd = []
     for method, path in guarded():
@@ -173,4 +174,5 @@ RAW = (
 
 @pytest.mark.parametrize("request_bytes", RAW)
 def test_a_real_server_in_local_mode_lets_no_such_request_in_either(server: Any, request_bytes: bytes) -> None:
+    """G2."""
     assert answered(server.url, request_bytes) in (0, 400, 401, 403, 404, 421)

@@ -221,6 +221,7 @@ async def burst(app: Any, path: str, times: int, peer: str = "203.0.113.5", **he
 
 
 async def test_a_public_route_has_its_own_limit_and_the_total(house: Any) -> None:
+    """G14."""
     app = public_app(house)
     assert (await burst(app, "/api/public/info", 70)).count(200) == 60
     assert (await burst(app, "/api/v1/public/info", 5)).count(200) == 0

@@ -169,6 +169,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("origin", FOREIGN)
 async def test_local_mode_refuses_foreign_pages(house: Any, origin: str) -> None:
+    """G13."""
     for method, path in (("GET", "/health"), ("POST", "/api/app/workflows"), ("OPTIONS", "/api/app/workflows")):
         answer = await ask(house.app(), method, path, headers={"origin": origin})
         assert (answer.status_code, answer.json()["code"]) == (403, "ORIGIN_DENIED")
@@ -188,6 +189,7 @@ async def test_local_mode_lets_configured_pages_and_its_own_read(house: Any) -> 
 
 
 async def test_outside_local_mode_a_foreign_page_gets_no_permission_to_read(house: Any) -> None:
+    """G13."""
     app = house.app(is_local=False, allowed_origins=frozenset({"https://studio.example"}))
     foreign = await ask(app, "GET", "/version", headers={"origin": "https://evil.example"})
     assert foreign.status_code == 200
@@ -215,6 +217,7 @@ async def test_a_preflight_is_answered_before_any_credential(house: Any) -> None
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/nope", "/api/app/workflows", "/docs/assets/start.js"])
 async def test_every_answer_carries_the_wall(nobody: httpx2.AsyncClient, path: str) -> None:
+    """G13."""
     answer = await nobody.get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
@@ -329,6 +332,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
 
 
 async def test_every_request_leaves_one_line_without_secrets(house: Any, make_caller: Any, lines: Lines) -> None:
+    """H1."""
     caller = await make_caller(app=house.app())
     await caller.http.get(f"/api/v1/app/executions/{UNKNOWN}?wait_ms=1&access_token=SECRET")
     (line,) = lines.written
@@ -358,6 +362,7 @@ async def test_the_access_log_can_be_switched_off(house: Any, lines: Lines) -> N
 async def test_a_failure_nobody_foresaw_tells_only_its_code_and_trace(
     house: Any, make_caller: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """H6."""
     caller = await make_caller()
 
     async def broken(*_: Any, **__: Any) -> None:

@@ -45,6 +45,7 @@ async def test_the_root_says_what_answers_here(nobody: httpx2.AsyncClient) -> No
 
 
 async def test_version_names_the_environment(nobody: httpx2.AsyncClient) -> None:
+    """G14."""
     body = (await nobody.get("/version")).json()
     assert set(body) == {"service", "version", "environment", "debug", "timestamp"}
     assert (body["version"], body["environment"]) == ("0.0.test", "local")
@@ -116,6 +117,7 @@ async def test_metrics_are_open_in_local_mode_only(house: Any, make_caller: Any)
 
 
 async def test_labels_of_requests_are_bounded(house: Any, nobody: httpx2.AsyncClient) -> None:
+    """G12."""
     await nobody.get("/api/app/executions/01a200d1-a110-7d1f-acf5-1ee0f56c9eda")
     await nobody.get("/some/strange/path")
     await nobody.request("BREW", "/version")

@@ -139,6 +139,7 @@ async def test_in_local_mode_this_machine_may_be_named_and_no_other(caller: Any)
 
 @pytest.mark.parametrize("kind", ["literal", "expression"])
 async def test_http_request(caller: Any, nobody_listens_to: Canary, kind: str) -> None:
+    """J1."""
     urls = spelled(nobody_listens_to)
     if kind == "literal":
         nodes = await saved(caller, urls, lambda url: {"type": "http_request", "parameters": {"url": url}})
@@ -160,6 +161,7 @@ async def test_http_request(caller: Any, nobody_listens_to: Canary, kind: str) -
 
 
 async def test_open_and_closed_ports_get_the_same_answer(caller: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     told = []
     for port in (nobody_listens_to.port, closed_port()):
         urls = internal_urls(port)[:60]
@@ -170,6 +172,7 @@ async def test_open_and_closed_ports_get_the_same_answer(caller: Any, nobody_lis
 
 
 async def test_endpoints_of_webhook_nodes(caller: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     urls = spelled(nobody_listens_to)
     nodes = await saved(caller, urls, lambda url: {"type": "webhook", "parameters": {"_webhook": {"endpoint": url}}})
     found = await failures(caller, await caller.started({"nodes": nodes}, wait_ms=20_000))
@@ -178,6 +181,7 @@ async def test_endpoints_of_webhook_nodes(caller: Any, nobody_listens_to: Canary
 
 
 async def test_registered_nodes(caller: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     nodes = []
     for number, url in enumerate(some(nobody_listens_to, 0)):
         body = {"node_id": f"r{number}", "endpoint": url, "name": "R"}
@@ -192,6 +196,7 @@ async def test_registered_nodes(caller: Any, nobody_listens_to: Canary) -> None:
 
 
 async def test_addresses_in_flows(caller: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     for number, url in enumerate(some(nobody_listens_to, 1)):
         body = {"flow_id": f"f{number}", "name": "F", "yaml_content": calling(url)}
         answer = await caller.http.post("/api/registry/flows", json=body)
@@ -203,6 +208,7 @@ async def test_addresses_in_flows(caller: Any, nobody_listens_to: Canary) -> Non
 
 
 async def test_subscriptions(make_caller: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     urls = some(nobody_listens_to, 2)
     for half in (urls[::2], urls[1::2]):  # a tenant has at most a hundred
         caller, webhooks = await make_caller(), []
@@ -223,6 +229,7 @@ async def attempts_of_failed(caller: Any, webhook_id: str) -> Any:
 
 
 async def test_servers_of_models(house: Any, nobody_listens_to: Canary) -> None:
+    """J1."""
     told = {"headers": {"authorization": "Bearer key"}, "body": b"{}", "timeout": 5.0, "idle": 5.0}
     for url in spelled(nobody_listens_to):
         with pytest.raises(InterlockError) as refused:

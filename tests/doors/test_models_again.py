@@ -101,6 +101,7 @@ async def test_who_wants_it_gets_an_answer_of_a_moment_ago(gateway: Gateway, pat
 
 
 async def test_nobody_gets_what_another_caller_was_answered(gateway: Gateway) -> None:
+    """G12."""
     model, body = f"cached-{uuid4()}", {}
     body = body_for(PATHS[0], model)
     for key in (KEY, KEY + "-other", KEY + "-elsewhere"):

@@ -18,6 +18,7 @@ from model_house import KEY, chunk, event, streamed
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
 @pytest.mark.parametrize("name", ["base_url", "api_base", "proxy", "headers", "extra_headers", "custom_provider"])
 async def test_where_a_call_goes_is_not_for_the_caller_to_say(gateway: Gateway, path: str, name: str) -> None:
+    """J7."""
     before = len(gateway.upstream.asked)
     answer = await gateway.http.post(path, json={"model": "m", "messages": HELLO, name: gateway.upstream.url})
     assert answer.status_code == 422
@@ -26,6 +27,7 @@ async def test_where_a_call_goes_is_not_for_the_caller_to_say(gateway: Gateway, 
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "https://127.0.0.1/x", "https://localhost/x", "file:///x"])
 async def test_messages_may_name_public_addresses_only(gateway: Gateway, url: str) -> None:
+    """J7."""
     parts = [{"type": "image_url", "image_url": {"url": url}}]
     body = {"model": "m", "messages": [{"role": "user", "content": parts}]}
     answer = await gateway.http.post("/v1/chat/completions", json=body)
@@ -138,6 +140,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 async def test_an_address_of_the_caller_is_never_called(gateway: Gateway) -> None:
+    """J7."""
     visits: list[bytes] = []
 
     async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -163,6 +166,7 @@ async def test_an_address_of_the_caller_is_never_called(gateway: Gateway) -> Non
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
 async def test_a_provider_that_repeats_our_key_tells_it_to_nobody(gateway: Gateway, path: str, status: int) -> None:
+    """H2."""
     async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         told = f"{request.headers['Authorization']} at {request.url}"
         error = {"message": told, "type": told, "param": told, "code": OTHER}
@@ -178,6 +182,7 @@ async def test_a_provider_that_repeats_our_key_tells_it_to_nobody(gateway: Gatew
 
 
 async def test_a_provider_that_repeats_our_key_in_mid_stream_tells_it_to_nobody(gateway: Gateway) -> None:
+    """H2."""
     async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         error = {"message": request.headers["Authorization"], "code": OTHER, "type": OTHER}
         return await streamed(request, [chunk("Hel"), event({"error": error})])
@@ -190,6 +195,7 @@ async def test_a_provider_that_repeats_our_key_in_mid_stream_tells_it_to_nobody(
 
 
 async def test_no_log_line_holds_a_key_of_a_provider(gateway: Gateway) -> None:
+    """H2."""
     logged = (gateway.folder / "server.log").read_text()
     assert OURS not in logged
     assert OTHER not in logged

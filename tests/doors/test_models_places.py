@@ -19,7 +19,7 @@ from interlock.services.access.keys import KeyWishes
 from interlock.services.models.bundle import build_models
 from interlock.services.models.no_books import NoBooks
 from model_gateway import HELLO
-from model_house import Upstream, embed, running_upstream, well
+from model_house import Answer, Upstream, embed, running_upstream, well
 
 ASKED: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"model": "m", "messages": HELLO},
@@ -55,7 +55,8 @@ async def test_who_waits_for_a_model_keeps_no_place(
     async def hold(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         waiting.release()
         await go_on.wait()
-        return await (embed if request.path.endswith("embeddings") else well)(request, body)
+        answer: Answer = embed if request.path.endswith("embeddings") else well
+        return await answer(request, body)
 
     upstream.answers["m"] = hold
     provider = OpenAICompatible("p", upstream.url, "sk", house.egress)

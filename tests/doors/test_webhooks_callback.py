@@ -231,6 +231,7 @@ async def test_no_callback_before_the_deadline_fails_the_session(caller: Any, re
 
 
 async def test_redirects_and_refusals_fail_the_step_without_another_call(caller: Any, receiver: Receiver) -> None:
+    """J3."""
     receiver.answers = [web.Response(status=302, headers={"location": receiver.url + "/elsewhere"})]
     session_id = await start(caller, receiver.url, wait_ms=10_000)
     state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
@@ -241,6 +242,7 @@ async def test_redirects_and_refusals_fail_the_step_without_another_call(caller:
 async def test_the_same_callback_id_counts_once_whatever_the_body(
     caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
+    """J6."""
     session_id = await start(caller, receiver.url, flow=CALL.replace("[call, end]", "[call, rest, end]"))
     token = token_of((await receiver.wait_for(1))[0])
     await waiting(caller, session_id)
@@ -262,6 +264,7 @@ async def test_the_same_callback_id_counts_once_whatever_the_body(
     ],
 )
 async def test_bodies_that_are_no_callback_are_refused(caller: Any, content: bytes, kind: str, status: int) -> None:
+    """J6."""
     path = "/api/workflow/01990000-0000-7000-8000-000000000001/callback"
     answer = await caller.http.post(path, content=content, headers={"content-type": kind})
     assert answer.status_code == status, answer.text

@@ -76,6 +76,7 @@ async def test_a_session_keeps_the_address_and_headers_it_started_with(caller: A
 async def test_a_session_outlives_its_node_and_the_secret_of_the_node_does_not(
     caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
+    """J6."""
     secret = (await registered(caller, receiver.url))["callback_secret"]
     old = await begun(caller)
     assert (await caller.http.delete("/api/registry/nodes/small")).status_code == 204

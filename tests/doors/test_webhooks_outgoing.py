@@ -90,6 +90,7 @@ async def test_only_what_was_asked_for_is_told(caller: Any, receiver: Receiver) 
 
 
 async def test_another_tenant_hears_and_sees_nothing(caller: Any, make_caller: Any, receiver: Receiver) -> None:
+    """G5."""
     webhook = await subscribed(caller, receiver.url)
     stranger = await make_caller()
     await stranger.started(ECHO, wait_ms=5000)
@@ -121,6 +122,7 @@ async def test_a_private_execution_is_told_to_its_owner_only(caller: Any, make_c
 async def test_all_attempts_have_one_id_and_body_and_a_time_of_their_own(
     caller: Any, receiver: Receiver, rows: Any
 ) -> None:
+    """J5."""
     receiver.answers = [web.Response(status=500), web.Response(status=302, headers={"location": "/x"})]
     webhook = await subscribed(caller, receiver.url)
     await caller.started(ECHO, wait_ms=5000)
@@ -147,6 +149,7 @@ async def test_all_attempts_have_one_id_and_body_and_a_time_of_their_own(
 
 
 async def test_the_next_attempt_waits_as_the_receiver_asks(caller: Any, receiver: Receiver, rows: Any) -> None:
+    """J5."""
     receiver.answers = [web.Response(status=429, headers={"retry-after": "7200"})]
     webhook = await subscribed(caller, receiver.url)
     await caller.started(ECHO, wait_ms=5000)
@@ -184,6 +187,7 @@ async def test_administrators_find_in_the_audit_log_which_webhook_was_turned_off
 
 
 async def test_410_turns_a_webhook_off_until_somebody_turns_it_on(caller: Any, receiver: Receiver) -> None:
+    """J5."""
     receiver.status = 410
     webhook = await subscribed(caller, receiver.url)
     path = f"/webhooks/{webhook['webhook_id']}"
@@ -217,6 +221,7 @@ async def test_a_message_that_never_arrives_is_given_up_and_its_webhook_turned_o
 
 
 async def test_one_bad_endpoint_delays_no_other(caller: Any, receiver: Receiver) -> None:
+    """J5."""
     async with receiving() as bad:
         never = asyncio.Event()
 
@@ -240,6 +245,7 @@ async def test_one_bad_endpoint_delays_no_other(caller: Any, receiver: Receiver)
 async def test_a_relay_that_dies_between_the_call_and_its_record_calls_again_under_the_same_id(
     caller: Any, receiver: Receiver, rows: Any
 ) -> None:
+    """J5."""
     webhook = await subscribed(caller, receiver.url)
     failpoints.arm("relay.after_call=raise")
     try:
@@ -265,6 +271,7 @@ async def test_a_relay_that_dies_between_the_call_and_its_record_calls_again_und
 
 
 async def test_while_a_secret_is_replaced_messages_carry_both_signatures(caller: Any, receiver: Receiver) -> None:
+    """J5."""
     webhook = await subscribed(caller, receiver.url)
     rotated = await caller.post(f"/webhooks/{webhook['webhook_id']}/rotate-secret")
     assert rotated.json()["secret"] != webhook["secret"]
@@ -288,6 +295,7 @@ async def test_a_message_can_be_sent_again_by_hand(caller: Any, receiver: Receiv
 
 
 async def test_a_blocked_address_fails_at_once_and_says_why(caller: Any, rows: Any) -> None:
+    """J1."""
     webhook = await subscribed(caller, "http://example.com/x")
     statement = "update interlock.webhooks set url = 'http://169.254.169.254/x' where webhook_id = $1"
     await rows.execute(statement, UUID(webhook["webhook_id"]))
@@ -297,6 +305,7 @@ async def test_a_blocked_address_fails_at_once_and_says_why(caller: Any, rows: A
 
 
 async def test_a_hostile_receiver_costs_no_more_than_its_call(caller: Any, receiver: Receiver) -> None:
+    """J4."""
     async def flood(_: object) -> web.Response:
         return web.Response(body=b"x" * 5_000_000)
 
@@ -323,6 +332,7 @@ async def test_a_deleted_webhook_is_gone_with_its_secret_and_its_deliveries(
 
 
 async def test_a_secret_is_shown_once_and_stored_sealed(caller: Any, rows: Any) -> None:
+    """H5."""
     secret = "whsec_" + "Q2FuYXJ5" * 4
     webhook = await subscribed(caller, "https://example.com/hook", secret=secret)
     assert webhook["secret"] == secret

@@ -27,6 +27,7 @@ DONE = {"step": "call", "result": {"ok": True}}
 async def test_a_registered_node_proves_its_callback_by_its_signature(
     caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
+    """J6."""
     told = {"node_id": "small", "endpoint": receiver.url, "name": "Small"}
     registered = await caller.http.post("/api/registry/nodes", json=told)
     assert registered.status_code == 200, registered.text
@@ -83,6 +84,7 @@ async def test_whoever_names_a_tenant_in_local_mode_may_call_back(
 
 
 async def test_no_change_of_a_token_opens_anything(caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver) -> None:
+    """J6."""
     session_id = await start(caller, receiver.url)
     token = token_of((await receiver.wait_for(1))[0])
     await waiting(caller, session_id)
@@ -95,6 +97,7 @@ async def test_no_change_of_a_token_opens_anything(caller: Any, nobody: httpx2.A
 async def test_guessed_and_borrowed_tokens_are_refused_alike(
     caller: Any, make_caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
+    """J6."""
     mine = await start(caller, receiver.url)
     other = await make_caller()
     theirs = await start(other, receiver.url)
@@ -131,6 +134,7 @@ async def test_a_callback_may_repeat_its_tenant_and_never_change_it(
 async def test_a_signed_callback_is_of_no_use_in_another_session(
     caller: Any, nobody: httpx2.AsyncClient, receiver: Receiver
 ) -> None:
+    """J6."""
     told = {"node_id": "small", "endpoint": receiver.url, "name": "Small"}
     secret = (await caller.http.post("/api/registry/nodes", json=told)).json()["callback_secret"]
     mine, other = [await start(caller, "webhook://small") for _ in range(2)]

@@ -115,9 +115,16 @@ async def is_out_soon(serving: Serving, client: httpx2.AsyncClient, login: dict[
     tenant_id = user["app_metadata"]["tenant_id"]
     admin = {"authorization": f"Bearer {serving.mint('admin', tenant_id, frozenset(Scope))}"}
     assert (await client.get("/api/app/executions", headers=own)).status_code == 200
-    disabled = await client.put(f"/api/app/users/{user['id']}", json={"disabled": True}, headers=admin)
-    assert disabled.json()["disabled"] is True
-    since = time.monotonic()
+    path, tickets = await tickets_for_a_stream(client, own, 2)
+    async with client.stream("GET", path, params={"ticket": tickets[0]}) as stream:
+        assert stream.status_code == 200
+        disabled = await client.put(f"/api/app/users/{user['id']}", json={"disabled": True}, headers=admin)
+        assert disabled.json()["disabled"] is True
+        since = time.monotonic()
+        async with asyncio.timeout(SOON * 2):
+            async for _ in stream.aiter_bytes():
+                pass  # it ends, though the token has most of an hour left
+    assert (await client.get(path, params={"ticket": tickets[1]})).status_code == 401, "a ticket of before"
     while (await client.get("/api/app/executions", headers=own)).status_code != 401:
         assert time.monotonic() - since < SOON * 2, "never refused"  # twice, because others use this machine too
         await asyncio.sleep(0.1)
@@ -125,6 +132,22 @@ async def is_out_soon(serving: Serving, client: httpx2.AsyncClient, login: dict[
         "/auth/v1/token?grant_type=refresh_token", json={"refresh_token": login["refresh_token"]}
     )
     assert refused.status_code == 400
+
+
+async def tickets_for_a_stream(
+    client: httpx2.AsyncClient, own: dict[str, str], count: int
+) -> tuple[str, list[str]]:
+    """The path of a stream that stays open, and tickets for it."""
+    definition = {"name": "w", "nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "GO"}}]}
+    made = await client.post("/api/app/workflows", json=definition, headers=own)
+    started = await client.post(
+        f"/api/app/workflows/{made.json()['workflow_id']}/execute", json={"wait_ms": 0}, headers=own
+    )
+    path = f"/api/app/executions/{started.json()['execution_id']}/stream"
+    answers = [
+        await client.post("/api/app/stream-tickets", json={"resource": path}, headers=own) for _ in range(count)
+    ]
+    return path, [answer.json()["ticket"] for answer in answers]
 
 
 def link_in(message: str) -> str:

@@ -47,6 +47,7 @@ PROGRAMS = (
     Program("e5_failing_endpoint", "--sessions 60 --seconds 20", 180),
     Program("e6_slow_clients", "--each 100 --idle 500", 180),
     Program("e8_queue", "--starts 600 --queue 400", 240),
+    Program("first_moments", "--rounds 60", 120),
     Program("bus_latency", "--events 200", 120),
     Program("watchers", "--sessions 20 --seconds 10", 120),
     Program("reconnecting", "--sessions 10 --seconds 30 --kill-every 10", 180),

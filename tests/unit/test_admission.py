@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.doors.http.plumbing import admission as module
+from interlock.doors.http.plumbing import patience as module
 from interlock.doors.http.plumbing.admission import PLACES, Admission
 from interlock.kit.turn import give_up, held
 
@@ -126,7 +126,7 @@ async def test_while_the_server_is_slow_nobody_is_blamed(monkeypatch: pytest.Mon
     await admission.enter("a")
     async with asyncio.timeout(DEADLINE):
         await admission.enter("a")
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "BURST_SECONDS", -1.0)
     waiting = asyncio.create_task(admission.enter("a"))
     await asyncio.sleep(0)
     with pytest.raises(InterlockError) as refused:
@@ -136,7 +136,7 @@ async def test_while_the_server_is_slow_nobody_is_blamed(monkeypatch: pytest.Mon
 
 
 async def test_whoever_would_wait_too_long_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "BURST_SECONDS", -1.0)
     door = Door(1)
     await door.come("a", 2)
     with pytest.raises(InterlockError) as refused:

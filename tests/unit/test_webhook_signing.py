@@ -29,6 +29,7 @@ def refusal(secrets: tuple[str, ...], headers: dict[str, str], body: bytes, now:
 
 
 def test_the_published_example_has_the_published_signature() -> None:
+    """J5."""
     secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
     at = datetime.fromtimestamp(1614265330, UTC)
     headers = sign([secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body)
@@ -38,6 +39,7 @@ def test_the_published_example_has_the_published_signature() -> None:
 
 @given(body=st.text(st.characters(exclude_categories=["Cs"])), random=st.binary(min_size=24, max_size=64))
 def test_an_outside_client_verifies_what_we_sign_and_we_what_it_signs(body: str, random: bytes) -> None:
+    """J5."""
     secret, at = make_secret(random), SystemClock().now()
     theirs = Outside(secret).sign("msg_1", at, body)
     assert sign([secret], "msg_1", at, body.encode())["webhook-signature"] == theirs
@@ -53,6 +55,7 @@ def test_an_outside_client_that_checks_the_time_accepts_a_message_of_now() -> No
 
 
 def test_while_rotating_either_secret_proves_a_message() -> None:
+    """J5."""
     headers = sign([NEW, OLD], "m", NOW, b"x")
     assert len(headers["webhook-signature"].split(" ")) == 2
     assert verify([OLD], headers, b"x", NOW) == verify([NEW], headers, b"x", NOW) == "m"

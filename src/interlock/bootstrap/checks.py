@@ -73,7 +73,8 @@ def has_directory(settings: Settings) -> bool:
 def missing_secrets(settings: Settings) -> list[str]:
     """The secrets that this server may not make by itself and was not given, one sentence each.
 
-    Local mode makes all of them in the data directory; elsewhere several processes must agree on them.
+    Local mode makes all of them in the data directory; elsewhere several processes must agree on them. Also those that
+    anybody could guess: whoever knows the secret of an issuer makes tokens of anybody.
     """
     if settings.local:
         return []
@@ -84,9 +85,13 @@ def missing_secrets(settings: Settings) -> list[str]:
     if has_directory(settings):
         wanted["INTERLOCK_JWT_SECRET_KEY"] = (settings.jwt_secret_key, "signs the tokens of people")
     problems = [f"{name} is missing; it {purpose}" for name, (value, purpose) in wanted.items() if value is None]
-    key = settings.jwt_secret_key
-    if has_directory(settings) and key is not None and is_guessable(key.get_secret_value()):
-        problems.append("INTERLOCK_JWT_SECRET_KEY is too easy to guess")
+    signers = {
+        "INTERLOCK_JWT_SECRET_KEY": settings.jwt_secret_key,
+        "INTERLOCK_SUPABASE_JWT_SECRET": settings.supabase_jwt_secret,
+    }
+    for name, key in signers.items():
+        if key is not None and is_guessable(key.get_secret_value()):
+            problems.append(f"{name} is too easy to guess")
     return problems
 
 

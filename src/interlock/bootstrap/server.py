@@ -23,7 +23,6 @@ from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import Connections, WireLimits
 from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
-from interlock.doors.http.plumbing.farewell import Farewell
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.doors.http.plumbing.socket_wire import MAX_FRAME, SocketWire
 from interlock.doors.http.plumbing.wire import protocol_over
@@ -35,6 +34,10 @@ FAREWELL_SECONDS = 0.5
 _MAX_OPEN_FILES = 65_536
 _SHARE_OF_CONNECTIONS = 0.7
 """Of the files a process may have open; the rest is for the database, children and artifacts."""
+
+_ACCEPTED_AT_ONCE = 16
+"""Connections that one turn of the loop takes: one for each handle on the listening socket, which libuv asks once a
+turn. With a single one, whoever comes while the server is busy waits for as many turns as others wait before."""
 
 _UNSENT_BYTES = 256 * 1024
 """What the system holds for a client that takes nothing; without it, megabytes before anybody notices."""
@@ -127,7 +130,7 @@ async def serve(
             )
             port = Port(
                 uvicorn.Config(
-                    Farewell(app),
+                    app,
                     log_config=None,
                     access_log=False,
                     lifespan="off",
@@ -144,7 +147,8 @@ async def serve(
                     timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds / 2)),
                 )
             )
-            serving = asyncio.create_task(port.serve(sockets=[listener]))
+            doors = [listener, *(listener.dup() for _ in range(_ACCEPTED_AT_ONCE - 1))]
+            serving = asyncio.create_task(port.serve(sockets=doors))
             await asyncio.wait(
                 {serving, asyncio.create_task(port.listening.wait())}, return_when=asyncio.FIRST_COMPLETED
             )

@@ -73,6 +73,7 @@ class ExecutionStarted(Event, frozen=True, kw_only=True):
     blackboard: dict[str, Any] = {}
     deadline_at: datetime | None = None
     idle_after: float | None = None  # seconds a flow may wait for its user before it is paused
+    calling: dict[str, Any] = {}  # what a flow's states may read of how it was called for, by reserved names
 
 
 class ExecutionPaused(Event, frozen=True, kw_only=True):

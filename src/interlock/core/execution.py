@@ -200,6 +200,7 @@ class Execution:
         self.entering: list[str] = []  # active flow states whose node has not started
         self.visits: dict[str, int] = {}  # flow state -> tasks begun in it
         self.payload: Any = None
+        self.calling: dict[str, Any] = {}  # how it was called for, by reserved names of its board
         self.chain = 0  # transitions since the last wait
         self.asked: dict[str, str] = {}  # flow state that asks its user -> its task id
         self.last_failed: str | None = None  # the flow state that RETRY would enter again

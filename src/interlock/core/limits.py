@@ -26,11 +26,15 @@ _PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 class Window(msgspec.Struct, frozen=True):
-    """At most ``limit`` requests of one caller in any ``seconds``; ``name`` tells it from other windows."""
+    """At most ``limit`` requests of one caller in any ``seconds``; ``name`` tells it from other windows.
+
+    ``caller`` is whose requests count in it, if it is not those of the caller alone who asks.
+    """
 
     name: str
     limit: int
     seconds: int
+    caller: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True):

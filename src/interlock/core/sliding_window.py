@@ -9,6 +9,7 @@ never shorter. Whatever the order of requests, no window ever holds more than it
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from interlock.core.limits import Strategy, Window
 
@@ -52,6 +53,24 @@ class RequestLog:
         else:
             self._slices.append([start, 1])
         self._total += 1
+
+    def slices(self) -> list[tuple[int, int]]:
+        """When each slice begins and how many requests it has, oldest first; also of those that count no longer."""
+        return [(start, requests) for start, requests in self._slices if requests]
+
+    def put(self, slices: Iterable[tuple[int, int]]) -> None:
+        """Count requests of any time."""
+        added = [[start, requests] for start, requests in slices]
+        self._slices = deque(sorted([*self._slices, *added]))
+        self._total += sum(requests for _, requests in added)
+
+    def take_out(self, slices: Iterable[tuple[int, int]]) -> None:
+        """Let so many requests of each slice count no longer, as far as they still do."""
+        leaving = dict(slices)
+        for held in self._slices:
+            requests = min(held[1], leaving.get(held[0], 0))
+            held[1] -= requests
+            self._total -= requests
 
     def remove(self, at: int) -> None:
         """Take back the newest request that was added until ``at``, if there is one."""

@@ -19,13 +19,15 @@ from interlock.ports.store import Page
 class Ticket(msgspec.Struct, frozen=True):
     """What a stream ticket stands for: its holder may open ``resource`` once, as ``principal``.
 
-    ``ends_at`` is when the token is over that the ticket was asked for with; the stream ends with it.
+    ``ends_at`` is when the token is over that the ticket was asked for with; the stream ends with it. ``credential``
+    is that token, sealed, to be asked again whether it still stands; empty where there was none.
     """
 
     principal: Principal
     resource: str
     expires_at: datetime
     ends_at: datetime | None = None
+    credential: bytes = b""
 
 
 class AnswerPlace(NamedTuple):

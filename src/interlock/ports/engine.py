@@ -57,6 +57,7 @@ class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
     blackboard: dict[str, Any] = {}  # what it begins with
     started_by: str | None = None  # who is written down; None: the user
     idle_after: float | None = None  # seconds a flow may wait for its user before it is paused
+    calling: dict[str, Any] = {}  # what its states may read of how it was called for
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +113,10 @@ class Engine(Protocol):
         Raises UNAVAILABLE (with retry_after) when the queue is full, the server drains or the database is away,
         and WorkflowChanged if the start needs the head and another one is there.
         """
+        ...
+
+    def check_room(self, tenant_id: str) -> None:
+        """Raise LIMITED if a start of this tenant would be refused now because its queue is full. Never waits."""
         ...
 
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:

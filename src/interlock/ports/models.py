@@ -146,6 +146,10 @@ class Books(Protocol):
         """Set the cap of a tenant's or key's budget; what was spent stays. Returns it as it is now."""
         ...
 
+    async def remove_budget(self, tenant_id: str, holder: str) -> bool:
+        """Whether there was such a budget; it limits nobody from now on, and one set later begins at nothing."""
+        ...
+
     async def list_budgets(self, tenant_id: str) -> list[Budget]: ...
 
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:

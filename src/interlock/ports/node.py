@@ -34,7 +34,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     isolated: bool = False
     payload: Any = None
-    blackboard: dict[str, Any] = {}
+    blackboard: Mapping[str, Any] = {}  # in a flow also what its states gave, and the names of the house
 
     @property
     def effect_key(self) -> str:

@@ -266,6 +266,9 @@ class LocalEngine:
                 return await self.standing(execution.execution_id, 0)
         return await self.standing(execution.execution_id, max(0.0, until - self._clock.monotonic()))
 
+    def check_room(self, tenant_id: str) -> None:
+        self._starting.check_room(tenant_id)
+
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:
         until = self._clock.monotonic() + wait
         subscription = self._bus.follow(execution_id) if wait > 0 else None

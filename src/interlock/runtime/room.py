@@ -101,10 +101,18 @@ class Room:
         self._queued.clear()
 
     def queue(self, tenant_id: str) -> WaitingReason:
-        """Note a start that is queued, and say why. Raises LIMITED if the tenant's queue is full.
+        """Note a start that is queued, and say why. Raises LIMITED if the tenant's queue is full."""
+        self._check_queue(tenant_id)
+        self._queued[tenant_id] += 1
+        return WaitingReason.SLOT if self.free_slots() <= 0 else WaitingReason.TENANT_CAP
 
-        What the others have queued since the last count is taken to be as much as here.
-        """
+    def check(self, tenant_id: str) -> None:
+        """Raise what a start of this tenant would raise now for want of room."""
+        if not self.fits(tenant_id):
+            self._check_queue(tenant_id)
+
+    def _check_queue(self, tenant_id: str) -> None:
+        """What the others have queued since the last count is taken to be as much as here."""
         depth = self._depths.get(tenant_id, 0) + self._queued[tenant_id] * self._runners
         if depth >= self.queue_cap:
             raise InterlockError(
@@ -115,5 +123,3 @@ class Room:
                 retryable=True,
                 retry_after=1.0,
             )
-        self._queued[tenant_id] += 1
-        return WaitingReason.SLOT if self.free_slots() <= 0 else WaitingReason.TENANT_CAP

@@ -13,6 +13,7 @@ import structlog
 
 from interlock.core.commands import Advance, AttemptLost, Command, Signal, TaskReported
 from interlock.core.engine.decide import decide
+from interlock.core.engine.flow.board import board_of
 from interlock.core.engine.turn import Turn
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
 from interlock.core.execution import ENDED, Phase, Status
@@ -339,7 +340,7 @@ class Runner:
             trace_id=owned.trace_id,
             isolated=task.isolated,
             payload=owned.execution.payload,
-            blackboard=owned.execution.blackboard,
+            blackboard=board_of(owned.execution, place, node_type.place),
         )
         owned.attempts.add(event.task_id)
         self._beat(owned, event.task_id, event.attempt)

@@ -116,6 +116,10 @@ class Starting:
             self._bus.inbox_grew(owned.execution.execution_id, None)
         return Started(owned, standing, rest=rest)
 
+    def check_room(self, tenant_id: str) -> None:
+        """Raise LIMITED if a start of this tenant would be refused now because its queue is full."""
+        self._room.check(tenant_id)
+
     def _admit(self) -> None:
         if self.is_draining:
             raise unavailable("The server is stopping; send the request to another one or try again", retry_after=5)
@@ -159,6 +163,7 @@ class Starting:
             inherited_from=request.inherited_from,
             blackboard=request.blackboard,
             idle_after=request.idle_after,
+            calling=request.calling,
             deadline_at=_deadline_at(request, owned, now),
         )
         heads = self._runner.children.heads(owned.execution.execution_id)

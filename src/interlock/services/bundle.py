@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from interlock.core.definition import CheckParameters
+from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
@@ -29,7 +31,9 @@ from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
 from interlock.services.health import CheckHealth
 from interlock.services.identity.bundle import DirectoryServices
+from interlock.services.models.budgets import SetBudgets
 from interlock.services.models.bundle import Models, without_providers
+from interlock.services.models.holders import FindHolders, FindPerson
 from interlock.services.registry.flows import RegisterFlows
 from interlock.services.registry.nodes import RegisterNodes
 from interlock.services.sessions.blackboard import Blackboards
@@ -73,6 +77,7 @@ class Services:
     decide_approval: DecideApprovals
     directory: DirectoryServices | None
     models: Models
+    budgets: SetBudgets
     start_session: StartSessions
     push_event: PushEvents
     find_session: FindSessions
@@ -135,6 +140,7 @@ def build_services(
         decide_approval=DecideApprovals(store, engine, check_value),
         directory=directory,
         models=models,
+        budgets=SetBudgets(models.books, models.holds, ids, _holders(access, directory)),
         start_session=StartSessions(engine, programs, find, picture, session_idle_seconds),
         push_event=PushEvents(engine, find, picture),
         find_session=find,
@@ -150,3 +156,15 @@ def build_services(
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
     )
+
+
+def _holders(access: Access, directory: DirectoryServices | None) -> FindHolders:
+    """Those who may have a budget: keys, and the people that are known here."""
+    return FindHolders(access.keys.find, access.keys.public_ids, _finder_of(directory) if directory else None)
+
+
+def _finder_of(directory: DirectoryServices) -> FindPerson:
+    async def find(principal: Principal, reference: str) -> UUID:
+        return (await directory.administer.get(principal, reference)).user_id
+
+    return find

@@ -91,6 +91,7 @@ class Served:
 async def test_a_server_that_dies_between_the_call_and_its_record_repeats_it_under_the_same_id(
     own_database: Any, receiver: Receiver, tmp_path: Path
 ) -> None:
+    """J5."""
     first = await asyncio.to_thread(Served, own_database.serve_url, tmp_path, "relay.after_call=exit@1")
     async with httpx2.AsyncClient(base_url=first.url, headers=first.headers) as client:
         body = {"url": receiver.url, "events": ["execution.succeeded"]}

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 from interlock.backends.egress.connection import Connection
+from interlock.backends.egress.failures import failed
 from interlock.backends.egress.target import Origin
 
 IDLE_SECONDS = 15.0
@@ -28,6 +29,7 @@ class Pool:
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)  # who waits longest is first
         self._room = asyncio.Semaphore(MOST_OPEN)
         self._sweeping: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def reuse(self, origin: Origin) -> Connection | None:
         """A connection that waits, if there is one."""
@@ -47,14 +49,19 @@ class Pool:
         await self._room.acquire()
         try:
             connection = await self._connect(origin, self._free, self._lost)
+            if not connection.is_open:  # and ``_lost`` may have been told already
+                raise failed(origin, "closed the connection at once", retryable=True, connected=False)
         except BaseException:
             self._room.release()
             raise
         self._open.add(connection)
+        if self._is_closed:
+            connection.abort()
         return connection
 
     def close(self) -> None:
-        """Hang up everywhere."""
+        """Hang up everywhere, also where a connection is still being made."""
+        self._is_closed = True
         for connection in tuple(self._open):
             connection.abort()
         self._idle.clear()

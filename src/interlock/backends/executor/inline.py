@@ -179,7 +179,7 @@ class _Running:
 
 
 def _copy(attempt: Attempt) -> Attempt:
-    return msgspec.json.decode(msgspec.json.encode(attempt), type=Attempt)
+    return msgspec.json.decode(msgspec.json.encode(attempt, enc_hook=dict), type=Attempt)
 
 
 def _explain(attempt: Attempt, error: BaseException) -> Result:

@@ -41,6 +41,10 @@ class Believed:
         del self._known[digest]
         return None
 
+    def forget(self, digest: bytes) -> None:
+        """A token that was believed is good no longer."""
+        self._known.pop(digest, None)
+
     def put(self, digest: bytes, principal: Principal, expires_at: float) -> None:
         """Remember a token that was verified just now. ``expires_at`` is its end in epoch seconds."""
         until = min(expires_at, self._clock.now().timestamp() + self._seconds)

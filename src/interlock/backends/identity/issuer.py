@@ -9,11 +9,14 @@ from interlock.backends.identity.believed import Believed, digest_of
 from interlock.backends.identity.claims import Claims, principal_of, read_claims
 from interlock.backends.identity.reading import UNREADABLE, check_times, header_of, verified
 from interlock.backends.identity.refusal import refused
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 
-BELIEVED_SECONDS = 300.0
-"""What the issuer said of a token is believed for so long."""
+BELIEVED_SECONDS = 60.0
+"""A token is believed for so long; then its signature is checked and the issuer asked again."""
+CONFIRMED_SECONDS = 240.0
+"""What the issuer said of a token counts for so long if it cannot be asked again; with the above it is five minutes."""
 
 
 class KeySource(Protocol):
@@ -54,6 +57,7 @@ class IssuerIdentity:
         self._clock = clock
         self._allows_guests = allows_guests
         self._believed = Believed(clock, BELIEVED_SECONDS)
+        self._confirmed = Believed(clock, CONFIRMED_SECONDS)
         self._checking: dict[bytes, asyncio.Task[Principal]] = {}
 
     async def authenticate(self, bearer: str) -> Principal:
@@ -80,8 +84,20 @@ class IssuerIdentity:
             claims = read_claims(content, allows_guests=self._allows_guests)
         except UNREADABLE as error:
             raise refused("invalid_token", "The token is not valid here; log in again") from error
-        if not claims.is_anonymous:
-            await self._confirmation.require(bearer, claims)
         principal = principal_of(claims)
+        if not claims.is_anonymous and await self._is_confirmed_now(digest, bearer, claims):
+            self._confirmed.put(digest, principal, ends_at)
         self._believed.put(digest, principal, ends_at)
         return principal
+
+    async def _is_confirmed_now(self, digest: bytes, bearer: str, claims: Claims) -> bool:
+        """Whether the issuer has just said so; False if it is away and said so a while ago. Raises its refusal."""
+        try:
+            await self._confirmation.require(bearer, claims)
+        except InterlockError as error:
+            if error.kind is not ErrorKind.UNAVAILABLE:
+                self._confirmed.forget(digest)
+            elif self._confirmed.get(digest) is not None:
+                return False
+            raise
+        return True

@@ -1,4 +1,4 @@
-"""Windows of one process. Also what holds while a shared store is away."""
+"""Windows of one process."""
 
 from __future__ import annotations
 
@@ -45,10 +45,6 @@ class MemoryLimiter:
 
     async def take(self, caller: str, windows: Sequence[Window]) -> Verdict:
         """Count one request in all windows, or in none if one of them is full."""
-        return self.take_now(caller, windows)
-
-    def take_now(self, caller: str, windows: Sequence[Window]) -> Verdict:
-        """``take`` without a turn of the loop."""
         now = self._now()
         standings = self._look(caller, windows, now)
         if any(standing.used >= standing.window.limit for standing in standings):
@@ -56,17 +52,9 @@ class MemoryLimiter:
         self._add(caller, windows, now)
         return Verdict(True, self._look(caller, windows, now), now)
 
-    def note(self, caller: str, windows: Sequence[Window]) -> None:
-        """Count a request that was admitted elsewhere."""
-        self._add(caller, windows, self._now())
-
     async def give_back(self, caller: str, verdict: Verdict) -> None:
         """Let an admitted request count no longer."""
         self._remove(caller, verdict, verdict.stamp)
-
-    def give_back_noted(self, caller: str, verdict: Verdict) -> None:
-        """Let a request count no longer that was noted: the newest."""
-        self._remove(caller, verdict, self._now())
 
     async def look(self, caller: str, windows: Sequence[Window]) -> tuple[Standing, ...]:
         """Where the caller stands, without counting anything."""
@@ -83,7 +71,7 @@ class MemoryLimiter:
         return tuple(self._standing(caller, window, now) for window in windows)
 
     def _standing(self, caller: str, window: Window, now: int) -> Standing:
-        kept = self._kept.get((caller, window.name))
+        kept = self._kept.get((window.caller or caller, window.name))
         if kept is None:
             return Standing(window, 0, 0.0)
         hold = shape(window, self._strategy)[1]
@@ -93,7 +81,7 @@ class MemoryLimiter:
     def _add(self, caller: str, windows: Sequence[Window], now: int) -> None:
         for window in windows:
             length, hold = shape(window, self._strategy)
-            key = caller, window.name
+            key = window.caller or caller, window.name
             kept = self._kept.get(key)
             if kept is None:
                 kept = self._kept[key] = _Kept()
@@ -105,7 +93,7 @@ class MemoryLimiter:
 
     def _remove(self, caller: str, verdict: Verdict, at: int) -> None:
         for standing in verdict.standings:
-            kept = self._kept.get((caller, standing.window.name))
+            kept = self._kept.get((standing.window.caller or caller, standing.window.name))
             if kept is not None:
                 kept.log.remove(at)
 

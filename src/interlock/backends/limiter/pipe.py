@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any
 
@@ -20,6 +21,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 LOST = (RedisError, OSError)  # OSError: also a timeout
 """Everything that can go wrong with a question."""
 
+TICKS = 5
+"""Into so many parts the time for an answer is cut, each of which begins when this process has come round to it."""
+
 
 class Script:
     """A Lua script and the name by which Redis knows it once it has seen it."""
@@ -30,7 +34,11 @@ class Script:
 
 
 class Pipe:
-    """Opened once; when it is lost, everybody who waits for an answer is told, and another one has to be made."""
+    """Opened once; when it is lost, everybody who waits for an answer is told, and another one has to be made.
+
+    It is lost when an answer takes longer than ``seconds``. Time that this process itself was busy does not count: an
+    answer may well have come and lie unread.
+    """
 
     def __init__(self, url: str, seconds: float) -> None:
         self._pool = ConnectionPool.from_url(
@@ -39,7 +47,9 @@ class Pipe:
         self._seconds = seconds
         self._connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         self._unsent: list[bytes] = []
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], int]] = deque()  # and the tick at which it was asked
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._lost: BaseException | None = None
@@ -54,27 +64,44 @@ class Pipe:
         """Disconnect; whoever waits is told."""
         self._fail(RedisConnectionError("closed"))
         self._due.set()
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connection.disconnect(nowait=True)
 
-    async def run(self, script: Script, keys: list[str], arguments: list[int]) -> Any:
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[int | str]) -> Any:
         """The script's answer: one round trip, two where Redis does not know it yet. Raises one of ``LOST``."""
-        async with asyncio.timeout(self._seconds):
-            try:
-                return await self._ask("EVALSHA", script.name, len(keys), *keys, *arguments)
-            except NoScriptError:
-                return await self._ask("EVAL", script.text, len(keys), *keys, *arguments)
+        try:
+            return await self._ask("EVALSHA", script.name, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self._ask("EVAL", script.text, len(keys), *keys, *arguments)
 
     def _ask(self, *command: Any) -> asyncio.Future[Any]:
         if self._lost is not None:
             raise RedisConnectionError("lost") from self._lost
         self._unsent += self._connection.pack_command(*command)
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
+        self._waiting.append((answer, self._ticks))
         self._due.set()
+        if self._timer is None:
+            self._wait_a_tick()
         return answer
+
+    def _wait_a_tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._seconds / TICKS, self._tick)
+
+    def _tick(self) -> None:
+        """However late this comes, it is one tick: between two of them whatever has arrived is read."""
+        self._timer = None
+        self._ticks += 1
+        if not self._waiting:
+            return
+        if self._ticks - self._waiting[0][1] > TICKS:
+            self._fail(TimeoutError("no answer"))
+        else:
+            self._wait_a_tick()
 
     async def _send(self) -> None:
         """Whatever has come together since the last time leaves at once."""
@@ -101,7 +128,7 @@ class Pipe:
     def _answer(self, answer: Any) -> None:
         if not self._waiting:
             raise RedisConnectionError("an answer to no question")
-        waiting = self._waiting.popleft()
+        waiting, _ = self._waiting.popleft()
         if waiting.done():  # nobody waits any more
             return
         if isinstance(answer, Exception):

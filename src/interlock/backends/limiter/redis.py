@@ -1,7 +1,7 @@
 """Windows shared by many processes through Redis: one script and one round trip for a request.
 
-While Redis is away each process holds to its own share of every limit. What it has admitted through Redis counts there
-too, so that a process that was busy before does not start from nothing.
+While Redis is away each process holds to its own share of what was left. When Redis is back it is told first what was
+admitted meanwhile, by every process, and only then asked again.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
+from itertools import islice
+from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 
-from interlock.backends.limiter.memory import MemoryLimiter
 from interlock.backends.limiter.pipe import LOST, Pipe, Script
-from interlock.backends.limiter.script import GIVE_BACK, TAKE
+from interlock.backends.limiter.script import CHARGE, GIVE_BACK, MARK, TAKE
+from interlock.backends.limiter.share import Debt, Key, Share
 from interlock.core.limits import Standing, Strategy, Verdict, Window
 from interlock.core.sliding_window import shape
 from interlock.kit.clock import Clock
@@ -23,11 +26,23 @@ from interlock.ports.limiter import LimiterState
 
 ANSWER_SECONDS = 0.25
 """Redis is away if it takes longer; a request waits for this once, and then no request does until it is back."""
-FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
+FIRST_DELAY, LONGEST_DELAY = 0.1, 1.0
+CHECK_SECONDS = 1.0
+"""How often a process without requests looks whether Redis is there and has forgotten nothing."""
 COUNT_SECONDS = 5.0
 """How often the processes are counted that share the limits."""
+SETTLE_SECONDS = 1.5
+"""So long a process holds to its share after Redis is back: until all others have found it and told it, too."""
+
+_MARK = "interlock:limit:mark"
+_MARK_MILLISECONDS = 2 * 86_400_000  # longer than any window
+_AT_ONCE = 50  # windows that Redis is told of in one go: it answers nobody else meanwhile
 
 CountReplicas = Callable[[], Awaitable[int]]
+
+
+class Forgot(RedisError):
+    """Redis is there, and no longer knows what it was told."""
 
 
 class RedisLimiter:
@@ -37,14 +52,18 @@ class RedisLimiter:
         self, url: str, clock: Clock, count_replicas: CountReplicas, strategy: Strategy = "sliding_window"
     ) -> None:
         self._url = url
+        self._clock = clock
         self._pipe: Pipe | None = None
         self._broken: list[Pipe] = []
         self._take_script = Script(TAKE)
         self._give_back_script = Script(GIVE_BACK)
+        self._charge_script = Script(CHARGE)
+        self._mark_script = Script(MARK)
         self._strategy: Strategy = strategy
-        self._own = MemoryLimiter(clock, strategy)
+        self._share = Share(clock, strategy)
         self._count_replicas = count_replicas
-        self._replicas = 1
+        self._counted_at = 0.0
+        self._mark = ""  # since when Redis forgets nothing; empty until it was there once
         self._is_lost = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._log = structlog.get_logger(__name__)
@@ -52,7 +71,7 @@ class RedisLimiter:
     async def start(self) -> None:
         """Connect, or hold to this process's share until Redis is there."""
         await self._count()
-        await self._connect()
+        await self._connect(settles=False)
         self._watcher = asyncio.create_task(self._watch(), name="limiter-watch")
 
     async def stop(self) -> None:
@@ -75,20 +94,16 @@ class RedisLimiter:
         pipe = self._pipe
         if pipe is not None:
             try:
-                verdict = await self._ask(pipe, caller, windows, counts=True)
+                return await self._ask(pipe, caller, windows, counts=True)
             except LOST as error:
                 self._lose(pipe, error)
-            else:
-                if verdict.is_admitted:
-                    self._own.note(caller, windows)
-                return verdict
-        return self._own.take_now(caller, self._shares(windows))
+        return self._share.take(caller, windows)
 
     async def give_back(self, caller: str, verdict: Verdict) -> None:
         """Let an admitted request count no longer; one that Redis does not hear of goes on to count."""
-        self._own.give_back_noted(caller, verdict)
+        self._share.give_back(caller, verdict)
         pipe = self._pipe
-        if pipe is None:
+        if pipe is None or verdict.stamp < 0:  # below zero: this process's own, of which Redis does not know
             return
         windows = [standing.window for standing in verdict.standings]
         lengths = [shape(window, self._strategy)[0] for window in windows]
@@ -105,74 +120,125 @@ class RedisLimiter:
                 return (await self._ask(pipe, caller, windows, counts=False)).standings
             except LOST as error:
                 self._lose(pipe, error)
-        return await self._own.look(caller, self._shares(windows))
+        return self._share.look(caller, windows)
 
     async def _ask(self, pipe: Pipe, caller: str, windows: Sequence[Window], *, counts: bool) -> Verdict:
-        told = [int(counts)]
+        told: list[int | str] = [int(counts), self._mark]
         for window in windows:
             told += [window.limit, *shape(window, self._strategy)]
-        fits, stamp, *figures = await pipe.run(self._take_script, _keys(caller, windows), told)
+        fits, *rest = await pipe.run(self._take_script, [*_keys(caller, windows), _MARK], told)
+        if fits < 0:
+            raise Forgot("Redis has forgotten what it was told")
+        stamp, *figures = rest
         pairs = zip(windows, figures[::2], figures[1::2], strict=True)
-        return Verdict(bool(fits), tuple(Standing(window, used, left / 1e6) for window, used, left in pairs), stamp)
-
-    def _shares(self, windows: Sequence[Window]) -> list[Window]:
-        """This process's part of each window, one request at least."""
-        return [Window(w.name, max(1, w.limit // self._replicas), w.seconds) for w in windows]
+        verdict = Verdict(bool(fits), tuple(Standing(window, used, left / 1e6) for window, used, left in pairs), stamp)
+        self._share.note(caller, verdict, counts=counts)
+        return verdict
 
     def _lose(self, pipe: Pipe, error: Exception) -> None:
         if pipe is self._pipe:
             self._pipe = None
             self._broken.append(pipe)
             self._is_lost.set()
-            self._log.warning("limiter.redis_lost", error=str(error) or type(error).__name__, replicas=self._replicas)
+            why = str(error) or type(error).__name__
+            self._log.warning("limiter.redis_lost", error=why, replicas=self._share.replicas)
 
     async def _watch(self) -> None:
-        """Count the processes now and then, and find Redis again when it was lost."""
+        """Look after Redis and the number of processes, and find Redis again when it was lost."""
         delay = FIRST_DELAY
         while True:
-            if self._pipe is not None:
+            pipe = self._pipe
+            if pipe is not None:
                 delay = FIRST_DELAY
-                try:
-                    async with asyncio.timeout(COUNT_SECONDS):  # wait_for may swallow the end of this task
-                        await self._is_lost.wait()
-                except TimeoutError:
-                    await self._count()
+                await self._look_after(pipe)
                 continue
             await self._close_broken()
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, LONGEST_DELAY)
             await self._count()
-            await self._connect()
+            await self._connect(settles=True)
 
-    async def _connect(self) -> None:
-        """Ask for the very thing that requests need, so that a store that only answers pings is not believed."""
+    async def _look_after(self, pipe: Pipe) -> None:
+        """Return when Redis is lost, after a look at it at the latest."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):  # wait_for may swallow the end of this task
+                await self._is_lost.wait()
+            return
+        except TimeoutError:
+            pass
+        if self._clock.monotonic() - self._counted_at >= COUNT_SECONDS:
+            await self._count()
+        try:
+            await self._read_mark(pipe)
+            await self._ask(pipe, _PROBE_CALLER, _PROBE, counts=True)
+        except LOST as error:
+            self._lose(pipe, error)
+
+    async def _connect(self, *, settles: bool) -> None:
+        """Take Redis for being there once it has heard everything, and answers what requests ask."""
         pipe = Pipe(self._url, ANSWER_SECONDS)
         try:
             await pipe.open()
-            await self._ask(pipe, "watch", _PROBE, counts=True)
+            await self._catch_up(pipe, settles=settles)
+            await self._ask(pipe, _PROBE_CALLER, _PROBE, counts=True)
         except LOST as error:
             self._log.info("limiter.redis_away", error=str(error) or type(error).__name__)
             self._broken.append(pipe)
             await self._close_broken()
+            return
+        self._is_lost.clear()
+        self._pipe = pipe
+        try:
+            await self._charge(pipe, everything=False)  # what was admitted between the last time and this
+        except LOST as error:
+            self._lose(pipe, error)
         else:
-            self._is_lost.clear()
-            self._pipe = pipe
+            self._share.adopt()
+
+    async def _catch_up(self, pipe: Pipe, *, settles: bool) -> None:
+        """Tell Redis what it does not know, twice if others may have something to tell it, too."""
+        mark = await self._read_mark(pipe)
+        await self._charge(pipe, everything=mark != self._mark)
+        self._mark = mark
+        if settles:
+            await asyncio.sleep(SETTLE_SECONDS)
+            await self._charge(pipe, everything=False)
+
+    async def _read_mark(self, pipe: Pipe) -> str:
+        mark: Any = await pipe.run(self._mark_script, [_MARK], [_MARK_MILLISECONDS])
+        return str(mark.decode() if isinstance(mark, bytes) else mark)
+
+    async def _charge(self, pipe: Pipe, *, everything: bool) -> None:
+        """Count in Redis what this process has admitted without it; with ``everything`` all that it has admitted."""
+        debts = iter(self._share.debts(everything=everything))
+        while some := list(islice(debts, _AT_ONCE)):
+            await asyncio.gather(*(self._pay(pipe, debt) for debt in some))
+
+    async def _pay(self, pipe: Pipe, debt: Debt) -> None:
+        await pipe.run(self._charge_script, [_name(debt.key)], [debt.length, debt.hold, *debt.ages])
+        self._share.settle(debt)
 
     async def _close_broken(self) -> None:
         while self._broken:
             await self._broken.pop().close()
 
     async def _count(self) -> None:
+        self._counted_at = self._clock.monotonic()
         try:
-            self._replicas = max(1, await self._count_replicas())
+            self._share.replicas = max(1, await self._count_replicas())
         except Exception as error:  # noqa: BLE001 - the database may be away too; the last number stands
             self._log.warning("limiter.replicas_unknown", error=f"{type(error).__name__}: {error}"[:200])
 
 
+_PROBE_CALLER = "watch"
 _PROBE = (Window("watch", 1_000_000, 1),)
 
 
 def _keys(caller: str, windows: Sequence[Window]) -> list[str]:
-    """The lists of a caller's windows: on one node of a cluster, and without a name that anybody could read."""
-    digest = blake2b(caller.encode(), digest_size=12).hexdigest()
-    return [f"interlock:limit:{{{digest}}}:{window.name}" for window in windows]
+    """The lists of a request's windows, without a name that anybody could read."""
+    return [_name((window.caller or caller, window.name)) for window in windows]
+
+
+def _name(key: Key) -> str:
+    digest = blake2b(key[0].encode(), digest_size=12).hexdigest()
+    return f"interlock:limit:{digest}:{key[1]}"

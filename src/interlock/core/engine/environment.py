@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from interlock.core.engine.flow.board import Board
 from interlock.core.execution import Execution
 
 
@@ -81,10 +82,12 @@ class Activation:
     def environment(self, roots: Iterable[str]) -> dict[str, Any]:
         """Only the roots asked for, since building all of them costs more than most expressions.
 
-        A name that is no root of the language is a key of the blackboard (flows allow it in their parameters).
+        A name that is no root of the language is a key of the board (flows allow it in their parameters).
         """
-        blackboard = self.execution.blackboard
-        return {root: _ROOTS[root](self) if root in _ROOTS else blackboard.get(root) for root in roots}
+        return {root: _ROOTS[root](self) if root in _ROOTS else self._key(root) for root in roots}
+
+    def _key(self, name: str) -> Any:
+        return Board(self.execution).get(name)
 
 
 def instant(at: datetime) -> str:

@@ -70,6 +70,7 @@ def _started(execution: Execution, event: ExecutionStarted, at: datetime) -> Non
     execution.start_at = event.start_at
     execution.blackboard = dict(event.blackboard)
     execution.idle_after = event.idle_after
+    execution.calling = event.calling
     execution.program.on_execution_started(execution, event, at)
 
 

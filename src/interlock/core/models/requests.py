@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from interlock.core.errors import InterlockError, rule_broken
+from interlock.core.models.addresses import FIELD_NOT_ALLOWED, check_addresses
 from interlock.core.models.prices import Usage
 from interlock.core.models.tokens import bound_chat, bound_inputs, count_chat, count_inputs
 
-FIELD_NOT_ALLOWED = "FIELD_NOT_ALLOWED"
 DEFAULT_MAX_TOKENS = 4_096
 """Tokens of an answer that are set aside, and with a budget asked for, when the caller names no limit."""
 MAX_MODELS = 8
@@ -21,7 +19,6 @@ MAX_DIMENSIONS = 8_192
 
 _OURS = frozenset(("base_url", "api_base", "api_key", "api_version", "proxy", "proxies", "organization", "headers"))
 _OURS |= {"extra_headers", "default_headers", "custom_provider", "custom_llm_provider", "extra_body", "extra_query"}
-_PARTS_WITH_URL = ("image_url", "video_url", "file_url", "audio_url", "input_image")
 
 Kind = Literal["chat", "embeddings"]
 
@@ -178,33 +175,7 @@ def _check_message(message: dict[str, Any]) -> None:
     for part in content if isinstance(content, list) else ():
         if not isinstance(part, dict):
             raise _wrong("messages.content", "must be a text or a list of part objects")
-        for name in _PARTS_WITH_URL:
-            if name in part:
-                _check_url(part[name])
-
-
-def _check_url(part: Any) -> None:
-    """Let a provider fetch public https addresses only: it may stand in a private network, next to other things."""
-    url = part.get("url") if isinstance(part, dict) else part
-    if not isinstance(url, str) or url.startswith("data:"):
-        return
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        host = ""
-    if not url.lower().startswith("https://") or not _is_public_name(host):
-        raise rule_broken(
-            FIELD_NOT_ALLOWED, "An address in a message must be https on a public host, or data:", field="messages.url"
-        )
-
-
-def _is_public_name(host: str) -> bool:
-    if not host or "." not in host.rstrip(".") or host.rstrip(".").endswith((".localhost", ".internal", ".local")):
-        return False
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return not host.rstrip(".").rpartition(".")[2].isdigit()
+    check_addresses(message)
 
 
 def _wrong(field: str, reason: str) -> InterlockError:

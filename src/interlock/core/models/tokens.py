@@ -22,7 +22,7 @@ _MOST_PER_TEXT = 4  # what stands around a text that is embedded
 
 def count_text(text: str) -> int:
     """Tokens of a text, at least one unless it is empty."""
-    return count_bytes(len(text.encode("utf-8", "replace")))
+    return count_bytes(_size(text))
 
 
 def count_bytes(size: int) -> int:
@@ -48,12 +48,17 @@ def bound_chat(body: dict[str, Any], counted: int) -> int:
 
 def bound_inputs(inputs: list[str]) -> int:
     """Tokens of texts to embed, at most."""
-    return sum(len(text.encode("utf-8", "replace")) + _MOST_PER_TEXT for text in inputs)
+    return sum(_size(text) + _MOST_PER_TEXT for text in inputs)
 
 
 def count_inputs(inputs: list[str]) -> int:
     """Tokens of texts to embed."""
     return sum(map(count_text, inputs))
+
+
+def _size(text: str) -> int:
+    """Bytes of it in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _count_message(message: dict[str, Any]) -> int:

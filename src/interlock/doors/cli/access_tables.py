@@ -59,14 +59,19 @@ def audit_table(entries: Sequence[Mapping[str, Any]]) -> Table:
     for entry in entries:
         outcome = str(entry.get("outcome"))
         code = f" {entry['code']}" if entry.get("code") else ""
+        times = f" ({entry['times']} times)" if entry.get("times", 1) > 1 else ""
         table.add_row(
             _moment(entry.get("at")),
             Text(shown(outcome), style=styles.get(outcome, "")),
             one_line(entry.get("subject"), _NAME),
             shown(entry.get("client") or ""),
-            one_line(f"{entry.get('action')} {entry.get('target') or ''}{code}", _ACTION),
+            one_line(f"{_did(entry)}{code}{times}", _ACTION),
         )
     return table
+
+
+def _did(entry: Mapping[str, Any]) -> str:
+    return " ".join(str(entry[name]) for name in ("action", "target", "detail") if entry.get(name))
 
 
 def _moment(text: Any) -> str:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from interlock.core.engine.expressions.key_path import read_path
 from interlock.core.node_type import NodeType
 from interlock.nodes.schema import anything, choice, parameters, text
 from interlock.ports.node import Attempt, Done, NodeFailed, Services
@@ -69,15 +70,8 @@ def _find(key: str, attempt: Attempt) -> Any:
     """The value of a key; of the blackboard first, then of the session's parameters."""
     own = Conditional.type.schema["properties"]
     given = {name: value for name, value in attempt.parameters.items() if name not in own}
-    for values in (attempt.blackboard, given):
-        if key in values:
-            return values[key]
-        found: Any = values
-        for part in key.removeprefix("_params.").split("."):
-            found = found.get(part, _MISSING) if isinstance(found, dict) else _MISSING
-        if found is not _MISSING:
-            return found
-    return _MISSING
+    found = read_path(attempt.blackboard, key, _MISSING)
+    return found if found is not _MISSING else read_path(given, key.removeprefix("_params."), _MISSING)
 
 
 def _holds(how: str, found: Any, value: Any) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+import msgspec
 import structlog
 
 from interlock.core.audit import AuditEntry, AuditFilter
-from interlock.core.errors import InterlockError
-from interlock.core.principal import Principal, Scope
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT, Principal, Scope
+from interlock.core.tenant import is_operator
 from interlock.kit.clock import Clock
 from interlock.ports.access import AccessStore
 from interlock.ports.store import Page, Store
@@ -23,13 +25,19 @@ KEPT_DAYS = 400
 PURGED_AT_ONCE = 5_000
 STRANGERS_A_SECOND = 50
 """Entries of callers without a tenant that are kept in one second: being refused costs nothing, so they can be many."""
+NO_TENANT = ""
+"""The tenant of entries whose callers no credential named."""
+_REFUSED_ACCESS = frozenset({401, 403, 429})
+
+_Kind = tuple[str, str, str, str, int, str]
 
 
 class AuditLog:
     """Notes entries at once and writes them together, those of many calls in one statement.
 
     An entry that was recorded is stored. One that was only noted is written within about half a second, and lost with
-    the process before that. Entries older than ``days`` are cleared away a few at a time.
+    the process before that; until then refusals of access that are alike (caller, address, action, code) are one entry
+    with their number. Entries older than ``days`` are cleared away a few at a time.
     """
 
     def __init__(self, access: AccessStore, store: Store, clock: Clock, days: int = KEPT_DAYS) -> None:
@@ -38,6 +46,7 @@ class AuditLog:
         self._clock = clock
         self._days = days
         self._waiting: deque[AuditEntry] = deque()
+        self._refused: dict[_Kind, tuple[AuditEntry, int]] = {}
         self._taken = 0
         self._written = 0
         self._turn = asyncio.Lock()
@@ -49,13 +58,32 @@ class AuditLog:
 
     def note(self, entry: AuditEntry) -> None:
         """Take an entry. Never waits and never raises. Of a flood by callers without a tenant only a part is kept."""
+        if entry.status in _REFUSED_ACCESS:
+            self._note_refused(entry)
+        elif self._has_room(entry):
+            self._take(entry)
+
+    def _note_refused(self, entry: AuditEntry) -> None:
+        """A caller who does not stop at a refusal is one entry until the next are written."""
+        kind = (entry.tenant_id, entry.subject, entry.client, entry.action, entry.status, entry.code)
+        known = self._refused.get(kind)
+        if known is not None:
+            self._refused[kind] = known[0], known[1] + 1
+        elif self._has_room(entry):
+            self._refused[kind] = entry, 1
+
+    def _has_room(self, entry: AuditEntry) -> bool:
         if not entry.tenant_id and self._is_flood():
             self._left_out += 1
-        elif len(self._waiting) >= MAX_WAITING:
+            return False
+        if len(self._waiting) + len(self._refused) >= MAX_WAITING:
             self._lost += 1
-        else:
-            self._waiting.append(entry)
-            self._taken += 1
+            return False
+        return True
+
+    def _take(self, entry: AuditEntry) -> None:
+        self._waiting.append(entry)
+        self._taken += 1
 
     async def record(self, entry: AuditEntry) -> None:
         """Take an entry and wait until it is stored. Never raises.
@@ -73,6 +101,9 @@ class AuditLog:
 
     async def flush(self) -> None:
         """Write what was noted. Raises what the store raises; then nothing of the batch is lost."""
+        refused, self._refused = self._refused, {}
+        for entry, times in refused.values():
+            self._take(entry if times == 1 else msgspec.structs.replace(entry, times=times))
         await self._write_up_to(self._taken)
         if self._lost:
             self._log.error("audit.lost", entries=self._lost, meaning="the database took no entries for too long")
@@ -104,9 +135,22 @@ class AuditLog:
         self._second = second
         return self._strangers > STRANGERS_A_SECOND
 
-    async def list(self, principal: Principal, wanted: AuditFilter) -> Page:
-        """Entries of the caller's tenant, newest first, with those noted so far. Raises DENIED."""
+    async def list(self, principal: Principal, wanted: AuditFilter, tenant_id: str | None = None) -> Page:
+        """Entries of a tenant, by default the caller's, newest first, with those noted so far.
+
+        The operator may ask for any tenant, also a disabled one, and for ``NO_TENANT``. Raises DENIED.
+        """
         principal.require(Scope.ADMIN)
+        reader = principal
+        if tenant_id is not None and tenant_id != principal.tenant_id:
+            _require_operator(principal)
+            reader = msgspec.structs.replace(principal, tenant_id=tenant_id)  # sees that tenant's rows and no others
         await self.flush()
-        async with self._store.transaction(principal, read_only=True) as transaction:
+        async with self._store.transaction(reader, read_only=True) as transaction:
             return await transaction.list_audit(wanted)
+
+
+def _require_operator(principal: Principal) -> None:
+    if not is_operator(principal):
+        message = f"Only an administrator of the tenant {LOCAL_TENANT} reads the audit log of others"
+        raise InterlockError(ErrorKind.DENIED, "AUTHORIZATION_FAILED", message)

@@ -18,7 +18,7 @@ from interlock.core.signed_request import NONCE_KEPT, SignedRequest, signing_sec
 from interlock.kit.clock import Clock
 from interlock.ports.access import AccessStore
 from interlock.ports.identity import Identity
-from interlock.services.access.refusals import refused
+from interlock.services.access.refusals import KnownCallerRefused, refused
 
 BELIEVED = timedelta(seconds=4)
 """How long a verified key is believed; a revocation holds everywhere after this and one query."""
@@ -134,7 +134,8 @@ class KeyIdentity:
 
     def _require_good(self, key: ApiKey) -> None:
         if not key.is_good(self._clock.now()):
-            raise refused("client_disabled", "This API key was revoked or has expired; ask for a new one")
+            message = "This API key was revoked or has expired; ask for a new one"
+            raise KnownCallerRefused(key.principal(), "client_disabled", message)
 
     def _remember(self, digest: bytes, key: ApiKey, principal: Principal) -> None:
         self._believed[digest] = (key, principal, self._clock.monotonic() + BELIEVED.total_seconds())

@@ -54,7 +54,7 @@ def build_access(
 ) -> Access:
     """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first.
 
-    ``secrets`` seal answers that are kept.
+    ``secrets`` seal answers that are kept, and the tokens behind tickets.
     """
     key_identity = KeyIdentity(access_store, clock, peppers, configured_keys)
     audit = AuditLog(access_store, store, clock, audit_days)
@@ -69,8 +69,8 @@ def build_access(
     return Access(
         identity=Credentials(key_identity, tokens),
         key_identity=key_identity,
-        keys=ManageKeys(store, clock, ids, peppers[0], environment),
-        tickets=StreamTickets(access_store, clock),
+        keys=ManageKeys(store, clock, ids, peppers[0], environment, (configured_keys or {}).values()),
+        tickets=StreamTickets(access_store, clock, key_identity, tokens, secrets),
         tenants=LocalTenants(access_store),
         audit=audit,
         upkeep=Upkeep(chores),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 
@@ -26,6 +27,7 @@ from interlock.ports.store import Page, Store, Transaction
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
+_MOST_NAMED = 1_000
 
 
 class KeyWishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,15 +51,27 @@ class IssuedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManageKeys:
-    """Keys under the caller's claims: nobody sees or changes a key of another tenant."""
+    """Keys under the caller's claims: nobody sees or changes a key of another tenant.
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, pepper: bytes, environment: str) -> None:
+    ``configured`` are keys of the settings, which are found and otherwise left alone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        pepper: bytes,
+        environment: str,
+        configured: Collection[ApiKey] = (),
+    ) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
         self._pepper = pepper
         self._environment = environment
         self._is_local = environment == "local"
+        self._configured = tuple(configured)
 
     async def create(self, principal: Principal, wishes: KeyWishes) -> IssuedKey:
         """Make a key. Raises DENIED, RULE for an unknown scope, a past end, or the tier ``development`` elsewhere."""
@@ -73,6 +87,21 @@ class ManageKeys:
         principal.require(Scope.ADMIN)
         async with self._store.transaction(principal, read_only=True) as transaction:
             return await transaction.list_keys(wanted)
+
+    async def find(self, principal: Principal, reference: str) -> ApiKey | None:
+        """The tenant's key with this id or public id, one of the settings too. Raises DENIED."""
+        principal.require(Scope.ADMIN)
+        for key in self._configured:
+            if key.tenant_id == principal.tenant_id and reference in (key.public_id, str(key.key_id)):
+                return key
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            return await transaction.find_own_key(reference)
+
+    async def public_ids(self, principal: Principal) -> dict[UUID, str]:
+        """The public ids of the tenant's keys by their ids, of the newest thousand at least. Raises DENIED."""
+        kept = (await self.list(principal, KeyFilter(limit=_MOST_NAMED))).items
+        own = (key for key in self._configured if key.tenant_id == principal.tenant_id)
+        return {key.key_id: key.public_id for key in (*own, *kept)}
 
     async def rotate(self, principal: Principal, reference: str, grace: timedelta = DEFAULT_GRACE) -> IssuedKey:
         """A new key like the old one, which stays good for ``grace`` at most.

@@ -59,6 +59,10 @@ class StartExecutions:
                 head, is_remembered = None, False
         raise unavailable("The workflow is being changed all the time; try again", retry_after=0.5)
 
+    def check_room(self, tenant_id: str) -> None:
+        """Raise LIMITED if no start of this tenant would be taken now, because too many of its executions wait."""
+        self._engine.check_room(tenant_id)
+
     async def _start(
         self, principal: Principal, request: StartRequest, head: WorkflowHead, *, is_remembered: bool
     ) -> Standing:

@@ -64,6 +64,13 @@ class AdministerAccounts:
             raise _not_there(reference)
         return found[0].user_id
 
+    async def get(self, principal: Principal, reference: str) -> Account:
+        """The account with an id or an e-mail address. Raises NOT_FOUND."""
+        account = await self._accounts.get(await self.find(principal, reference))
+        if account is None or account.tenant_id != principal.tenant_id:
+            raise _not_there(reference)
+        return account
+
     async def change(
         self,
         principal: Principal,

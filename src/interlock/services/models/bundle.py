@@ -13,7 +13,6 @@ from interlock.ports.cache import Cache
 from interlock.ports.models import Books, Provider
 from interlock.ports.telemetry import ModelTelemetry
 from interlock.services.models.attempts import Attempts
-from interlock.services.models.budgets import SetBudgets
 from interlock.services.models.cached import CachedAnswers
 from interlock.services.models.for_tasks import CallForTasks
 from interlock.services.models.holds import Holds
@@ -28,7 +27,7 @@ class Models:
     """What can be done with models; ``upkeep`` must be started and stopped by who made it."""
 
     relay: RelayModels
-    budgets: SetBudgets
+    books: Books
     holds: Holds
     for_tasks: CallForTasks
     once: AnswerOnce
@@ -54,7 +53,7 @@ def build_models(
     once = AnswerOnce(books, ids)
     return Models(
         relay=relay,
-        budgets=SetBudgets(books, holds, ids),
+        books=books,
         holds=holds,
         for_tasks=CallForTasks(relay, books),
         once=once,

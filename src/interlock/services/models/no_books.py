@@ -18,6 +18,9 @@ class NoBooks:
     async def set_budget(self, budget: Budget) -> Budget:
         raise _none()
 
+    async def remove_budget(self, tenant_id: str, holder: str) -> bool:
+        return False
+
     async def list_budgets(self, tenant_id: str) -> list[Budget]:
         return []
 

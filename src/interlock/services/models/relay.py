@@ -177,6 +177,11 @@ class RelayedStream:
             return most_used(self._request)
         return Usage(self._request.prompt_tokens, reader.output_tokens, is_estimated=True)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all that ``pieces`` will ever yield is here."""
+        return self._reader.is_over()
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Whole events, as many at a time as have come."""
         reader = self._reader

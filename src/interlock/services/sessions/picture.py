@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.engine.evolve import evolve
+from interlock.core.engine.flow.board import Board
 from interlock.core.engine.flow.program import FlowProgram
 from interlock.core.engine.flow.standing import FlowStanding, flow_standing
 from interlock.core.errors import not_found
@@ -20,7 +21,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.node import Registry
 from interlock.ports.store import EventRecord, ExecutionRow, Store
 from interlock.services.executions.large import large_values
-from interlock.services.sessions.session import FindSessions, Session, session_of
+from interlock.services.sessions.session import FindSessions, Session, called_for, session_of
 
 _PAGE = 1_000
 _AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
@@ -42,26 +43,20 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         """Where its flow stands."""
         return _standing(self.execution)
 
+    @property
+    def abort_reason(self) -> str | None:
+        """Why it was stopped; None unless it was."""
+        cancelled = [found.event for found in self.events if isinstance(found.event, ExecutionCancelled)]
+        return cancelled[0].reason or "aborted" if cancelled else None
+
     def blackboard(self) -> dict[str, Any]:
         """What nodes wrote and people set, with what the house says of the session under reserved names."""
-        execution, session = self.execution, self.session
-        current = execution.active[0] if execution.active else None
-        results = {f"result:{task_id.partition('#')[0]}": found[1] for task_id, found in execution.outputs.items()}
-        cancelled = [found.event for found in self.events if isinstance(found.event, ExecutionCancelled)]
-        told: dict[str, Any] = {
-            "_flow_id": session.flow_id,
-            "_flow_version": session.flow_version,
-            "_node_id": session.node_id,
-            "_implicit": session.node_id is not None,
-            "_params": execution.input,
-            "_fsm_state": current,
-            "_current_state": current,
-            "_session_state": None,  # in the words of whoever shows it
-            "_user_payload": execution.payload,
-        }
-        if cancelled:
-            told |= {"_abort_reason": cancelled[0].reason or "aborted", "signal:abort": True}
-        return {**results, **execution.blackboard, **told}
+        session = self.session
+        told: dict[str, Any] = called_for(session.flow_id, session.node_id, session.flow_version)
+        told["_session_state"] = None  # in the words of whoever shows it
+        if self.abort_reason is not None:
+            told |= {"_abort_reason": self.abort_reason, "signal:abort": True}
+        return {**Board(self.execution).plain(), **told}
 
     def inheritance(self) -> dict[str, Any]:
         """What a session that follows this one begins with."""

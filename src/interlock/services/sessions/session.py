@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections import OrderedDict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -48,6 +49,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     inherit_session: str | None
     trace_id: str
     created_at: datetime
+
+
+def called_for(flow_id: str | None, node_id: str | None, number: int) -> dict[str, Any]:
+    """What a session's states may read of how it was called for; ``number`` is the version of its flow."""
+    return {"_flow_id": flow_id, "_flow_version": number, "_node_id": node_id, "_implicit": node_id is not None}
 
 
 def session_of(row: ExecutionRow) -> Session:

@@ -18,7 +18,7 @@ from interlock.core.workflow import FlowDefinition
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
 from interlock.services.sessions.picture import PictureSessions
 from interlock.services.sessions.program import FindPrograms, Program
-from interlock.services.sessions.session import METADATA, Calling, FindSessions, Session, chosen_id
+from interlock.services.sessions.session import METADATA, Calling, FindSessions, Session, called_for, chosen_id
 
 MAX_PARAMS = 256 * 1024
 """Bytes of the parameters of a session."""
@@ -185,6 +185,7 @@ class StartSessions:
             inherited_from=predecessor.execution_id if predecessor is not None else None,
             blackboard=blackboard,
             idle_after=self.idle_after,
+            calling=called_for(calling.flow_id, calling.node_id, program.number),
         )
 
     async def _started(

@@ -66,6 +66,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
                 ticket.resource,
                 ticket.expires_at,
                 ticket.ends_at,
+                ticket.credential,
             )
 
     async def take_ticket(self, digest: bytes) -> Ticket | None:
@@ -75,7 +76,7 @@ class PostgresAccess(TenantQueries, AnswerQueries):
         if row is None:
             return None
         principal = msgspec.json.decode(row["principal"], type=Principal)
-        return Ticket(principal, row["resource"], row["expires_at"], row["ends_at"])
+        return Ticket(principal, row["resource"], row["expires_at"], row["ends_at"], row["credential"])
 
     async def use_nonce(self, key_id: UUID, tenant_id: str, nonce: str, until: datetime) -> bool:
         """Whether the key uses this nonce for the first time."""

@@ -44,6 +44,11 @@ class PostgresBooks:
             row = await session.row(_SQL["set_budget"], budget.budget_id, budget.tenant_id, budget.holder, budget.cap)
         return Budget(**dict(row or {}))
 
+    async def remove_budget(self, tenant_id: str, holder: str) -> bool:
+        """Whether there was such a budget. Its row stays for what is under way."""
+        async with self._session() as session:
+            return bool(await session.value(_SQL["remove_budget"], tenant_id, holder))
+
     async def list_budgets(self, tenant_id: str) -> list[Budget]:
         """All budgets of a tenant."""
         async with self._session() as session:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from interlock.core.engine.expressions.errors import ExpressionError, Fault
-from interlock.core.engine.expressions.expression import Expression, locate, read_expression
+from interlock.core.engine.expressions.expression import Expression, locate
+from interlock.core.engine.expressions.key_path import read_placeholder
 from interlock.core.engine.expressions.limits import PLACEHOLDERS, VALUE_DEPTH, Frame
 from interlock.core.engine.expressions.plain import is_list, require_room, settle, text_of
 
@@ -174,7 +175,7 @@ def _parts(text: str, extra_roots: Collection[str], counter: _Counter) -> Iterat
             counter.left -= 1
             if counter.left < 0:
                 raise Fault(f"there are more than {PLACEHOLDERS} placeholders", "split the template", at=opening)
-            expression, position = read_expression(text, start, extra_roots, placeholder=True)
+            expression, position = read_placeholder(text, start, extra_roots)
             yield expression
         except Fault as fault:
             yield locate(fault, text, start)

@@ -11,7 +11,7 @@ from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.access_tables import audit_table
 from interlock.doors.cli.calling import caller_of, carry_out_async
 from interlock.doors.cli.failures import DONE, WrongUseError
-from interlock.doors.cli.options import AsJson, TenantOption, Url
+from interlock.doors.cli.options import AsJson, Url
 from interlock.doors.cli.output import Output
 
 
@@ -39,7 +39,12 @@ def audit(
     cursor: Annotated[
         str, typer.Option("--cursor", metavar="CURSOR", help="Go on behind this page.", show_default=False)
     ] = "",
-    tenant: TenantOption = LOCAL_TENANT,
+    tenant: Annotated[
+        str, typer.Option("--tenant", metavar="NAME", help="Tenant whose log is meant; the operator may name any.")
+    ] = LOCAL_TENANT,
+    strangers: Annotated[
+        bool, typer.Option("--strangers", help="Calls whose credential named no tenant, such as failed log-ins.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +52,7 @@ def audit(
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:
-        async with caller.administrator(url, tenant) as server:
+        async with caller.administrator(url) as server:  # not as one of a tenant that may be disabled
             found = await server.get(
                 "/audit",
                 actor=actor or None,
@@ -58,6 +63,8 @@ def audit(
                 until=_instant("--until", until),
                 limit=limit,
                 cursor=cursor or None,
+                tenant=tenant if tenant != LOCAL_TENANT else None,
+                strangers="true" if strangers else None,
             )
         output.json(found)
         entries = found.get("entries") or []

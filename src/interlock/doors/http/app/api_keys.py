@@ -120,6 +120,7 @@ async def list_keys(call: Call[None, KeysQuery]) -> Reply:
 async def create_key(call: Call[KeyBody, None]) -> Reply:
     """Make a key. Its text cannot be shown again."""
     issued = await call.services.access.keys.create(call.principal, _wishes(call))
+    call.acts_on(str(issued.key.key_id), _powers(issued.key))
     return _issued(call, issued)
 
 
@@ -128,6 +129,7 @@ async def rotate_key(call: Call[RotateBody, None]) -> Reply:
     reference = call.path["key_id"]
     grace = timedelta(seconds=call.body.grace_seconds)
     issued = await call.services.access.keys.rotate(call.principal, reference, grace)
+    call.acts_on(reference, f"new={issued.key.key_id} {_powers(issued.key)}")
     return _issued(call, issued, replaces=reference)
 
 
@@ -169,6 +171,11 @@ def _issued(call: Call[Any, None], issued: IssuedKey, replaces: str | UnsetType 
         replaces=replaces,
     )
     return JsonReply(answer, status=201, headers=NO_STORE)
+
+
+def _powers(key: ApiKey) -> str:
+    """What a key may do, for the audit log."""
+    return f"scopes={','.join(key.scopes)} tier={key.tier}"
 
 
 def _fields(key: ApiKey, now: datetime) -> dict[str, Any]:

@@ -16,13 +16,17 @@ from interlock.doors.http.plumbing.described import Cursor, Instant
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.kit.instants import rfc3339
+from interlock.services.access.audit import NO_TENANT
 
 Text = Annotated[str, Meta(max_length=256)]
 _INSTANT = Annotated[datetime, Meta(tz=True)]
 
 
 class AuditQuery(msgspec.Struct, kw_only=True):
-    """``action`` is the beginning of one, such as ``POST /api/app/api-keys``; ``since`` and ``until`` are instants."""
+    """``action`` is the beginning of one, such as ``POST /api/app/api-keys``; ``since`` and ``until`` are instants.
+
+    ``tenant`` and ``strangers`` are for the operator: another tenant's log, and the calls that named no tenant.
+    """
 
     subject: Text | None = None
     action: Text | None = None
@@ -30,12 +34,17 @@ class AuditQuery(msgspec.Struct, kw_only=True):
     target: Text | None = None
     since: Instant | None = None
     until: Instant | None = None
+    tenant: Text | None = None
+    strangers: bool = False
     limit: Limit = 50
     cursor: Cursor | None = None
 
 
 class AuditObject(msgspec.Struct, kw_only=True):
-    """One call. ``target`` holds the ids of its path, ``code`` why it was refused."""
+    """One call. ``target`` is what it was about, ``detail`` what it set, ``code`` why it was refused.
+
+    ``times`` is how often it was refused in the same way within the same moment.
+    """
 
     id: str
     at: str
@@ -52,6 +61,8 @@ class AuditObject(msgspec.Struct, kw_only=True):
     user_agent: str
     trace_id: str
     request_id: str
+    detail: str
+    times: int
 
 
 class AuditList(msgspec.Struct, kw_only=True):
@@ -77,7 +88,8 @@ async def list_audit(call: Call[None, AuditQuery]) -> Reply:
         before=_read_cursor(query.cursor),
         limit=query.limit + 1,  # one more than asked for tells whether there is a next page
     )
-    page = await call.services.access.audit.list(call.principal, wanted)
+    tenant = NO_TENANT if query.strangers else query.tenant
+    page = await call.services.access.audit.list(call.principal, wanted, tenant)
     shown = page.items[: query.limit]
     has_more = len(page.items) > query.limit
     answer = AuditList(
@@ -107,6 +119,8 @@ def _object(entry: AuditEntry) -> AuditObject:
         user_agent=entry.user_agent,
         trace_id=entry.trace_id,
         request_id=entry.request_id,
+        detail=entry.detail,
+        times=entry.times,
     )
 
 

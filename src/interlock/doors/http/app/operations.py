@@ -148,6 +148,7 @@ WORKFLOWS = (
         aliases=executions.EXECUTE_ALIASES,
         answer=executions.ExecuteAnswer,
         is_keyed=True,
+        is_start=True,
         is_logged=True,
     ),
 )

@@ -90,12 +90,15 @@ async def show_tenant(call: Call[None, None]) -> Reply:
 
 async def create_tenant(call: Call[CreateTenantBody, None]) -> Reply:
     """Make a tenant before anybody comes from it."""
+    call.acts_on(call.body.name)
     made = await call.services.access.administer_tenants.create(call.principal, call.body.name, call.body.title)
     return JsonReply(_object(made), status=201)
 
 
 async def change_tenant(call: Call[ChangeTenantBody, None]) -> Reply:
     """Give a tenant another title, shut it out, or let it in again."""
+    if call.body.disabled is not None:
+        call.acts_on(call.path["tenant"], f"disabled={call.body.disabled}".lower())
     changed = await call.services.access.administer_tenants.change(
         call.principal, call.path["tenant"], title=call.body.title, disabled=call.body.disabled
     )

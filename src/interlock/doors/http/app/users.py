@@ -106,12 +106,14 @@ async def create_user(call: Call[CreateUserBody, None]) -> Reply:
     account = await _accounts(call).create(
         call.principal, email=body.email, password=body.password, role=body.role, is_confirmed=body.confirmed
     )
+    call.acts_on(str(account.user_id), f"email={account.email} role={account.role}")
     return JsonReply(user_object(account), status=201)
 
 
 async def change_user(call: Call[ChangeUserBody, None]) -> Reply:
     """Give an account another role or password, confirm its address, disable it or let it in again."""
     body = call.body
+    call.acts_on(call.path["user"], _changes(body))
     account = await _accounts(call).change(
         call.principal,
         call.path["user"],
@@ -121,6 +123,13 @@ async def change_user(call: Call[ChangeUserBody, None]) -> Reply:
         password=body.password,
     )
     return JsonReply(user_object(account))
+
+
+def _changes(body: ChangeUserBody) -> str:
+    """What shall be set, for the audit log, which shows no password."""
+    changes = {"role": body.role, "confirmed": body.confirmed, "disabled": body.disabled}
+    words = [f"{name}={value}".lower() for name, value in changes.items() if value is not None]
+    return " ".join((*words, *(["password"] if body.password is not None else [])))
 
 
 def _accounts(call: Call[Any, Any]) -> AdministerAccounts:

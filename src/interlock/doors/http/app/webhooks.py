@@ -124,6 +124,7 @@ async def create(call: Call[WebhookBody, None]) -> Reply:
         description=body.description,
         secret=body.secret,
     )
+    call.acts_on(str(made.webhook.webhook_id), f"events={','.join(body.events)}")
     return JsonReply(_with_secret(made.webhook, made.secret), status=201, headers=NO_STORE)
 
 
@@ -141,6 +142,7 @@ async def show(call: Call[None, None]) -> Reply:
 
 async def switch(call: Call[SwitchBody, None]) -> Reply:
     """Turn a subscription on or off."""
+    call.acts_on(call.path["webhook_id"], f"active={call.body.is_active}".lower())
     webhook_id = read_id(call.path["webhook_id"], "webhook")
     manage = call.services.webhooks.subscriptions
     return JsonReply(_webhook(await manage.switch(call.principal, webhook_id, is_active=call.body.is_active)))

@@ -125,6 +125,7 @@ async def list_workflows(call: Call[None, WorkflowsQuery]) -> Reply:
 async def create_workflow(call: Call[WorkflowBody, WorkflowQuery]) -> Reply:
     """Store a new workflow."""
     created = await call.services.create_workflow(call.principal, _draft(call, None), key_of(call))
+    call.acts_on(str(created.workflow.workflow_id))
     headers = (*PRIVATE, *REPLAYED) if created.is_replay else PRIVATE
     answer = _shaped(call, created.workflow, None, "Workflow created successfully", created.warnings)
     return JsonReply(answer, headers=headers)

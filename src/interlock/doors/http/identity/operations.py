@@ -71,6 +71,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Confirm an address by a mailed link",
         people.verify,
         query=VerifyQuery,
+        is_change=True,
         media_type="text/plain",
         failures=(400,),
     ),

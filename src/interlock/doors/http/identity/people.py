@@ -38,6 +38,7 @@ async def sign_up(call: Call[SignUpBody, None]) -> Reply:
     body = call.body
     if not body.email and not body.password:
         raise rule_broken("ANONYMOUS_PROVIDER_DISABLED", "Guests cannot log in here; send email and password")
+    call.acts_on(_address(body.email))
     account = await directory.own_accounts.sign_up(body.email, body.password, body.data or {})
     _act_as(call, account)
     if not directory.own_accounts.confirms_at_once:
@@ -61,6 +62,7 @@ async def token(call: Call[TokenBody, TokenQuery]) -> Reply:
     directory = directory_of(call)
     match call.query.grant_type:
         case "password":
+            call.acts_on(_address(call.body.email))
             address = network_of(call.context.limits.client_of(call.scope))
             login = await directory.log_in.with_password(call.body.email, call.body.password, address)
         case "refresh_token":
@@ -102,6 +104,11 @@ async def _bearer(call: Call[Any, Any]) -> tuple[Held, Account]:
     if call.principal.kind != "user":
         raise InterlockError(ErrorKind.DENIED, "AUTHORIZATION_FAILED", "This is for people who have logged in here")
     return await directory.own_accounts.bearer(call.credential)
+
+
+def _address(text: str) -> str:
+    """What somebody gave as their address, unless it can be none: it may be a password in the wrong field."""
+    return text.strip().lower() if "@" in text else ""
 
 
 def _act_as(call: Call[Any, Any], account: Account) -> None:

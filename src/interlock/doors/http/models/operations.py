@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.core.principal import Scope
-from interlock.doors.http.models.budgets import BudgetBody, BudgetList, BudgetObject, list_budgets, set_budget
+from interlock.doors.http.models.budgets import (
+    BudgetBody,
+    BudgetList,
+    BudgetObject,
+    RemovedBudget,
+    list_budgets,
+    remove_budget,
+    set_budget,
+)
 from interlock.doors.http.models.catalogue import ModelList, ModelObject, list_models, show_model
 from interlock.doors.http.models.chat import ChatBody, EmbeddingsBody, complete_chat, embed
 from interlock.doors.http.models.door import MODELS
@@ -60,6 +68,22 @@ OPERATIONS = (
     _operation("GET", "/models/{model}", "Show a model", show_model, answer=ModelObject),
     _operation("GET", "/budgets", "List the budgets", list_budgets, Scope.ADMIN, answer=BudgetList),
     _operation(
-        "PUT", "/budgets/{holder}", "Set a budget", set_budget, Scope.ADMIN, body=BudgetBody, answer=BudgetObject
+        "PUT",
+        "/budgets/{holder}",
+        "Set a budget",
+        set_budget,
+        Scope.ADMIN,
+        body=BudgetBody,
+        answer=BudgetObject,
+        failures=(400, 404),
+    ),
+    _operation(
+        "DELETE",
+        "/budgets/{holder}",
+        "Remove a budget",
+        remove_budget,
+        Scope.ADMIN,
+        answer=RemovedBudget,
+        failures=(404,),
     ),
 )

@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
+from interlock.doors.http.plumbing.patience import Patience
 
 PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
@@ -18,10 +19,6 @@ ALONE = 512
 """Requests of one asker at a time while nobody else asks."""
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
-PATIENCE_SECONDS = 2.0
-"""Whoever would wait for longer, as far as can be told, is refused: so much of a burst fits into the lines."""
-WORN_SECONDS = 0.5
-"""The patience once lines have been there for as long as the first one: no burst, but more than can be done."""
 _LEARNING = 0.05
 """What the last place that was given counts for in the pace of the lines."""
 _ASKED_SECONDS = 1.0
@@ -44,19 +41,15 @@ class Admission:
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._pace = 0.0  # seconds from one place that is given to a line to the next
         self._served_at: float | None = None
-        self._crowded_at: float | None = None  # since when there are lines
+        self._patience = Patience()
         self._recalling: asyncio.TimerHandle | None = None
         self._recalled_at = float("-inf")
 
     def check(self, asker: str | None) -> None:
         """Raises LIMITED, or UNAVAILABLE, if the asker's line is too long to stand behind; costs next to nothing."""
         line = self._lines.get(asker) if asker is not None else None
-        if line and self._wait_behind(line) > self._patience():
-            raise self._refusal(asker)
-
-    def _patience(self) -> float:
-        is_burst = self._crowded_at is None or _now() - self._crowded_at < PATIENCE_SECONDS
-        return PATIENCE_SECONDS if is_burst else min(PATIENCE_SECONDS, WORN_SECONDS)
+        if line and self._wait_behind(line) > self._patience.seconds(_now()):
+            raise self.refusal(asker)
 
     def _wait_behind(self, line: deque[tuple[float, asyncio.Future[None]]]) -> float:
         """How long whoever comes now will wait: as long as the first has, and as the lines have moved lately."""
@@ -82,8 +75,7 @@ class Admission:
     async def _stand_in_line(self, asker: str, now: float) -> None:
         """Wait until a place was taken for us."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._crowded_at is None:
-            self._crowded_at = now
+        self._patience.note_lines(now)
         self._lines.setdefault(asker, deque()).append((now, turn))
         self._recall_later()
         try:
@@ -113,8 +105,8 @@ class Admission:
         # Whoever holds more than its share, from when nobody else asked, keeps nobody out.
         return self._taken < self._places or any(held > share for held in self._holding.values())
 
-    def _refusal(self, asker: str | None) -> InterlockError:
-        """Whoever has its share sends too much, unless the server is slow; else all together are too many."""
+    def refusal(self, asker: str | None) -> InterlockError:
+        """What is told to who cannot wait. Whoever has its share sends too much, unless the server is slow; else all together are too many."""
         is_slow = _now() - self._recalled_at < _SLOW_SECONDS
         if is_slow or (asker is not None and self._holding[asker] < self._share()):
             return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
@@ -167,7 +159,8 @@ class Admission:
             if not line:
                 del self._lines[asker]
         if not self._lines:
-            self._served_at = self._crowded_at = None
+            self._served_at = None
+            self._patience.note_none()
         return served
 
     def _note_pace(self) -> None:

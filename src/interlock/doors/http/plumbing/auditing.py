@@ -29,7 +29,7 @@ def note(
 
     ``status`` is the HTTP status, also of what a socket was refused for; 0 for a caller who left before the answer.
     """
-    if code == _CROWDED or (operation.method in _LOOKING and status not in _REFUSED_ACCESS):
+    if code == _CROWDED or (_is_looking(operation) and status not in _REFUSED_ACCESS):
         return
     context.services.access.audit.note(_entry(operation, exchange, context, path, status, code))
 
@@ -42,14 +42,39 @@ async def record(
     A call that looks, or that was refused, changes nothing, and who started or moved an execution stands in its log
     already: ``note`` is for those.
     """
-    if operation.is_logged or operation.method in _LOOKING or _outcome(status, code) is Outcome.REFUSED:
+    if operation.is_logged or _is_looking(operation) or _outcome(status, code) is Outcome.REFUSED:
         return False
     await context.services.access.audit.record(_entry(operation, exchange, context, path, status, code))
     return True
 
 
+def note_turned_away(exchange: Exchange, context: Context, *, status: int, code: str) -> None:
+    """Note a request that was refused before anybody looked which operation it is for. Never waits, never raises."""
+    action = f"{exchange.method[:16]} *"
+    entry = _told(exchange, context, action=action, door="", target=exchange.path, status=status, code=code)
+    context.services.access.audit.note(entry)
+
+
+def _is_looking(operation: Operation) -> bool:
+    return operation.method in _LOOKING and not operation.is_change
+
+
 def _entry(
     operation: Operation, exchange: Exchange, context: Context, path: Mapping[str, str], status: int, code: str
+) -> AuditEntry:
+    return _told(
+        exchange,
+        context,
+        action=f"{operation.method} {operation.route}",
+        door=operation.door.name,
+        target=" ".join(path.values()) or exchange.target,
+        status=status,
+        code=code,
+    )
+
+
+def _told(
+    exchange: Exchange, context: Context, *, action: str, door: str, target: str, status: int, code: str
 ) -> AuditEntry:
     principal = exchange.principal or ANONYMOUS
     return AuditEntry(
@@ -59,16 +84,17 @@ def _entry(
         subject=_text(principal.subject),
         kind=principal.kind,
         key_id=principal.key_id,
-        action=f"{operation.method} {operation.route}",
-        target=_text(" ".join(path.values())),
+        action=action,
+        target=_text(target),
         outcome=_outcome(status, code),
         status=status,
         code=code,
-        door=operation.door.name,
+        door=door,
         client=_text(exchange.client),
         user_agent=_text(exchange.headers.get(b"user-agent", b"").decode("latin-1")),
         trace_id=exchange.trace_id,
         request_id=exchange.request_id,
+        detail=_text(exchange.detail),
     )
 
 

@@ -24,6 +24,7 @@ from interlock.doors.http.plumbing.credentials import (
 )
 from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation, Policy
 from interlock.doors.http.plumbing.trace import Exchange
+from interlock.services.access.refusals import KnownCallerRefused
 
 ReadBody = Callable[[], Awaitable[bytes]]
 
@@ -62,7 +63,8 @@ async def authorise(
 
     The order of credentials is ``Authorization``, ``X-API-Key``, a signature, the address; the first that is present
     decides, and one that is not valid is refused, never passed over. ``exchange`` and ``scope`` are those of an HTTP
-    request or a WebSocket handshake; ``exchange.principal`` and ``exchange.credential`` are set.
+    request or a WebSocket handshake; ``exchange.credential`` is set, and ``exchange.principal`` to whoever a true
+    credential names, also if that is refused then.
 
     ``read_body`` reads the whole body, which a signature covers; without it (WebSockets) signatures are refused.
     ``told_token`` is a token from a socket's first message, looked at last. ``told_tenant`` is the tenant that a
@@ -81,11 +83,12 @@ async def authorise(
         if principal.kind != "anonymous":
             context.services.access.gate.admit(principal)
     except InterlockError as error:
+        if isinstance(error, KnownCallerRefused):
+            exchange.principal = error.principal
         context.telemetry.auth_failed(operation.door.name, str(error.details.get("reason", error.code)))
         raise
     if principal.kind == "anonymous":
         return principal
-    exchange.principal = principal
     if operation.scope is not None and operation.policy not in _WITHOUT_SCOPE:
         principal.require(operation.scope)
     return principal
@@ -102,10 +105,14 @@ async def _identify(
 ) -> Principal:
     principal = await _present(operation, exchange, scope, context, read_body, told_token)
     if principal is not None:
+        exchange.principal = principal
         _require_kind(operation, principal)
         _refuse_other_tenant(exchange.headers, principal)
         return principal
-    return await _without_credential(operation, exchange, context, told_tenant)
+    principal = await _without_credential(operation, exchange, context, told_tenant)
+    if principal.kind != "anonymous":
+        exchange.principal = principal
+    return principal
 
 
 async def _present(
@@ -130,6 +137,7 @@ async def _present(
         redeem = partial(context.services.access.tickets.redeem, found.text, exchange.path)
         ticket = await context.limits.guesses.check("tickets", exchange.client, redeem)
         exchange.ends_at = None if ticket.ends_at is None else ticket.ends_at.timestamp()
+        exchange.credential = ticket.credential  # the stream is checked by what the ticket was asked for with
         return ticket.principal
     if context.services.access.key_identity.is_key(found.text) or _is_local_key(found.text, operation, context):
         if not found.may_be_key:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from interlock.doors.http.plumbing.client import network_of
+from interlock.doors.http.plumbing.intake import Intake
 
 SWEEP_SECONDS = 1.0
 """How often connections are looked at; a deadline is met by so much."""
@@ -65,6 +66,7 @@ class Connections:
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self.limits = limits
+        self.intake = Intake()
         self.is_draining = False
         """Whether connections are to end after the answer they wait for."""
         self.refused: Counter[str] = Counter()

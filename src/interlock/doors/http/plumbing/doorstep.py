@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing.limits import Limited
-from interlock.doors.http.plumbing.operation import Operation
+from interlock.doors.http.plumbing.operation import Operation, Policy
 from interlock.doors.http.plumbing.tally import Tally
 from interlock.doors.http.plumbing.trace import Exchange
 
@@ -31,6 +31,8 @@ _WHO = frozenset({b"host", b"authorization", b"x-api-key", b"x-tenant-id"})
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 _CLOSER_LOOK = frozenset({b"origin", b"x-api-key-id"})
 """Pages get headers of their own, and a signature covers the body."""
+_KEY = b"idempotency-key"
+"""What was started before is told again, whatever waits."""
 _FULL = "full"
 _CROWDS = frozenset({ErrorKind.LIMITED, ErrorKind.UNAVAILABLE})
 
@@ -42,13 +44,21 @@ FindOperation = Callable[[str, str], Operation | None]
 class _Known:
     """A refused caller of an operation: where it stands in line, and its limits if they are what refused it."""
 
-    __slots__ = ("asker", "at", "closed_until", "limited", "operation", "state", "templates")
+    __slots__ = ("asker", "at", "closed_until", "limited", "operation", "state", "templates", "tenant_id")
 
     def __init__(
-        self, operation: Operation, asker: str | None, at: float, limited: Limited | None, closed: float, state: str
+        self,
+        operation: Operation,
+        asker: str | None,
+        tenant_id: str | None,
+        at: float,
+        limited: Limited | None,
+        closed: float,
+        state: str,
     ) -> None:
         self.operation = operation
         self.asker = asker
+        self.tenant_id = tenant_id  # whose executions it starts
         self.at = at
         self.limited = limited
         self.closed_until = at + closed
@@ -61,6 +71,7 @@ class Doorstep:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Mark, _Known] = OrderedDict()  # oldest first
+        self._anybodies: dict[tuple[str, str, str], _Known] = {}
         self._is_open = False
 
     def open(self, context: Context, templates: Templates, find: FindOperation, tally: Tally) -> None:
@@ -83,23 +94,25 @@ class Doorstep:
         limited = exchange.limited
         closed = limits.closed_for(limited) if limited is not None else 0.0
         asker = limits.asker(operation, scope, principal)
+        tenant_id = principal.tenant_id if operation.is_start else None
         self._known.pop(mark, None)
-        self._known[mark] = _Known(operation, asker, now, limited, closed, limits.state)
+        self._known[mark] = _Known(operation, asker, tenant_id, now, limited, closed, limits.state)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
 
-    def refusal(self, scope: Scope, first_headers: RawHeaders) -> bytes | None:
+    def refusal(self, scope: Scope, first_headers: RawHeaders, *, is_late: bool = False) -> bytes | None:
         """The whole answer to a request that the pipeline would refuse; None if it is to be looked at as any other.
 
-        Counted and logged like any other answer, but for the log line, which stands for all of a second.
+        ``is_late`` says that it has waited for too long already. Counted and logged like any other answer, but for the
+        log line, which stands for all of a second.
         """
-        if not self._known:
+        if not self._is_open or not (self._known or is_late):
             return None
         now = self._context.clock.monotonic()
-        known = self._find(scope, now)
+        known = self._find(scope, now, is_late=is_late)
         if known is None:
             return None
-        crowd = self._crowd(known)
+        crowd = self._context.admission.refusal(known.asker) if is_late else self._crowd(known, scope)
         if crowd is None and not self._is_full(known, now):
             return None
         told = self._answer(known, crowd, now, scope, first_headers)
@@ -123,12 +136,24 @@ class Doorstep:
                 known.templates[code] = written
         return written
 
-    def _find(self, scope: Scope, now: float) -> _Known | None:
+    def _find(self, scope: Scope, now: float, *, is_late: bool) -> _Known | None:
         while self._known and now - next(iter(self._known.values())).at > REMEMBERED_SECONDS:
             self._known.popitem(last=False)
         operation = self._find_operation(scope["method"], scope["path"])
-        mark = self._mark(operation, scope) if operation is not None else None
-        return self._known.get(mark) if mark is not None else None
+        if operation is None:
+            return None
+        mark = self._mark(operation, scope)
+        known = self._known.get(mark) if mark is not None else None
+        return self._anybody(operation, scope) if known is None and is_late else known
+
+    def _anybody(self, operation: Operation, scope: Scope) -> _Known | None:
+        """A caller whom nobody has looked at; None for what is open to everybody, and for pages."""
+        if operation.policy is Policy.OPEN or any(name in _CLOSER_LOOK for name, _ in scope["headers"]):
+            return None
+        which = operation.door.name, operation.method, operation.route
+        if which not in self._anybodies:
+            self._anybodies[which] = _Known(operation, None, None, 0.0, None, 0.0, "")
+        return self._anybodies[which]
 
     def _mark(self, operation: Operation, scope: Scope) -> Mark | None:
         """All that decides who calls; None without a credential, or for what needs a closer look."""
@@ -149,10 +174,12 @@ class Doorstep:
         digest = blake2b(b"\n".join(who), digest_size=16).digest()
         return operation.door.name, operation.method, operation.route, digest
 
-    def _crowd(self, known: _Known) -> InterlockError | None:
-        """Why the caller's line is too long to stand behind, if it is."""
+    def _crowd(self, known: _Known, scope: Scope) -> InterlockError | None:
+        """Why there is no place for the caller now, in line or in its tenant's queue; None if there is."""
         try:
             self._context.admission.check(known.asker)
+            if known.tenant_id is not None and not any(name == _KEY for name, _ in scope["headers"]):
+                self._context.services.start_execution.check_room(known.tenant_id)
         except InterlockError as error:
             return error
         return None

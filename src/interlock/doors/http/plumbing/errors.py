@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.doors.http.plumbing.operation import Door, Refusal
 from interlock.doors.http.plumbing.replies import NO_STORE, Headers, JsonReply
 
@@ -27,6 +27,9 @@ STATUS: dict[ErrorKind, int] = {
     ErrorKind.INTERNAL: 500,
 }
 """The status of each kind; a broken rule (``RULE``) has the status its door says."""
+
+CLOSE: Headers = ((b"connection", b"close"),)
+"""The connection ends with this answer."""
 
 _STATE_CODES = frozenset({"INVALID_TRANSITION"})
 _PRECONDITION_FAILED = "PRECONDITION_FAILED"  # what If-Match named, where that header is honoured
@@ -54,6 +57,11 @@ def unexpected() -> InterlockError:
     )
 
 
+def stopping() -> InterlockError:
+    """What a caller is told whose request takes longer than the server has left; what it did, its log says."""
+    return unavailable("This server is stopping; send the request again")
+
+
 def problem(refusal: Refusal) -> dict[str, Any]:
     """The envelope of paths without a door (RFC 9457)."""
     error = refusal.error
@@ -77,7 +85,7 @@ def refuse(refusal: Refusal, door: Door, headers: Headers = ()) -> JsonReply:
     if error.kind is ErrorKind.UNAUTHENTICATED:
         extra.append((b"www-authenticate", b"Bearer"))
     if error.kind is ErrorKind.TOO_LARGE:
-        extra.append((b"connection", b"close"))  # whatever else comes of that body is not worth reading
+        extra += CLOSE  # whatever else comes of that body is not worth reading
     return JsonReply(
         door.envelope(refusal),
         status=refusal.status,

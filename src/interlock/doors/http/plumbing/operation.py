@@ -100,6 +100,14 @@ class Call(Generic[Body, Query]):
         """The token that was accepted, for streams that must check it again; empty for an open operation."""
         return self.exchange.credential
 
+    def acts_on(self, target: str, detail: str = "") -> None:
+        """Tell the audit log what the call is about, where its path does not say that, and what it sets.
+
+        No secrets: both are shown to administrators for as long as the log is kept.
+        """
+        self.exchange.target = target
+        self.exchange.detail = detail
+
     def header(self, name: str) -> str | None:
         """A header of the request by its lower-case name."""
         value = self.exchange.headers.get(name.encode())
@@ -175,6 +183,8 @@ class Operation:
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer
+    is_start: bool = False  # every call starts an execution of the caller's tenant, or nothing
+    is_change: bool = False  # changes something although its method says that it looks
     is_logged: bool = False  # the log of an execution names its caller, in the commit of what it does
     key_in_url: str | None = None  # the query parameter in which an API key may stand, where the settings allow it
     route: str = field(init=False)

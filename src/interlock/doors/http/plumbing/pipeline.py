@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from interlock.core.principal import Principal
 from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
-from interlock.doors.http.plumbing.errors import problem, refuse, status_of, unexpected
+from interlock.doors.http.plumbing.errors import CLOSE, problem, refuse, status_of, stopping, unexpected
 from interlock.doors.http.plumbing.idempotency import answer
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Refusal, Reply
 from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
@@ -38,29 +39,32 @@ class Pipeline:
         exchange: Exchange = scope[EXCHANGE]
         exchange.route = operation.route
         exchange.door = operation.door.name
-        code = ""
-        with Turn() as turn:
-            try:
-                reply = await self._reply(operation, path, exchange, scope, receive, turn)
-            except CallerLeft:
-                return
-            except InterlockError as error:
-                code = error.code
-                self._context.doorstep.remember(operation, exchange, scope, error)
-                reply = self._refused(error, operation.door, exchange)
-            except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and a trace id
-                _log.exception("error", route=exchange.route, method=exchange.method)
-                code = unexpected().code
-                reply = self._refused(unexpected(), operation.door, exchange)
-            is_recorded = isinstance(reply, WHOLE) and await auditing.record(
-                operation, exchange, self._context, path, status=reply.status, code=code
-            )
+        is_noted = False
         try:
+            with Turn() as turn:
+                try:
+                    reply = await self._reply(operation, path, exchange, scope, receive, turn)
+                except CallerLeft:
+                    is_noted = True  # there was no whole request
+                    return
+                except InterlockError as error:
+                    self._context.doorstep.remember(operation, exchange, scope, error)
+                    reply = self._refused(error, operation.door, exchange)
+                except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and an id
+                    _log.exception("error", route=exchange.route, method=exchange.method)
+                    reply = self._refused(unexpected(), operation.door, exchange)
+                is_noted = isinstance(reply, WHOLE) and await auditing.record(
+                    operation, exchange, self._context, path, status=reply.status, code=exchange.code
+                )
             await self._send(reply, exchange, scope, receive, send)
             await self._context.limits.settle(exchange)
+        except asyncio.CancelledError:
+            if exchange.status or not self._context.drain.has_begun:
+                raise
+            await self._refused(stopping(), operation.door, exchange, CLOSE)(scope, receive, send)
         finally:
-            if not is_recorded:
-                auditing.note(operation, exchange, self._context, path, status=exchange.status, code=code)
+            if not is_noted:
+                auditing.note(operation, exchange, self._context, path, status=exchange.status, code=exchange.code)
 
     async def refuse(
         self,
@@ -74,7 +78,15 @@ class Pipeline:
     ) -> None:
         """Answer a request that belongs to no operation, in the envelope of ``door`` if its paths are known."""
         exchange: Exchange = scope[EXCHANGE]
+        exchange.code = error.code
         await refuse(self._refusal(error, status, exchange), door or NO_DOOR, headers)(scope, receive, send)
+
+    async def turn_away(
+        self, error: InterlockError, status: int, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Refuse a request for who sends it, before its operation is looked for; the audit log has it."""
+        await self.refuse(error, status, (), scope, receive, send)
+        auditing.note_turned_away(scope[EXCHANGE], self._context, status=status, code=error.code)
 
     async def _send(self, reply: Reply, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -124,8 +136,9 @@ class Pipeline:
             raw,
         )
 
-    def _refused(self, error: InterlockError, door: Door, exchange: Exchange) -> Reply:
-        return refuse(self._refusal(error, status_of(error, door), exchange), door)
+    def _refused(self, error: InterlockError, door: Door, exchange: Exchange, headers: Headers = ()) -> Reply:
+        exchange.code = error.code
+        return refuse(self._refusal(error, status_of(error, door), exchange), door, headers)
 
     def _refusal(self, error: InterlockError, status: int, exchange: Exchange) -> Refusal:
         return Refusal(

@@ -67,6 +67,7 @@ class Racing:
 
     def _refused(self, error: InterlockError) -> Reply:
         call = self._call
+        call.exchange.code = error.code
         door = call.operation.door
         refusal = Refusal(
             error=error,
@@ -98,7 +99,8 @@ class Frames:
     """A stream of server-sent events that was begun elsewhere: what ``pieces`` yields, and comments while it rests.
 
     A failure becomes the frame that ``failed`` makes of it. ``close`` is called at the end in any case,
-    maybe twice. The wire cuts off a client that takes nothing for 15 s.
+    maybe twice. The wire cuts off a client that takes nothing for 15 s. As soon as ``is_over``, nothing is waited for
+    any more: what is left goes out with the end, in one write.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Frames:
         pieces: AsyncIterator[bytes],
         close: Callable[[], Awaitable[None]],
         failed: Callable[[InterlockError], bytes],
+        is_over: Callable[[], bool],
         opening: bytes = b"",
         headers: Headers = (),
     ) -> None:
@@ -113,6 +116,7 @@ class Frames:
         self._pieces = pieces
         self._close = close
         self._failed = failed
+        self._is_over = is_over
         self._opening = opening
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,14 +126,18 @@ class Frames:
             if self._opening:
                 await beat.write(self._opening)
             beat.start()
+            left = b""
             try:
                 async for piece in self._pieces:
-                    await beat.write(piece)
+                    if self._is_over():
+                        left += piece
+                    else:
+                        await beat.write(piece)
             except InterlockError as error:
-                await beat.write(self._failed(error))
+                left += self._failed(error)
             beat.stop()
             await self._close()  # what was used is booked, and kept, before the client knows that this is all
-            await beat.write(b"", more=False)
+            await beat.write(left, more=False)
         finally:
             beat.stop()
             if isinstance(self._pieces, AsyncGenerator):

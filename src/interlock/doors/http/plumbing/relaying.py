@@ -137,7 +137,8 @@ async def _stream(
         if keep is not None and kept is not None and kept.body is not None:
             await keep(kept.body)
 
-    return Frames(kept.pieces() if kept else telling.frames(), close, telling.failed, opening, headers)
+    frames = kept.pieces() if kept else telling.frames()
+    return Frames(frames, close, telling.failed, lambda: stream.is_over, opening, headers)
 
 
 class _Kept:

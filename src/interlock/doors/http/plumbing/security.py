@@ -64,7 +64,7 @@ class Guarded:
         exchange: Exchange = scope[EXCHANGE]
         if not self._allows_remote and not self._is_near(exchange.client):
             error = _denied("REMOTE_DENIED", "In local mode this server answers its own machine only")
-            await self._pipeline.refuse(error, 403, (), scope, receive, send)
+            await self._pipeline.turn_away(error, 403, scope, receive, send)
             return
         if not self._any_host and not self._is_our_host(scope):
             error = _denied("MISDIRECTED_REQUEST", "This server does not serve that host name")
@@ -77,7 +77,7 @@ class Guarded:
             await self._answer_page(origin, exchange, scope, receive, send)
         elif self._is_local:
             error = _denied("ORIGIN_DENIED", "Pages of this origin may not call this server")
-            await self._pipeline.refuse(error, 403, (), scope, receive, send)
+            await self._pipeline.turn_away(error, 403, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -32,7 +32,9 @@ class Exchange:
     __slots__ = (
         "bytes_out",
         "client",
+        "code",
         "credential",
+        "detail",
         "door",
         "ends_at",
         "headers",
@@ -44,6 +46,7 @@ class Exchange:
         "route",
         "started",
         "status",
+        "target",
         "trace_id",
     )
 
@@ -63,6 +66,9 @@ class Exchange:
         self.ends_at: float | None = None  # epoch seconds: when what a ticket was made with is over
         self.limited: Limited | None = None  # set once its limits were asked
         self.status = 0
+        self.code = ""  # why it was refused
+        self.target = ""  # what was made or tried, for the audit log
+        self.detail = ""  # what was set there, for the audit log
         self.bytes_out = 0
 
 

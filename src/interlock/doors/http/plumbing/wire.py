@@ -20,6 +20,7 @@ from interlock.doors.http.plumbing.connections import Connections
 from interlock.doors.http.plumbing.doorstep import Doorstep
 from interlock.doors.http.plumbing.sending import Answering
 from interlock.doors.http.plumbing.sse import ABORT, LEFT
+from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 
 _PER_FIELD = 4
 """Bytes of a header on the wire beside its name and value."""
@@ -67,6 +68,9 @@ class WatchedProtocol(HttpToolsProtocol):
         self._stalled: float | None = None
         self._closing: float | None = None
         self._is_lost = False
+        self._postponed = b""
+        self._is_late = False
+        self._asker = ""
         self._waiting: set[Callable[[], None]] = set()
         if not self.watched.enter(self):
             self._refuse(503)
@@ -93,6 +97,25 @@ class WatchedProtocol(HttpToolsProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
+        if self._postponed:
+            self._postponed += data
+        elif self.watched.intake.has_room():
+            self._take_up(data)
+        else:
+            self._postponed = data
+            self.flow.pause_reading()
+            self.watched.intake.postpone(self._asker, self._go_on)
+
+    def _go_on(self, is_late: bool) -> None:
+        """It is the turn of what was postponed."""
+        data, self._postponed = self._postponed, b""
+        if not self._is_lost:
+            self._is_late = is_late
+            self.flow.resume_reading()
+            self._take_up(data)
+            self._is_late = False
+
+    def _take_up(self, data: bytes) -> None:
         if self._ignored is not None:
             self._ignore(data)
             return
@@ -142,7 +165,8 @@ class WatchedProtocol(HttpToolsProtocol):
         """Begin with a request, unless it can be refused at once, which costs no task and no turn of the loop."""
         refusal = None
         if cycle.keep_alive and not self.watched.is_draining and not self.flow.write_paused:
-            refusal = self.doorstep.refusal(cast("Scope", cycle.scope), cycle.default_headers)
+            scope = cast("Scope", cycle.scope)
+            refusal = self.doorstep.refusal(scope, cycle.default_headers, is_late=self._is_late)
         if refusal is None:
             super()._start_asgi_task(cycle, app)
             return
@@ -150,6 +174,12 @@ class WatchedProtocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response()
+
+    def on_response_complete(self) -> None:
+        exchange: Exchange | None = cast("dict[str, Any]", self.cycle.scope).get(EXCHANGE)
+        if exchange is not None and exchange.principal is not None:
+            self._asker = exchange.principal.tenant_id
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)

@@ -94,6 +94,7 @@ async def list_nodes(call: Call[None, None]) -> Reply:
 async def register_node(call: Call[NodeBody, None]) -> Reply:
     """Register a node that is called over HTTP, or replace it."""
     body = call.body
+    call.acts_on(body.node_id)
     wish = NodeWish(
         node_id=body.node_id,
         name=body.name,
@@ -126,6 +127,7 @@ async def list_flows(call: Call[None, None]) -> Reply:
 async def register_flow(call: Call[FlowBody, None]) -> Reply:
     """Register a flow; the same content again is the same version."""
     body = call.body
+    call.acts_on(body.flow_id)
     text = FlowText(flow_id=body.flow_id, name=body.name, yaml_content=body.yaml_content, description=body.description)
     flow = await call.services.registered_flows.register(call.principal, text)
     summary = msgspec.structs.asdict(_summary(flow))

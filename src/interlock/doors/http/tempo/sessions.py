@@ -21,6 +21,8 @@ from interlock.services.sessions.picture import Picture
 class StateAnswer(msgspec.Struct, kw_only=True):
     """``valid_events`` are those the flow defines here; ``tick`` is the number of the last event.
 
+    ``error`` is there after a failure, ``abort_reason`` after a stop.
+
     ``inherit_session`` is the session whose blackboard this one began with, ``successors`` those that did so with its.
     """
 
@@ -35,6 +37,7 @@ class StateAnswer(msgspec.Struct, kw_only=True):
     waiting_for: str | None
     tick: int
     error: dict[str, Any] | None
+    abort_reason: str | None
     inherit_session: str | None
     successors: list[str]
     created_at: str
@@ -71,6 +74,7 @@ async def state(call: Call[None, None]) -> Reply:
             waiting_for=waiting_for(standing.waiting_reason),
             tick=standing.seq,
             error=_error(picture),
+            abort_reason=picture.abort_reason,
             inherit_session=picture.session.inherit_session,
             successors=list(picture.successors),
             created_at=rfc3339(picture.session.created_at),

@@ -58,6 +58,7 @@ async def start(call: Call[StartBody, None]) -> Reply:
         wait=wait_of(call, body.wait_ms),
     )
     started = await call.services.start_session(call.principal, wish)
+    call.acts_on(started.session.session_id)
     standing = started.standing
     answer = StartAnswer(
         session_id=started.session.session_id,

@@ -54,7 +54,8 @@ create table interlock.tickets (
   principal json not null,
   resource text not null,
   expires_at timestamptz not null,
-  ends_at timestamptz  -- when the token is over that it was asked for with
+  ends_at timestamptz,  -- when the token is over that it was asked for with
+  credential bytea not null  -- that token, sealed; empty where there was none
 );
 create index tickets_by_tenant on interlock.tickets (tenant_id);
 create index tickets_expiry on interlock.tickets (expires_at);
@@ -84,7 +85,7 @@ create table interlock.answers (
 );
 create index answers_expiry on interlock.answers (expires_at);
 
--- One row for every change and every refusal.
+-- One row for every change, and for every refusal or several of one kind that came within the same moment.
 create table interlock.audit (
   audit_id uuid primary key,
   tenant_id text not null,
@@ -101,7 +102,9 @@ create table interlock.audit (
   client text not null,
   user_agent text not null,
   trace_id text not null,
-  request_id text not null
+  request_id text not null,
+  detail text not null default '',
+  times int not null default 1
 );
 create index audit_newest on interlock.audit (tenant_id, at desc, audit_id desc);
 create index audit_oldest on interlock.audit using brin (at);

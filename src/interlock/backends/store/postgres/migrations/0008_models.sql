@@ -8,7 +8,7 @@ create table interlock.budgets (
   budget_id uuid primary key,
   tenant_id text not null,
   holder text not null,  -- an API key's id or a person; empty: the tenant
-  cap bigint not null check (cap >= 0),
+  cap bigint check (cap >= 0),  -- null: it was removed, and what is under way is still settled in it
   spent bigint not null default 0,
   leased bigint not null default 0,
   created_at timestamptz not null default interlock.now(),

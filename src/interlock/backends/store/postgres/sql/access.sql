@@ -21,11 +21,11 @@ with used as (
 update interlock.api_keys k set last_used_at = used.at from used where k.key_id = used.key_id;
 
 -- name: add_ticket
-insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at, ends_at)
-values ($1, $2, $3, $4, $5, $6);
+insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at, ends_at, credential)
+values ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: take_ticket
-delete from interlock.tickets where digest = $1 returning principal, resource, expires_at, ends_at;
+delete from interlock.tickets where digest = $1 returning principal, resource, expires_at, ends_at, credential;
 
 -- name: use_nonce
 insert into interlock.nonces (key_id, nonce, tenant_id, expires_at) values ($1, $2, $3, $4)
@@ -48,10 +48,10 @@ returning true;
 -- name: write_audit
 -- One text of all entries: that costs the server's process a fraction of a column each.
 insert into interlock.audit (audit_id, tenant_id, at, subject, kind, key_id, action, target, outcome, status, code,
-  door, client, user_agent, trace_id, request_id)
+  door, client, user_agent, trace_id, request_id, detail, times)
 select * from json_to_recordset($1::json) as e(audit_id uuid, tenant_id text, at timestamptz, subject text, kind text,
   key_id uuid, action text, target text, outcome text, status int, code text, door text, client text, user_agent text,
-  trace_id text, request_id text)
+  trace_id text, request_id text, detail text, times int)
 on conflict (audit_id) do nothing;
 
 -- name: purge_audit

@@ -3,7 +3,7 @@
 -- name: list_audit
 -- $1 subject, $2 beginning of the action, $3 outcome, $4 target, $5 since, $6 until, $7 behind this entry, $8 limit.
 select audit_id, tenant_id, at, subject, kind, key_id, action, target, outcome, status, code, door, client, user_agent,
-  trace_id, request_id
+  trace_id, request_id, detail, times
 from interlock.audit
 where tenant_id = (select interlock.tenant())
   and ($1::text is null or subject = $1)

@@ -3,15 +3,22 @@
 -- name: budgets_of
 -- The holder's own comes before the tenant's.
 select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets
-where tenant_id = $1 and holder in ($2, '') order by holder = '';
+where tenant_id = $1 and holder in ($2, '') and cap is not null order by holder = '';
 
 -- name: set_budget
-insert into interlock.budgets (budget_id, tenant_id, holder, cap) values ($1, $2, $3, $4)
-on conflict (tenant_id, holder) do update set cap = excluded.cap, updated_at = interlock.now()
+-- One that was removed begins again at nothing; what is leased from it still is.
+insert into interlock.budgets as b (budget_id, tenant_id, holder, cap) values ($1, $2, $3, $4)
+on conflict (tenant_id, holder) do update set cap = excluded.cap, spent = case when b.cap is null then 0 else b.spent end,
+  updated_at = interlock.now()
 returning budget_id, tenant_id, holder, cap, spent, leased;
 
+-- name: remove_budget
+update interlock.budgets set cap = null, updated_at = interlock.now()
+where tenant_id = $1 and holder = $2 and cap is not null returning true;
+
 -- name: list_budgets
-select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets where tenant_id = $1 order by holder;
+select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets
+where tenant_id = $1 and cap is not null order by holder;
 
 -- name: recall
 select answer from interlock.model_results where tenant_id = $1 and effect_key = $2 and answer is not null;
@@ -47,10 +54,12 @@ returning 1;
 
 -- name: take_slice
 -- At least $3, of the budget and of its tenant's; more while there is plenty in both, so that processes come back
--- seldom and hold little near the end. Rows of budgets are locked in one order everywhere.
+-- seldom and hold little near the end. Rows of budgets are locked in one order everywhere. From one that was removed,
+-- which a process may not know for some seconds, everybody gets what is needed and little more.
 with concerned as materialized (
-  select budget_id, tenant_id, holder, cap, cap - spent - leased as room from interlock.budgets
-  where (budget_id = $1 or holder = '')
+  select budget_id, tenant_id, holder, coalesce(cap, $3::bigint * 32) as cap,
+    case when cap is null then $3::bigint else cap - spent - leased end as room from interlock.budgets
+  where (budget_id = $1 or (holder = '' and cap is not null))
     and tenant_id = (select tenant_id from interlock.budgets where budget_id = $1)
   order by budget_id for update
 ), part as (

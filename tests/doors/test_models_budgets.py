@@ -1,0 +1,115 @@
+"""``/v1/budgets``: whose budget is meant, and that one can be lifted again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+
+from interlock.backends.identity.local import LocalIdentity
+from interlock.core.principal import Scope
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from model_gateway import HELLO, Gateway
+from model_house import KEY
+
+
+class Payer(NamedTuple):
+    """A tenant of its own with one key, which may do everything."""
+
+    http: httpx2.AsyncClient
+    person: dict[str, str]
+    key: dict[str, str]
+    key_id: str
+    public_id: str
+
+    async def budget(self, method: str, holder: str = "", **body: Any) -> httpx2.Response:
+        path = f"/v1/budgets/{holder}" if holder else "/v1/budgets"
+        return await self.http.request(method, path, headers=self.key, **({"json": body} if body else {}))
+
+    async def chat(self, model: str = "m") -> int:
+        body = {"model": model, "messages": HELLO, "max_tokens": 20}
+        return (await self.http.post("/v1/chat/completions", json=body, headers=self.key)).status_code
+
+
+@pytest.fixture
+async def payer(gateway: Gateway) -> Payer:
+    identity = LocalIdentity(gateway.folder, SystemClock())
+    identity.open()
+    person = {"Authorization": f"Bearer {identity.mint('ann', f'tenant-{RandomIds().new()}', frozenset(Scope))}"}
+    wanted = {"client_name": "payer", "scopes": ["admin"]}
+    made = (await gateway.http.post("/api/app/api-keys", json=wanted, headers=person)).json()
+    key = {"Authorization": f"Bearer {made['key']}"}
+    return Payer(gateway.http, person, key, made["id"], made["key"].split("_")[2])
+
+
+async def test_a_key_is_meant_by_either_of_its_ids(payer: Payer) -> None:
+    assert await payer.chat("priced") == 200
+    answer = await payer.budget("PUT", payer.public_id, cap_usd=0)
+    assert (answer.status_code, answer.json()["holder"]) == (200, payer.key_id)
+    assert await payer.chat("priced") == 429
+    assert (await payer.budget("PUT", payer.key_id, cap_usd=1)).json()["cap_usd"] == 1
+    assert await payer.chat("priced") == 200
+    (listed,) = (await payer.budget("GET")).json()["data"]
+    assert (listed["holder"], listed["key"]) == (payer.key_id, payer.public_id)
+
+
+@pytest.mark.parametrize("holder", ["nobody", "Tenant", "tenant%20", "ann@example.org", "user:nobody"])
+async def test_nobody_sets_a_budget_for_who_is_not_there(payer: Payer, holder: str) -> None:
+    answer = await payer.budget("PUT", holder, cap_usd=1)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "holder_not_found")
+    assert (await payer.budget("GET")).json()["data"] == []
+
+
+async def test_a_key_of_another_tenant_is_not_there(gateway: Gateway, payer: Payer) -> None:
+    others = (await gateway.http.get("/v1/models", headers={"Authorization": f"Bearer {KEY}"})).status_code
+    assert others == 200
+    identity = LocalIdentity(gateway.folder, SystemClock())
+    identity.open()
+    stranger = {"Authorization": f"Bearer {identity.mint('bob', f'tenant-{RandomIds().new()}', frozenset(Scope))}"}
+    wanted = {"client_name": "stranger", "scopes": ["models:use"]}
+    made = (await gateway.http.post("/api/app/api-keys", json=wanted, headers=stranger)).json()
+    for holder in (made["id"], made["key"].split("_")[2]):
+        assert (await payer.budget("PUT", holder, cap_usd=1)).status_code == 404
+
+
+async def test_a_person_is_meant_by_an_account_of_the_tenant(payer: Payer) -> None:
+    email = f"{RandomIds().new()}@example.org"
+    wanted = {"email": email, "password": "a-long-enough-password"}
+    made = await payer.http.post("/api/app/users", json=wanted, headers=payer.person)
+    for holder in (email, made.json()["user_id"]):
+        answer = await payer.budget("PUT", holder, cap_usd=2)
+        assert (answer.status_code, answer.json()["holder"]) == (200, made.json()["user_id"])
+    assert (await payer.budget("PUT", "local", cap_usd=2)).json()["holder"] == "local"
+
+
+async def test_a_budget_that_is_removed_limits_nobody_and_begins_anew(payer: Payer) -> None:
+    await payer.budget("PUT", "tenant", cap_usd=1)
+    await payer.budget("PUT", payer.public_id, cap_usd=1)
+    assert await payer.chat("priced") == 200
+    assert await payer.chat("m") == 400, "what has no price cannot be paid from a budget"
+    removed = await payer.budget("DELETE", payer.public_id)
+    assert (removed.status_code, removed.json()) == (
+        200,
+        {"holder": payer.key_id, "deleted": True, "object": "budget"},
+    )
+    assert await payer.chat("m") == 400, "the tenant's is still there"
+    assert (await payer.budget("DELETE", "tenant")).json()["holder"] == "tenant"
+    assert await payer.chat("m") == 200
+    assert (await payer.budget("GET")).json()["data"] == []
+    again = await payer.budget("DELETE", "tenant")
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "budget_not_found")
+    assert (await payer.budget("PUT", "tenant", cap_usd=1)).json()["spent_usd"] == 0
+
+
+async def test_the_removal_of_a_budget_is_in_the_audit_log(payer: Payer) -> None:
+    await payer.budget("PUT", "tenant", cap_usd=1)
+    await payer.budget("DELETE", "tenant")
+    async with asyncio.timeout(10):
+        while True:
+            listed = (await payer.http.get("/api/app/audit", headers=payer.person)).json()["entries"]
+            if any(one["action"] == "DELETE /v1/budgets/{holder}" for one in listed):
+                return
+            await asyncio.sleep(0.05)
