@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx2
 
+from interlock.bootstrap.tokens import mint_admin_token
 from served import RunningServer
 
 DEADLINE = 30.0
@@ -64,6 +65,14 @@ def resting(server: RunningServer, execution_id: str) -> dict[str, Any]:
     execution: dict[str, Any] = answer.json()
     assert execution["status"] not in ("NEW", "RUNNING"), execution
     return execution
+
+
+def new_tenant(server: RunningServer, name: str) -> str:
+    """A tenant, made by the operator; its name."""
+    headers = {"authorization": f"Bearer {mint_admin_token(server.data_dir)}"}
+    made = httpx2.post(f"{server.url}/api/app/tenants", json={"name": name}, headers=headers, timeout=DEADLINE)
+    assert made.status_code in (200, 201), made.text
+    return name
 
 
 def on_a_terminal(

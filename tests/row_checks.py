@@ -16,6 +16,7 @@ import msgspec
 from interlock.backends.store.embedded.roles import OWNER
 
 A, B = "tenant-a", "tenant-b"
+OPERATOR = "default"
 ANN, BEN = "ann", "ben"
 
 Check = Callable[[Any], Awaitable[None]]
@@ -88,6 +89,7 @@ GRANTS = {
     ("interlock_access", "tickets"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "nonces"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "answers"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    ("interlock_access", "stream_seats"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("interlock_access", "audit"): {"INSERT", "DELETE"},
     ("interlock_access", "users"): {"SELECT", "INSERT", "UPDATE"},
     ("interlock_access", "logins"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
@@ -228,7 +230,7 @@ async def without_claims_there_are_no_rows(connection: Any) -> None:
 @row_check
 async def the_login_itself_sees_no_rows(connection: Any) -> None:
     await connection.execute("set local role interlock_server")
-    for table in (*READABLE, *TENANT_WIDE, "tickets", "nonces"):
+    for table in (*READABLE, *TENANT_WIDE, "tickets", "nonces", "stream_seats"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
 
 
@@ -339,7 +341,7 @@ async def what_a_key_is_compared_with_is_shown_to_no_caller(connection: Any) -> 
     assert await is_refused(connection, "select digest from interlock.api_keys")
     assert await is_refused(connection, "update interlock.api_keys set digest = 'mine'")
     assert await is_refused(connection, "update interlock.api_keys set scopes = '{admin}'")
-    for table in ("tickets", "nonces"):
+    for table in ("tickets", "nonces", "stream_seats"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
 
 
@@ -387,6 +389,14 @@ async def the_audit_log_is_only_added_to(connection: Any) -> None:
         await connection.execute("select set_config('role', $1, true)", role)
         for statement in ("update interlock.audit set code = ''", "delete from interlock.audit"):
             assert await is_refused(connection, statement), f"{role}: {statement}"
+
+
+@row_check
+async def calls_that_named_no_tenant_are_for_the_operator(connection: Any) -> None:
+    seen = "select tenant_id from interlock.audit"
+    for tenant_id, rows in ((A, {A}), (OPERATOR, {OPERATOR, ""})):
+        await become(connection, ANN, tenant_id)
+        assert {row["tenant_id"] for row in await connection.fetch(seen)} == rows, tenant_id
 
 
 AUDITED = """(audit_id, tenant_id, at, subject, kind, action, target, outcome, status, code, door, client, user_agent,
@@ -464,7 +474,8 @@ async def functions_with_the_owners_rights_are_few_and_fixed(connection: Any) ->
             exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0) as is_public
           from pg_proc where pronamespace = 'interlock'::regnamespace"""
     )
-    assert {row["proname"] for row in rows if row["prosecdef"]} == {"ensure_partitions", "let_flushes_end", "schema_version"}
+    definers = {row["proname"] for row in rows if row["prosecdef"]}
+    assert definers == {"ensure_partitions", "let_flushes_end", "schema_version"}
     assert {row["proname"] for row in rows if row["is_public"]} == {"schema_version"}
     assert {row["settings"] for row in rows} == {'{"search_path=\\"\\""}'}
 

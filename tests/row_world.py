@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from interlock.kit.ids import RandomIds
-from row_checks import ADD_DELIVERY, ADD_KEY, ADD_REGISTERED, ADD_WEBHOOK, ANN, AUDITED, A, B
+from row_checks import ADD_DELIVERY, ADD_KEY, ADD_REGISTERED, ADD_WEBHOOK, ANN, AUDITED, OPERATOR, A, B
 
 TOLD = """
 create schema told;
@@ -47,6 +47,8 @@ async def furnish(database: Any, plant_in: Any) -> None:
         await superuser.execute(ADD_WEBHOOK, tenant_id, ANN)
         for private_to in (None, ANN):
             await superuser.execute(ADD_DELIVERY, tenant_id, private_to)
+        await superuser.execute(f"insert into interlock.audit {AUDITED.replace(A, tenant_id)}")
+    for tenant_id in ("", OPERATOR):
         await superuser.execute(f"insert into interlock.audit {AUDITED.replace(A, tenant_id)}")
     await superuser.close()
 

@@ -22,7 +22,7 @@ DEADLINE = 60.0
 
 
 class Serving:
-    """One process of ``interlock serve``. Its log is ``log``, its own credential ``token``."""
+    """One process of ``interlock serve``. Its log is ``log``; ``token`` is one of the local user."""
 
     def __init__(self, data_dir: Path, database_url: str, *options: str, **settings: str) -> None:
         self.data_dir = data_dir
@@ -48,7 +48,8 @@ class Serving:
         line = self.process.stdout.readline()
         assert line, self.logged()
         told = json.loads(line)
-        self.url, self.token = told["ready"], told["token"]
+        self.url = told["ready"]
+        self.token = told.get("token") or self.mint("local", "default")
         return self
 
     @property

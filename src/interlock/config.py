@@ -21,10 +21,10 @@ from interlock.kit import failpoints
 from interlock.kit.hosts import canonical, host_of, in_url
 from interlock.limit_settings import LimitSettings
 from interlock.model_settings import ModelSettings
+from interlock.profile_settings import ProfileSettings
 
 PREFIX = "INTERLOCK_"
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 _KEY_BYTES = 32
 _KEY_SIGNS = 10
 """A random key of that length has more different signs than this."""
@@ -34,6 +34,9 @@ _EXAMPLE = re.compile(
 """What keys say that were copied from a manual."""
 MAKE_A_KEY = "openssl rand -base64 48"
 """What prints a good key."""
+_FOLLOWS = "default_factory_not_called"
+"""What pydantic says of a default that follows from a value which could not be used: that one is enough to name."""
+_TRUTHS = dict.fromkeys(("true", "yes", "on", "1"), "true") | dict.fromkeys(("false", "no", "off", "0"), "false")
 _ANSWER = re.compile(r"(Value error, |Input )?(?P<reason>.*)", re.DOTALL)
 
 
@@ -55,7 +58,7 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(ModelSettings, IdentitySettings, LimitSettings):
+class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -68,15 +71,6 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
         env_ignore_empty=True,
     )
 
-    local: bool = Field(False, description="Local mode: one developer on one machine, loopback only.")
-    local_allow_remote: bool = Field(
-        False, description="Let local mode listen on addresses that other machines reach; it asks for no credentials."
-    )
-    environment: Literal["local", "development", "staging", "production"] | None = Field(
-        None,
-        validation_alias=_also("ENVIRONMENT", "ENVIRONMENT"),
-        description="Name of the profile; `local` in local mode, else `production`.",
-    )
     host: str = Field("127.0.0.1", validation_alias=_also("HOST", "HOST"), description="Address of the HTTP port.")
     port: int = Field(
         8000, ge=0, le=65535, validation_alias=_also("PORT", "PORT"), description="HTTP port; 0 picks one."
@@ -90,11 +84,6 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="`Host` names served, without port; in local mode beside the loopback ones. Others get 421."
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        validation_alias=_also("CORS_ORIGINS", "CORS_ORIGINS"),
-        description="Origins of pages that may call, such as `https://studio.example`; in local mode others get 403.",
     )
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Embedded database, signing keys and blobs of this server."
@@ -123,17 +112,6 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     public_url: str = Field(
         "", description="Address by which others reach this server, for callbacks; empty: the one it listens on."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", validation_alias=_also("LOG_LEVEL", "LOG_LEVEL"), description="Least level that is logged."
-    )
-    log_format: Literal["standard", "json", "simple"] = Field(
-        "standard", validation_alias=_also("LOG_FORMAT", "LOG_FORMAT"), description="Form of log lines."
-    )
-    log_file: Path | None = Field(None, description="Log to this file instead of standard output.")
-    log_emoji: bool | None = Field(
-        None, description="A sign before well-known messages in the text forms; empty: on a terminal."
-    )
-    access_log: bool = Field(True, description="One log line per request, whatever the least level.")
     metrics_enabled: bool = Field(
         True, validation_alias=_also("METRICS_ENABLED", "METRICS_ENABLED"), description="Serve /metrics."
     )
@@ -242,35 +220,34 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings):
     def _spell_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_host_name, value))
 
-    @field_validator("cors_origins")
-    @classmethod
-    def _spell_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_origin, value))
-
-    @property
-    def profile(self) -> str:
-        """The environment's word, as shown on ``/`` and ``/version``."""
-        return self.environment or ("local" if self.local else "production")
-
-
 def load(**given: Any) -> Settings:
     """The settings from command-line options (strongest), environment, `.env`, defaults.
 
     Raises SettingsRefused with all problems at once.
     """
-    _refuse_unreadable(Path(".env"))
-    problems = _unknown_names({**_dotenv_names(), **os.environ})
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        problems += [_explain(found) for found in error.errors(include_url=False)]
-        raise SettingsRefused(problems) from None
-    if settings.local and settings.environment in ("staging", "production"):
-        problems.append(f"INTERLOCK_LOCAL cannot be on with INTERLOCK_ENVIRONMENT={settings.environment}")
-    problems += settings.limit_problems()
+    settings, problems = examine(**given)
     if problems:
         raise SettingsRefused(problems)
     return settings
+
+
+def examine(**given: Any) -> tuple[Settings, list[str]]:
+    """The same with all that is wrong with them, so that more can be looked at before anything is said.
+
+    In place of a value that cannot be used stands its default. Raises SettingsRefused for a `.env` that is no text.
+    """
+    _refuse_unreadable(Path(".env"))
+    written = _dotenv()
+    problems = _unknown_names({**written, **os.environ})
+    problems += [text for source in (os.environ, written) for text in _contradictions(source)]
+    told = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = Settings(**told)
+    except ValidationError as error:
+        wrong = [found for found in error.errors(include_url=False) if found["type"] != _FOLLOWS]
+        problems += map(_explain, wrong)
+        settings = Settings(**told | {name: _default(name) for name in map(_field_of, wrong) if name})
+    return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
 
 
 def is_guessable(key: str) -> bool:
@@ -291,7 +268,10 @@ def worker_environment(settings: Settings, port: int) -> dict[str, str]:
         "SHARE_PORT": True,
         "ENDS_WITH_INPUT": True,
     }
-    return {**os.environ, **{PREFIX + name: str(value) for name, value in options.items()}}
+    told = {PREFIX + name: str(value) for name, value in options.items()}
+    fields = {field for name, field in known_names().items() if name in told}
+    others = {name for name, field in known_names().items() if field in fields}  # they would say something else
+    return {**{name: value for name, value in os.environ.items() if name not in others}, **told}
 
 
 def child_environment() -> dict[str, str]:
@@ -331,6 +311,22 @@ def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     return problems
 
 
+def _contradictions(source: Mapping[str, str]) -> list[str]:
+    """Settings that one place gives under our name and under another, with different values."""
+    ours = {field: name for name, field in known_names().items() if name.startswith(PREFIX)}
+    return [
+        f"{ours[field]} and {name} are one setting and have different values; leave one of them out"
+        for name, field in known_names().items()
+        if _plain(source.get(name)) and _plain(source.get(ours[field])) not in ("", _plain(source[name]))
+    ]
+
+
+def _plain(text: str | None) -> str:
+    """A value without what makes no difference: space around it, and the word for a truth."""
+    plain = (text or "").strip()
+    return _TRUTHS.get(plain.lower(), plain)
+
+
 def _refuse_unreadable(file: Path) -> None:
     try:
         _ = file.is_file() and file.read_text(encoding="utf-8")
@@ -340,16 +336,30 @@ def _refuse_unreadable(file: Path) -> None:
         raise SettingsRefused([f"{file.resolve()} cannot be read: {error.strerror}"]) from error
 
 
-def _dotenv_names() -> dict[str, str]:
-    """The names set in `.env`, which are checked like those of the environment."""
-    return dict.fromkeys(dotenv_values(".env"), "")
+def _dotenv() -> dict[str, str]:
+    """What is set in `.env`, which is checked like the environment."""
+    return {name: value or "" for name, value in dotenv_values(".env").items()}
+
+
+def _default(name: str) -> Any:
+    """The default of a setting, in an environment that is not known."""
+    return Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})
+
+
+def _field_of(error: Any) -> str:
+    """The setting that an error is about; empty if it is about none."""
+    return known_names().get(_env_name(error), "")
+
+
+def _env_name(error: Any) -> str:
+    name = str(error["loc"][0]) if error["loc"] else "?"
+    return name if name.isupper() else PREFIX + name.upper()
 
 
 def _explain(error: Any) -> str:
     """One problem: the name, the value unless it may be a secret, and what is wanted."""
-    name = str(error["loc"][0]) if error["loc"] else "?"
-    env_name = name if name.isupper() else PREFIX + name.upper()
-    field = Settings.model_fields.get(known_names().get(env_name, ""))
+    env_name = _env_name(error)
+    field = Settings.model_fields.get(_field_of(error))
     is_secret = field is None or SecretStr in (field.annotation, *get_args(field.annotation))
     given = error["input"]
     value = "" if is_secret else f"={','.join(given) if isinstance(given, tuple) else given}"
@@ -379,10 +389,3 @@ def _refuse_no_network(text: str) -> None:
         _ = text.lower() == "loopback" or ip_network(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is neither a network such as 10.1.0.0/16 nor the word loopback") from error
-
-
-def _origin(text: str) -> str:
-    origin = text.removesuffix("/").lower()
-    if _ORIGIN.fullmatch(origin) is None:
-        raise ValueError(f"{text!r} is no origin; write each one like https://studio.example")
-    return origin

@@ -72,6 +72,11 @@ class IdentitySettings(BaseSettings):
         validation_alias=_named("ALLOW_GUESTS"),
         description="Take tokens of people whom the issuer calls anonymous.",
     )
+    local_tokens: bool | None = Field(
+        None,
+        description="Take tokens that `interlock token` and the commands sign with a key in the data directory; "
+        "default: in local mode, and where people log in to the directory that is built in.",
+    )
     auto_confirm_email: bool | None = Field(
         None,
         validation_alias=_named("AUTO_CONFIRM_EMAIL"),

@@ -25,6 +25,7 @@ NO_REFERENCES = {"event_id", "signal_id", "callback_id", "client_id"}
 
 BODIES: dict[str, Any] = {
     "BudgetBody": {"cap_usd": 3.5},
+    "CapBody": {"cap_usd": 3.5},
     "CallbackBody": {"step": "a", "result": 1},
     "ChangeBody": {},
     "ChangeTenantBody": {"title": "Own"},

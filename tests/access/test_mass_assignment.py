@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import asyncpg
@@ -62,6 +63,23 @@ async def test_a_body_names_no_other_owner(tenants: Any, database: Any, field: s
     assert not accepted
     assert await rows_of(database.superuser_url, tenants.b.tenant_id) == before
     note_figures(ownership_requests=transcript.count, ownership_accepted=len(accepted))
+
+
+async def test_a_workflow_of_another_tenant_is_nobodys_child(tenants: Any, database: Any) -> None:
+    """G6: named by its id or by its name, it is told from one that nobody has by no word and starts nothing."""
+    a, b = tenants.a, tenants.b
+    before, told = await at_rest(database.superuser_url, b.tenant_id), []
+    nobody = unknown(b.ids)["workflow_id"]
+    for wanted in (b.ids["workflow_id"], b.word, nobody):
+        child = {"id": "child", "type": "subworkflow", "parameters": {"workflow": wanted}}
+        stored = await a.ask("POST", "/api/app/workflows", {"name": "Parent", "nodes": [child]})
+        path = f"/api/app/workflows/{stored['workflow_id']}/execute"
+        ended = await a.ask("POST", path, {"wait_ms": 10_000})
+        assert ended["status"] == "ERROR", ended
+        shown = await a.ask("GET", f"/api/app/executions/{ended['execution_id']}")
+        told.append(json.dumps(shown["error"]).replace(wanted, "WANTED"))
+    assert len(set(told)) == 1, told
+    assert await rows_of(database.superuser_url, b.tenant_id) == before
 
 
 async def test_a_header_names_no_other_tenant(tenants: Any) -> None:

@@ -21,7 +21,8 @@ def settings(data_dir: Path, **given: object) -> Settings:
 
 
 def said(capsys: pytest.CaptureFixture[str], chosen: Settings, url: str = "http://127.0.0.1:81", **how: object) -> str:
-    announce(url, "TOKEN", chosen, **{"as_json": False, **how})  # type: ignore[arg-type]
+    token = str(how.pop("token", "TOKEN"))
+    announce(url, token, chosen, **{"as_json": False, **how})  # type: ignore[arg-type]
     return capsys.readouterr().out
 
 
@@ -69,6 +70,27 @@ def test_several_processes_and_all_addresses_are_said(tmp_path: Path, capsys: py
 def test_programs_get_one_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(said(capsys, settings(tmp_path), as_json=True, processes=2))
     assert told == {"ready": "http://127.0.0.1:81", "token": "TOKEN", "processes": 2}
+
+
+def test_without_a_token_none_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "token " not in said(capsys, settings(tmp_path), token="").partition("Try in")[0]
+    assert json.loads(said(capsys, settings(tmp_path), token="", as_json=True)).keys() == {"ready", "processes"}
+
+
+def test_who_must_bring_a_token_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project = settings(tmp_path, supabase_url="https://ref.supabase.co")
+    assert "With a token in INTERLOCK_TOKEN, try:" in said(capsys, project, token="")
+    assert "Try in another terminal:" in said(capsys, settings(tmp_path), token="")
+
+
+def test_in_a_log_of_json_it_is_one_line_of_it_and_shows_no_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = said(capsys, settings(tmp_path, log_format="json", local=True), processes=2).splitlines()
+    told = json.loads(line)
+    assert list(told)[:5] == ["timestamp", "level", "message", "event", "logger"]
+    assert (told["event"], told["url"], told["processes"]) == ("server.ready", "http://127.0.0.1:81", 2)
+    assert "TOKEN" not in line
 
 
 def test_the_program_is_called_so_that_a_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

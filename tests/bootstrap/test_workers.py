@@ -21,11 +21,11 @@ DEADLINE = 60.0
 
 
 @contextmanager
-def serving(tmp_path: Path, url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
+def serving(tmp_path: Path, url: str, *options: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """``interlock serve`` over a database; what it says on stderr goes to a file."""
     command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(tmp_path / "keys"), *options]
     quiet = {"INTERLOCK_DATABASE_POOL_SIZE": "2", "INTERLOCK_LOG_LEVEL": "ERROR"}
-    told = environment(INTERLOCK_DATABASE_URL=url, **quiet, **SECRETS)
+    told = environment(INTERLOCK_DATABASE_URL=url, **SECRETS, **(quiet | settings))
     with (tmp_path / "errors").open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=told)
     try:
@@ -60,14 +60,44 @@ def test_two_processes_are_ready_once_and_a_dead_one_is_replaced(tmp_path: Path,
         assert told["processes"] == 2
         first = children(process.pid)
         assert len(first) == 2
-        headers = {"authorization": f"Bearer {told['token']}"}
-        assert httpx2.get(f"{told['ready']}/api/app/workflows", headers=headers).status_code == 200
+        assert "token" not in told, "outside local mode standard output is a log"
+        token = printed_token(tmp_path)
+        assert listed(told["ready"], token) == 200
+        fresh = printed_token(tmp_path, "--rotate")
+        assert listed(told["ready"], fresh) == 200
+        until(lambda: listed(told["ready"], token) == 401)
         os.kill(min(first), signal.SIGKILL)
         until(lambda: len(children(process.pid) - first) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE) == 0
         assert process.stdout.read() == "", "ready is said once"
         assert not any(map(is_there, first))
+
+
+def printed_token(tmp_path: Path, *options: str) -> str:
+    """What ``interlock token`` prints on the server's machine."""
+    command = [sys.executable, "-m", "interlock", "token", "--data", str(tmp_path / "keys"), *options]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), check=True).stdout.strip()
+
+
+def listed(url: str, token: str) -> int:
+    return httpx2.get(f"{url}/api/app/workflows", headers={"authorization": f"Bearer {token}"}).status_code
+
+
+def test_a_log_of_json_is_that_from_its_first_line_and_holds_no_token(tmp_path: Path, own_database: Any) -> None:
+    settings = {"INTERLOCK_LOG_FORMAT": "json", "INTERLOCK_LOG_LEVEL": "INFO", "INTERLOCK_ACCESS_LOG": "true"}
+    with serving(tmp_path, own_database.serve_url, "--workers", "2", **settings) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        while json.loads(lines[-1])["event"] != "server.ready":
+            lines.append(process.stdout.readline())
+        url = json.loads(lines[-1])["url"]
+        assert listed(url, printed_token(tmp_path)) == 200
+        process.send_signal(signal.SIGTERM)
+        lines += process.stdout.read().splitlines()
+    assert all(json.loads(line)["timestamp"] for line in lines)
+    assert "request.completed" in {json.loads(line)["event"] for line in lines}
+    assert "eyJ" not in "".join(lines)
 
 
 def is_there(pid: int) -> bool:

@@ -38,6 +38,10 @@ def admin_of(tenant: Any) -> Principal:
     return Principal("ann", tenant.tenant_id, frozenset(Scope))
 
 
+def filter_of(tenant: Any, **wanted: Any) -> AuditFilter:
+    return AuditFilter(tenant_id=tenant.tenant_id, **wanted)
+
+
 def ticket(tenant: Any) -> Ticket:
     return Ticket(tenant.principal, "/api/app/executions/1/stream", SystemClock().now() + timedelta(minutes=1))
 
@@ -194,11 +198,11 @@ async def test_the_audit_log_is_read_newest_first_by_pages_and_filters(
     for one in [*entries, entry(new_tenant().tenant_id)]:
         log.note(one)
     principal = admin_of(tenant)
-    page = await log.list(principal, AuditFilter(limit=4))
+    page = await log.list(principal, filter_of(tenant, limit=4))
     assert ([one.audit_id for one in page.items], page.total) == (ids(entries)[:4], 9)
-    rest = await log.list(principal, AuditFilter(limit=9, before=page.items[-1].audit_id))
+    rest = await log.list(principal, filter_of(tenant, limit=9, before=page.items[-1].audit_id))
     assert [one.audit_id for one in rest.items] == ids(entries)[4:]
-    refused = await log.list(principal, AuditFilter(outcome="refused", subject="s1"))
+    refused = await log.list(principal, filter_of(tenant, outcome="refused", subject="s1"))
     assert {(one.outcome, one.subject) for one in refused.items} == {("refused", "s1")}
 
 
@@ -264,7 +268,7 @@ async def test_a_database_that_takes_no_entry_keeps_nobody_waiting_and_loses_non
         async with asyncio.timeout(20):
             await log.record(entry(tenant.tenant_id))
     await lock.close()
-    assert (await log.list(admin_of(tenant), AuditFilter())).total == 1
+    assert (await log.list(admin_of(tenant), filter_of(tenant))).total == 1
 
 
 async def test_only_entries_that_are_too_old_are_cleared_away_a_few_at_a_time(
@@ -277,7 +281,7 @@ async def test_only_entries_that_are_too_old_are_cleared_away_a_few_at_a_time(
     assert await access.purge_audit(400, 3) == 3
     log = AuditLog(access, store, SystemClock(), days=400)
     await log.purge()
-    assert {one.audit_id for one in (await log.list(admin_of(tenant), AuditFilter())).items} == set(ids(young))
+    assert {one.audit_id for one in (await log.list(admin_of(tenant), filter_of(tenant))).items} == set(ids(young))
     with pytest.raises(InterlockError, match="does not let"):
         await access.purge_audit(0, 10)
 
@@ -286,7 +290,7 @@ async def test_an_entry_that_is_written_twice_is_there_once(access: PostgresAcce
     one = entry(tenant.tenant_id)
     await access.write_audit([one])
     await access.write_audit([one, entry(tenant.tenant_id)])
-    assert (await AuditLog(access, store, SystemClock()).list(admin_of(tenant), AuditFilter())).total == 2
+    assert (await AuditLog(access, store, SystemClock()).list(admin_of(tenant), filter_of(tenant))).total == 2
 
 
 @pytest.mark.parametrize(

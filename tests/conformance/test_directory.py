@@ -17,6 +17,8 @@ from argon2 import PasswordHasher
 from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.identity.directory import DirectoryIdentity
 from interlock.backends.identity.issued import KEY_FILE, IssuedTokens
+from interlock.backends.secrets.aes_gcm import AesGcmSecrets
+from interlock.backends.secrets.given_keys import GivenKeys
 from interlock.backends.store.postgres.users import PostgresAccounts
 from interlock.core.account import Account, AccountFilter, Held
 from interlock.core.errors import ErrorKind, InterlockError
@@ -24,6 +26,7 @@ from interlock.core.principal import Principal, Role, Scope
 from interlock.kit.clock import ManualClock
 from interlock.kit.ids import RandomIds
 from interlock.services.identity.bundle import DirectoryServices, build_directory
+from interlock.services.identity.confirm import ConfirmAddresses
 
 PASSWORD = "correct horse battery"
 
@@ -38,9 +41,27 @@ class Directory:
     tokens: IssuedTokens
     identity: DirectoryIdentity
 
-    def services(self, *, confirms_at_once: bool = True) -> DirectoryServices:
+    def services(self, *, confirms_at_once: bool = True, mail: Mailbox | None = None) -> DirectoryServices:
         parts = (self.accounts, self.passwords, self.tokens, self.clock, RandomIds())
-        return build_directory(*parts, confirms_at_once=confirms_at_once)
+        secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
+        confirm = None if mail is None else ConfirmAddresses(self.accounts, mail, self.clock, secrets, "http://here")
+        return build_directory(*parts, confirms_at_once=confirms_at_once, confirm=confirm)
+
+    async def wait_out(self, email: str) -> None:
+        """As if nobody had asked for a link in the last minute."""
+        async with self.accounts._transaction() as session:
+            past = "update interlock.users set updated_at = updated_at - interval '1 minute' where email = $1"
+            await session.run(past, email)
+
+
+class Mailbox:
+    """Keeps what is mailed; the tokens of its links in their order."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    async def send(self, to: str, subject: str, text: str) -> None:
+        self.tokens.append(text.partition("&token=")[2].split()[0])
 
 
 @pytest.fixture
@@ -124,6 +145,45 @@ async def test_where_addresses_must_be_confirmed_nobody_learns_who_has_an_accoun
     assert (await refusal(services.log_in.with_password(email, "another password", "a"))).code == "INVALID_CREDENTIALS"
     await services.administer.change(administrator(first.tenant_id), email, confirm=True)
     assert (await services.log_in.with_password(email, PASSWORD, "a")).account.user_id == first.user_id
+
+
+async def test_signing_up_again_sends_a_new_link_and_each_brings_its_own_password(directory: Directory) -> None:
+    mail = Mailbox()
+    services, email = directory.services(confirms_at_once=False, mail=mail), address()
+    assert services.confirm is not None
+
+    async def sign_up(password: str, name: str) -> None:
+        await services.own_accounts.sign_up(email, password, {"name": name})
+        assert services.confirm is not None
+        await services.confirm.close()
+
+    await sign_up("password of eve", "Eve")
+    await sign_up(PASSWORD, "Ann")
+    assert len(mail.tokens) == 1, "no two links within a minute"
+    await directory.wait_out(email)
+    await sign_up(PASSWORD, "Ann")
+    eves, anns = mail.tokens
+    account = await services.confirm.confirm(anns)
+    assert (account.email, account.user_metadata) == (email, {})
+    assert (await services.confirm.confirm(eves)).user_id == account.user_id, "too late: nothing changes"
+    assert (await services.log_in.with_password(email, PASSWORD, "a")).account.user_id == account.user_id
+    assert (await refusal(services.log_in.with_password(email, "password of eve", "a"))).code == "INVALID_CREDENTIALS"
+    await directory.wait_out(email)
+    await sign_up("password of eve", "Eve")
+    assert len(mail.tokens) == 2, "a confirmed address gets none"
+
+
+async def test_a_link_counts_for_a_day_and_cannot_be_made_up(directory: Directory) -> None:
+    mail = Mailbox()
+    services = directory.services(confirms_at_once=False, mail=mail)
+    assert services.confirm is not None
+    await services.own_accounts.sign_up(address(), PASSWORD, {})
+    await services.confirm.close()
+    (token,) = mail.tokens
+    for wrong in ("", "x", "A" * 40, token[:-5] + "AAAAA", token.swapcase(), "é"):
+        assert (await refusal(services.confirm.confirm(wrong))).code == "OTP_EXPIRED", wrong
+    directory.clock.advance(timedelta(hours=24))
+    assert (await refusal(services.confirm.confirm(token))).code == "OTP_EXPIRED"
 
 
 async def test_keys_rotate_and_the_old_one_counts_for_a_day(directory: Directory, tmp_path: Path) -> None:

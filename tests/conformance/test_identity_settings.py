@@ -11,6 +11,8 @@ import jwt
 import pytest
 
 from interlock.backends.identity.local import LocalIdentity
+from interlock.backends.secrets.aes_gcm import AesGcmSecrets
+from interlock.backends.secrets.given_keys import GivenKeys
 from interlock.bootstrap.identity import Identities, open_identities
 from interlock.config import Settings
 from interlock.core.errors import InterlockError
@@ -38,8 +40,8 @@ def opened(stack: AsyncExitStack, data_dir: Path, url: str = NOWHERE, **given: A
     data_dir.mkdir(exist_ok=True)
     settings = Settings(_env_file=None, data_dir=data_dir, **given)
     local = LocalIdentity(data_dir, clock)
-    local.open()
-    return open_identities(settings, local, url, clock, RandomIds(), stack), local
+    secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
+    return open_identities(settings, local, url, clock, RandomIds(), stack, secrets), local
 
 
 def base(issuer: Issuer) -> str:
@@ -49,10 +51,9 @@ def base(issuer: Issuer) -> str:
 async def test_a_supabase_project_is_believed_by_its_public_keys(
     stack: AsyncExitStack, tmp_path: Path, issuer: Issuer
 ) -> None:
-    found, local = opened(stack, tmp_path, supabase_url=base(issuer) + "/", supabase_anon_key="public-key")
+    found, _ = opened(stack, tmp_path, supabase_url=base(issuer) + "/", supabase_anon_key="public-key")
     assert found.directory is None
     assert (await found.identity.authenticate(issuer.token())).email == "ann@example.org"
-    assert (await found.identity.authenticate(local.mint())).subject == "local"
     with pytest.raises(InterlockError):
         await found.identity.authenticate(issuer.legacy_token())
 
@@ -89,6 +90,35 @@ async def test_without_an_issuer_the_directory_is_built_in(stack: AsyncExitStack
     found, _ = opened(stack, tmp_path, local=True)
     assert found.directory is not None
     assert found.directory.own_accounts.confirms_at_once
+
+
+PROJECT = {"supabase_url": "https://ref.supabase.co", "supabase_anon_key": "k"}
+
+
+@pytest.mark.parametrize(
+    ("given", "are_taken"),
+    [
+        (PROJECT, False),
+        ({"jwt_issuer": "https://i.example", "jwks_url": "https://i.example/keys"}, False),
+        ({**PROJECT, "local": True}, True),
+        ({**PROJECT, "local_tokens": True}, True),
+        ({"jwt_secret_key": SECRET}, True),
+        ({"jwt_secret_key": SECRET, "local_tokens": False}, False),
+    ],
+)
+async def test_tokens_of_the_data_directory_count_only_where_they_are_needed(
+    stack: AsyncExitStack, tmp_path: Path, given: dict[str, Any], are_taken: bool
+) -> None:
+    elsewhere = LocalIdentity(tmp_path, ManualClock(NOW))
+    found, local = opened(stack, tmp_path, **given)
+    assert (tmp_path / "signing-keys.json").exists() == are_taken, "no key is made for nothing"
+    elsewhere.open()
+    for token in (local.mint(), elsewhere.mint("somebody")):
+        if are_taken:
+            assert (await found.identity.authenticate(token)).tenant_id == "default"
+        else:
+            with pytest.raises(InterlockError, match="issuer"):
+                await found.identity.authenticate(token)
 
 
 async def test_replicas_with_one_key_take_each_others_tokens_and_share_nothing_else(

@@ -70,7 +70,7 @@ class House:
             clock=self.clock,
             ids=self.ids,
             drain=Drain(),
-            seats=StreamSeats(told, self.telemetry),
+            seats=StreamSeats(told, self.telemetry, self.services.access.seats),
             limits=self.limits(told, limits or {}),
         )
 

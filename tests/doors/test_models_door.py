@@ -239,3 +239,17 @@ async def test_without_a_provider_every_door_says_so(caller: Any, house: Any) ->
         told = answer.json()
         assert (told.get("error") or told)["code"].upper() == "LLM_NOT_CONFIGURED"
         assert answer.headers["retry-after"] == "60"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/embeddings", 405), ("DELETE", "/v1/models", 405), ("GET", "/v1/nope", 404), ("POST", "/v1/a/b", 404)],
+)
+async def test_a_wrong_method_or_path_is_refused_in_the_shape_that_clients_of_openai_read(
+    gateway: Gateway, method: str, path: str, status: int
+) -> None:
+    answer = await gateway.http.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert ("allow" in answer.headers) == (status == 405)

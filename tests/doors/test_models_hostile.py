@@ -12,7 +12,7 @@ from aiohttp import web
 
 from interlock.core.models.requests import read_chat
 from model_gateway import HELLO, OTHER, OURS, SHORT, Gateway, resident
-from model_house import KEY, chunk, event, streamed
+from model_house import DONE, KEY, chunk, event, streamed
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
@@ -32,6 +32,22 @@ async def test_messages_may_name_public_addresses_only(gateway: Gateway, url: st
     body = {"model": "m", "messages": [{"role": "user", "content": parts}]}
     answer = await gateway.http.post("/v1/chat/completions", json=body)
     assert answer.status_code == 422
+
+
+async def test_a_stream_with_an_event_that_is_not_json_ends_with_an_error_that_clients_know(gateway: Gateway) -> None:
+    async def wrong(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await streamed(request, [chunk("Hel"), b"data: {nope\n\n", chunk("lo"), DONE])
+
+    gateway.upstream.answers["wrong"] = wrong
+    stream = await gateway.openai.chat.completions.create(model="wrong", messages=HELLO, stream=True)
+    texts = []
+    with pytest.raises(openai.APIError):
+        async for one in stream:
+            texts.append(one.choices[0].delta.content)
+    assert texts == ["Hel"]
+    answer = await gateway.http.post("/v1/chat/completions", json={"model": "wrong", "messages": HELLO, "stream": True})
+    assert "[DONE]" not in answer.text
+    assert "nope" not in answer.text
 
 
 async def test_a_stream_that_is_cut_off_ends_with_an_error_and_without_done(gateway: Gateway) -> None:
@@ -154,7 +170,15 @@ async def test_an_address_of_the_caller_is_never_called(gateway: Gateway) -> Non
             value: Any = {"Authorization": url} if field == "extra_headers" else url
             answer = await gateway.http.post(path, json={**body, field: value})
             assert answer.status_code == 422, (path, field)
-    for part in ({"type": "image_url", "image_url": {"url": url}}, {"type": "file", "file_url": url}):
+    parts: tuple[dict[str, Any], ...] = (
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "file", "file_url": url},
+        {"type": "file", "file": {"file_url": url}},
+        {"type": "video", "video": [url]},
+        {"type": "image", "image": url},
+        {"type": "input_audio", "input_audio": {"data": url, "format": "wav"}},
+    )
+    for part in parts:
         history = [{"role": "user", "content": [part]}, *HELLO]
         answer = await gateway.http.post("/v1/chat/completions", json={"model": "m", "messages": history})
         assert answer.status_code == 422

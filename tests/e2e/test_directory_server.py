@@ -104,7 +104,12 @@ async def test_an_address_is_confirmed_by_its_link_and_a_disabled_account_is_out
         assert jwt.get_unverified_header(login["access_token"])["alg"] == "HS256"
         again = await client.post("/auth/v1/signup", json={"email": email, "password": PASSWORD})
         assert again.status_code == 200
-        assert mail.messages.empty(), "a taken address gets no mail"
+        assert mail.messages.empty(), "a confirmed address gets no mail"
+        operator = {"authorization": f"Bearer {serving.mint('root', 'default', frozenset(Scope))}"}
+        known = (await client.get("/api/app/tenants", params={"limit": 100}, headers=operator)).json()["tenants"]
+        names = {tenant["name"] for tenant in known}
+        assert again.json()["id"] not in names, "nobody has come from there"
+        assert login["user"]["id"] in names
         await is_out_soon(serving, client, login)
 
 

@@ -77,6 +77,49 @@ async def test_a_clear_no_is_taken_for_one(upstream: Any, egress: Any, status: i
     assert (waits, len(upstream.asked)) == ([], 1)
 
 
+N = Deployment("p", "n", "n", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "invalid_api_key"), (403, "AllocationQuota"), (404, "no_model"), (400, "Arrearage")]
+)
+async def test_a_provider_that_turns_us_away_leaves_the_request_to_the_next(
+    upstream: Any, egress: Any, status: int, code: str
+) -> None:
+    waits: list[float] = []
+    upstream.answers["m"] = refusing(status, status, status, code=code)
+    opener = attempts(upstream, egress, waits)
+    for _ in range(2):
+        opened = await opener.open(asked(), [*M, N])
+        assert opened.deployment == N
+        await opened.close()
+    assert (waits, [body["model"] for body in upstream.asked]) == ([], ["m", "n", "n"]), "and it has a rest"
+
+
+async def test_who_turned_us_away_is_not_asked_again_while_another_is_waited_for(upstream: Any, egress: Any) -> None:
+    waits: list[float] = []
+    upstream.answers["m"], upstream.answers["n"] = refusing(401, 401), refusing(503)
+    opened = await attempts(upstream, egress, waits).open(asked(), [*M, N])
+    await opened.close()
+    assert (waits, [body["model"] for body in upstream.asked]) == ([1.0], ["m", "n", "n"])
+
+
+async def test_when_all_turn_us_away_the_last_one_says_why(upstream: Any, egress: Any) -> None:
+    waits: list[float] = []
+    upstream.answers["m"], upstream.answers["n"] = refusing(401), refusing(400, code="Arrearage")
+    with pytest.raises(InterlockError) as refused:
+        await attempts(upstream, egress, waits).open(asked(), [*M, N])
+    assert refused.value.message == "The provider does not serve this installation (status 400, Arrearage)"
+    assert (waits, len(upstream.asked)) == ([], 2)
+
+
+async def test_a_request_that_is_wrong_is_not_carried_from_door_to_door(upstream: Any, egress: Any) -> None:
+    upstream.answers["m"] = refusing(400, code="context_length_exceeded")
+    with pytest.raises(InterlockError) as refused:
+        await attempts(upstream, egress, []).open(asked(), [*M, N])
+    assert (refused.value.code, len(upstream.asked)) == ("LLM_REQUEST_REFUSED", 1)
+
+
 async def test_nobody_at_the_address_is_tried_three_times(egress: Any) -> None:
     waits: list[float] = []
     gone = Upstream(url="http://127.0.0.1:9/v1")

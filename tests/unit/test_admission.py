@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing import patience as module
 from interlock.doors.http.plumbing.admission import PLACES, Admission
-from interlock.kit.turn import give_up, held
+from interlock.kit.turn import Turn, give_up
 
 Leave = Callable[[], None]
 DEADLINE = 5.0
@@ -105,13 +105,15 @@ async def test_lines_are_served_in_turn_and_each_in_order() -> None:
 
 async def test_whoever_only_waits_gives_its_place_up() -> None:
     admission = Admission(1, 1)
-    with held(await admission.enter("a")):
+    with Turn() as first:
+        first.begin(await admission.enter("a"))
         give_up()
-        with held(await admission.enter("b")):
+        with Turn() as second:
+            second.begin(await admission.enter("b"))
             give_up()
             give_up()
-    with held(await admission.enter("c")):
-        pass
+    with Turn() as third:
+        third.begin(await admission.enter("c"))
 
 
 async def test_a_place_is_lent_for_a_while_only() -> None:
@@ -119,6 +121,19 @@ async def test_a_place_is_lent_for_a_while_only() -> None:
     await admission.enter("slow")
     async with asyncio.timeout(DEADLINE):
         await admission.enter("next")
+
+
+async def test_what_was_taken_back_and_is_still_worked_on_counts_for_somebody_alone() -> None:
+    admission = Admission(2, 6)
+    leaves = [await admission.enter("slow") for _ in range(6)]
+    waiting = [asyncio.create_task(admission.enter("slow")) for _ in range(6)]
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in waiting) == 2, "some go on, but never all of them at once"
+    for leave in leaves:
+        leave()
+    assert len(await asyncio.gather(*waiting)) == 6
 
 
 async def test_while_the_server_is_slow_nobody_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:

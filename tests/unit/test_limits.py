@@ -35,6 +35,12 @@ def held(table: LimitTable, group: Group, method: str, *paths: str, who: Princip
     return {window.name: window.limit for window in table.windows(table.rules_for(group, method, *paths), who)}
 
 
+def own(table: LimitTable, method: str, path: str) -> dict[str, int]:
+    """The windows of a tool's route that one key has for itself."""
+    found = held(table, Group.MCP, method, path, who=key())
+    return {name: limit for name, limit in found.items() if "-keys-" not in name}
+
+
 APP_ROUTES = [
     ("POST", "/chat/stream", {"app-chat-hour": 100}),
     ("GET", "/sessions", {"app-sessions-hour": 1000}),
@@ -68,9 +74,9 @@ def test_public_routes_have_two_totals_and_the_probe_has_none() -> None:
 
 def test_machines_and_the_other_doors_have_their_numbers() -> None:
     table = LimitTable()
-    assert held(table, Group.MCP, "POST", "/invoke", who=key()) == {"mcp-call-hour": 1000, "mcp-hour": 50_000}
-    assert held(table, Group.MCP, "GET", "/tools/{name}", who=key()) == {"mcp-list-hour": 5000, "mcp-hour": 50_000}
-    assert held(table, Group.MCP, "GET", "/health", who=key()) == {"mcp-health-hour": 1000}
+    assert own(table, "POST", "/invoke") == {"mcp-call-hour": 1000, "mcp-hour": 50_000}
+    assert own(table, "GET", "/tools/{name}") == {"mcp-list-hour": 5000, "mcp-hour": 50_000}
+    assert own(table, "GET", "/health") == {"mcp-health-hour": 1000}
     assert held(table, Group.ENGINE, "POST", "/api/workflow/start") == {
         "engine-start-hour": 1000,
         "engine-hour": 10_000,
@@ -112,7 +118,7 @@ def test_the_tier_without_limits_exists_in_local_mode_only() -> None:
     assert outside.tier_of(developer) == Tier.STANDARD
     assert held(local, Group.APP, "GET", "/approvals") == {}
     assert held(local, Group.PUBLIC, "GET", "/info", who=ANYBODY) == {}
-    assert held(local, Group.MCP, "POST", "/invoke", who=key()) == {"mcp-call-hour": 1000, "mcp-hour": 50_000}
+    assert own(local, "POST", "/invoke") == {"mcp-call-hour": 1000, "mcp-hour": 50_000}
     assert held(local, Group.MCP, "POST", "/invoke", who=key(Tier.DEVELOPMENT)) == {}
 
 
@@ -123,6 +129,34 @@ def test_a_change_holds_everywhere_and_replaces_the_row() -> None:
         public = held(table, Group.PUBLIC, "GET", "/info", who=ANYBODY)
         assert {"public-second": 5, "public-minute": 90}.items() <= public.items()
         assert "public-hour" not in public
+
+
+def test_all_keys_of_a_tenant_and_tier_share_twice_what_one_may_do() -> None:
+    table = LimitTable()
+    windows = table.windows(table.rules_for(Group.MCP, "POST", "/invoke"), key())
+    assert {window.name: window.limit for window in windows if window.caller} == {
+        "mcp-call-keys-hour": 2000,
+        "mcp-keys-hour": 100_000,
+    }
+    (shared,) = {window.caller for window in windows if window.caller}
+    premium = table.windows(table.rules_for(Group.MCP, "POST", "/invoke"), key(Tier.PREMIUM))
+    assert {window.limit for window in premium if window.caller} == {20_000, 1_000_000}
+    assert shared not in {window.caller for window in premium}
+    assert not any(window.caller for window in table.windows(table.rules_for(Group.APP, "GET", "/sessions"), USER))
+    assert not any(window.caller for window in table.windows(table.rules_for(Group.PUBLIC, "GET", "/info"), key()))
+
+
+def test_what_keys_share_can_be_changed_too() -> None:
+    table = LimitTable({"mcp:* together": "70/hour", "mcp:POST /invoke": "9/minute"})
+    found = held(table, Group.MCP, "POST", "/invoke", who=key())
+    assert found == {
+        "mcp-call-minute": 9,
+        "mcp-call-keys-minute": 18,
+        "mcp-hour": 50_000,
+        "mcp-keys-hour": 70,
+    }
+    with pytest.raises(ValueError, match=r"mcp:\* together"):
+        LimitTable({"public:* together": "1/hour"})
 
 
 @pytest.mark.parametrize("text", ["", "0/hour", "10", "10/week", "ten/hour", "10/hour,", "1/hour, 2/hour", "-1/hour"])

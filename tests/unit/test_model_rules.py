@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -158,3 +159,57 @@ def test_thinking_is_set_aside_and_limited_too() -> None:
     assert open_ended.most_output == 10 + DEFAULT_MAX_TOKENS
     assert with_limit(open_ended).body["thinking_budget"] == DEFAULT_MAX_TOKENS
     assert "thinking_budget" not in with_limit(read_chat({**asked, "enable_thinking": False})).body
+
+
+ADDRESS_PARTS: list[dict[str, Any]] = [
+    {"type": "image_url", "image_url": {"url": "ADDRESS"}},
+    {"type": "image_url", "image_url": "ADDRESS"},
+    {"type": "image", "image": "ADDRESS"},
+    {"type": "video", "video": ["https://example.org/1.png", "ADDRESS"]},
+    {"type": "video_url", "video_url": {"url": "ADDRESS"}},
+    {"type": "audio", "audio": "ADDRESS"},
+    {"type": "input_audio", "input_audio": {"data": "ADDRESS", "format": "wav"}},
+    {"type": "file", "file": {"file_data": "ADDRESS"}},
+    {"type": "file", "file": {"file_url": "ADDRESS"}},
+    {"type": "file", "file_url": "ADDRESS"},
+    {"type": "document", "source": {"type": "url", "url": "ADDRESS"}},
+    {"type": "tool_result", "content": [{"type": "image", "source": {"somewhere": "ADDRESS"}}]},
+]
+
+
+def with_address(part: dict[str, Any], address: str) -> dict[str, Any]:
+    told = json.loads(json.dumps(part).replace("ADDRESS", address))
+    return {"model": "m", "messages": [{"role": "user", "content": [told]}]}
+
+
+@pytest.mark.parametrize("part", ADDRESS_PARTS, ids=json.dumps)
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/latest", "file:///etc/passwd", "https://10.0.0.1/x", "ftp://example.org/x"]
+)
+def test_no_part_of_a_message_leads_a_provider_to_what_is_not_public(part: dict[str, Any], address: str) -> None:
+    assert code_of(with_address(part, address)) == "FIELD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("part", ADDRESS_PARTS, ids=json.dumps)
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "data:image/png;base64,AAAA"])
+def test_every_part_may_lead_to_what_is_public_or_hold_it(part: dict[str, Any], address: str) -> None:
+    assert read_chat(with_address(part, address)).body["messages"] == with_address(part, address)["messages"]
+
+
+def test_addresses_are_refused_where_content_is_one_part_and_beside_it() -> None:
+    part = {"type": "image", "image": "file:///etc/passwd"}
+    for message in ({"content": part}, {"content": "look", "images": ["http://127.0.0.1/"]}):
+        assert code_of({"model": "m", "messages": [{"role": "user", **message}]}) == "FIELD_NOT_ALLOWED"
+
+
+def test_what_is_only_read_may_hold_any_address() -> None:
+    said = "http://127.0.0.1/ is where it listens"
+    cited = [{"type": "url_citation", "url_citation": {"url": "http://example.org"}}]
+    calls = [{"id": "c", "type": "function", "function": {"name": "get", "arguments": "http://127.0.0.1/"}}]
+    messages = [
+        {"role": "user", "content": said},
+        {"role": "assistant", "content": [{"type": "text", "text": said, "annotations": cited}], "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": said},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "//uQxAAAAAA=", "format": "mp3"}}]},
+    ]
+    assert read_chat({"model": "m", "messages": messages}).body["messages"] == messages

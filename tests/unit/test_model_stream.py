@@ -87,3 +87,24 @@ def test_without_the_providers_word_tokens_are_counted_here() -> None:
     assert reader.output_tokens == 0
     reader.feed(chunk("one") + chunk("two") + chunk("a rather long third one"))
     assert reader.output_tokens == 10
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"{nope", b'{"a": 1', b"[1]", b"nope", b'"data"', b'{"a": nope}', b'{} {}', b'{"a": "\xff"}', b"{},{}"]
+)
+@given(cuts=st.lists(st.integers(0, 10_000)))
+def test_an_event_that_no_caller_could_read_ends_the_stream(wrong: bytes, cuts: list[int]) -> None:
+    reader = StreamReader(keeps_usage=True)
+    data = chunk("Hel") + b": comment\n\n" + chunk("lo") + b"data: " + wrong + b"\n\n" + chunk("lost") + DONE
+    assert read(data, cuts, reader) == chunk("Hel") + b": comment\n\n" + chunk("lo")
+    assert reader.failure is not None
+    assert reader.failure.code == "LLM_PROVIDER_ERROR"
+    assert not reader.is_done
+
+
+@given(cuts=st.lists(st.integers(0, 10_000)))
+def test_events_of_several_lines_and_with_other_fields_are_handed_on(cuts: list[int]) -> None:
+    reader = StreamReader(keeps_usage=True)
+    data = b'event: chunk\nid: 1\ndata: {"choices":\ndata: []}\n\n: a\n: b\n\nretry: 3000\n\n' + chunk("Hello") + DONE
+    assert read(data, cuts, reader) == data
+    assert (reader.failure, reader.is_done) == (None, True)

@@ -28,6 +28,8 @@ from interlock.services.access.keys import refuse_unknown_scopes
 SECRET_FILE = "api-secret"  # noqa: S105 - the name of a file
 """Where a data directory keeps the secret for API keys."""
 MIN_KEY_CHARACTERS = 32
+WORDS = {"local": "local", "development": "dev", "staging": "stage", "production": "prod"}
+"""How the environment is called in a key."""
 
 _SECRET_BYTES = 48
 _HASH = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{64})")
@@ -67,7 +69,7 @@ async def open_access(
         clock=clock,
         ids=ids,
         peppers=read_peppers(settings),
-        environment=settings.profile,
+        environment=WORDS[settings.profile],
         secrets=secrets,
         configured_keys=read_configured_keys(settings),
         audit_days=settings.audit_retention_days,

@@ -1,4 +1,4 @@
-"""What a server says once it is ready: where it is, a token, and commands that work as they stand."""
+"""What a server says once it is ready: where it is, in local mode a token, and commands that work as they stand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from interlock.backends.telemetry.lines import json_line
+from interlock.bootstrap.checks import takes_local_tokens
 from interlock.config import Settings, default_data_dir, default_url
+from interlock.kit.clock import SystemClock
 from interlock.kit.hosts import is_everywhere
+from interlock.kit.instants import rfc3339
 
 ANNOUNCED = '{"ready": '
 """How the JSON object begins; no log line does."""
@@ -18,11 +22,23 @@ EXAMPLE_INPUT = '{"people": 2, "nights": 3}'
 
 
 def announce(url: str, token: str, settings: Settings, *, as_json: bool, processes: int = 1) -> None:
-    """Write it to stdout, as one JSON object or for a person."""
-    told = json.dumps({"ready": url, "token": token, "processes": processes})
-    text = told if as_json else "\n".join(_lines(url, token, settings, processes))
-    sys.stdout.write(text + "\n")
+    """Write it to stdout: as one JSON object for a program, as a line of the log where that is JSON, or for a person.
+
+    Without a ``token`` none is shown; in a log there never is one.
+    """
+    sys.stdout.write(_text(url, token, settings, processes, as_json=as_json) + "\n")
     sys.stdout.flush()
+
+
+def _text(url: str, token: str, settings: Settings, processes: int, *, as_json: bool) -> str:
+    if as_json:
+        shown = {"token": token} if token else {}
+        return json.dumps({"ready": url, **shown, "processes": processes})
+    if settings.log_format == "json":
+        now = rfc3339(SystemClock().now())
+        about = {"timestamp": now, "level": "info", "event": "server.ready", "logger": "bootstrap"}
+        return json_line({**about, "url": url, "processes": processes})
+    return "\n".join(_lines(url, token, settings, processes))
 
 
 def _lines(url: str, token: str, settings: Settings, processes: int) -> list[str]:
@@ -30,11 +46,11 @@ def _lines(url: str, token: str, settings: Settings, processes: int) -> list[str
     run = f"run {EXAMPLE} --input '{EXAMPLE_INPUT}' --watch" if EXAMPLE.exists() else "run FILE --watch"
     return [
         f"ready {url}",
-        f"token {token}",
+        *([f"token {token}"] if token else []),
         *([f"{processes} processes serve there."] if processes > 1 else []),
         *(["It listens on every address of this machine."] if is_everywhere(settings.host) else []),
         "",
-        "Try in another terminal:",
+        "Try in another terminal:" if takes_local_tokens(settings) else "With a token in INTERLOCK_TOKEN, try:",
         *(f"  export {told}" for told in exports(url, settings.data_dir)),
         *(f"  {command} {rest}" for rest in (run, "list", "doctor")),
         "",

@@ -70,6 +70,17 @@ def has_directory(settings: Settings) -> bool:
     return settings.supabase_url is None and (settings.jwt_issuer is None or not names_keys)
 
 
+def takes_local_tokens(settings: Settings) -> bool:
+    """Whether tokens count that this machine's commands sign with a key in the data directory.
+
+    Without them nobody could make the first account of the built-in directory; with an issuer elsewhere it names the
+    administrators.
+    """
+    if settings.local_tokens is not None:
+        return settings.local_tokens
+    return settings.local or has_directory(settings)
+
+
 def missing_secrets(settings: Settings) -> list[str]:
     """The secrets that this server may not make by itself and was not given, one sentence each.
 
@@ -91,7 +102,8 @@ def missing_secrets(settings: Settings) -> list[str]:
     }
     for name, key in signers.items():
         if key is not None and is_guessable(key.get_secret_value()):
-            problems.append(f"{name} is too easy to guess")
+            elsewhere = "" if has_directory(settings) else "; change it where tokens are signed with it, too"
+            problems.append(f"{name} is too easy to guess{elsewhere}")
     return problems
 
 

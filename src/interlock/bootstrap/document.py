@@ -38,9 +38,9 @@ has it:
 2. the environment,
 3. the file `.env` in the folder where the command runs; [{ENV_FILE}](../../{ENV_FILE}) is one to copy.
 
-Where two names are given they mean the same, and the one that begins with `{PREFIX}` goes first. A name in the
-environment that begins so and is no setting stops the start, as does a value that cannot be used: all problems are
-listed at once. Lists are written with commas. `interlock doctor` looks at what the settings lead to.
+Where two names are given they mean the same, and the one that begins with `{PREFIX}` goes first; that name and another
+with different values in one place stop the start. So does a name in the environment that begins so and is no setting,
+and a value that cannot be used: all problems are listed at once, with the secrets that are missing. Lists are written with commas. `interlock doctor` looks at what the settings lead to.
 
 | name | value | default | what it does |
 |---|---|---|---|
@@ -70,7 +70,7 @@ _WORDS: Mapping[type, str] = {
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 _COMPUTED = {"data_dir": "~/.local/share/interlock"}
-"""Defaults that depend on where the program runs, in words."""
+"""Defaults that depend on where the program runs, in words; those of an environment their descriptions tell."""
 
 _SAMPLES = {
     "environment": "production",
@@ -152,7 +152,7 @@ def _entry(name: str, field: FieldInfo) -> str:
 def _default_text(name: str, field: FieldInfo) -> str:
     """The default as it would be written into the environment; empty if there is none."""
     if field.default_factory is not None:
-        return _COMPUTED[name]
+        return _COMPUTED.get(name, "")
     if isinstance(field.default, bool):
         return json.dumps(field.default)
     if isinstance(field.default, tuple):

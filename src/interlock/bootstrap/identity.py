@@ -20,7 +20,7 @@ from interlock.backends.identity.local import ISSUER as LOCAL_ISSUER
 from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.mail.smtp import SmtpMail
 from interlock.backends.store.postgres.users import PostgresAccounts
-from interlock.bootstrap.access import read_peppers
+from interlock.bootstrap.checks import takes_local_tokens
 from interlock.config import Settings, is_guessable
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import Clock
@@ -29,6 +29,7 @@ from interlock.kit.ids import Ids
 from interlock.ports.access_tokens import AccessTokens
 from interlock.ports.accounts import Accounts
 from interlock.ports.identity import Identity
+from interlock.ports.secrets import Secrets
 from interlock.services.identity.bundle import DirectoryServices, build_directory
 from interlock.services.identity.confirm import ConfirmAddresses
 
@@ -58,12 +59,21 @@ class _Issuer:
 
 
 def open_identities(
-    settings: Settings, local: LocalIdentity, serve_url: str, clock: Clock, ids: Ids, stack: AsyncExitStack
+    settings: Settings,
+    local: LocalIdentity,
+    serve_url: str,
+    clock: Clock,
+    ids: Ids,
+    stack: AsyncExitStack,
+    secrets: Secrets,
 ) -> Identities:
-    """The identities of this server. Raises RULE for settings that do not fit together."""
+    """The identities of this server. Raises RULE for settings that do not fit together.
+
+    ``local`` is opened, and believed, only where its tokens are needed.
+    """
     issuer = _external(settings)
     if issuer is None:
-        return _built_in(settings, local, serve_url, clock, ids, stack)
+        return _built_in(settings, local, serve_url, clock, ids, stack, secrets)
     # Only addresses from the settings are called with it, so they may lie in a private network.
     egress = GuardedEgress(_ANYWHERE)
     stack.push_async_callback(egress.close)
@@ -78,11 +88,24 @@ def open_identities(
     external = IssuerIdentity(
         issuer.name, settings.jwt_audience, keys, confirmation, clock, allows_guests=settings.allow_guests
     )
-    return Identities(IdentityByIssuer({LOCAL_ISSUER: local, issuer.name: external}), None)
+    return Identities(_believing(settings, local, {issuer.name: external}), None)
+
+
+def _believing(settings: Settings, local: LocalIdentity, others: dict[str, Identity]) -> IdentityByIssuer:
+    if not takes_local_tokens(settings):
+        return IdentityByIssuer(others)
+    local.open()
+    return IdentityByIssuer({LOCAL_ISSUER: local, **others})
 
 
 def _built_in(
-    settings: Settings, local: LocalIdentity, serve_url: str, clock: Clock, ids: Ids, stack: AsyncExitStack
+    settings: Settings,
+    local: LocalIdentity,
+    serve_url: str,
+    clock: Clock,
+    ids: Ids,
+    stack: AsyncExitStack,
+    secrets: Secrets,
 ) -> Identities:
     name = settings.jwt_issuer or ISSUER
     tokens = _tokens(settings, name, clock)
@@ -90,21 +113,23 @@ def _built_in(
     accounts.open()
     stack.push_async_callback(accounts.close)
     confirms = settings.local if settings.auto_confirm_email is None else settings.auto_confirm_email
-    confirm = _confirm(settings, accounts, clock, stack)
+    confirm = _confirm(settings, accounts, clock, secrets, stack)
     directory = build_directory(
         accounts, Argon2Passwords(), tokens, clock, ids, confirms_at_once=confirms, confirm=confirm
     )
     people = DirectoryIdentity(tokens, accounts, clock)
-    return Identities(IdentityByIssuer({LOCAL_ISSUER: local, name: people}), directory)
+    return Identities(_believing(settings, local, {name: people}), directory)
 
 
-def _confirm(settings: Settings, accounts: Accounts, clock: Clock, stack: AsyncExitStack) -> ConfirmAddresses | None:
+def _confirm(
+    settings: Settings, accounts: Accounts, clock: Clock, secrets: Secrets, stack: AsyncExitStack
+) -> ConfirmAddresses | None:
     """What mails links to new addresses; None without a mail server."""
     if settings.smtp_url is None:
         return None
     public_url = settings.public_url or f"http://{in_url(settings.host)}:{settings.port}"
     mail = SmtpMail(settings.smtp_url.get_secret_value())
-    confirm = ConfirmAddresses(accounts, mail, clock, read_peppers(settings), public_url)
+    confirm = ConfirmAddresses(accounts, mail, clock, secrets, public_url)
     stack.push_async_callback(confirm.close)
     return confirm
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ def main() -> None:
 
 def create_app(settings: config.Settings | None = None) -> ASGIApp:
     """A complete server process as an ASGI app; it starts with its lifespan. For uvicorn's or gunicorn's workers."""
-    app: ASGIApp = importlib.import_module("interlock.bootstrap.factory").create_app(settings or config.load())
+    if settings is None:
+        settings = importlib.import_module("interlock.bootstrap.programs").server_settings()
+    app: ASGIApp = importlib.import_module("interlock.bootstrap.factory").create_app(settings)
     return app
 
 
@@ -35,12 +38,17 @@ def settings_or_refusal(**given: Any) -> config.Settings:
     try:
         return config.load(**given)
     except config.SettingsRefused as refused:
-        raise InterlockError(
-            ErrorKind.RULE,
-            "SETTINGS_REFUSED",
-            "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in refused.problems),
-            details={"next": "Mend them in the environment or in .env; `.env.example` lists all settings."},
-        ) from refused
+        raise refusal_of(refused.problems) from refused
+
+
+def refusal_of(problems: Sequence[str]) -> InterlockError:
+    """What is wrong with the settings, all of it, as the command line's error."""
+    return InterlockError(
+        ErrorKind.RULE,
+        "SETTINGS_REFUSED",
+        "The settings cannot be used:\n" + "\n".join(f"  - {problem}" for problem in problems),
+        details={"next": "Mend them in the environment or in .env; `.env.example` lists all settings."},
+    )
 
 
 class Programs:
@@ -82,6 +90,9 @@ class Programs:
 
     def mint_admin_token(self, data_dir: Path, tenant: str = LOCAL_TENANT) -> str:
         return str(importlib.import_module("interlock.bootstrap.tokens").mint_admin_token(data_dir, tenant))
+
+    def rotate_token_key(self, data_dir: Path) -> None:
+        importlib.import_module("interlock.bootstrap.tokens").rotate_token_key(data_dir)
 
     def encryption_keys(self, data_dir: Path | None, *, rotate: bool) -> list[str]:
         settings = settings_or_refusal(data_dir=data_dir)

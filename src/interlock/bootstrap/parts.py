@@ -123,8 +123,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     await engine.open()
     stack.push_async_callback(engine.close, settings.shutdown_grace_seconds / 2)
     identity = LocalIdentity(settings.data_dir, clock)
-    identity.open()
-    identities = open_identities(settings, identity, serve_url, clock, ids, stack)
+    identities = open_identities(settings, identity, serve_url, clock, ids, stack, secrets)
     access = await open_access(
         settings, stack, url=serve_url, store=store, tokens=identities.identity, secrets=secrets, clock=clock, ids=ids
     )

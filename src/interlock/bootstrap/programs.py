@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import sys
 import tempfile
@@ -16,16 +17,24 @@ import uvloop
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.telemetry.logs import configure
+from interlock.bootstrap.access import read_configured_keys
 from interlock.bootstrap.announce import announce
-from interlock.bootstrap.checks import is_exposed, refuse_exposed, refuse_missing_secrets
+from interlock.bootstrap.checks import (
+    is_exposed,
+    missing_secrets,
+    refuse_exposed,
+    refuse_missing_secrets,
+    takes_local_tokens,
+)
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.lifeline import end_with_input
-from interlock.bootstrap.main import settings_or_refusal
+from interlock.bootstrap.main import refusal_of, settings_or_refusal
 from interlock.bootstrap.parts import Parts, embedded_postgres, readable_address, server_role
 from interlock.bootstrap.secrets import known_secrets
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
-from interlock.config import Settings
+from interlock.config import PREFIX, Settings, SettingsRefused
+from interlock.config import examine as examine_settings
 from interlock.core.definition import check_definition, read_definition
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.workflow import Problem
@@ -57,7 +66,6 @@ def serve_processes(options: ServeOptions) -> int:
     count = options.workers or 1
     if count > 1:
         _refuse_embedded(settings)
-        refuse_missing_secrets(settings)
         _configure_logs(settings, as_json=options.as_json)
 
         def on_ready(url: str, token: str) -> None:
@@ -78,6 +86,7 @@ def demo(options: DemoOptions) -> int:
         port=0,
         data_dir=options.data_dir or temporary,
         local=True,
+        local_tokens=True,
         log_level="ERROR",
         access_log=False,
     )
@@ -110,8 +119,26 @@ def check_file(source: dict[str, Any]) -> list[Problem]:
     return problems + check_definition(definition, types, check_parameters=JsonSchemas(types).check_parameters)
 
 
+def server_settings(**given: Any) -> Settings:
+    """The settings of a server. Raises RULE with all that is wrong with them, also with keys and missing secrets."""
+    try:
+        settings, problems = examine_settings(**given)
+    except SettingsRefused as refused:
+        raise refusal_of(refused.problems) from refused
+    try:
+        read_configured_keys(settings)
+    except InterlockError as error:
+        problems.append(error.message)
+    if problems:
+        named = {re.split(r"[ =:]", problem)[0].removeprefix(PREFIX) for problem in problems}
+        missing = [text for text in missing_secrets(settings) if text.split()[0].removeprefix(PREFIX) not in named]
+        raise refusal_of([*problems, *missing])
+    refuse_missing_secrets(settings)
+    return settings
+
+
 def _settings_of(options: UpOptions | ServeOptions) -> Settings:
-    settings = settings_or_refusal(
+    settings = server_settings(
         host=options.host,
         port=options.port,
         data_dir=options.data_dir,
@@ -128,7 +155,8 @@ def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
 
     def on_ready(url: str, parts: Parts) -> None:
         is_told_by_program = as_json or settings.ends_with_input  # to the one that started several
-        announce(url, parts.identity.mint(), settings, as_json=is_told_by_program)
+        is_shown = settings.local and takes_local_tokens(settings)  # elsewhere standard output is a log
+        announce(url, parts.identity.mint() if is_shown else "", settings, as_json=is_told_by_program)
 
     uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
     return 0
@@ -156,6 +184,8 @@ def _configure_logs(settings: Settings, *, as_json: bool) -> None:
             f"The log cannot be written to {settings.log_file}: {error.strerror}",
             details={"next": "Name a file that can be written with INTERLOCK_LOG_FILE, or leave it out."},
         ) from error
+    if settings.open_walls and not settings.share_port:
+        log.warning("settings.ignored", names=",".join(settings.open_walls), meaning="these walls have no switch")
     if is_exposed(settings) and not settings.share_port:
         log.warning(
             "local.exposed",

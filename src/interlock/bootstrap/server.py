@@ -80,7 +80,7 @@ def context_of(parts: Parts) -> Context:
         clock=parts.clock,
         ids=parts.ids,
         drain=Drain(),
-        seats=StreamSeats(settings, parts.telemetry),
+        seats=StreamSeats(settings, parts.telemetry, parts.services.access.seats),
         limits=limits_of(parts.settings, parts.limits, parts.clock),
         started=parts.clock.monotonic(),
     )

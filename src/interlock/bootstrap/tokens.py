@@ -29,6 +29,11 @@ def mint_admin_token(data_dir: Path, tenant: str = LOCAL_TENANT) -> str:
     return _signer(data_dir).mint(tenant=tenant, scopes=frozenset(Scope), ttl=_ADMIN_LIFETIME)
 
 
+def rotate_token_key(data_dir: Path) -> None:
+    """From now on a new key signs; within 5 s no server takes a token of before. Raises the same."""
+    _signer(data_dir).rotate()
+
+
 def _signer(data_dir: Path) -> LocalIdentity:
     _require_key(data_dir)
     identity = LocalIdentity(data_dir, SystemClock())
@@ -42,5 +47,9 @@ def _require_key(data_dir: Path) -> None:
             ErrorKind.NOT_FOUND,
             "NO_SIGNING_KEY",
             f"No server has made a key in {data_dir} yet, so no token can be signed",
-            details={"next": "Name the server's data directory with INTERLOCK_DATA_DIR or `interlock token --data`."},
+            details={
+                "next": "Name the server's data directory with INTERLOCK_DATA_DIR or `interlock token --data`. A server "
+                "whose people log in elsewhere takes no tokens of this machine: put an administrator's into "
+                "INTERLOCK_TOKEN."
+            },
         )

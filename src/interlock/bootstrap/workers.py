@@ -27,7 +27,7 @@ _TURN = 0.1
 log = structlog.get_logger("workers")
 
 Announce = Callable[[str, str], None]
-"""Gets address and token, once, when every process takes requests."""
+"""Gets the address, and a token if one may be shown, once, when every process takes requests."""
 
 
 def run_workers(count: int, settings: Settings, on_ready: Announce, *, as_json: bool) -> int:
@@ -99,7 +99,7 @@ def _stop(workers: list[_Worker], stopping: _Stopping, seconds: float) -> list[i
 
 
 class _Worker:
-    """One process. ``ready`` is its address and a token, from when it takes requests for the first time."""
+    """One process. ``ready`` is its address and what token it showed, from when it takes requests for the first time."""
 
     def __init__(self, settings: Settings, port: int, *, as_json: bool) -> None:
         self._command = [sys.executable, "-m", "interlock", "serve", *(["--json"] if as_json else [])]
@@ -128,7 +128,7 @@ class _Worker:
             for line in stdout:
                 if line.startswith(ANNOUNCED):
                     told = json.loads(line)
-                    self.ready = told["ready"], told["token"]
+                    self.ready = told["ready"], told.get("token", "")
                 else:
                     sys.stdout.write(line)
                     sys.stdout.flush()

@@ -47,8 +47,12 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries to list. ``before`` is an entry's id: only older ones. ``action`` is the beginning of one."""
+    """Which entries to list. ``before`` is an entry's id: only older ones. ``action`` is the beginning of one.
 
+    ``tenant_id`` is whose; empty means those of callers that no credential named.
+    """
+
+    tenant_id: str
     subject: str | None = None
     action: str | None = None
     outcome: str | None = None

@@ -97,7 +97,8 @@ class Rule:
     """One row of the table: the quotas that the requests of ``routes`` share.
 
     A route is a template (`/sessions/{id}`), perhaps with a method before it or ``*`` behind it; ``*`` alone is the
-    total of the group. ``free_304`` gives back what was answered with 304.
+    total of the group. ``free_304`` gives back what was answered with 304. ``together`` is what all API keys of a
+    tenant and tier share, unless it is ``KEYS_TOGETHER`` times the quotas of one.
     """
 
     group: Group
@@ -107,6 +108,7 @@ class Rule:
     in_total: bool = True
     free_304: bool = False
     is_changed: bool = False
+    together: tuple[Quota, ...] | None = None
 
     @property
     def is_total(self) -> bool:
@@ -116,6 +118,16 @@ class Rule:
         """The rule's windows for callers who may do ``factor`` times as much."""
         return tuple(
             Window(f"{self.slug}-{_unit(quota.seconds)}", quota.limit * factor, quota.seconds) for quota in self.quotas
+        )
+
+    def windows_together(self, factor: int, caller: str) -> tuple[Window, ...]:
+        """The windows that all keys of a tenant share, which counts as ``caller``. None where addresses are counted."""
+        if self.group is Group.PUBLIC:
+            return ()
+        quotas = self.together or [Quota(quota.limit * KEYS_TOGETHER, quota.seconds) for quota in self.quotas]
+        return tuple(
+            Window(f"{self.slug}-keys-{_unit(quota.seconds)}", quota.limit * factor, quota.seconds, caller)
+            for quota in quotas
         )
 
 
@@ -135,6 +147,9 @@ _ENGINE_STARTS = (
     "POST /api/v1/runs",
     "POST /studio/api/v1/runs",
 )
+
+KEYS_TOGETHER = 2
+"""All API keys of a tenant may do as much as so many: one that is busy leaves room, and a hundred are no way around."""
 
 TABLE: tuple[Rule, ...] = (
     _row(Group.PUBLIC, "health", ["/health"], (1000, MINUTE), in_total=False),
@@ -176,6 +191,7 @@ _GROUP_OF_DOOR: Mapping[str, Group | None] = {
 }
 _MODEL_ROUTES = ("/v1/", "/api/llm/")
 _PREMIUM = 10
+_TOGETHER = " together"
 _PREMIUM_GROUPS = (Group.APP, Group.MCP)
 
 
@@ -194,8 +210,14 @@ def caller_of(group: Group, principal: Principal, client: str) -> str:
     return f"{principal.kind}:{len(tenant_id)}:{tenant_id}:{principal.key_id or principal.subject}"
 
 
+def together_of(principal: Principal, tier: Tier) -> str:
+    """Whose requests those of a key count with: those of all keys of its tenant and tier."""
+    return f"keys:{tier}:{principal.tenant_id}"
+
+
 class LimitTable:
-    """The table of one server. ``changes`` maps routes such as ``app:POST /chat/stream`` to ``200/hour``.
+    """The table of one server. ``changes`` maps routes such as ``app:POST /chat/stream`` to ``200/hour``, and with
+    `` together`` behind them to what all API keys of a tenant may do.
 
     In local mode only API keys are limited, and what ``changes`` names; ``limits_public`` says whether the public
     group is limited at all. Raises ValueError for a change that names no rule or no quota.
@@ -221,11 +243,14 @@ class LimitTable:
         return tuple(rule for rule in self._rules if rule.group is group)
 
     def windows(self, rules: Sequence[Rule], principal: Principal) -> tuple[Window, ...]:
-        """What of these rules holds for a caller."""
+        """What of these rules holds for a caller; for an API key also what it shares with the others of its tenant."""
         tier = self.tier_of(principal)
-        return tuple(
-            window for rule in rules if self._holds(rule, tier) for window in rule.windows(_factor(rule, tier))
-        )
+        held = [(rule, _factor(rule, tier)) for rule in rules if self._holds(rule, tier)]
+        windows = [window for rule, factor in held for window in rule.windows(factor)]
+        if principal.kind == "key":
+            caller = together_of(principal, tier)
+            windows += [window for rule, factor in held for window in rule.windows_together(factor, caller)]
+        return tuple(windows)
 
     def tier_of(self, principal: Principal) -> Tier:
         """The caller's tier; nobody is without limits outside local mode, and there everybody but API keys is."""
@@ -265,18 +290,26 @@ def _changed(table: tuple[Rule, ...], changes: Mapping[str, str]) -> tuple[Rule,
     rules = {f"{rule.group}:{_plain(route)}": index for index, rule in enumerate(table) for route in rule.routes}
     changed = list(table)
     for name, text in changes.items():
-        index = rules.get(_plain(name.strip()))
-        if index is None:
+        route = name.strip()
+        index = rules.get(_plain(route.removesuffix(_TOGETHER)))
+        is_together = route.endswith(_TOGETHER)
+        if index is None or (is_together and table[index].group is Group.PUBLIC):
             raise ValueError(f"names no limit with {name!r}; there are {', '.join(sorted(limit_names()))}")
         if not isinstance(text, str):
             raise ValueError(f"{name!r} needs a text such as 200/hour")
-        changed[index] = replace(table[index], quotas=read_quotas(text), is_changed=True)
+        quotas = read_quotas(text)
+        rule = changed[index]
+        changed[index] = (
+            replace(rule, together=quotas) if is_together else replace(rule, quotas=quotas, is_changed=True)
+        )
     return tuple(changed)
 
 
 def limit_names() -> list[str]:
     """Every name under which a limit can be changed."""
-    return [f"{rule.group}:{route}" for rule in TABLE for route in rule.routes]
+    names = [(rule.group, route) for rule in TABLE for route in rule.routes]
+    together = [f"{group}:{route}{_TOGETHER}" for group, route in names if group is not Group.PUBLIC]
+    return [*(f"{group}:{route}" for group, route in names), *together]
 
 
 def read_quotas(text: str) -> tuple[Quota, ...]:
@@ -297,10 +330,11 @@ def refusal(verdict: Verdict, reset_time: float) -> InterlockError:
     tightest = verdict.tightest
     window = tightest.window
     seconds = max(1, -int(-tightest.reset_after // 1))
+    whose = " from all API keys of your tenant together" if window.caller else ""
     return InterlockError(
         ErrorKind.LIMITED,
         "RATE_LIMIT_EXCEEDED",
-        f"At most {window.limit} requests in {window.seconds} seconds ({window.name}); try again in {seconds} s",
+        f"At most {window.limit} requests{whose} in {window.seconds} seconds ({window.name}); try again in {seconds} s",
         details={
             "limit": window.limit,
             "current": tightest.used,

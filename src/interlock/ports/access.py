@@ -12,6 +12,7 @@ import msgspec
 from interlock.core.api_key import ApiKey
 from interlock.core.audit import AuditEntry
 from interlock.core.principal import Principal
+from interlock.core.stream_seats import Granted, SeatClaim
 from interlock.core.tenant import Tenant, TenantFilter
 from interlock.ports.store import Page
 
@@ -118,6 +119,17 @@ class AccessStore(Protocol):
 
     async def change_tenant(self, tenant_id: str, *, title: str | None, disabled: bool | None) -> bool:
         """Whether there is such a tenant, which is as wanted now. None leaves something as it is."""
+        ...
+
+    async def hold_seats(self, process: UUID, claims: Sequence[SeatClaim], lease: timedelta) -> list[Granted]:
+        """Note what the process holds of each claim, for ``lease``, and give it what is free over all processes.
+
+        No two claims have the same holder. Two calls at the same time never give the same seat.
+        """
+        ...
+
+    async def forget_dead_seats(self) -> None:
+        """Delete what processes held whose lease is over."""
         ...
 
     async def write_audit(self, entries: Sequence[AuditEntry]) -> None:

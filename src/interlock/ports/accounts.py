@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
@@ -66,6 +66,17 @@ class Accounts(Protocol):
         disabled: bool | None = None,
     ) -> Account | None:
         """Change an account of this tenant; None if there is none. Disabling ends all its logins."""
+        ...
+
+    async def sign_up_again(self, email: str, after: timedelta) -> Account | None:
+        """The account of an address that waits for its confirmation, if nobody asked in the last time ``after``."""
+        ...
+
+    async def confirm(self, user_id: UUID, password_hash: str) -> Account | None:
+        """Confirm an account that waits for it, with this password; None if there is none that waits.
+
+        What was said about the person with another password is not kept.
+        """
         ...
 
     async def begin_attempt(self, tenant_id: str, email: str, address: str) -> float | None:

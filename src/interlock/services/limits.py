@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from interlock.core.limits import Group, LimitTable, Rule, Standing, Verdict, Window, caller_of, group_of
 from interlock.core.principal import Principal, Tier
 from interlock.ports.limiter import Limiter, LimiterState
+
+
+_MAX_KNOWN = 1_000
+"""Of one route: the windows of each tier, and of each tenant's keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,7 @@ class Plan:
     group: Group
     rules: tuple[Rule, ...]
     free_304: bool
-    by_tier: dict[Tier, tuple[Window, ...]] = field(default_factory=dict)  # what was worked out before
+    known: OrderedDict[tuple[Tier, str], tuple[Window, ...]] = field(default_factory=OrderedDict)  # worked out before
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class CountRequests:
             return 0.0
         gives_back = any(rule.free_304 for rule in self._table.rules_of(taken.plan.group))
         lasting = [rule for rule in taken.plan.rules if not rule.free_304 and not (rule.is_total and gives_back)]
-        return max((full.get(window.name, 0.0) for rule in lasting for window in rule.windows(1)), default=0.0)
+        windows = [window for rule in lasting for window in (*rule.windows(1), *rule.windows_together(1, ""))]
+        return max((full.get(window.name, 0.0) for window in windows), default=0.0)
 
     async def give_back(self, taken: Taken) -> None:
         """Let an admitted request count no longer."""
@@ -80,10 +86,12 @@ class CountRequests:
         return [(rule, standing) for (rule, _), standing in zip(pairs, found, strict=True)]
 
     def _windows(self, plan: Plan, principal: Principal) -> tuple[Window, ...]:
-        tier = self._table.tier_of(principal)
-        windows = plan.by_tier.get(tier)
+        whose = self._table.tier_of(principal), principal.tenant_id if principal.kind == "key" else ""
+        windows = plan.known.get(whose)
         if windows is None:
-            windows = plan.by_tier[tier] = self._table.windows(plan.rules, principal)
+            windows = plan.known[whose] = self._table.windows(plan.rules, principal)
+            if len(plan.known) > _MAX_KNOWN:
+                plan.known.popitem(last=False)
         return windows
 
     def tier_of(self, principal: Principal) -> str:

@@ -7,15 +7,15 @@ import json
 import httpx2
 import pytest
 
-from cli_house import Interlock
+from cli_house import Interlock, new_tenant
 from interlock.kit.ids import RandomIds
 from served import RunningServer
 
 
 @pytest.fixture
-def tenant_id() -> str:
+def tenant_id(server: RunningServer) -> str:
     """A tenant that nothing else uses."""
-    return f"cli-{RandomIds().new()}"
+    return new_tenant(server, f"cli-{RandomIds().new()}")
 
 
 def test_a_key_is_made_listed_rotated_and_revoked(interlock: Interlock, server: RunningServer, tenant_id: str) -> None:
@@ -29,7 +29,23 @@ def test_a_key_is_made_listed_rotated_and_revoked(interlock: Interlock, server: 
     assert interlock("keys", "revoke", renewed["id"], *own).out == "Revoked. Within 5 s no process takes it.\n"
     listed = interlock("keys", "list", *own, "--json").json["api_keys"]
     assert [(one["id"], one["active"]) for one in listed] == [(renewed["id"], False), (key["id"], False)]
-    assert interlock("keys", "list", "--tenant", tenant_id + "-other", "--json").json["api_keys"] == []
+    other = new_tenant(server, tenant_id + "-other")
+    assert interlock("keys", "list", "--tenant", other, "--json").json["api_keys"] == []
+    assert "`interlock keys list`" in interlock("keys", "revoke", "nothing", *own).err
+
+
+def test_a_tenant_whose_name_was_mistyped_is_told_and_not_made(interlock: Interlock) -> None:
+    name = f"typo-{RandomIds().new()}"
+    for command in (("keys", "list"), ("users", "list"), ("keys", "create", "ci", "--scope", "tools:read")):
+        ended = interlock(*command, "--tenant", name)
+        assert (ended.code, f"There is no tenant {name}." in ended.err) == (1, True), ended.err
+        assert "`interlock tenants list`" in ended.err
+    assert interlock("tenants", "list", "--search", name, "--json").json["tenants"] == []
+
+
+def test_a_name_that_is_taken_is_told_where_to_look(interlock: Interlock, tenant_id: str) -> None:
+    assert "`interlock tenants list`" in interlock("tenants", "create", tenant_id).err
+    assert "The tenant default is the operator's own" in interlock("tenants", "disable", "default").err
 
 
 def test_a_key_is_shown_to_people_once(interlock: Interlock, tenant_id: str) -> None:
@@ -55,14 +71,18 @@ def test_the_log_says_what_was_done_and_refused(interlock: Interlock, server: Ru
     refused = httpx2.get(f"{server.url}/api/app/api-keys", headers={"x-api-key": key["key"]})
     assert refused.status_code == 401
     found = interlock("audit", "--tenant", tenant_id, "--json").json
-    assert [(one["action"], one["outcome"]) for one in found["entries"]] == [("POST /api/app/api-keys", "done")]
+    assert [(one["action"], one["outcome"]) for one in found["entries"]] == [
+        ("GET /api/app/api-keys", "refused"),
+        ("POST /api/app/api-keys", "done"),
+    ]
     assert "POST /api/app/api-keys" in interlock("audit", "--tenant", tenant_id).out
     assert key["key"] not in json.dumps(found)
     nothing = interlock("audit", "--tenant", tenant_id, "--action", "DELETE")
     assert nothing.out == "The audit log has nothing of that kind.\n"
 
 
-def test_a_tenant_is_made_listed_disabled_and_let_in_again(interlock: Interlock, tenant_id: str) -> None:
+def test_a_tenant_is_made_listed_disabled_and_let_in_again(interlock: Interlock) -> None:
+    tenant_id = f"cli-{RandomIds().new()}"
     made = interlock("tenants", "create", tenant_id, "--title", "Acme")
     assert (made.code, made.out) == (0, f"{tenant_id} (Acme): active, accounts: 0, API keys: 0\n"), made.err
     assert f"users create EMAIL --role admin --tenant {tenant_id}" in made.err
@@ -71,6 +91,8 @@ def test_a_tenant_is_made_listed_disabled_and_let_in_again(interlock: Interlock,
     assert "disabled since 20" in disabled.out
     refused = interlock("keys", "list", "--tenant", tenant_id)
     assert (refused.code, "This tenant is disabled" in refused.err) == (1, True), refused.err
+    assert "`interlock tenants enable NAME`" in refused.err
+    assert "GET /api/app/api-keys" in interlock("audit", "--tenant", tenant_id, "--outcome", "refused").out
     listed = interlock("tenants", "list", "--search", tenant_id, "--state", "disabled")
     assert "✗ disabled" in listed.out
     assert interlock("tenants", "enable", tenant_id, "--json").json["disabled"] is False

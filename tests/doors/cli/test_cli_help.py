@@ -21,13 +21,14 @@ SERVING = {"up", "serve", "demo", "migrate", "doctor", "health"}
 LOOKING = {"run", "validate", "list", "show", "watch", "artifacts"}
 FLOWS = {f"flows {name}" for name in ("register", "list", "show", "graph")}
 FLOWS |= {f"nodes {name}" for name in ("register", "list", "delete")}
-FLOWS |= {f"sessions {name}" for name in ("start", "event", "state", "stop")}
+FLOWS |= {f"sessions {name}" for name in ("start", "event", "state", "blackboard", "stop")}
 STEERING = {"approvals", "approve", "deny", "signal", "cancel", "pause", "resume"}
 WEBHOOKS = {f"webhooks {name}" for name in ("create", "list", "deliveries", "redeliver", "delete")}
 USERS = {f"users {name}" for name in ("create", "list", "confirm", "role", "password", "disable", "enable")}
 ACCESS = {*(f"keys {name}" for name in ("create", "list", "rotate", "revoke")), "audit"}
 ACCESS |= {"secrets list", "secrets rotate"}
 ACCESS |= {f"tenants {name}" for name in ("list", "show", "create", "disable", "enable")}
+ACCESS |= {"models list", "models price", *(f"budgets {name}" for name in ("list", "set", "remove"))}
 OWN = {"token", "version", "completion show", "completion install"}
 
 

@@ -6,7 +6,7 @@ import json
 
 import httpx2
 
-from cli_house import Interlock
+from cli_house import Interlock, new_tenant
 from interlock.kit.ids import RandomIds
 from served import RunningServer
 
@@ -24,7 +24,7 @@ def call_admin_path(server: RunningServer, token: str) -> int:
 
 
 def test_an_account_from_its_making_to_its_end(interlock: Interlock, server: RunningServer) -> None:
-    email, tenant = f"{RandomIds().new().hex}@example.org", f"t-{RandomIds().new().hex}"
+    email, tenant = f"{RandomIds().new().hex}@example.org", new_tenant(server, f"t-{RandomIds().new().hex}")
 
     def run(*arguments: str) -> None:
         ended = interlock("users", *arguments, "--tenant", tenant)
@@ -47,12 +47,16 @@ def test_an_account_from_its_making_to_its_end(interlock: Interlock, server: Run
     assert log_in(server, email).status_code == 200
 
 
-def test_another_tenants_account_is_not_found(interlock: Interlock) -> None:
+def test_another_tenants_account_is_not_found(interlock: Interlock, server: RunningServer) -> None:
     email = f"{RandomIds().new().hex}@example.org"
-    assert interlock("users", "create", email, "--tenant", "one", stdin=f"{PASSWORD}\n").code == 0
-    ended = interlock("users", "disable", email, "--tenant", "two", "--json")
+    one, two = [new_tenant(server, f"t-{RandomIds().new().hex}") for _ in range(2)]
+    assert interlock("users", "create", email, "--tenant", one, stdin=f"{PASSWORD}\n").code == 0
+    ended = interlock("users", "disable", email, "--tenant", two, "--json")
     assert ended.code == 1
-    assert json.loads(ended.err)["error"]["code"] == "NOT_FOUND"
+    error = json.loads(ended.err)["error"]
+    assert (error["code"], "`interlock users list`" in error["next"]) == ("NOT_FOUND", True), error
+    taken = interlock("users", "create", email, "--tenant", two, "--json", stdin=f"{PASSWORD}\n")
+    assert "`interlock users list`" in json.loads(taken.err)["error"]["next"], taken.err
 
 
 def test_a_password_that_is_too_short_makes_no_account(interlock: Interlock) -> None:
@@ -62,7 +66,7 @@ def test_a_password_that_is_too_short_makes_no_account(interlock: Interlock) -> 
 
 
 def test_a_forgotten_password_is_replaced_and_ends_the_logins(interlock: Interlock, server: RunningServer) -> None:
-    email, tenant = f"{RandomIds().new().hex}@example.org", f"t-{RandomIds().new().hex}"
+    email, tenant = f"{RandomIds().new().hex}@example.org", new_tenant(server, f"t-{RandomIds().new().hex}")
     own = ("--tenant", tenant)
     assert interlock("users", "create", email, *own, stdin=f"{PASSWORD}\n").code == 0
     login = log_in(server, email).json()
@@ -76,7 +80,7 @@ def test_a_forgotten_password_is_replaced_and_ends_the_logins(interlock: Interlo
 
 
 def test_accounts_are_listed_by_address_role_and_state(interlock: Interlock, server: RunningServer) -> None:
-    mark, tenant = RandomIds().new().hex, f"t-{RandomIds().new().hex}"
+    mark, tenant = RandomIds().new().hex, new_tenant(server, f"t-{RandomIds().new().hex}")
     own = ("--tenant", tenant)
     for name, options in (("ann", ("--role", "admin")), ("ben", ()), ("cyd", ("--unconfirmed",))):
         interlock("users", "create", f"{name}-{mark}@example.org", *options, *own, stdin=f"{PASSWORD}\n")

@@ -54,7 +54,7 @@ def blocked_host(host: str) -> InterlockError:
     """The call is not made: its host is not public. Which address it has is not told."""
     return blocked(
         f"The host {host!r} may not be called: it is not a public address. "
-        "The operator can allow its network with the setting EGRESS_ALLOW.",
+        "The operator can allow its network with the setting INTERLOCK_EGRESS_ALLOW.",
         host=host,
     )
 

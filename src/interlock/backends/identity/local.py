@@ -27,7 +27,8 @@ LOCAL_SCOPES = frozenset(Scope) - {Scope.ADMIN}
 """What the local user may do: everything but administer."""
 
 _RENEW = "`interlock token --data DIR` makes a new one with the key in this server's data directory"
-_REMEMBERED = timedelta(seconds=60)
+_REMEMBERED = timedelta(seconds=4)
+"""So long a token is believed unseen: within 5 s after a rotation none of before is."""
 _MAX_REMEMBERED = 10_000
 _MAX_CHARACTERS = 8_192
 _REQUIRED = ["iss", "aud", "exp", "sub", "tenant_id", "scope"]
@@ -58,8 +59,8 @@ class LocalIdentity:
         self._keys.open()
 
     def rotate(self) -> str:
-        """Sign with a new key from now on; tokens of the one before stay valid for 24 h. The new key's name."""
-        return self._keys.rotate().kid
+        """Sign with a new key from now on; all tokens of before end. The new key's name."""
+        return self._keys.rotate(keeps_older=False).kid
 
     def mint(
         self,
@@ -68,7 +69,7 @@ class LocalIdentity:
         scopes: Collection[str] = LOCAL_SCOPES,
         ttl: timedelta = timedelta(hours=24),
     ) -> str:
-        """A token that ``authenticate`` takes for ``ttl``, unless its key is rotated out before."""
+        """A token that ``authenticate`` takes for ``ttl``, unless its key is replaced before."""
         key = self._keys.newest()
         now = self._clock.now()
         claims = {
@@ -85,7 +86,7 @@ class LocalIdentity:
     async def authenticate(self, bearer: str) -> Principal:
         """The principal of a token. Raises UNAUTHENTICATED with reason ``missing_token|invalid_token|expired``.
 
-        A token that was verified is believed for a minute at most, and never beyond its end.
+        A token that was verified is believed for 4 s at most, and never beyond its end.
         """
         if not bearer:
             raise refused("missing_token", "This call needs a token: Authorization: Bearer …")

@@ -68,15 +68,16 @@ class SigningKeys:
         self._refresh()
         return self._valid()
 
-    def rotate(self, *, if_older_than: timedelta = timedelta(0)) -> SigningKey:
+    def rotate(self, *, if_older_than: timedelta = timedelta(0), keeps_older: bool = True) -> SigningKey:
         """A new key signs from now on, unless the newest is younger than that: of many processes one makes it.
 
-        Those before stay valid for 24 h after they were replaced, and then go.
+        Those before stay valid for 24 h after they were replaced, and then go; or they go at once.
         """
         with self._file.turn():
             self._refresh()
             if self._clock.now() >= self._keys[-1].created_at + if_older_than:
-                self._file.replace(_encoded([*self._valid(), self._new()]))
+                older = self._valid() if keeps_older else []
+                self._file.replace(_encoded([*older, self._new()]))
                 self._refresh()
         return self._keys[-1]
 

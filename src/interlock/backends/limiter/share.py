@@ -66,9 +66,10 @@ class _Known:
 
 
 class Share:
-    """While the store is away, each of n processes may admit an n-th of what was left of a window when it went.
+    """While the store is away, each of n processes holds to an n-th of a window, and to an n-th of what was left of it.
 
-    What the store counted last is believed for as long as it may count. All of this is bounded and never waits.
+    What has counted before counts on, its own and, as the store said it last, that of the others. All of this is
+    bounded and never waits.
     """
 
     def __init__(self, clock: Clock, strategy: Strategy = "sliding_window", *, max_windows: int = MAX_WINDOWS) -> None:
@@ -164,8 +165,9 @@ class Share:
         if known is None:
             return Standing(mine, 0, 0.0)
         left = window.limit - known.used(now)
-        allowed = max(1, left // self.replicas) if left > 0 else 0
-        remaining = max(0, allowed - known.admitted(now))
+        of_the_rest = max(1, left // self.replicas) if left > 0 else 0
+        of_the_whole = share - known.shared.used(now, known.hold)
+        remaining = max(0, min(of_the_whole, of_the_rest) - known.admitted(now))
         return Standing(mine, share - remaining, known.reset_after(now))
 
     def _find(self, caller: str, window: Window, now: int) -> _Known:

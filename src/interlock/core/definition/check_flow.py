@@ -126,7 +126,7 @@ def _check_parameters(
         if node_type is None:
             rules.check_untyped(parameters, place, extra_roots=roots)
         elif not report.is_full:
-            rules.check(node_type, parameters, place, extra_roots=roots, is_complete=False)
+            rules.check(node_type, parameters, place, extra_roots=roots, is_complete=False, is_lenient=True)
 
 
 def _check_times(definition: FlowDefinition, report: Report) -> None:

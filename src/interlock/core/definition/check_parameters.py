@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from interlock.core.definition.check_expressions import Expressions
 from interlock.core.definition.check_values import Values
 from interlock.core.definition.limits import ID, MAX_MISMATCHES
-from interlock.core.definition.report import Place, Report, cut, kind_of
+from interlock.core.definition.report import Code, Place, Report, cut, kind_of
 from interlock.core.node_type import NodeType
 
 _OPEN, _SHUT = "{{", "}}"
@@ -51,8 +51,12 @@ class ParameterRules:
         *,
         extra_roots: frozenset[str] = frozenset(),
         is_complete: bool = True,
+        is_lenient: bool = False,
     ) -> None:
-        """``is_complete``: nothing is added at run time but the data parameter, so that missing keys are wrong."""
+        """``is_complete``: nothing is added at run time but the data parameter, so that missing keys are wrong.
+
+        ``is_lenient``: parameters that the type does not know are warnings, since the node gets them all the same.
+        """
         bare = {key: value for key, value in parameters.items() if key in node_type.expressions}
         rest = {key: value for key, value in parameters.items() if key not in node_type.expressions}
         texts = self._values.check(rest, place)
@@ -65,7 +69,7 @@ class ParameterRules:
         for found in self._check_parameters(node_type.name, parameters)[:MAX_MISMATCHES]:
             is_said = found.path[:1] in wrong or (node_type.name == "subworkflow" and found.path == ("workflow",))
             if not is_said and _is_definite(found, node_type, parameters, is_complete):
-                self._add(found, node_type, parameters, place)
+                self._add(found, node_type, parameters, place, is_lenient=is_lenient)
 
     def check_untyped(
         self, parameters: dict[str, Any], place: Place, *, extra_roots: frozenset[str] = frozenset()
@@ -108,7 +112,9 @@ class ParameterRules:
             message = f"A sub-workflow needs the name or id of a workflow, not {kind_of(workflow)}"
             self._report.add("SUBWORKFLOW_NOT_CONSTANT", place.at("workflow"), message, value=workflow)
 
-    def _add(self, found: Mismatch, node_type: NodeType, parameters: dict[str, Any], place: Place) -> None:
+    def _add(
+        self, found: Mismatch, node_type: NodeType, parameters: dict[str, Any], place: Place, *, is_lenient: bool
+    ) -> None:
         known = node_type.schema.get("properties")
         known = known if isinstance(known, dict) else {}
         name = str(found.path[0]) if found.path else ""
@@ -119,9 +125,9 @@ class ParameterRules:
             hint = str(known[name].get("description", ""))
         about = f"'{cut(name)}' of {node_type.name}" if name else f"The parameters of {node_type.name}"
         value = _value_at(parameters, found.path)
-        self._report.add(
-            "PARAMETER_INVALID", place.at(*found.path), f"{about}: {found.message}", value=value, hint=hint
-        )
+        is_extra = is_lenient and found.keyword == "additionalProperties" and len(found.path) == 1
+        code: Code = "PARAMETER_UNKNOWN" if is_extra else "PARAMETER_INVALID"
+        self._report.add(code, place.at(*found.path), f"{about}: {found.message}", value=value, hint=hint)
 
 
 def _value_at(parameters: Any, path: Sequence[str | int]) -> Any:

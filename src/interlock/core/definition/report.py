@@ -38,6 +38,7 @@ Code = Literal[
     "NOT_JSON",
     "OUT_OF_RANGE",
     "PARAMETER_INVALID",
+    "PARAMETER_UNKNOWN",
     "PORT_UNKNOWN",
     "STATE_UNKNOWN",
     "SUBWORKFLOW_NOT_CONSTANT",
@@ -49,7 +50,9 @@ Code = Literal[
     "TYPE_WRONG",
     "VALUE_NOT_ALLOWED",
 ]
-WARNINGS: frozenset[Code] = frozenset({"FAN_IN_WITHOUT_NODE", "KEY_IGNORED", "NODE_REFERENCE_UNKNOWN"})
+WARNINGS: frozenset[Code] = frozenset(
+    {"FAN_IN_WITHOUT_NODE", "KEY_IGNORED", "NODE_REFERENCE_UNKNOWN", "PARAMETER_UNKNOWN"}
+)
 """Codes of problems that do not keep a definition from being stored and run."""
 
 _SHOWN = 100  # characters of an offending value

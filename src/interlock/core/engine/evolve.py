@@ -34,6 +34,7 @@ from interlock.core.events import (
     TaskWaiting,
 )
 from interlock.core.execution import Execution, Phase, Status, Task, WaitingReason
+from interlock.core.forms import question_form
 
 IDLE = "idle"
 """Why a flow is paused whose user did not come, and the name of the timer that does it."""
@@ -256,6 +257,10 @@ def _approval_requested(execution: Execution, event: ApprovalRequested, at: date
     task.approval_id = event.approval_id
     if event.expires_at is not None:
         task.wake_at = execution.timers[event.task_id] = event.expires_at
+    if execution.program.kind == "flow":
+        execution.shown.ui_schema = question_form(
+            title=event.title, description=event.description, options=event.options, fields=event.fields
+        )
 
 
 def _approval_decided(execution: Execution, event: ApprovalDecided, at: datetime) -> None:

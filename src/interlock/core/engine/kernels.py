@@ -14,7 +14,7 @@ from interlock.core.commands import ChildStart, TaskSucceeded
 from interlock.core.engine.approving import DEFAULT_TIMEOUT, request_approval
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.evolve import ITERATIONS
-from interlock.core.engine.expressions import Expression, truthy
+from interlock.core.engine.expressions import Expression, parse, truthy
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskStarted
@@ -23,6 +23,7 @@ from interlock.core.ids import ExecutionId
 
 MAX_ITEMS = 100_000
 MAX_ITERATIONS = 100_000
+MAX_CASES = 100
 MAX_SECONDS = 366 * 86_400
 MAX_DEPTH = 32
 """Executions above a sub-workflow."""
@@ -108,7 +109,7 @@ def trigger(turn: Turn, activation: Activation, parameters: dict[str, Any], expr
 def condition(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:
     """Chooses a port: ``true`` or ``false`` by one expression, or the first of several cases that holds."""
     chosen, held = "default", False
-    for name, expression in expressions:
+    for name, expression in expressions or _given(parameters):
         held = truthy(expression.evaluate(activation.environment(expression.roots)))
         if name == "condition_expression":
             chosen = "true" if held else "false"
@@ -119,6 +120,20 @@ def condition(turn: Turn, activation: Activation, parameters: dict[str, Any], ex
     output = {"data": activation.data, "condition_result": held}
     task = _start(turn, activation, parameters)
     _complete(turn, task, output, chosen, ("CONDITION_TRUE" if held else "CONDITION_FALSE",))
+
+
+def _given(parameters: dict[str, Any]) -> Expressions:
+    """The expressions that a session brings, where its flow has none. Raises ExpressionError, ParameterInvalid."""
+    text, cases = parameters.get("condition_expression"), parameters.get("cases")
+    if isinstance(text, str):
+        return [("condition_expression", parse(text))]
+    if not isinstance(cases, list) or not 0 < len(cases) <= MAX_CASES or not all(map(_is_case, cases)):
+        raise ParameterInvalid(f"say condition_expression, a text, or cases, 1 to {MAX_CASES} of {{port, when}}")
+    return [(case["port"], parse(case["when"])) for case in cases]
+
+
+def _is_case(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("port"), str) and isinstance(value.get("when"), str)
 
 
 def wait(turn: Turn, activation: Activation, parameters: dict[str, Any], expressions: Expressions) -> None:

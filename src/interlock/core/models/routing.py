@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -42,14 +42,20 @@ class Routes:
 
     def __init__(self, offers: Sequence[Offer]) -> None:
         self._offers = tuple(offers)
+        self._ordered = sorted(self._offers, key=lambda offer: not offer.models)
 
-    def names(self) -> list[tuple[str, str]]:
-        """Names of models with the provider that comes first for each, in order of names."""
-        found: dict[str, str] = {}
-        for offer in self._offers:
-            for name in offer.models:
-                found.setdefault(name, offer.provider)
-        return sorted(found.items())
+    def names(self) -> list[str]:
+        """The models that providers name, in order."""
+        return sorted({name for offer in self._offers for name in offer.models})
+
+    def offered(self, allowed: Collection[str] | None = None) -> tuple[Deployment, ...]:
+        """Each model with where it is asked first, in order of names: those that providers name.
+
+        With ``allowed``: those of them that are served, by a provider that takes any name too.
+        """
+        names = self.names() if allowed is None else sorted(allowed)
+        firsts = (next(self._serving(name), None) for name in names)
+        return tuple(found for found in firsts if found is not None)
 
     def find(self, models: Sequence[str]) -> tuple[Deployment, ...]:
         """Where the wanted models are, best first; providers that name a model before those that take any.
@@ -57,14 +63,18 @@ class Routes:
         Raises LLM_NOT_CONFIGURED without any provider, MODEL_NOT_FOUND if none serves one of the models.
         """
         if not self._offers:
-            message = "No model provider is configured; the operator sets MODEL_PROVIDERS"
+            message = "No model provider is configured; the operator sets INTERLOCK_MODEL_PROVIDERS"
             raise InterlockError(ErrorKind.UNAVAILABLE, "LLM_NOT_CONFIGURED", message, retry_after=60.0)
-        ordered = sorted(self._offers, key=lambda offer: not offer.models)
-        found = [offer.deployment(model) for model in models for offer in ordered]
-        deployments = tuple(deployment for deployment in found if deployment is not None)
+        deployments = tuple(found for model in models for found in self._serving(model))
         if not deployments:
             raise not_found("MODEL_NOT_FOUND", f"No provider serves the model {models[0][:100]}", field="model")
         return deployments
+
+    def _serving(self, model: str) -> Iterator[Deployment]:
+        for offer in self._ordered:
+            found = offer.deployment(model)
+            if found is not None:
+                yield found
 
 
 def priced(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:

@@ -63,9 +63,26 @@ class StreamReader:
         if len(self._rest) > MAX_EVENT:
             self._rest = b""
             raise _failed("The provider sent an event that is too long")
+        whole = self._readable(whole)
         self._count(whole)
         seen = _sight(whole, 0)
         return whole if seen < 0 else b"".join(self._look_where_needed(whole, seen))
+
+    def _readable(self, whole: bytes) -> bytes:
+        """Everything before the first event that is not JSON, which no caller could read; it ends the stream."""
+        body = whole.removesuffix(DONE)
+        if not body or _are_objects(body):
+            return whole
+        end = 0
+        for event in whole.split(b"\n\n")[:-1]:
+            data = _data_of(event)
+            if data == b"[DONE]":
+                break
+            if data and not _is_object(data):
+                self.failure = _failed("The provider sent an event that is not JSON")
+                return whole[:end]
+            end += len(event) + 2
+        return whole
 
     def _look_where_needed(self, whole: bytes, seen: int) -> Iterator[bytes]:
         start = 0
@@ -124,6 +141,44 @@ def _sight(whole: bytes, start: int) -> int:
         if at >= 0 and (first < 0 or at < first):
             first = at
     return first
+
+
+class _Object(msgspec.Struct):
+    """Any object: nothing of it is kept."""
+
+
+_object = msgspec.json.Decoder(_Object)
+_objects = msgspec.json.Decoder(list[_Object])
+
+
+def _are_objects(events: bytes) -> bool:
+    """Whether these are JSON objects with nothing around them, which they nearly always are: one look at them all.
+
+    A line break within a text is escaped in JSON, so that one before ``data:`` is always between two events.
+    """
+    if not events.startswith(b"data:"):
+        return False
+    try:
+        if not events.isascii():
+            events.decode()
+        return len(_objects.decode(b"[%b]" % events[5:-2].replace(b"\n\ndata:", b","))) == events.count(b"\n\n")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def _data_of(event: bytes) -> bytes:
+    """What an event carries; empty for a comment."""
+    lines = (line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:"))
+    return b"\n".join(lines).strip()
+
+
+def _is_object(data: bytes) -> bool:
+    try:
+        data.decode()
+        _object.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
 
 
 class _Error(msgspec.Struct):

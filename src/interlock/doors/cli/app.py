@@ -9,6 +9,7 @@ from interlock.doors.cli.commands import (
     audit,
     flows,
     keys,
+    models,
     nodes,
     reading,
     secrets,
@@ -54,6 +55,7 @@ def build(programs: Programs) -> typer.Typer:
     _add_steering_commands(app)
     _add_user_commands(app)
     _add_access_commands(app)
+    _add_model_commands(app)
     _add_webhook_commands(app)
     _add_program_commands(app)
     return app
@@ -145,6 +147,9 @@ def _add_session_commands(app: typer.Typer) -> None:
     group.command(epilog=examples(f"sessions state {_EXECUTION}", f"sessions state {_EXECUTION} --json"))(
         sessions.state
     )
+    group.command(
+        epilog=examples(f"sessions blackboard {_EXECUTION}", f"sessions blackboard {_EXECUTION} result:confirm --json")
+    )(sessions.blackboard)
     group.command(epilog=examples(f"sessions stop {_EXECUTION}"))(sessions.stop)
     app.add_typer(group, name="sessions", rich_help_panel=WORKFLOW_PANEL)
 
@@ -189,6 +194,20 @@ def _add_access_commands(app: typer.Typer) -> None:
         rich_help_panel=ACCESS_PANEL,
         epilog=examples("audit", "audit --outcome refused --since 2026-11-22T00:00Z", "audit --actor ann --json"),
     )(audit.audit)
+
+
+def _add_model_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="Models and their prices.", rich_markup_mode=None, no_args_is_help=True)
+    group.command("list", epilog=examples("models list", "models list --json"))(models.list_models)
+    group.command(epilog=examples("models price qwen-max"))(models.price)
+    app.add_typer(group, name="models", rich_help_panel=ACCESS_PANEL)
+    budgets = typer.Typer(help="What may be spent on models.", rich_markup_mode=None, no_args_is_help=True)
+    budgets.command("list", epilog=examples("budgets list", "budgets list --tenant acme --json"))(models.list_budgets)
+    budgets.command("set", epilog=examples("budgets set tenant 50", "budgets set 4fQz81LmTx0a 2.5 --tenant acme"))(
+        models.set_budget
+    )
+    budgets.command("remove", epilog=examples("budgets remove 4fQz81LmTx0a"))(models.remove_budget)
+    app.add_typer(budgets, name="budgets", rich_help_panel=ACCESS_PANEL)
 
 
 def _add_tenant_commands(app: typer.Typer) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.failures import FAILED, exit_code, failure
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import Programs
-from interlock.doors.cli.server import APP, Server, is_this_machine, read_url
+from interlock.doors.cli.server import APP, Server, is_this_machine, read_url, segment
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 
@@ -48,9 +49,17 @@ class Caller:
         """
         return self._server(url, self.local_token, door)
 
-    def administrator(self, url: str | None, tenant: str = LOCAL_TENANT) -> Server:
-        """The same for commands that administer: a token that is made here holds the scope ``admin`` in ``tenant``."""
-        return self._server(url, lambda data_dir: self.programs.mint_admin_token(data_dir, tenant))
+    @asynccontextmanager
+    async def administrator(self, url: str | None, tenant: str = LOCAL_TENANT) -> AsyncIterator[Server]:
+        """The same for commands that administer: a token that is made here holds the scope ``admin`` in ``tenant``.
+
+        Raises NOT_FOUND for a tenant that does not exist: a name that was mistyped must not make one.
+        """
+        if tenant != LOCAL_TENANT and not self.programs.environment().token:
+            async with self._server(url, self.programs.mint_admin_token) as operator:
+                await operator.get(f"/tenants/{segment(tenant)}")
+        async with self._server(url, lambda data_dir: self.programs.mint_admin_token(data_dir, tenant)) as server:
+            yield server
 
     def _server(self, url: str | None, mint: Callable[[Path], str], door: str = APP) -> Server:
         environment = self.programs.environment()

@@ -76,7 +76,7 @@ def exit_code(error: InterlockError) -> int:
 
 def as_document(error: InterlockError) -> dict[str, Any]:
     """The error for machines."""
-    details = {key: value for key, value in error.details.items() if key != "next"}
+    details = {key: value for key, value in error.details.items() if key not in ("next", "noun")}
     return {
         "error": {
             "code": error.code,

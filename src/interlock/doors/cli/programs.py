@@ -117,6 +117,10 @@ class Programs(Protocol):
         """A token of five minutes for administering ``tenant``, signed by the key of a data directory."""
         ...
 
+    def rotate_token_key(self, data_dir: Path) -> None:
+        """Sign tokens with a new key; within 5 s no server takes one of before."""
+        ...
+
     def encryption_keys(self, data_dir: Path | None, *, rotate: bool) -> list[str]:
         """The ids of the keys that seal secrets, the newest last; with ``rotate`` that one is made now."""
         ...

@@ -36,6 +36,19 @@ _OF_KINDS: dict[ErrorKind, str] = {
 }
 """Of what a server answers with no code that is known here."""
 
+_OF_NOUNS: dict[str, str] = {
+    "api-keys": "See the keys with `interlock keys list`; `--tenant` names another tenant's.",
+    "users": "See the accounts with `interlock users list`; `--tenant` names another tenant's.",
+    "webhooks": "See the webhooks with `interlock webhooks list`.",
+    "tenants": "See the tenants with `interlock tenants list`; `interlock tenants create` makes one.",
+}
+"""Of what was not found, or is taken, by where it was asked for."""
+
+_SHUT_OUT = (
+    "A disabled tenant is let in again with `interlock tenants enable NAME`; in place of a key that is over make a new "
+    "one with `interlock keys create`."
+)
+
 _OTHER_SCHEMA = (
     "An older, newer or changed Interlock made this schema: use that same version, or for development a fresh "
     "directory (--data DIR) or an empty database."
@@ -81,4 +94,8 @@ def next_step(error: InterlockError) -> str:
         return _OF_STARTS.get(error.code) or _OF_ANSWERS.get(error.code, "")
     if error.retry_after is not None:
         return f"Try again in {error.retry_after:.0f} s."
-    return _OF_ANSWERS.get(error.code) or _OF_KINDS.get(error.kind, "")
+    if error.details.get("reason") == "client_disabled":
+        return _SHUT_OUT
+    is_about_one = error.kind in (ErrorKind.NOT_FOUND, ErrorKind.CONFLICT)
+    of_noun = _OF_NOUNS.get(str(error.details.get("noun")), "") if is_about_one else ""
+    return _OF_ANSWERS.get(error.code) or of_noun or _OF_KINDS.get(error.kind, "")

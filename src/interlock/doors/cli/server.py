@@ -183,8 +183,10 @@ class Server:
         if answer.status_code < 500 and not isinstance(body, dict):  # a proxy may be the one that says 502 or 503
             return _stranger(f"What answers at {self.url} is no Interlock server (status {answer.status_code})")
         error = from_answer(answer.status_code, body, answer.headers.get("retry-after"))
-        if error.kind is ErrorKind.UNAUTHENTICATED and self._remedy:
+        if error.kind is ErrorKind.UNAUTHENTICATED and self._remedy and error.details.get("reason") != "client_disabled":
             error.details["next"] = self._remedy
+        noun = answer.request.url.path.removeprefix(self._door).split("/")[1:2]
+        error.details["noun"] = noun[0] if noun else ""
         return error
 
     def _explain(self, error: httpx2.TransportError) -> InterlockError:

@@ -32,6 +32,21 @@ _BIRTH = "_created"
 """The end of a sample that says when a counter was made; it is exposed like a gauge and is no figure."""
 
 
+_ABOUT = """\
+Workflows, sessions, approvals and models of one server. In local mode *Authorize* already names the tenant `default`;
+elsewhere give it a token or an API key.
+
+**To begin**: register a flow with `POST /api/registry/flows`, start a session of it with `POST /api/workflow/start`,
+move it with `POST /api/workflow/{session_id}/event`. Each has an example that works as it is.
+
+**What happens, live**: the WebSocket `/ws/events/{session_id}` sends every event of a session as a text frame and is
+closed with 1000 behind the last one; `/ws/events/*` sends those of all sessions. `?after=<tick>` goes on behind an
+event. Who you are is said by the `Authorization` header, by `?ticket=` or `?token=`, or by a first frame
+`{"type": "auth", "token": "..."}`; in local mode `?tenant_id=default` is enough. Frames of the client,
+`{"type": "USER_CONFIRM", "payload": {}, "id": "c1"}`, are events for the session.
+"""
+
+
 class SharedPaths:
     """The handlers of shared paths."""
 
@@ -141,7 +156,14 @@ class SharedPaths:
         if self._document is None:
             settings = call.context.settings
             errors = {"app": AppError, "identity": IdentityError, "models": ModelError, "tempo": TempoError}
-            self._document = openapi(self._operations, settings.title, settings.version, errors)
+            self._document = openapi(
+                self._operations,
+                settings.title,
+                settings.version,
+                errors,
+                description=_ABOUT,
+                is_local=settings.is_local,
+            )
         return self._document
 
     def _figures(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from interlock.core.engine.kernels import MAX_CASES
 from interlock.core.node_type import NodeType
 from interlock.nodes.schema import NAME, literal, parameters
 
 _MAX_EXPRESSION = 4096
-_MAX_CASES = 100
 
 _CASE = parameters(
     {
@@ -35,7 +35,7 @@ TYPE = NodeType(
                 "type": "array",
                 "items": _CASE,
                 "minItems": 1,
-                "maxItems": _MAX_CASES,
+                "maxItems": MAX_CASES,
             },
         },
         oneOf=[{"required": ["condition_expression"]}, {"required": ["cases"]}],

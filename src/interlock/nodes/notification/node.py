@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.core.node_type import NodeType
 from interlock.nodes.schema import choice, parameters, text
-from interlock.ports.node import Attempt, Done, Services
+from interlock.ports.node import Attempt, Done, NodeFailed, Services
 
 _LEVELS = ("info", "success", "warning", "error")
 
@@ -35,6 +35,8 @@ class Notification:
     def run(self, attempt: Attempt, services: Services) -> Done:
         message = str(attempt.parameters.get("message", ""))
         level = str(attempt.parameters.get("level", "info"))
+        if level not in _LEVELS:
+            raise NodeFailed("PARAMETER_INVALID", f"level must be one of {', '.join(_LEVELS)}, not {level[:40]!r}")
         services.report(message=message, data={"level": level})
         component = {"type": "chat_message", "props": {"content": message, "level": level}}
         return Done(output={"message": message, "level": level}, ui_schema={"components": [component]})

@@ -51,7 +51,7 @@ class AdministerTenants:
         """
         _require_operator(principal)
         if disabled and tenant_id == LOCAL_TENANT:
-            message = f"{LOCAL_TENANT} is the operator's own tenant; nobody could let it in again"
+            message = f"The tenant {LOCAL_TENANT} is the operator's own; nobody could let it in again"
             raise rule_broken("VALIDATION_ERROR", message, field="disabled")
         await self._gate.refresh()  # who has just come from it is known then
         if not await self._store.change_tenant(tenant_id, title=title, disabled=disabled):

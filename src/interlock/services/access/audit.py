@@ -135,16 +135,18 @@ class AuditLog:
         self._second = second
         return self._strangers > STRANGERS_A_SECOND
 
-    async def list(self, principal: Principal, wanted: AuditFilter, tenant_id: str | None = None) -> Page:
-        """Entries of a tenant, by default the caller's, newest first, with those noted so far.
+    async def list(self, principal: Principal, wanted: AuditFilter) -> Page:
+        """Entries of a tenant, newest first, with those noted so far.
 
-        The operator may ask for any tenant, also a disabled one, and for ``NO_TENANT``. Raises DENIED.
+        The operator may ask for any tenant, also a disabled one, and for ``NO_TENANT``, others for their own.
+        Raises DENIED.
         """
         principal.require(Scope.ADMIN)
         reader = principal
-        if tenant_id is not None and tenant_id != principal.tenant_id:
+        if wanted.tenant_id != principal.tenant_id:
             _require_operator(principal)
-            reader = msgspec.structs.replace(principal, tenant_id=tenant_id)  # sees that tenant's rows and no others
+        if wanted.tenant_id != NO_TENANT:
+            reader = msgspec.structs.replace(principal, tenant_id=wanted.tenant_id)  # sees its rows and no others
         await self.flush()
         async with self._store.transaction(reader, read_only=True) as transaction:
             return await transaction.list_audit(wanted)

@@ -18,6 +18,7 @@ from interlock.services.access.audit import KEPT_DAYS, AuditLog
 from interlock.services.access.authenticate import Credentials, KeyIdentity
 from interlock.services.access.gate import REFRESH_SECONDS, TenantGate
 from interlock.services.access.keys import ManageKeys
+from interlock.services.access.stream_seats import RENEW_SECONDS, StreamSeats
 from interlock.services.access.tenants import LocalTenants
 from interlock.services.access.tickets import StreamTickets
 from interlock.services.access.upkeep import AUDIT_SECONDS, LAST_USED_SECONDS, PURGE_SECONDS, Upkeep
@@ -37,6 +38,7 @@ class Access:
     gate: TenantGate
     administer_tenants: AdministerTenants
     answers: KeptAnswers
+    seats: StreamSeats
 
 
 def build_access(
@@ -52,19 +54,23 @@ def build_access(
     configured_keys: Mapping[bytes, ApiKey] | None = None,
     audit_days: int = KEPT_DAYS,
 ) -> Access:
-    """The use cases over these parts. ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first.
+    """The use cases over these parts. ``environment`` is its word in new keys, which is ``local`` in local mode.
+
+    ``tokens`` checks what is no API key; ``peppers`` are secrets, newest first.
 
     ``secrets`` seal answers that are kept, and the tokens behind tickets.
     """
     key_identity = KeyIdentity(access_store, clock, peppers, configured_keys)
     audit = AuditLog(access_store, store, clock, audit_days)
     gate = TenantGate(access_store)
+    seats = StreamSeats(access_store, ids)
     chores = {
         "tenants": (gate.refresh, REFRESH_SECONDS),
         "audit": (audit.flush, AUDIT_SECONDS),
         "last used": (key_identity.flush, LAST_USED_SECONDS),
         "purge": (access_store.purge, PURGE_SECONDS),
         "audit purge": (audit.purge, PURGE_SECONDS),
+        "stream seats": (seats.renew, RENEW_SECONDS),
     }
     return Access(
         identity=Credentials(key_identity, tokens),
@@ -76,5 +82,6 @@ def build_access(
         upkeep=Upkeep(chores),
         gate=gate,
         administer_tenants=AdministerTenants(access_store, gate),
-        answers=KeptAnswers(access_store, secrets, peppers[0]),
+        answers=KeptAnswers(access_store, secrets, peppers),
+        seats=seats,
     )

@@ -40,13 +40,14 @@ class OwnAccounts:
     async def sign_up(self, email: str, password: str, user_metadata: dict[str, Any]) -> Account:
         """A new account with a tenant of its own, named by its id.
 
-        Where accounts do not count at once, a link to confirm it is mailed to the address if there is mail.
-        A taken address is told (RULE ``USER_ALREADY_EXISTS``) only where accounts count at once; elsewhere the answer
+        Where accounts do not count at once, a link to confirm it is mailed to the address if there is mail, also to
+        one that is taken and waits for that. A taken address is told (RULE ``USER_ALREADY_EXISTS``) only where accounts count at once; elsewhere the answer
         looks like that for a free one, so that nobody learns who has an account. Raises RULE for what may not be.
         """
         email, password = normal_email(email), check_password(password)
         user_metadata = check_metadata(user_metadata)
         now, user_id = self._clock.now(), self._ids.new()
+        password_hash = await self._passwords.hash(password)
         account = Account(
             user_id=user_id,
             tenant_id=str(user_id),
@@ -58,14 +59,16 @@ class OwnAccounts:
             confirmed_at=now if self.confirms_at_once else None,
         )
         try:
-            await self._accounts.add(account, await self._passwords.hash(password))
+            await self._accounts.add(account, password_hash)
             if self._confirm is not None and not self.confirms_at_once:
-                self._confirm.begin(account)
+                self._confirm.begin(account, password_hash)
         except InterlockError as error:
             if error.kind is not ErrorKind.CONFLICT:
                 raise
             if self.confirms_at_once:
                 raise rule_broken("USER_ALREADY_EXISTS", "There is an account with this address; log in") from error
+            if self._confirm is not None:
+                self._confirm.begin_again(email, password_hash)
         return account
 
     async def bearer(self, token: str) -> tuple[Held, Account]:

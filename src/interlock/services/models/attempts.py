@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import msgspec
 
-from interlock.core.errors import ErrorKind, InterlockError, rule_broken
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.answers import vendor_code
 from interlock.core.models.requests import ModelRequest
 from interlock.core.models.routing import Deployment
@@ -29,6 +30,12 @@ _REFUSAL_BYTES = 65_536
 _OPEN_ENDS = frozenset({408, 502, 504, 520, 524})
 """What proxies say when they do not know what became of a request."""
 _CALLERS_FAULT = frozenset({400, 404, 413, 422})
+_OVERDUE = "Arrearage"
+"""The operator has not paid: a fault of nobody who calls, though its status says so."""
+
+
+class TurnedAwayError(InterlockError):
+    """This deployment will not serve the request, however often it is asked; another one may."""
 
 
 class Opened:
@@ -60,7 +67,8 @@ class Opened:
 class Attempts:
     """Tries deployments in order, in at most three rounds, until an answer begins.
 
-    Only 408, 429, 5xx and failed connections are tried again, and nothing after the first byte.
+    Only 408, 429, 5xx and failed connections are tried again, and nothing after the first byte. A deployment that
+    turns us away (401, 403, 404, an unpaid bill, an address that may not be called) is left out, and the others asked.
     """
 
     def __init__(
@@ -83,18 +91,22 @@ class Attempts:
         """
         work = work or Work(deployments[0])
         for number in range(ROUNDS):
-            wait = 0.0
+            wait: float | None = None
             for deployment in self._rested(deployments):
                 try:
                     return await self._try(request, deployment, key, work)
+                except TurnedAwayError as error:
+                    deployments = [one for one in deployments if one is not deployment]
+                    last = error
                 except InterlockError as error:
                     if not error.retryable:
                         raise
-                    self._cool(deployment, error.retry_after or COOL_SECONDS)
-                    last, wait = error, max(wait, error.retry_after or 0.0)
-            if number + 1 == ROUNDS or wait > MAX_WAIT:
+                    last, wait = error, max(wait or 0.0, error.retry_after or 0.0)
+                self._cool(deployment, last.retry_after or COOL_SECONDS)
+            if not deployments or number + 1 == ROUNDS or (wait or 0.0) > MAX_WAIT:
                 break
-            await self._pause(wait or WAITS[number])
+            if wait is not None:  # else nobody said that it is worth waiting
+                await self._pause(wait or WAITS[number])
         # The tries are used up here; a caller that tries again at once would only multiply them.
         raise InterlockError(last.kind, last.code, last.message, details=last.details, retry_after=last.retry_after)
 
@@ -155,15 +167,15 @@ async def _refused(upstream: Upstream) -> InterlockError:
     except InterlockError:  # the status says enough
         code = None
     told = f"status {status}" + (f", {code}" if code else "")
-    if status in _CALLERS_FAULT and code != "Arrearage":
-        return rule_broken("LLM_REQUEST_REFUSED", f"The provider refused the request ({told})", provider_code=code)
-    is_passing = status in (408, 429) or status >= 500
-    return _provider_error(
-        f"The provider did not answer ({told})",
-        retryable=is_passing,
-        retry_after=_retry_after(upstream.headers) if is_passing else None,
-        provider_code=code,
-    )
+    details = {"provider_code": code} if code else {}
+    if status in _CALLERS_FAULT and code != _OVERDUE:
+        kind = TurnedAwayError if status == 404 else InterlockError
+        message = f"The provider refused the request ({told})"
+        return kind(ErrorKind.RULE, "LLM_REQUEST_REFUSED", message, details=details)
+    if status in (408, 429) or status >= 500:
+        message = f"The provider did not answer ({told})"
+        return _provider_error(message, retryable=True, retry_after=_retry_after(upstream.headers), details=details)
+    return _turned_away(f"The provider does not serve this installation ({told})", details)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -188,18 +200,22 @@ def _worded(error: InterlockError) -> InterlockError:
     if error.kind is ErrorKind.TIMEOUT:  # it may be at work, and would be paid twice
         return _provider_error("The provider gave no answer in time", retryable=False)
     if error.kind is ErrorKind.DENIED:
-        return _provider_error("The provider's address is not one that this server may call", retryable=False)
+        return _turned_away("The provider's address is not one that this server may call")
     return error
 
 
+def _turned_away(message: str, details: dict[str, Any] | None = None) -> TurnedAwayError:
+    return TurnedAwayError(ErrorKind.EXTERNAL, "LLM_PROVIDER_ERROR", message, details=details or {})
+
+
 def _provider_error(
-    message: str, *, retryable: bool, retry_after: float | None = None, provider_code: str | None = None
+    message: str, *, retryable: bool, retry_after: float | None = None, details: dict[str, Any] | None = None
 ) -> InterlockError:
     return InterlockError(
         ErrorKind.EXTERNAL,
         "LLM_PROVIDER_ERROR",
         message,
-        details={"provider_code": provider_code} if provider_code else {},
+        details=details or {},
         retryable=retryable,
         retry_after=retry_after,
     )

@@ -65,5 +65,5 @@ class SetBudgets:
 
 
 def _no_budget(reference: str) -> InterlockError:
-    message = f"{reference[:64]} has no budget; GET /v1/budgets lists those there are"
+    message = f"{reference[:64]} has no budget"
     return not_found("BUDGET_NOT_FOUND", message, field="holder")

@@ -48,7 +48,7 @@ def build_models(
     cache_seconds: float = 0.0,
 ) -> Models:
     """The use cases over these parts. ``pause`` waits between attempts."""
-    holds = Holds(books, clock, ids, telemetry, frozenset(name for name, _ in routes.names()))
+    holds = Holds(books, clock, ids, telemetry, frozenset(routes.names()))
     relay = RelayModels(routes, providers, Attempts(providers, clock, pause), holds)
     once = AnswerOnce(books, ids)
     return Models(

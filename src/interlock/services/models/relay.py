@@ -46,11 +46,16 @@ class RelayModels:
         """Whether there is any model at all."""
         return bool(self._routes.names())
 
-    def names(self, principal: Principal) -> list[tuple[str, str]]:
-        """The models that the caller may use, each with its provider."""
+    def offered(self, principal: Principal) -> tuple[Deployment, ...]:
+        """The models that the caller may use, each with where it is asked first."""
+        principal.require(Scope.MODELS_USE)
+        return self._routes.offered(principal.allowed_models)
+
+    def find(self, principal: Principal, model: str) -> tuple[Deployment, ...]:
+        """Where a model is asked first; nowhere if nobody serves it, or the caller may not use it."""
         principal.require(Scope.MODELS_USE)
         allowed = principal.allowed_models
-        return [found for found in self._routes.names() if allowed is None or found[0] in allowed]
+        return self._routes.offered((model,)) if allowed is None or model in allowed else ()
 
     def require(self, principal: Principal, request: ModelRequest) -> None:
         """Raise DENIED unless the caller may use all the models that it names."""

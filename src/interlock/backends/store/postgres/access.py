@@ -14,6 +14,7 @@ from interlock.backends.store.postgres.audit_writer import AuditWriter
 from interlock.backends.store.postgres.connections import Connections
 from interlock.backends.store.postgres.keys import key_of
 from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.seats import SeatQueries
 from interlock.backends.store.postgres.session import Session
 from interlock.backends.store.postgres.tenants import TenantQueries
 from interlock.core.api_key import ApiKey
@@ -27,7 +28,7 @@ _FRAME = load("session")
 _ANSWERS_AT_ONCE = 2_000
 
 
-class PostgresAccess(TenantQueries, AnswerQueries):
+class PostgresAccess(TenantQueries, AnswerQueries, SeatQueries):
     """Satisfies ``ports.access.AccessStore`` over the serving URL. ``cached_statements`` is 0 behind a pooler."""
 
     def __init__(self, url: str, *, connections: int = 4, cached_statements: int = 100) -> None:

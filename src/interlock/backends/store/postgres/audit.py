@@ -21,7 +21,7 @@ class AuditQueries:
         """Entries, newest first. The total is of all pages, exact up to 10,000 and stays there."""
         values = (wanted.subject, wanted.action, wanted.outcome, wanted.target, wanted.since, wanted.until)
         await self._session.run(_FRAME["plan_by_values"])
-        rows = await self._session.rows(_SQL["list_audit"], *values, wanted.before, wanted.limit)
-        total = int(await self._session.value(_SQL["count_audit"], *values, COUNTED))
+        rows = await self._session.rows(_SQL["list_audit"], *values, wanted.before, wanted.limit, wanted.tenant_id)
+        total = int(await self._session.value(_SQL["count_audit"], *values, COUNTED, wanted.tenant_id))
         entries = [AuditEntry(**{**dict(row), "outcome": Outcome(row["outcome"])}) for row in rows]
         return Page(entries, total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -96,6 +96,16 @@ class PostgresAccounts:
             if account is not None and disabled:
                 await session.run(_SQL["end_logins"], user_id, None, None)
             return account
+
+    async def sign_up_again(self, email: str, after: timedelta) -> Account | None:
+        """The account of an address that waits for its confirmation, once in the time ``after``."""
+        async with self._transaction() as session:
+            return _perhaps(await session.row(_SQL["sign_up_again"], email, after))
+
+    async def confirm(self, user_id: UUID, password_hash: str) -> Account | None:
+        """Confirm an account that waits for it, with this password."""
+        async with self._transaction() as session:
+            return _perhaps(await session.row(_SQL["confirm"], user_id, password_hash))
 
     async def begin_attempt(self, tenant_id: str, email: str, address: str) -> float | None:
         """Count an attempt as a failure, or say in how many seconds the next one is allowed."""

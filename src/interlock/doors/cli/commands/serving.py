@@ -152,15 +152,25 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     carry_out(output, work)
 
 
-def token(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def token(
+    context: typer.Context,
+    data_dir: DataDir = None,
+    rotates: Annotated[
+        bool, typer.Option("--rotate", help="Make a new key first: all tokens of before end within 5 s.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Print a token of the local user.
 
-    It is for INTERLOCK_TOKEN or an Authorization header.
+    It is for INTERLOCK_TOKEN or an Authorization header, and good for a day.
     """
     caller, output = caller_of(context), Output(as_json=as_json)
 
     def work() -> int:
-        made = caller.local_token(data_dir or caller.programs.environment().data_dir)
+        place = data_dir or caller.programs.environment().data_dir
+        if rotates:
+            caller.programs.rotate_token_key(place)
+        made = caller.local_token(place)
         output.json({"token": made})
         output.line(made)
         return DONE

@@ -12,8 +12,10 @@ from interlock.doors.cli.failures import DONE, WrongUseError
 from interlock.doors.cli.inputs import read_value
 from interlock.doors.cli.options import AsJson, Url
 from interlock.doors.cli.output import Output
+from interlock.doors.cli.pretty import pretty
 from interlock.doors.cli.registry_tables import session_lines
 from interlock.doors.cli.server import TEMPO, segment
+from interlock.doors.cli.texts import shown
 
 SessionArgument = Annotated[str, typer.Argument(metavar="SESSION", help="Id of a session.", show_default=False)]
 
@@ -34,6 +36,10 @@ def start(
     state: Annotated[
         str, typer.Option("--from", metavar="STATE", help="Begin in this state.", show_default=False)
     ] = "",
+    session_id: Annotated[
+        str,
+        typer.Option("--session-id", metavar="ID", help="What it shall be called. Default: a new id.", show_default=False),
+    ] = "",
     is_watched: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
     url: Url = None,
     as_json: AsJson = False,
@@ -49,16 +55,17 @@ def start(
         body |= {"params": read_value(params, "--params")} if params else {}
         body |= {"inherit_session": inherit} if inherit else {}
         body |= {"from_step": state} if state else {}
+        body |= {"session_id": session_id} if session_id else {}
         async with caller.server(url, door=TEMPO) as server:
             answer = await server.post("/workflow/start", body)
-        session_id = str(answer["session_id"])
+        started = str(answer["session_id"])
         if is_watched:
             async with caller.server(url) as server:
-                return code_of((await watch_to_end(caller, server, output, session_id)).status == "SUCCESS")
+                return code_of((await watch_to_end(caller, server, output, started)).status == "SUCCESS")
         output.json(answer)
-        for line in session_lines(session_id, answer):
+        for line in session_lines(started, answer):
             output.line(line)
-        output.line(f"Follow it with `interlock watch {session_id}`.")
+        output.line(f"Follow it with `interlock watch {started}`.")
         return DONE
 
     carry_out_async(output, work)
@@ -109,6 +116,33 @@ def state(context: typer.Context, session: SessionArgument, url: Url = None, as_
             output.line(line)
         if answer.get("waiting_for"):
             output.line(f"It waits for: {answer['waiting_for']}.")
+        return DONE
+
+    carry_out_async(output, work)
+
+
+def blackboard(
+    context: typer.Context,
+    session: SessionArgument,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Only what stands under this key.", show_default=False)] = "",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what stands on the blackboard of a session."""
+    output = Output(as_json=as_json)
+
+    async def work() -> int:
+        path = f"/state/{segment(session)}" + (f"/{segment(key)}" if key else "")
+        async with caller_of(context).server(url, door=TEMPO) as server:
+            answer = await server.get(path)
+        output.json(answer)
+        if key:
+            output.show(pretty(answer.get("value")))
+            return DONE
+        for name, value in (answer.get("state") or {}).items():
+            output.show(f"{shown(name)}: {pretty(value)}")
+        if not answer.get("state"):
+            output.line("There is nothing on it.")
         return DONE
 
     carry_out_async(output, work)

@@ -79,6 +79,7 @@ async def list_audit(call: Call[None, AuditQuery]) -> Reply:
     """Entries, newest first."""
     query = call.query
     wanted = AuditFilter(
+        tenant_id=NO_TENANT if query.strangers else query.tenant or call.principal.tenant_id,
         subject=query.subject,
         action=query.action,
         outcome=query.outcome,
@@ -88,8 +89,7 @@ async def list_audit(call: Call[None, AuditQuery]) -> Reply:
         before=_read_cursor(query.cursor),
         limit=query.limit + 1,  # one more than asked for tells whether there is a next page
     )
-    tenant = NO_TENANT if query.strangers else query.tenant
-    page = await call.services.access.audit.list(call.principal, wanted, tenant)
+    page = await call.services.access.audit.list(call.principal, wanted)
     shown = page.items[: query.limit]
     has_more = len(page.items) > query.limit
     answer = AuditList(

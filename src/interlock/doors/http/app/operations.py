@@ -11,6 +11,7 @@ from interlock.doors.http.app.access_operations import ACCESS
 from interlock.doors.http.app.approval_object import ApprovalObject
 from interlock.doors.http.app.door import APP
 from interlock.doors.http.app.execution_object import ExecutionObject
+from interlock.doors.http.app.models import MODELS
 from interlock.doors.http.app.webhooks import WEBHOOKS
 from interlock.doors.http.app.workflow_object import WorkflowBody, WorkflowObject, WrappedWorkflow
 from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
@@ -338,4 +339,4 @@ LIMITS = (
     ),
 )
 
-OPERATIONS: tuple[Operation, ...] = (*LIMITS, *WORKFLOWS, *EXECUTIONS, *APPROVALS, *USERS, *ACCESS, *WEBHOOKS)
+OPERATIONS: tuple[Operation, ...] = (*LIMITS, *WORKFLOWS, *EXECUTIONS, *APPROVALS, *USERS, *ACCESS, *MODELS, *WEBHOOKS)

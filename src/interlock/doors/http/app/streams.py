@@ -61,7 +61,7 @@ async def stream_execution(call: Call[None, StreamQuery]) -> Reply:
     async def prove() -> None:
         await call.services.watch_execution.prove(call.principal, execution_id)
 
-    return EventStream(call, _ExecutionFrames(watch), prove)
+    return await EventStream.open(call, _ExecutionFrames(watch), prove)
 
 
 async def stream_workflow(call: Call[None, StreamQuery]) -> Reply:
@@ -72,4 +72,4 @@ async def stream_workflow(call: Call[None, StreamQuery]) -> Reply:
     async def prove() -> None:
         await call.services.watch_workflow.prove(call.principal, workflow_id)
 
-    return EventStream(call, _WorkflowFrames(watch), prove)
+    return await EventStream.open(call, _WorkflowFrames(watch), prove)

@@ -40,9 +40,9 @@ async def sign_up(call: Call[SignUpBody, None]) -> Reply:
         raise rule_broken("ANONYMOUS_PROVIDER_DISABLED", "Guests cannot log in here; send email and password")
     call.acts_on(_address(body.email))
     account = await directory.own_accounts.sign_up(body.email, body.password, body.data or {})
-    _act_as(call, account)
     if not directory.own_accounts.confirms_at_once:
-        return JsonReply(user(account), headers=NO_STORE)
+        return JsonReply(user(account), headers=NO_STORE)  # of a taken address, somebody who is not there
+    _act_as(call, account)
     return JsonReply(login_answer(await directory.log_in.open(account)), headers=NO_STORE)
 
 

@@ -56,13 +56,15 @@ async def set_budget(call: Call[BudgetBody, None]) -> Reply:
     """Set the cap of a holder: an API key by its id or public id, a person, or ``tenant``."""
     call.acts_on(call.path["holder"], f"cap_usd={call.body.cap_usd}")
     budget = await call.services.budgets.set(call.principal, call.path["holder"], call.body.cap_usd)
+    call.acts_on(budget.holder or TENANT, f"cap_usd={call.body.cap_usd:g}")
     return JsonReply(_object(budget))
 
 
 async def remove_budget(call: Call[None, None]) -> Reply:
     """Lift the cap of a holder. What was spent is forgotten with it."""
-    holder = await call.services.budgets.remove(call.principal, call.path["holder"])
-    return JsonReply(RemovedBudget(holder or TENANT))
+    holder = await call.services.budgets.remove(call.principal, call.path["holder"]) or TENANT
+    call.acts_on(holder)
+    return JsonReply(RemovedBudget(holder))
 
 
 def _object(budget: Budget, key: str | None = None) -> BudgetObject:

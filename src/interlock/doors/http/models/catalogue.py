@@ -25,13 +25,14 @@ class ModelList(msgspec.Struct):
 
 async def list_models(call: Call[None, None]) -> Reply:
     """All models that the caller may use."""
-    return JsonReply(ModelList([ModelObject(*found) for found in call.services.models.relay.names(call.principal)]))
+    offered = call.services.models.relay.offered(call.principal)
+    return JsonReply(ModelList([ModelObject(found.model, found.provider) for found in offered]))
 
 
 async def show_model(call: Call[None, None]) -> Reply:
     """One model."""
     wanted = call.path["model"]
-    for name, provider in call.services.models.relay.names(call.principal):
-        if name == wanted:
-            return JsonReply(ModelObject(name, provider))
+    for found in call.services.models.relay.offered(call.principal):
+        if found.model == wanted:
+            return JsonReply(ModelObject(found.model, found.provider))
     raise not_found("MODEL_NOT_FOUND", f"There is no model {wanted[:100]}", field="model")

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.core.models.requests import FIELD_NOT_ALLOWED
+from interlock.core.models.addresses import FIELD_NOT_ALLOWED
 from interlock.doors.http.plumbing.operation import Door, Refusal
 
 _TYPES: dict[ErrorKind, str] = {
@@ -71,4 +71,12 @@ def status_of_field(error: InterlockError) -> int | None:
     return 422 if error.code == FIELD_NOT_ALLOWED else None
 
 
-MODELS = Door(name="models", prefixes=("/v1",), envelope=envelope, rule_status=400, error_headers=error_headers)
+MODELS = Door(
+    name="models",
+    prefixes=("/v1",),
+    envelope=envelope,
+    rule_status=400,
+    answers_misses=True,
+    owns=("/v1/",),
+    error_headers=error_headers,
+)

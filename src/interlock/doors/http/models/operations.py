@@ -19,6 +19,7 @@ from interlock.doors.http.models.chat import ChatBody, EmbeddingsBody, complete_
 from interlock.doors.http.models.door import MODELS
 from interlock.doors.http.models.responses import ResponsesBody, respond
 from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+from interlock.doors.http.plumbing.relaying import CACHE
 
 _FAILURES = (400, 403, 404, 409, 422, 429, 502, 503)
 
@@ -48,10 +49,19 @@ OPERATIONS = (
         answer=Any,
         streamed_as="text/event-stream",
         failures=_FAILURES,
+        headers=(CACHE,),
         is_keyed=True,
     ),
     _operation(
-        "POST", "/embeddings", "Embed texts", embed, body=EmbeddingsBody, answer=Any, failures=_FAILURES, is_keyed=True
+        "POST",
+        "/embeddings",
+        "Embed texts",
+        embed,
+        body=EmbeddingsBody,
+        answer=Any,
+        failures=_FAILURES,
+        headers=(CACHE,),
+        is_keyed=True,
     ),
     _operation(
         "POST",
@@ -62,6 +72,7 @@ OPERATIONS = (
         answer=Any,
         streamed_as="text/event-stream",
         failures=_FAILURES,
+        headers=(CACHE,),
         is_keyed=True,
     ),
     _operation("GET", "/models", "List the models", list_models, answer=ModelList),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.admission import Admission
 from interlock.doors.http.plumbing.doorstep import Doorstep
@@ -15,6 +13,8 @@ from interlock.doors.http.plumbing.proofs import Proofs
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.services.access.stream_seats import SeatLimits
+from interlock.services.access.stream_seats import StreamSeats as SharedSeats
 from interlock.services.bundle import Services
 
 
@@ -38,35 +38,20 @@ class Drain:
 
 
 class StreamSeats:
-    """How many streams a principal and a tenant hold open."""
+    """How many streams a principal and a tenant hold open, over all processes."""
 
-    def __init__(self, settings: HttpSettings, telemetry: HttpTelemetry) -> None:
-        self._limits = (settings.streams_per_principal, settings.streams_per_tenant)
+    def __init__(self, settings: HttpSettings, telemetry: HttpTelemetry, seats: SharedSeats) -> None:
+        self._limits = SeatLimits(settings.streams_per_principal, settings.streams_per_tenant)
         self._telemetry = telemetry
-        self._taken: Counter[tuple[str, str | None]] = Counter()
+        self._seats = seats
 
-    def take(self, door: str, principal: Principal) -> Callable[[], None]:
-        """Take a seat; what comes back gives it up. Raises LIMITED."""
-        keys = ((principal.tenant_id, principal.subject), (principal.tenant_id, None))
-        for key, limit, whose in zip(keys, self._limits, ("You have", "Your tenant has"), strict=True):
-            if self._taken[key] >= limit:
-                message = f"{whose} {limit} open streams; close one first"
-                raise InterlockError(
-                    ErrorKind.LIMITED,
-                    "RATE_LIMIT_EXCEEDED",
-                    message,
-                    details={"limit": limit},
-                    retryable=True,
-                    retry_after=5,
-                )
-        self._taken.update(keys)
+    async def take(self, door: str, principal: Principal) -> Callable[[], None]:
+        """Take a seat; what comes back gives it up, once. Raises LIMITED, and UNAVAILABLE without the database."""
+        give_up = await self._seats.take(principal, self._limits)
         self._telemetry.stream_opened(door)
 
         def leave() -> None:
-            for key in keys:
-                self._taken[key] -= 1
-                if self._taken[key] <= 0:
-                    del self._taken[key]
+            give_up()
             self._telemetry.stream_closed(door)
 
         return leave

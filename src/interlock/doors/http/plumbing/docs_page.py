@@ -36,7 +36,13 @@ _START = b"""window.addEventListener("load", function () {
     dom_id: "#swagger-ui",
     deepLinking: true,
     validatorUrl: null,
-    presets: [SwaggerUIBundle.presets.apis]
+    presets: [SwaggerUIBundle.presets.apis],
+    onComplete: function () {
+      var schemes = window.ui.specSelectors.specJson().getIn(["components", "securitySchemes"]);
+      if (schemes && schemes.has("tenant")) { // local mode: whoever tries something out is this tenant
+        window.ui.preauthorizeApiKey("tenant", "default");
+      }
+    }
   });
 });
 """

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from interlock.core.errors import InterlockError, invalid
-from interlock.doors.http.plumbing.operation import Call, Keeping, Reply
+from interlock.doors.http.plumbing.operation import Call, Handler, Keeping, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, Headers
 from interlock.services.access.answers import KeptAnswer
 from interlock.services.nouns import Key
@@ -50,12 +50,27 @@ async def answer(call: Call[Any, Any]) -> Reply:
     key = key_of(call) if operation.keeping is not Keeping.NO else None
     if key is None:
         return await operation.handler(call)
+    is_repeatable = operation.keeping is Keeping.REPEATABLE
+    found = await call.services.access.answers.begin(call.principal, key, is_repeatable=is_repeatable)
+    return _again(found) if found is not None else await _kept(call, key, operation.handler)
+
+
+async def answer_bound(call: Call[Any, Any], handler: Handler) -> Reply:
+    """The reply of ``handler`` to a request that names what it makes, which is why it makes that only once.
+
+    An Idempotency-Key is held to this request all the same. Raises what the handler raises, and MISMATCH.
+    """
+    key = key_of(call)
+    if key is None:
+        return await handler(call)
+    found = await call.services.access.answers.bind(call.principal, key)
+    return _again(found) if found is not None else await _kept(call, key, handler)
+
+
+async def _kept(call: Call[Any, Any], key: Key, handler: Handler) -> Reply:
     answers = call.services.access.answers
-    found = await answers.begin(call.principal, key, is_repeatable=operation.keeping is Keeping.REPEATABLE)
-    if found is not None:
-        return _again(found)
     try:
-        reply = await operation.handler(call)
+        reply = await handler(call)
     except InterlockError as error:
         await answers.give_up(call.principal, key, error)
         raise

@@ -15,6 +15,10 @@ from interlock.doors.http.plumbing.patience import Patience
 
 A_TURN = 32
 """Parts of requests that one turn takes up."""
+CROWD_SECONDS = 0.1
+"""The patience with a crowd that stays."""
+_LATE = 4
+"""So many are refused in the time of one that is not."""
 
 Begin = Callable[[bool], None]
 """Called with whether it has waited for too long."""
@@ -27,7 +31,7 @@ class Intake:
         self._a_turn = a_turn
         self._begun = 0
         self._lines: OrderedDict[str, deque[tuple[float, Begin]]] = OrderedDict()  # whose turn is first
-        self._patience = Patience()
+        self._patience = Patience(CROWD_SECONDS)
         self._is_due = False
 
     def has_room(self) -> bool:
@@ -40,7 +44,7 @@ class Intake:
 
     def postpone(self, asker: str, begin: Begin) -> None:
         """Call ``begin`` in a later turn, after all that wait in the line of ``asker``."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         self._patience.note_lines(now)
         self._lines.setdefault(asker, deque()).append((now, begin))
 
@@ -55,19 +59,31 @@ class Intake:
         if not self._lines:
             return
         self._see_to_next_turn()
-        now = asyncio.get_running_loop().time()
+        now = _now()
         patience = self._patience.seconds(now)
         while self._lines and self._begun < self._a_turn:
-            since, begin = self._next()
-            self._begun += 1
-            begin(now - since > patience)
-
-    def _next(self) -> tuple[float, Begin]:
-        asker, line = next(iter(self._lines.items()))
-        self._lines.move_to_end(asker)
-        found = line.popleft()
-        if not line:
-            del self._lines[asker]
+            asker, line = next(iter(self._lines.items()))
+            self._lines.move_to_end(asker)
+            self._serve(line, now - patience)
+            if not line:
+                del self._lines[asker]
         if not self._lines:
             self._patience.note_none()
-        return found
+
+    def _serve(self, line: deque[tuple[float, Begin]], oldest: float) -> None:
+        """Begin with the first of a line. Those that are too late are refused, and then it is the last one's turn.
+
+        Were the first to come the first to be served in a crowd, each would have waited too long when its turn comes.
+        """
+        late = 0
+        while line and late < _LATE and line[0][0] < oldest:
+            late += 1
+            line.popleft()[1](True)
+        self._begun += late > 0
+        if line and line[-1][0] >= oldest:
+            self._begun += 1
+            (line.pop() if late else line.popleft())[1](False)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

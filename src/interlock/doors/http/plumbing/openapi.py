@@ -21,13 +21,24 @@ _PARAMETER = re.compile(r"{(\w+)}")
 _JSON = "application/json"
 _TOKEN: dict[str, list[str]] = {"bearer": []}
 _KEY: dict[str, list[str]] = {"apiKey": []}
+_TENANT: dict[str, list[str]] = {"tenant": []}
+_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_TENANT_SCHEME = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-Tenant-Id",
+    "description": "Local mode only: the tenant you want to be, any name of letters, digits and _ . -",
+}
 _SECURITY: dict[Policy | None, list[dict[str, list[str]]]] = {
     Policy.OPTIONAL: [_TOKEN, _KEY, {}],
     Policy.USER: [_TOKEN],
     Policy.KEY: [_KEY, _TOKEN],
     Policy.CALLER: [_TOKEN, _KEY],
     Policy.LOCAL: [_TOKEN, _KEY, {}],
-    Policy.TENANT: [_TOKEN, _KEY, {}],
+    Policy.TENANT: [_TOKEN, _KEY],
     Policy.PROOF: [_TOKEN, _KEY, {}],
 }
 _WORDS = {
@@ -55,8 +66,19 @@ _WORDS = {
 }
 
 
-def openapi(operations: Iterable[Operation], title: str, version: str, errors: dict[str, Any]) -> dict[str, Any]:
-    """The document of all operations under all their prefixes. ``errors`` maps a door to its envelope's type."""
+def openapi(
+    operations: Iterable[Operation],
+    title: str,
+    version: str,
+    errors: dict[str, Any],
+    *,
+    description: str = "",
+    is_local: bool = False,
+) -> dict[str, Any]:
+    """The document of all operations under all their prefixes. ``errors`` maps a door to its envelope's type.
+
+    ``is_local``: naming a tenant is enough where that is the policy.
+    """
     listed = sorted(operations, key=lambda operation: (operation.route, operation.method))
     answers = [shape for operation in listed for shape in _shapes(operation)]
     bodies = [operation.body for operation in listed if operation.body is not None]
@@ -67,18 +89,17 @@ def openapi(operations: Iterable[Operation], title: str, version: str, errors: d
     for operation in listed:
         for number, path in enumerate(operation.paths()):
             described = _operation(operation, number, schema_of, errors)
+            if is_local and operation.policy is Policy.TENANT:
+                described["security"] = [_TENANT, *described["security"]]
             paths.setdefault(path or "/", {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": version},
+        "info": {"title": title, "version": version, "description": description},
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
+            "securitySchemes": {**_SCHEMES, **({"tenant": _TENANT_SCHEME} if is_local else {})},
         },
     }
 
@@ -95,6 +116,8 @@ def _operation(
     }
     if operation.body is not None:
         content = {_JSON: {"schema": schema_of[operation.body]}}
+        if operation.example is not None:
+            content[_JSON]["example"] = operation.example
         described["requestBody"] = {"content": content, "required": _needs_body(operation.body)}
     if operation.aliases:
         names = ", ".join(f"{alias} = {name}" for alias, name in operation.aliases.items())
@@ -129,11 +152,16 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
-    return [
+    marked = [
         {"name": name, "in": "header", "required": False, "schema": schema}
         for name, mark, schema in _HEADERS
         if getattr(operation, mark)
     ]
+    own = [
+        {"name": field.name, "in": "header", "required": False, "description": field.meaning, "schema": field.schema}
+        for field in operation.headers
+    ]
+    return [*marked, *own]
 
 
 def _needs_body(body: type[Any]) -> bool:
@@ -173,9 +201,9 @@ def _common(operation: Operation) -> set[int]:
     """Statuses that follow from what the operation declares."""
     found: set[int] = set()
     if operation.policy not in (Policy.OPEN, Policy.OPTIONAL):
-        found |= {401, 403, 503}
+        found |= {401, 403, 429, 503}
     if operation.policy is Policy.OPTIONAL:
-        found.add(401)
+        found |= {401, 429}
     if operation.body is not None:
         found |= {400, 413, 415}
     if operation.query is not None:
@@ -187,5 +215,5 @@ def _common(operation: Operation) -> set[int]:
     if operation.takes_key:
         found |= {400, 409, 422}
     if operation.is_stream:
-        found |= {204, 410, 429}
+        found |= {204, 410}
     return found

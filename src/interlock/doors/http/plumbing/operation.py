@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -43,6 +43,14 @@ class Keeping(StrEnum):
     NO = "no"
     ONCE = "once"  # to be done once: the key is claimed before it is done
     REPEATABLE = "repeatable"  # doing it again changes nothing more, so that a lost answer can be made anew
+
+
+class HeaderField(NamedTuple):
+    """A header that an operation reads: its name, what it is for, and its form as JSON schema."""
+
+    name: str
+    meaning: str
+    schema: dict[str, Any]
 
 
 class Reply(Protocol):
@@ -160,7 +168,8 @@ class Operation:
     msgspec structs. ``aliases`` maps other accepted names of body fields, and ``query_aliases`` of query
     parameters, to the ones in the structs. ``answer`` documents the body of ``status``, a tuple all its shapes;
     ``media_type`` what it is if not JSON, ``streamed_as`` what it is if the caller wants it bit by bit.
-    ``failures`` are the further statuses that clients should expect.
+    ``failures`` are the further statuses that clients should expect, ``headers`` those it reads that others do not,
+    ``example`` a body that can be sent as it is.
     """
 
     method: str
@@ -179,6 +188,8 @@ class Operation:
     media_type: str = "application/json"
     streamed_as: str | None = None
     failures: tuple[int, ...] = ()
+    headers: tuple[HeaderField, ...] = ()
+    example: Any = None
     tags: tuple[str, ...] = ()
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself

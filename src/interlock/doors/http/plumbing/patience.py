@@ -11,7 +11,8 @@ CROWD_SECONDS = 0.5
 class Patience:
     """Of one place with lines. ``now`` is any clock's time in seconds, always the same clock's."""
 
-    def __init__(self) -> None:
+    def __init__(self, crowd: float = CROWD_SECONDS) -> None:
+        self._crowd = crowd
         self._since: float | None = None
 
     def note_lines(self, now: float) -> None:
@@ -26,4 +27,4 @@ class Patience:
     def seconds(self, now: float) -> float:
         """What anybody may wait at the moment."""
         is_burst = self._since is None or now - self._since < BURST_SECONDS
-        return BURST_SECONDS if is_burst else min(BURST_SECONDS, CROWD_SECONDS)
+        return BURST_SECONDS if is_burst else min(BURST_SECONDS, self._crowd)

@@ -150,17 +150,18 @@ class _Beat:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._wrote = False
+        self._now = asyncio.get_running_loop().time
+        self._wrote_at = self._now()
         self._timer: asyncio.TimerHandle | None = None
         self._comment: asyncio.Task[None] | None = None
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
         """Whole events only: a comment may come between any two writes."""
-        self._wrote = True
+        self._wrote_at = self._now()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self._tick)
+        self._timer = asyncio.get_running_loop().call_at(self._wrote_at + KEEP_ALIVE_SECONDS, self._tick)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -170,10 +171,12 @@ class _Beat:
             self._comment.cancel()
 
     def _tick(self) -> None:
-        if not self._wrote and (self._comment is None or self._comment.done()):
-            comment = {"type": "http.response.body", "body": b": keep-alive\n\n", "more_body": True}
-            self._comment = asyncio.get_running_loop().create_task(self._say(comment))
-        self._wrote = False
+        now = self._now()
+        if now >= self._wrote_at + KEEP_ALIVE_SECONDS:
+            self._wrote_at = now
+            if self._comment is None or self._comment.done():
+                comment = {"type": "http.response.body", "body": b": keep-alive\n\n", "more_body": True}
+                self._comment = asyncio.get_running_loop().create_task(self._say(comment))
         self.start()
 
     async def _say(self, comment: dict[str, Any]) -> None:

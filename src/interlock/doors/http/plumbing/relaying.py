@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from interlock.core.errors import InterlockError, invalid
 from interlock.core.models.requests import ModelRequest
 from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of
-from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.operation import Call, HeaderField, Reply
 from interlock.doors.http.plumbing.racing import STREAM_HEADERS, Frames, Racing
 from interlock.doors.http.plumbing.replies import PRIVATE, BytesReply, Headers
 from interlock.services.models.embed import Completion
@@ -21,6 +21,12 @@ from interlock.services.models.relay import RelayedStream
 CACHE_HEADER = "x-interlock-cache"
 """In a request: how old an answer may be, in seconds. In its answer: ``hit`` or ``miss``."""
 MAX_CACHE_SECONDS = 86_400
+CACHE = HeaderField(
+    "X-Interlock-Cache",
+    f"How many seconds an answer may be old that is given again, 1 to {MAX_CACHE_SECONDS}.",
+    {"type": "string", "pattern": "^[1-9][0-9]{0,3}$"},
+)
+"""As the document tells of it."""
 MAX_KEPT = 8 * 1_048_576
 """Bytes of a stream that can be given again; a longer one is only relayed."""
 
@@ -112,7 +118,7 @@ async def _stream(
     keep: Keep | None,
     headers: Headers,
 ) -> Reply:
-    leave = call.context.seats.take(call.operation.door.name, call.principal)
+    leave = await call.context.seats.take(call.operation.door.name, call.principal)
     try:
         stream = await call.services.models.relay.stream(call.principal, request, call.trace_id, claimed=claimed)
     except BaseException:

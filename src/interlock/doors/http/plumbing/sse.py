@@ -75,17 +75,29 @@ class EventStream:
     byte and given up at the end.
     """
 
-    def __init__(self, call: Call[Any, Any], source: Source, prove: Callable[[], Awaitable[None]]) -> None:
+    @classmethod
+    async def open(cls, call: Call[Any, Any], source: Source, prove: Callable[[], Awaitable[None]]) -> EventStream:
+        """Take a seat for ``source``. Raises LIMITED if there is none; then the source is closed."""
+        try:
+            leave = await call.context.seats.take(call.operation.door.name, call.principal)
+        except BaseException:
+            source.close()
+            raise
+        return cls(call, source, prove, leave)
+
+    def __init__(
+        self,
+        call: Call[Any, Any],
+        source: Source,
+        prove: Callable[[], Awaitable[None]],
+        leave: Callable[[], None],
+    ) -> None:
         self._source = source
         self._prove = prove
+        self._leave = leave
         self._call = call
         self._clock = call.context.clock
         self._drain = call.context.drain
-        try:
-            self._leave = call.context.seats.take(call.operation.door.name, call.principal)
-        except InterlockError:
-            source.close()
-            raise
         self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,12 +7,17 @@ from typing import Any
 import msgspec
 
 from interlock.core.errors import invalid
-from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.operation import Call, HeaderField, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
 from interlock.doors.http.tempo.door import session_state
 from interlock.services.sessions.blackboard import Board
 
 _VERSION_DIGITS = 9
+IF_MATCH = HeaderField(
+    "If-Match",
+    "The version the key must have: what the last write answered, or the `ETag` of the last read. 0: not written yet.",
+    {"type": "string", "pattern": '^"?[0-9]{1,9}"?$'},
+)
 
 
 class BoardAnswer(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from interlock.core.principal import Scope
 from interlock.core.webhook import ID, SIGNATURE, TIMESTAMP
 from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.idempotency import read_key
-from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
+from interlock.doors.http.plumbing.operation import Call, HeaderField, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
 from interlock.doors.http.tempo.door import TEMPO, session_state
 from interlock.services.callbacks.prove import Evidence
@@ -121,6 +121,11 @@ CALLBACK = Operation(
     query=CallbackQuery,
     answer=CallbackAnswer,
     failures=(404,),
+    headers=(
+        HeaderField("X-Callback-Token", "The token of the call; the same as `ct`.", {"type": "string"}),
+        *(HeaderField(name, "Of Standard Webhooks.", {"type": "string"}) for name in (ID, TIMESTAMP, SIGNATURE)),
+    ),
+    example={"step": "call", "result": {"ok": True}},
     is_keyed=True,
     is_logged=True,
     tags=("tempo workflow",),

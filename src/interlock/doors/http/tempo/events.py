@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from interlock.core.errors import rule_broken
 from interlock.doors.http.plumbing.described import EventName
-from interlock.doors.http.plumbing.idempotency import REPLAYED, read_key
+from interlock.doors.http.plumbing.idempotency import REPLAYED, answer_bound, read_key
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
 from interlock.doors.http.tempo.door import session_state
@@ -28,7 +28,7 @@ class EventBody(msgspec.Struct, kw_only=True):
     """``event_id`` makes a repeat the same event; ``expected_state`` refuses it anywhere else."""
 
     event_type: EventName
-    payload: Any = None
+    payload: dict[str, Any] | None = None
     expected_state: str | None = None
     event_id: Annotated[str, Meta(max_length=255)] | None = None
     wait_ms: WaitMs = DEFAULT_WAIT_MS
@@ -76,11 +76,15 @@ def read_event_type(text: str) -> str:
 
 async def push(call: Call[EventBody, None]) -> Reply:
     """Push an event and follow the session until it rests."""
+    return await (answer_bound(call, _push) if call.body.event_id else _push(call))
+
+
+async def _push(call: Call[EventBody, None]) -> Reply:
     body = call.body
     key = read_key(call)
     wish = Push(
         name=read_event_type(body.event_type),
-        payload={} if body.payload is None else body.payload,
+        payload=body.payload or {},
         trace_id=call.trace_id,
         expected_state=body.expected_state,
         event_id=body.event_id or (f"{_KEYED}{call.principal.subject} {key}" if key else None),

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.execution import Status, WaitingReason
+from interlock.core.forms import question_form
 from interlock.core.workflow import FlowDefinition
 from interlock.doors.http.tempo.door import session_state
 from interlock.kit.ids import named
@@ -205,9 +206,8 @@ def _called_back(fields: Fields, telling: Telling) -> Fields:
 
 def _question(fields: Fields, telling: Telling) -> Fields:
     told = _plain(fields, telling)
-    shown = {name: fields[name] for name in ("title", "description", "options", "fields") if fields.get(name)}
-    kind = "form" if fields.get("fields") else "action_buttons"
-    return {**told, "ui_schema": {"components": [{"type": kind, "props": shown}]}}
+    asked = {name: fields[name] for name in ("title", "description", "options", "fields") if name in fields}
+    return {**told, "ui_schema": question_form(**asked)}
 
 
 def _decision(fields: Fields, telling: Telling) -> Fields:

@@ -15,7 +15,7 @@ from interlock.core.models.requests import ModelRequest, read_chat, read_embeddi
 from interlock.core.models.stream import DONE
 from interlock.core.principal import Scope
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
-from interlock.doors.http.plumbing.relaying import Wording, relay
+from interlock.doors.http.plumbing.relaying import CACHE, Wording, relay
 from interlock.doors.http.plumbing.sse import frame_without_id
 from interlock.doors.http.tempo.door import TEMPO
 from interlock.services.models.embed import Completion
@@ -236,6 +236,8 @@ OPERATIONS = (
         scope=Scope.MODELS_USE,
         body=TempoChatBody,
         answer=ChatAnswer,
+        headers=(CACHE,),
+        example={"messages": [{"role": "user", "content": "Hello"}]},
         streamed_as="text/event-stream",
         failures=(409, 422, 429, 502, 503),
         is_keyed=True,
@@ -250,6 +252,8 @@ OPERATIONS = (
         scope=Scope.MODELS_USE,
         body=EmbeddingBody,
         answer=EmbeddingAnswer,
+        headers=(CACHE,),
+        example={"texts": ["Hello"]},
         failures=(409, 422, 429, 502, 503),
         is_keyed=True,
     ),

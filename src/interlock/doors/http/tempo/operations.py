@@ -34,6 +34,9 @@ PUSH_EVENT = _operation(
     body=events.EventBody,
     aliases=events.EVENT_ALIASES,
     answer=events.EventAnswer,
+    failures=(409,),
+    headers=(starting.PREFER,),
+    example={"event_type": "USER_CONFIRM", "payload": {"approved_by": "ann"}},
     is_keyed=True,
     is_logged=True,
 )
@@ -49,6 +52,8 @@ SESSIONS = (
         body=starting.StartBody,
         answer=starting.StartAnswer,
         failures=(404,),
+        headers=(starting.PREFER,),
+        example={"flow_id": "echo_test_flow", "params": {"input": "Hello"}},
         is_keyed=True,
         is_logged=True,
     ),
@@ -106,6 +111,8 @@ BLACKBOARD = (
         blackboard.write_key,
         body=blackboard.WriteBody,
         answer=blackboard.WriteAnswer,
+        headers=(blackboard.IF_MATCH,),
+        example={"value": {"data": 42}},
         failures=(409, 412),
     ),
 )
@@ -128,6 +135,7 @@ REGISTRY = (
         body=registry.NodeBody,
         answer=registry.NodeAnswer,
         failures=(409,),
+        example={"node_id": "stock", "name": "Stock", "endpoint": "http://localhost:9999/execute"},
         keeping=Keeping.ONCE,
     ),
     _operation(
@@ -154,7 +162,8 @@ REGISTRY = (
         registry.register_flow,
         body=registry.FlowBody,
         answer=registry.FlowRegistered,
-        failures=(422,),
+        failures=(409, 422),
+        example={"flow_id": "hello", "name": "Hello", "yaml_content": registry.EXAMPLE},
         keeping=Keeping.ONCE,
     ),
     _operation(

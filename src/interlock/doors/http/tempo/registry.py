@@ -17,6 +17,15 @@ from interlock.services.registry.nodes import NodeEntry, NodeWish
 from interlock.services.registry.references import reference_of
 
 Name = Annotated[str, Meta(max_length=200)]
+EXAMPLE = """\
+states: [say, confirm, end]
+state_node_map: {say: echo}
+user_input_states: [confirm]
+transitions:
+  - {from: say, event: STEP_DONE, to: confirm}
+  - {from: confirm, event: USER_CONFIRM, to: end}
+"""
+"""A flow to begin with."""
 Text = Annotated[str, Meta(max_length=10_000)]
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from interlock.doors.http.plumbing.idempotency import REPLAYED, key_of
-from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.idempotency import REPLAYED, answer_bound, key_of
+from interlock.doors.http.plumbing.operation import Call, HeaderField, Reply
 from interlock.doors.http.plumbing.replies import PRIVATE, JsonReply
 from interlock.doors.http.tempo.door import session_state
 from interlock.services.sessions.start import SessionWish
 
+PREFER = HeaderField("Prefer", "`respond-async` is the same as `wait_ms: 0`.", {"type": "string"})
 WaitMs = Annotated[int, Meta(ge=0, le=30_000)]
 DEFAULT_WAIT_MS = 10_000
 
@@ -44,6 +45,10 @@ class StartAnswer(msgspec.Struct, kw_only=True):
 
 async def start(call: Call[StartBody, None]) -> Reply:
     """Start a flow, or a single node, and run it until it rests."""
+    return await (answer_bound(call, _start) if call.body.session_id else _start(call))
+
+
+async def _start(call: Call[StartBody, None]) -> Reply:
     body = call.body
     wish = SessionWish(
         flow_id=body.flow_id or None,
@@ -54,7 +59,7 @@ async def start(call: Call[StartBody, None]) -> Reply:
         session_id=body.session_id or None,
         trace_id=call.trace_id,
         digest=_digest(body) if body.session_id else "",
-        key=key_of(call),
+        key=None if body.session_id else key_of(call),
         wait=wait_of(call, body.wait_ms),
     )
     started = await call.services.start_session(call.principal, wish)

@@ -17,7 +17,7 @@ from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.errors import status_of, unexpected
 from interlock.doors.http.plumbing.trace import Exchange
 from interlock.doors.http.tempo.door import details_of, session_state
-from interlock.doors.http.tempo.events import read_event_type
+from interlock.doors.http.tempo.events import EVENT_ALIASES, read_event_type
 from interlock.doors.http.tempo.frames import SERVER, TempoEvent
 from interlock.doors.http.tempo.operations import PUSH_EVENT
 from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
@@ -143,8 +143,8 @@ class Talk:
         if not session_id:
             raise invalid("INVALID_REQUEST", "Name the session_id of the event", field="session_id")
         push = Push(
-            name=read_event_type(_text(frame, "event_type") or _text(frame, "type") or ""),
-            payload=frame.get("payload") if frame.get("payload") is not None else {},
+            name=read_event_type(_event_type(frame)),
+            payload=_payload(frame),
             trace_id=self._trace_id,
             expected_state=_text(frame, "expected_state"),
             event_id=_text(frame, "event_id"),
@@ -157,6 +157,23 @@ class Talk:
             "new_state": standing.active[0] if standing.active else None,
             "session_state": session_state(standing.status, standing.waiting_reason),
         }
+
+
+def _event_type(frame: dict[str, Any]) -> str:
+    """The name of the event by any of its fields. Raises INVALID if two of them differ."""
+    told = {name: text for name in ("event_type", *EVENT_ALIASES) if (text := _text(frame, name)) is not None}
+    if len(set(told.values())) > 1:
+        message = f"{' and '.join(told)} are the same field and have different values; send one of them"
+        raise invalid("INVALID_REQUEST", message, field=[*told][-1])
+    return next(iter(told.values()), "")
+
+
+def _payload(frame: dict[str, Any]) -> dict[str, Any]:
+    value = frame.get("payload")
+    if value is not None and not isinstance(value, dict):
+        errors = [{"field": "payload", "reason": "must be an object"}]
+        raise rule_broken("VALIDATION_ERROR", "payload: must be an object", field="payload", errors=errors)
+    return value or {}
 
 
 def _text(frame: dict[str, Any], name: str) -> str | None:

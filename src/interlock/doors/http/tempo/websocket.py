@@ -39,6 +39,7 @@ SIGHT_SECONDS = 30.0
 
 _CREDENTIALS = (b"authorization", b"x-api-key", b"x-api-key-id")
 _IN_URL = ("ticket", "token", "access_token")
+_AFTER = ("since", "after", "last_event_id")
 _AWAY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT)
 _CLOSE: dict[ErrorKind, int] = {
     ErrorKind.UNAUTHENTICATED: 4401,
@@ -123,10 +124,11 @@ class EventSocket(BaseRoute):
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         principal, told_after = await self._authorise(socket, scope, exchange, query)
         await context.limits.admit(WATCH, scope, principal)
-        if context.settings.is_local and session_id != ALL and not query.keys() & {"after", "live"}:
+        asked = _asked_after(exchange, query)
+        if context.settings.is_local and session_id != ALL and asked is None and "live" not in query:
             told_after = told_after or await _said_at_once(socket)
-        after = _number(told_after if told_after is not None else query.get("after", "0"))
-        leave = context.seats.take(WATCH.door.name, principal)
+        after = _number(told_after or asked or "0")
+        leave = await context.seats.take(WATCH.door.name, principal)
         try:
             watching: Watching | None
             if session_id == ALL:
@@ -236,6 +238,18 @@ async def _said_at_once(socket: Socket) -> str | None:
     message = await socket.peek(FIRST_SECONDS)
     after = message.get("after") if message is not None and message.get("type") == "auth" else None
     return None if after is None else str(after)
+
+
+def _asked_after(exchange: Exchange, query: dict[str, str]) -> str | None:
+    """The number after which the handshake wants to go on; its header wins. Raises INVALID if two names differ."""
+    header = exchange.headers.get(b"last-event-id")
+    if header:
+        return header.decode("latin-1")
+    told = {name: query[name] for name in _AFTER if name in query}
+    if len(set(told.values())) > 1:
+        message = f"{' and '.join(told)} are the same parameter and have different values; send one of them"
+        raise invalid("INVALID_REQUEST", message, field=[*told][-1])
+    return next(iter(told.values()), None)
 
 
 def _number(text: str) -> int:

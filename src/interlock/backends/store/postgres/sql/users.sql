@@ -58,6 +58,24 @@ where tenant_id = $1 and user_id = $2
 returning user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at,
   updated_at;
 
+-- name: sign_up_again
+-- $2: nobody may have asked in the last time of this length, so that an address is not flooded.
+update interlock.users set updated_at = interlock.now()
+where email = $1 and confirmed_at is null and disabled_at is null and updated_at <= interlock.now() - $2::interval
+returning user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at,
+  updated_at;
+
+-- name: confirm
+-- Of those who signed up with an address, whoever opens the link that was mailed there has it, with their own password.
+update interlock.users set
+  confirmed_at = interlock.now(),
+  user_metadata = case when password_hash = $2 then user_metadata else '{}' end,
+  password_hash = $2,
+  updated_at = interlock.now()
+where user_id = $1 and confirmed_at is null
+returning user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at,
+  updated_at;
+
 -- name: lock_attempts
 -- One caller at a time counts for an account and address; the count is a statement of its own, so it sees the others'.
 select pg_advisory_xact_lock(hashtextextended($1::text || chr(10) || $2::text, 7305));

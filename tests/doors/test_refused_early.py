@@ -1,0 +1,247 @@
+"""What is refused is refused again without its credential, its limits or its body being looked at, in the same words."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from doors.socket_house import served
+from interlock.backends.limiter.memory import MemoryLimiter
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.limits import LimitTable, Verdict, Window
+from interlock.doors.http.plumbing import patience
+from interlock.doors.http.plumbing.admission import Admission
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.doorstep import REMEMBERED_SECONDS
+from interlock.doors.http.plumbing.limits import Limits
+from interlock.doors.http.plumbing.tally import Tally
+from interlock.kit.clock import SystemClock
+from interlock.services.limits import CountRequests
+
+ECHO = {"name": "Echo", "nodes": [{"id": "a", "type": "echo"}], "connections": []}
+VARY = ("timestamp", "request_id", "trace_id", "retry_after", "reset_time", "message")
+NO_PLACE = InterlockError(ErrorKind.LIMITED, "QUEUE_FULL", "too many wait", retryable=True, retry_after=1.0)
+
+
+class Moved(SystemClock):
+    """The machine's clock, which the test moves on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.seconds)
+
+
+class Asked(MemoryLimiter):
+    """Says how often it was asked."""
+
+    times = 0
+
+    async def take(self, caller: str, windows: Sequence[Window]) -> Verdict:
+        self.times += 1
+        return await super().take(caller, windows)
+
+
+class Flood:
+    """A served context with limits of its own, and clients of it."""
+
+    def __init__(self, house: Any, changes: dict[str, str]) -> None:
+        self.clock = Moved()
+        self.limiter = Asked(self.clock)
+        table = LimitTable(changes, is_local=True)
+        limits = Limits(CountRequests(table, self.limiter), self.clock)
+        self.context: Context = dataclasses.replace(house.context(), clock=self.clock, limits=limits)
+        self._house = house
+        self.url = ""
+
+    def client(self, tenant: str, subject: str = "ann", **headers: str) -> httpx2.AsyncClient:
+        token = self._house.identity.mint(subject, tenant)
+        return httpx2.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {token}", **headers})
+
+    async def asked_by(self, http: httpx2.AsyncClient, path: str = "/api/app/executions") -> tuple[httpx2.Response, int]:
+        """An answer, and how often the limiter was asked for it."""
+        before = self.limiter.times
+        return await http.get(path), self.limiter.times - before
+
+
+@asynccontextmanager
+async def flooded(house: Any, **changes: str) -> AsyncIterator[Flood]:
+    flood = Flood(house, changes)
+    async with served(flood.context) as port:
+        flood.url = f"http://127.0.0.1:{port.number}"
+        yield flood
+
+
+def told(answer: httpx2.Response) -> dict[str, Any]:
+    return {name: value for name, value in answer.json().items() if name not in (*VARY, "details")}
+
+
+@pytest.fixture
+def tenant_id(house: Any) -> str:
+    return f"tenant-{house.ids.new()}"
+
+
+STARTS = {"app:POST /workflows/{id}/execute": "1/minute"}
+START = "/api/app/workflows/01890000-0000-7000-8000-000000000000/execute"
+
+
+async def test_the_second_refusal_asks_nobody_and_is_worded_like_the_first(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **STARTS) as flood, flood.client(tenant_id) as http:
+        assert (await http.post(START, json={})).status_code == 404
+        first = await http.post(START, json={})
+        asked = flood.limiter.times
+        again = [await http.post(START, json={}) for _ in range(5)]
+        assert flood.limiter.times == asked
+        assert {answer.status_code for answer in (first, *again)} == {429}
+        assert all(told(answer) == told(first) for answer in again)
+        assert all(list(answer.headers) == list(first.headers) for answer in again)
+        assert 1 <= int(again[-1].headers["retry-after"]) <= 60
+        assert again[-1].json()["retry_after"] == int(again[-1].headers["retry-after"])
+        ids = {answer.headers["x-request-id"] for answer in (first, *again)}
+        assert len(ids) == 6
+        for answer in again:
+            told_ids = answer.headers["x-request-id"], answer.headers["x-trace-id"]
+            assert (answer.json()["request_id"], answer.json()["trace_id"]) == told_ids
+            assert answer.headers["traceparent"] == f"00-{told_ids[1]}-{told_ids[0][16:]}-01"
+
+
+async def test_ids_that_a_request_brings_are_answered(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **STARTS) as flood, flood.client(tenant_id) as http:
+        for _ in range(3):
+            await http.post(START, json={})
+        answer = await http.post(START, json={}, headers={"x-request-id": "mine", "x-trace-id": "a.b"})
+        assert (answer.status_code, answer.headers["x-request-id"], answer.headers["x-trace-id"]) == (429, "mine", "a.b")
+        assert (answer.json()["request_id"], answer.json()["trace_id"]) == ("mine", "a.b")
+
+
+async def test_nobody_else_and_nothing_else_is_refused(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **STARTS) as flood, flood.client(tenant_id) as http:
+        for _ in range(4):
+            last = await http.post(START, json={})
+        assert last.status_code == 429
+        async with flood.client(tenant_id, "bob") as other, flood.client(f"{tenant_id}-2") as stranger:
+            assert (await other.post(START, json={})).status_code == 404
+            assert (await stranger.post(START, json={})).status_code == 404
+        assert (await http.get("/api/app/executions")).status_code == 200
+        assert (await http.get(START)).status_code == 405
+        assert (await http.post(START, json={}, headers={"authorization": "Bearer x.y.z"})).status_code == 401
+        assert (await http.post(START, json={}, headers={"host": "evil.example"})).status_code == 421
+        page = await http.post(START, json={}, headers={"origin": "http://localhost:3000"})
+        assert page.headers["access-control-allow-origin"] == "http://localhost:3000"
+        assert (await http.get("/health")).status_code == 200
+
+
+async def test_as_soon_as_a_window_opens_the_next_request_passes(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **{"app:POST /workflows/{id}/execute": "1/second"}) as flood:
+        async with flood.client(tenant_id) as http:
+            for _ in range(20):
+                assert (await http.post(START, json={})).status_code == 404
+                flood.clock.seconds += 0.4
+                assert (await http.post(START, json={})).status_code == 429
+                flood.clock.seconds += 0.5
+                assert (await http.post(START, json={})).status_code == 429
+                flood.clock.seconds += 0.2
+
+
+async def test_a_refusal_is_remembered_for_a_second(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **STARTS) as flood, flood.client(tenant_id) as http:
+        for _ in range(3):
+            await http.post(START, json={})
+        asked = flood.limiter.times
+        flood.clock.seconds += REMEMBERED_SECONDS + 0.01
+        assert (await http.post(START, json={})).status_code == 429
+        assert flood.limiter.times == asked + 1
+
+
+async def test_what_may_be_given_back_is_asked_for_each_time(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **{"app:/executions*": "1/hour"}) as flood, flood.client(tenant_id) as http:
+        answers = [await flood.asked_by(http) for _ in range(4)]
+        assert [(answer.status_code, asked) for answer, asked in answers] == [(200, 1), *[(429, 1)] * 3]
+
+
+async def test_a_full_line_is_refused_early_as_long_as_it_is_full(
+    house: Any, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "BURST_SECONDS", -1.0)
+    async with flooded(house, **{"app:*": "1000/hour"}) as flood:
+        admission = Admission(1, 1)
+        flood.context = dataclasses.replace(flood.context, admission=admission)
+        async with served(flood.context) as port, flood.client(tenant_id) as http:
+            http.base_url = httpx2.URL(f"http://127.0.0.1:{port.number}")
+            leave = await admission.enter(tenant_id)
+            waiting = asyncio.create_task(admission.enter(tenant_id))
+            await asyncio.sleep(0)
+            refused = [await http.get("/api/app/executions") for _ in range(3)]
+            assert {answer.status_code for answer in refused} <= {429, 503}
+            assert all(answer.headers["retry-after"] == "1" for answer in refused)
+            assert flood.limiter.times == 0, "it counts nowhere"
+            assert (await http.get("/live")).status_code == 200
+            leave()
+            (await waiting)()
+            assert (await http.get("/api/app/executions")).status_code == 200
+
+
+async def test_a_start_that_finds_a_full_queue_is_refused_early_unless_it_has_a_key(
+    house: Any, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(of: str) -> None:
+        raise NO_PLACE
+
+    async with flooded(house, **{"app:*": "1000/hour"}) as flood, flood.client(tenant_id) as http:
+        workflow = (await http.post("/api/app/workflows", json=ECHO)).json()["workflow_id"]
+        path = f"/api/app/workflows/{workflow}/execute"
+        assert (await http.post(path, json={}, headers={"idempotency-key": "k"})).status_code == 200
+        flood.clock.seconds += 1.0
+        start = flood.context.services.start_execution
+        monkeypatch.setattr(start._engine._starting._room, "queue", full)
+        monkeypatch.setattr(start._engine._starting._room, "check", full)
+        monkeypatch.setattr(start._engine._starting._room, "fits", lambda of: False)
+        refused = await http.post(path, json={})
+        asked = flood.limiter.times
+        again = await http.post(path, json={})
+        assert (refused.status_code, again.status_code) == (429, 429)
+        assert told(refused) == told(again)
+        assert flood.limiter.times == asked
+        await http.post(path, json={}, headers={"idempotency-key": "k"})
+        assert flood.limiter.times == asked + 1
+
+
+async def test_a_second_of_refusals_of_one_sort_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.doors.http.plumbing.tally.SECONDS", 0.0)
+    written: list[dict[str, Any]] = []
+    done = asyncio.Event()
+
+    class Lines:
+        def info(self, event: str, **fields: Any) -> None:
+            written.append({"event": event, **fields})
+            done.set()
+
+    tally = Tally(Lines(), is_on=True)
+    for _ in range(7):
+        tally.note("POST", "/x", 429, "QUEUE_FULL", "t")
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert written == [
+        {
+            "event": "request.refused",
+            "method": "POST",
+            "route": "/x",
+            "status": 429,
+            "code": "QUEUE_FULL",
+            "asker": "t",
+            "count": 7,
+            "seconds": 0.0,
+        }
+    ]
