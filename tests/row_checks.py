@@ -85,7 +85,7 @@ GRANTS = {
     ("authenticated", "audit"): {"SELECT"},
     ("authenticated", "api_keys"): {"INSERT"},
     ("interlock_access", "tenants"): {"SELECT", "INSERT"},
-    ("interlock_access", "api_keys"): {"SELECT"},
+    ("interlock_access", "api_keys"): {"SELECT", "DELETE"},
     ("interlock_access", "tickets"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "nonces"): {"SELECT", "INSERT", "DELETE"},
     ("interlock_access", "answers"): {"SELECT", "INSERT", "UPDATE", "DELETE"},

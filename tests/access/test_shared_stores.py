@@ -52,9 +52,11 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 
 
 async def everything(redis: Redis) -> dict[str, str]:
-    """Every key of a Redis with what it holds."""
+    """Every key of a Redis with what it holds, but for the window by which a process sees that Redis is there."""
     found = {}
     async for key in redis.scan_iter():
+        if key.endswith(b":watch"):
+            continue
         is_list = await redis.type(key) == b"list"
         found[key.decode()] = str(await redis.lrange(key, 0, -1) if is_list else await redis.get(key))
     return found

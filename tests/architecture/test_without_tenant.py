@@ -29,6 +29,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/ledger.py": "is the engine's side of the database",
     f"{STORE}/lease.py": "says who owns executions",
     f"{STORE}/migrate.py": "makes the schema, as its owner",
+    f"{STORE}/seats.py": "counts open streams of all processes",
     f"{STORE}/signals.py": "puts signals into inboxes",
     f"{STORE}/tenants.py": "is for who looks after the installation",
     f"{STORE}/totals.py": "counts for the metrics of the deployment",

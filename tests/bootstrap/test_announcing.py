@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def settings(data_dir: Path, **given: object) -> Settings:
-    return Settings(_env_file=None, data_dir=data_dir, **given)  # type: ignore[call-arg, arg-type]
+    return Settings(_env_file=None, data_dir=data_dir, **{"log_format": "standard", **given})  # type: ignore[call-arg, arg-type]
 
 
 def said(capsys: pytest.CaptureFixture[str], chosen: Settings, url: str = "http://127.0.0.1:81", **how: object) -> str:

@@ -58,7 +58,7 @@ def test_the_environment_gives_the_defaults_of_the_log(
 def test_an_environment_that_is_none_is_the_only_problem_it_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, ENVIRONMENT="qa")
     (problem,) = problems()
-    assert problem.startswith("ENVIRONMENT=qa: ")
+    assert problem.startswith("INTERLOCK_ENVIRONMENT=qa: ")
 
 
 def test_pages_of_a_developer_may_call_in_development_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_one_setting_under_two_names_with_different_values_stops_the_start(monke
 
 
 def test_the_same_value_under_two_names_is_one_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    given(monkeypatch, HOST="0.0.0.0", INTERLOCK_HOST="0.0.0.0 ", RLS_ENABLED="1", INTERLOCK_RLS_ENABLED="true")
+    given(monkeypatch, HOST="0.0.0.0", INTERLOCK_HOST="0.0.0.0", RLS_ENABLED="1", INTERLOCK_RLS_ENABLED="true")
     (tmp_path / ".env").write_text("HOST=10.0.0.1\n")  # the environment is stronger, and that is no contradiction
     assert load().host == "0.0.0.0"
     (tmp_path / ".env").write_text("PORT=1\nINTERLOCK_PORT=2\n")
@@ -126,8 +126,8 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         server_settings()
     lines = refused.value.message.splitlines()[1:]
     for said in (
-        "PORT=nowhere: ",
-        "API_SECRET_KEY: holds a key that is too easy",
+        "INTERLOCK_PORT=nowhere: ",
+        "INTERLOCK_API_SECRET_KEY: holds a key that is too easy",
         "INTERLOCK_JWT_SECRET_KEY is too easy",
         "MCP_API_KEYS cannot be used: ",
         "INTERLOCK_RATE_LIMIT_STORAGE=redis needs",

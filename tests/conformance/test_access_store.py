@@ -11,6 +11,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from interlock.backends.secrets.aes_gcm import AesGcmSecrets
+from interlock.backends.secrets.given_keys import GivenKeys
 from interlock.backends.store.postgres.access import PostgresAccess
 from interlock.core.api_key import KeyFilter, write_key
 from interlock.core.audit import AuditEntry, AuditFilter, Outcome
@@ -19,6 +21,9 @@ from interlock.core.principal import Principal, Scope
 from interlock.kit.clock import ManualClock, SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.ports.access import Ticket
+from interlock.ports.engine import Key
+from interlock.services.access.answers import KeptAnswer, KeptAnswers
+from interlock.services.access import keys as managing
 from interlock.services.access.audit import STRANGERS_A_SECOND, AuditLog
 from interlock.services.access.authenticate import KeyIdentity
 from interlock.services.access.keys import KeyWishes, ManageKeys
@@ -63,9 +68,52 @@ def entry(tenant_id: str, **changes: Any) -> AuditEntry:
 
 async def test_a_ticket_is_taken_once_by_fifty_who_want_it(access: PostgresAccess, tenant: Any) -> None:
     digest = RandomIds().new().bytes
-    await access.add_ticket(digest, ticket(tenant))
+    await access.add_ticket(digest, ticket(tenant), 9)
     taken = await asyncio.gather(*(access.take_ticket(digest) for _ in range(50)))
     assert [one.principal for one in taken if one is not None] == [tenant.principal]
+
+
+async def test_a_tenant_keeps_so_many_tickets_and_no_more(
+    access: PostgresAccess, tenant: Any, new_tenant: Any
+) -> None:
+    async def kept(whose: Any, times: int) -> int:
+        return [await access.add_ticket(RandomIds().new().bytes, ticket(whose), 3) for _ in range(times)].count(True)
+
+    assert await kept(tenant, 5) == 3
+    assert await kept(new_tenant(), 1) == 1
+
+
+async def test_keys_that_ended_long_ago_are_forgotten(access: PostgresAccess, tenant: Any, store: Any) -> None:
+    def clock(days: int) -> ManualClock:
+        return ManualClock(SystemClock().now() - timedelta(days=days))
+
+    issued = []
+    for days in (31, 29):
+        keys = ManageKeys(store, clock(days), RandomIds(), PEPPER, "local")
+        made = await keys.create(admin_of(tenant), KeyWishes(client_name="x", scopes=("tools:read",)))
+        await keys.revoke(admin_of(tenant), made.key.public_id)
+        issued.append(made.key.public_id)
+    good = await ManageKeys(store, clock(31), RandomIds(), PEPPER, "local").create(
+        admin_of(tenant), KeyWishes(client_name="x", scopes=("tools:read",))
+    )
+    await access.purge()
+    found = [await access.find_key(public_id) for public_id in (*issued, good.key.public_id)]
+    assert [key is not None for key in found] == [False, True, True]
+
+
+async def test_a_tenant_has_so_many_keys_and_no_more(tenant: Any, store: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(managing, "MAX_KEYS", 3)
+    monkeypatch.setattr(managing, "MAX_KEPT_KEYS", 5)
+    keys, wishes = ManageKeys(store, SystemClock(), RandomIds(), PEPPER, "local"), KeyWishes(client_name="x", scopes=())
+    made = [await keys.create(admin_of(tenant), wishes) for _ in range(3)]
+    with pytest.raises(InterlockError, match="at most 3 API keys; revoke one first"):
+        await keys.create(admin_of(tenant), wishes)
+    await keys.rotate(admin_of(tenant), made[0].key.public_id)  # what is worked with can always be renewed
+    for one in made[:2]:
+        await keys.revoke(admin_of(tenant), one.key.public_id)
+    await keys.create(admin_of(tenant), wishes)
+    with pytest.raises(InterlockError, match="keeps at most 5 API keys"):
+        await keys.rotate(admin_of(tenant), made[2].key.public_id)
 
 
 async def test_a_nonce_counts_once_for_each_key(access: PostgresAccess, tenant: Any) -> None:
@@ -81,13 +129,28 @@ async def test_what_is_over_is_cleared_away_and_nothing_else(access: PostgresAcc
     await access.use_nonce(key_id, tenant.tenant_id, "old", now - timedelta(seconds=1))
     await access.use_nonce(key_id, tenant.tenant_id, "new", now + timedelta(minutes=10))
     live, old = RandomIds().new().bytes, RandomIds().new().bytes
-    await access.add_ticket(live, ticket(tenant))
-    await access.add_ticket(old, Ticket(tenant.principal, "/x", now - timedelta(minutes=5)))
+    await access.add_ticket(live, ticket(tenant), 9)
+    await access.add_ticket(old, Ticket(tenant.principal, "/x", now - timedelta(minutes=5)), 9)
     await access.purge()
     assert await access.use_nonce(key_id, tenant.tenant_id, "old", now + timedelta(minutes=10))
     assert not await access.use_nonce(key_id, tenant.tenant_id, "new", now + timedelta(minutes=10))
     assert await access.take_ticket(old) is None
     assert await access.take_ticket(live) is not None
+
+
+async def test_while_the_secret_is_changed_neighbours_know_each_others_requests(
+    access: PostgresAccess, tenant: Any
+) -> None:
+    old, new = b"the secret of before, long enough", b"the secret of from now on, long enough"
+    secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
+    before, between, after = [KeptAnswers(access, secrets, peppers) for peppers in ((old,), (new, old), (new,))]
+    for number, (first, second) in enumerate(((before, between), (between, before), (between, after), (after, between))):
+        key, other = [Key("ann POST /x", f"k-{number}", digest) for digest in ("what was asked", "something else")]
+        assert await first.begin(tenant.principal, key, is_repeatable=False) is None
+        await first.keep(tenant.principal, key, KeptAnswer(201, b"made"))
+        assert await second.begin(tenant.principal, key, is_repeatable=False) == KeptAnswer(201, b"made")
+        with pytest.raises(InterlockError, match="another body"):
+            await second.begin(tenant.principal, other, is_repeatable=False)
 
 
 async def test_no_more_tenants_are_made_than_allowed_however_many_ask_at_once(own_database: Any) -> None:

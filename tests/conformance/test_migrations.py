@@ -199,19 +199,25 @@ async def test_a_database_of_a_newer_release_is_refused(own_database):
 
 
 async def test_an_unfit_serving_role_is_refused_before_anything_is_done(postgres, empty_database):
-    locked = empty_database.name + "_locked"
+    locked, heir = empty_database.name + "_locked", empty_database.name + "_heir"
     await postgres.order(f"create role {locked} nologin")
-    for role, reason in (
+    await postgres.order(f"create role {heir} login")
+    refused = [
         ("nobody here", "does not exist"),
         ("interlock_super", "superuser"),
         ("interlock_owner", "must own nothing"),
         (locked, "may not log in"),
-    ):
+    ]
+    connection = await asyncpg.connect(empty_database.superuser_url)
+    if connection.get_server_version().major < 16:  # from then on each grant says whether it is inherited
+        refused.append((heir, f"alter role {heir} noinherit"))
+    await connection.close()
+    for role, reason in refused:
         error = await refusal(migrate(empty_database.migrate_url, role))
         assert error.code == "SERVER_ROLE_UNFIT"
         assert reason in error.message
     assert await schema_of(empty_database.superuser_url) == []
-    await postgres.order(f"drop role {locked}")
+    await postgres.order(f"drop role {locked}, {heir}")
 
 
 async def test_only_the_owner_migrates(postgres, own_database):

@@ -14,6 +14,8 @@ import pytest
 from interlock.backends.store.postgres import connections as connections_module
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.store.postgres.url import plain_url
+from interlock.bootstrap.doctor import examine
+from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Principal
 from interlock.kit.ids import RandomIds
@@ -215,7 +217,7 @@ async def test_a_database_without_schema_is_refused(empty_database):
     assert refused.value.details == {"check": "is_migrated"}
 
 
-async def test_a_login_that_inherits_the_engine_is_refused(postgres, own_database):
+async def test_a_login_that_inherits_the_engine_is_refused(postgres, own_database, tmp_path):
     role = own_database.name + "_heir"
     await postgres.order(
         f"create role {role} login inherit password 'x' in role authenticated, interlock_engine, interlock_access"
@@ -226,6 +228,10 @@ async def test_a_login_that_inherits_the_engine_is_refused(postgres, own_databas
     with pytest.raises(InterlockError, match="inherit") as refused:
         await PostgresStore(url).open()
     assert refused.value.details == {"check": "inherits_engine"}
+    assert "noinherit" in refused.value.message
+    told = Settings(_env_file=None, database_url=url, data_dir=tmp_path)
+    safety = next(check for check in await examine(told) if check.name == "safety")
+    assert (safety.is_ok, "noinherit" in safety.found) == (False, True), "the doctor sees what the start refuses"
     await postgres.order(f"drop role {role}")
 
 

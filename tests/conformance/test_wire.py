@@ -16,6 +16,7 @@ import uvicorn
 from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import SWEEP_SECONDS, Connections, WireLimits
 from interlock.doors.http.plumbing.sse import ABORT
+from interlock.doors.http.plumbing.intake import Intake
 from interlock.doors.http.plumbing.wire import protocol_over
 
 LIMITS = WireLimits(
@@ -169,6 +170,20 @@ async def test_a_silent_connection_is_closed_without_a_word(served: Served) -> N
     assert await client.rest() == b""
     assert LIMITS.first_byte <= client.lasted < LIMITS.first_byte + SLACK
     assert served.app.seen == []
+
+
+async def test_more_than_a_turn_takes_up_is_answered_too_and_who_leaves_meanwhile_harms_nobody(served: Served) -> None:
+    served.connections.intake = Intake(1)
+    clients = [await served.connect() for _ in range(30)]
+    for client in clients:
+        client.send(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab")
+    for client in clients[::3]:
+        client.close()
+    staying = [client for number, client in enumerate(clients) if number % 3]
+    for client in staying:
+        client.send(b"c" + GET)
+    for client in staying:
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
 
 
 async def test_trickled_headers_are_cut_off(served: Served) -> None:

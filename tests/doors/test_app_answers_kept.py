@@ -15,8 +15,6 @@ from interlock.kit.ids import RandomIds
 
 WITHOUT_KEY = {
     "POST /api/app/workflows/validate": "changes nothing",
-    "POST /auth/v1/signup": "nobody is known yet; an address has one account",
-    "POST /auth/v1/token": "nobody is known yet; its answer is a credential, which is not kept",
     "POST /auth/v1/logout": "ends the credential it comes with, so that it cannot come again",
 }
 """Operations with POST that take no key, and why."""

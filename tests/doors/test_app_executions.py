@@ -13,7 +13,7 @@ ECHO: dict[str, Any] = {"nodes": [{"id": "a", "type": "echo"}]}
 WAITS: dict[str, Any] = {"nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "go"}}]}
 SLEEPS: dict[str, Any] = {"nodes": [{"id": "s", "type": "wait", "parameters": {"seconds": 3600}}]}
 FAILS: dict[str, Any] = {
-    "nodes": [{"id": "f", "name": "bad", "type": "http_request", "parameters": {"url": "http://0.0.0.1/"}}]
+    "nodes": [{"id": "f", "name": "bad", "type": "http_request", "parameters": {"url": "{{ 'http://0.0.0.1/' }}"}}]
 }
 FLOW: dict[str, Any] = {
     "kind": "flow",

@@ -17,7 +17,7 @@ ASKS: dict[str, Any] = {"nodes": [{"id": "q", "type": "approval", "parameters": 
 WRITES: dict[str, Any] = {
     "nodes": [
         {"id": "a", "type": "write_artifact", "parameters": {"name": "a.txt", "content": "x"}},
-        {"id": "b", "type": "http_request", "parameters": {"url": "http://0.0.0.1/"}},
+        {"id": "b", "type": "http_request", "parameters": {"url": "{{ 'http://0.0.0.1/' }}"}},
     ],
     "connections": [{"from_node": "a", "to_node": "b"}],
 }

@@ -193,6 +193,37 @@ async def test_an_address_signs_up_once(client: httpx2.AsyncClient) -> None:
     assert (again.status_code, again.json()["error_code"]) == (422, "user_already_exists")
 
 
+async def test_signing_up_logging_in_and_renewing_count_once_under_a_key(client: httpx2.AsyncClient) -> None:
+    email, body = address(), {"password": PASSWORD}
+
+    async def twice(path: str, body: dict[str, str]) -> dict[str, Any]:
+        headers = {"idempotency-key": RandomIds().new().hex}
+        first, again = [await client.post(f"/auth/v1/{path}", json=body, headers=headers) for _ in range(2)]
+        assert (first.status_code, again.status_code) == (200, 200), again.text
+        assert again.content == first.content
+        assert "idempotency-replayed" not in first.headers
+        assert again.headers["idempotency-replayed"] == "true"
+        other = await client.post(f"/auth/v1/{path}", json={**body, "data": {}}, headers=headers)
+        assert (other.status_code, other.json()["error_code"]) == (422, "idempotency_mismatch")
+        told: dict[str, Any] = first.json()
+        return told
+
+    made = await twice("signup", {"email": email, **body})
+    login = await twice("token?grant_type=password", {"email": email, **body})
+    assert login["user"]["id"] == made["user"]["id"]
+    renewed = await twice("token?grant_type=refresh_token", {"refresh_token": login["refresh_token"]})
+    assert (await client.get("/auth/v1/user", headers=bearer(renewed))).status_code == 200, "a repeat ends no login"
+
+
+async def test_a_refused_login_does_not_use_a_key_up(client: httpx2.AsyncClient) -> None:
+    email = (await signed_up(client))["user"]["email"]
+    headers = {"idempotency-key": RandomIds().new().hex}
+    for password, status in (("wrong password", 400), (PASSWORD, 200)):
+        body = {"email": email, "password": password}
+        answer = await client.post("/auth/v1/token?grant_type=password", json=body, headers=headers)
+        assert answer.status_code == status
+
+
 async def test_another_grant_is_refused(client: httpx2.AsyncClient) -> None:
     for query in ("", "?grant_type=pkce", "?grant_type=id_token"):
         refused = await client.post(f"/auth/v1/token{query}", json={})

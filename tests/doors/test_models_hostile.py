@@ -191,6 +191,7 @@ async def test_an_address_of_the_caller_is_never_called(gateway: Gateway) -> Non
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/llm/chat"])
 async def test_a_provider_that_repeats_our_key_tells_it_to_nobody(gateway: Gateway, path: str, status: int) -> None:
     """H2."""
+
     async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         told = f"{request.headers['Authorization']} at {request.url}"
         error = {"message": told, "type": told, "param": told, "code": OTHER}
@@ -207,6 +208,7 @@ async def test_a_provider_that_repeats_our_key_tells_it_to_nobody(gateway: Gatew
 
 async def test_a_provider_that_repeats_our_key_in_mid_stream_tells_it_to_nobody(gateway: Gateway) -> None:
     """H2."""
+
     async def echo(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         error = {"message": request.headers["Authorization"], "code": OTHER, "type": OTHER}
         return await streamed(request, [chunk("Hel"), event({"error": error})])

@@ -67,12 +67,12 @@ async def test_callbacks_after_the_end_are_ignored_and_told_behind_it(
     assert (await call_back(nobody, session_id, DONE, token)).json()["status"] == "received"
     for result in ("other", "another", "other"):
         late = await call_back(nobody, session_id, {"step": "call", "result": result}, token)
-        assert late.json() == {"status": "ignored", "session_id": session_id, "reason": "session succeeded"}
+        assert late.json() == {"status": "ignored", "session_id": session_id, "reason": "session completed"}
     log = (await caller.http.get(f"/api/workflow/{session_id}/events")).json()["events"]
     assert [event["tick"] for event in log] == list(range(1, len(log) + 1))
     assert [event["type"] for event in log[-3:]] == ["SESSION_COMPLETE", "CALLBACK_RECEIVED", "CALLBACK_RECEIVED"]
     told = log[-1]["payload"]
-    assert (told["step"], told["accepted"], told["reason"]) == ("call", False, "session succeeded")
+    assert (told["step"], told["accepted"], told["reason"]) == ("call", False, "session completed")
     state = (await caller.http.get(f"/api/workflow/{session_id}/state")).json()
     assert (state["current_state"], state["session_state"], state["tick"]) == ("end", "completed", log[-1]["tick"])
 

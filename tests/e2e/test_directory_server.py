@@ -105,9 +105,12 @@ async def test_an_address_is_confirmed_by_its_link_and_a_disabled_account_is_out
         again = await client.post("/auth/v1/signup", json={"email": email, "password": PASSWORD})
         assert again.status_code == 200
         assert mail.messages.empty(), "a confirmed address gets no mail"
+        wanted = {"client_name": "ci", "scopes": ["tools:read"]}
         operator = {"authorization": f"Bearer {serving.mint('root', 'default', frozenset(Scope))}"}
         known = (await client.get("/api/app/tenants", params={"limit": 100}, headers=operator)).json()["tenants"]
         names = {tenant["name"] for tenant in known}
+        key = (await client.post("/api/app/api-keys", json=wanted, headers=operator)).json()["key"]
+        assert key.startswith("il_prod_")
         assert again.json()["id"] not in names, "nobody has come from there"
         assert login["user"]["id"] in names
         await is_out_soon(serving, client, login)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from served import environment
 from valkey_house import start_valkey
 
 LIMIT = 60
+STREAMS = 26
 PATHS = (
     "/api/app/workflows",
     "/api/v1/app/workflows",
@@ -57,6 +58,15 @@ class Server:
                 return (await self.ask("GET", paths[number % len(paths)], headers=forged)).status_code
 
         return Counter(await asyncio.gather(*(one(number) for number in range(times))))
+
+    async def streams(self, path: str, times: int) -> Counter[int]:
+        """The statuses of so many streams that are open at the same time."""
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(httpx2.AsyncClient(timeout=20, headers=self.headers))
+            opened = [
+                await stack.enter_async_context(client.stream("GET", self.url + path)) for _ in range(times)
+            ]
+            return Counter(answer.status_code for answer in opened)
 
 
 @pytest.fixture
@@ -97,8 +107,10 @@ async def test_a_limit_holds_over_processes_and_without_redis_by_shares(two_proc
     stored = await server.ask("POST", "/api/app/workflows", json=GRAPH)
     workflow_id = stored.json()["workflow_id"]
     assert (await server.ask("GET", "/health")).json()["redis"] == "connected"
+    statuses = await server.streams(f"/api/app/workflows/{workflow_id}/stream", STREAMS)
+    assert statuses == {200: 20, 429: STREAMS - 20}, "the processes share the seats of a principal"
     statuses = await server.burst(150)
-    assert statuses[429] == 150 - (LIMIT - 1), "forged headers, spellings and a second process change nothing"
+    assert statuses[429] == 150 - (LIMIT - 20 - 1), "forged headers, spellings and a second process change nothing"
 
     server.valkey.terminate()
     statuses = await server.burst(100)

@@ -13,7 +13,7 @@ import msgspec
 
 from interlock.backends.store.postgres.access import PostgresAccess
 from interlock.config import Settings
-from interlock.core.api_key import ApiKey
+from interlock.core.api_key import WORDS, ApiKey
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT, Tier
 from interlock.kit.clock import Clock
@@ -28,8 +28,6 @@ from interlock.services.access.keys import refuse_unknown_scopes
 SECRET_FILE = "api-secret"  # noqa: S105 - the name of a file
 """Where a data directory keeps the secret for API keys."""
 MIN_KEY_CHARACTERS = 32
-WORDS = {"local": "local", "development": "dev", "staging": "stage", "production": "prod"}
-"""How the environment is called in a key."""
 
 _SECRET_BYTES = 48
 _HASH = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{64})")

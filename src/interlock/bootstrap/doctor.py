@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from interlock.backends.store.embedded.binaries import find_binaries
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import status
+from interlock.backends.store.postgres.store import PostgresStore
 from interlock.bootstrap.checks import missing_secrets, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
 from interlock.config import MAKE_A_KEY, Settings
@@ -98,10 +99,15 @@ async def _schema(url: str, checks: list[Check]) -> None:
 async def _safety(url: str, settings: Settings, checks: list[Check]) -> None:
     if not checks[-1].is_ok:
         return
-    ledger = PostgresLedger(url, connections=1)
+    ledger, store = PostgresLedger(url, connections=1), PostgresStore(url, connections=2)
+    reasons: list[str] = []
     await ledger.open()
     try:
         reasons = unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
+        await store.open()  # looks at the role as the start does
+        await store.close()
+    except InterlockError as error:
+        reasons = [*reasons, error.message]
     finally:
         await ledger.close()
     checks.append(Check("safety", not reasons, "; ".join(reasons) or "durable commits, separated roles"))

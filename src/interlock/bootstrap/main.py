@@ -62,7 +62,7 @@ class Programs:
     def environment(self) -> CliEnvironment:
         settings = settings_or_refusal()
         token = settings.token.get_secret_value() if settings.token is not None else None
-        return CliEnvironment(settings.url, token, settings.data_dir)
+        return CliEnvironment(settings.url, token, settings.data_dir, settings.profile)
 
     def up(self, options: UpOptions) -> int:
         return int(self._parts.up(options))

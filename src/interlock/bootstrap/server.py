@@ -59,6 +59,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         allow_key_in_url=settings.local if settings.allow_key_in_url is None else settings.allow_key_in_url,
         allowed_hosts=_names(settings),
         allowed_origins=frozenset(settings.cors_origins),
+        allows_cookies=settings.cors_allow_credentials,
         access_log=settings.access_log,
         metrics_enabled=settings.metrics_enabled,
     )

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -28,6 +28,8 @@ _KEY = re.compile(
     rf"[0-9A-Za-z]{{{SECRET_LENGTH}}}(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})"
 )
 KEY_PREFIX = "il_"
+WORDS: Final = {"local": "local", "development": "dev", "staging": "stage", "production": "prod"}
+"""How each environment is called in a key."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,12 @@ class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
     is_good: bool | None = None
     limit: int = 50
     offset: int = 0
+
+
+def make_key(environment: str, choose: Callable[[str], str]) -> tuple[str, str]:
+    """A new key and its public id. ``choose`` takes one of the letters, and nobody may be able to foresee which."""
+    public_id, secret = ("".join(choose(LETTERS) for _ in range(count)) for count in (PUBLIC_ID_LENGTH, SECRET_LENGTH))
+    return write_key(environment, public_id, secret), public_id
 
 
 def write_key(environment: str, public_id: str, secret: str) -> str:

@@ -67,8 +67,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def later(self, seconds: float) -> Verdict:
         """The same so many seconds later, if nothing has changed meanwhile."""
-        standings = [Standing(found.window, found.used, max(0.0, found.reset_after - seconds)) for found in self.standings]
-        return Verdict(self.is_admitted, tuple(standings), self.stamp)
+        standings = tuple(Standing(of.window, of.used, max(0.0, of.reset_after - seconds)) for of in self.standings)
+        return Verdict(self.is_admitted, standings, self.stamp)
 
 
 def _tightness(standing: Standing) -> tuple[int, float]:

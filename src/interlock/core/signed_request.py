@@ -29,7 +29,7 @@ class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     raw_path: bytes
     raw_query: bytes
-    body: bytes
+    body: bytes = b""
 
     def is_well_formed(self) -> bool:
         """Whether the headers can be those of a signed request at all."""

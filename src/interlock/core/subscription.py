@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -95,12 +95,24 @@ def event_types(wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def describe_event(
-    *, execution_id: UUID, seq: int, event_type: str, workflow_id: UUID | None, at: str, trace_id: str, data: Any
+    *,
+    execution_id: UUID,
+    seq: int,
+    event_type: str,
+    workflow_id: UUID | None,
+    at: str,
+    trace_id: str,
+    data: Any,
+    session: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
-    """The body of a message, the same at every attempt. ``data`` are the event's fields, None if they are too large."""
+    """The body of a message, the same at every attempt. ``data`` are the event's fields, None if they are too large.
+
+    ``session`` is what its client calls the session that the execution is, and its flow.
+    """
     told: dict[str, Any] = {
         "execution_id": str(execution_id),
         "workflow_id": str(workflow_id) if workflow_id is not None else None,
+        **(session or {}),
         "seq": seq,
         "trace_id": trace_id,
         "event": data,

@@ -69,8 +69,8 @@ class AccessStore(Protocol):
         """Note when keys were used last; an older time than the one noted changes nothing."""
         ...
 
-    async def add_ticket(self, digest: bytes, ticket: Ticket) -> None:
-        """Keep a ticket under the hash of its text."""
+    async def add_ticket(self, digest: bytes, ticket: Ticket, at_most: int) -> bool:
+        """Whether the ticket is kept now, under the hash of its text: its tenant had fewer than ``at_most``."""
         ...
 
     async def take_ticket(self, digest: bytes) -> Ticket | None:
@@ -141,5 +141,5 @@ class AccessStore(Protocol):
         ...
 
     async def purge(self) -> None:
-        """Delete tickets, nonces and kept answers that are over."""
+        """Delete tickets, nonces and kept answers that are over, and keys that have been for 30 days."""
         ...

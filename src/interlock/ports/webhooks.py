@@ -169,7 +169,10 @@ class CallbackRows(Protocol):
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery to attempt now, for the ``attempt``-th time; ``at`` and the rest are those of its event."""
+    """A delivery to attempt now, for the ``attempt``-th time; ``at`` and the rest are those of its event.
+
+    ``session_id`` is what a client called its session; None if it left that to us.
+    """
 
     delivery_id: UUID
     webhook_id: UUID
@@ -179,6 +182,9 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     execution_id: UUID
     workflow_id: UUID | None
+    is_session: bool
+    session_id: str | None
+    flow_id: str | None
     seq: int
     type: str
     at: datetime

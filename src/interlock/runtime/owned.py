@@ -116,6 +116,11 @@ class Owned:
             if not waiter.done():
                 waiter.set_result(is_committed)
 
+    @property
+    def is_between_attempts(self) -> bool:
+        """Whether a flow only pauses before a node's next attempt: whoever waits for it to rest goes on waiting."""
+        return self.kind == "flow" and self.execution.waiting_reason is WaitingReason.RETRY_AT
+
     def wait_no_more(self, waiter: asyncio.Future[bool]) -> None:
         """Whoever waited has been told, or has left."""
         if waiter in self.rest_waiters:

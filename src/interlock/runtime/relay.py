@@ -208,6 +208,7 @@ class Relay:
 def body_of(due: Due) -> bytes:
     """The message, byte for byte the same at every attempt."""
     data = msgspec.Raw(due.data.encode()) if due.data is not None else None
+    session = {"session_id": due.session_id or str(due.execution_id), "flow_id": due.flow_id}
     return msgspec.json.encode(
         describe_event(
             execution_id=due.execution_id,
@@ -217,6 +218,7 @@ def body_of(due: Due) -> bytes:
             at=due.at.isoformat().replace("+00:00", "Z"),
             trace_id=due.trace_id,
             data=data,
+            session=session if due.is_session else None,
         )
     )
 

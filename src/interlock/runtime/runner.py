@@ -231,7 +231,7 @@ class Runner:
 
     def tell_if_at_rest(self, owned: Owned, entry: Entry) -> None:
         """Wake whoever waits for the execution to rest, if it does as of this committed entry."""
-        if entry.status in AT_REST:
+        if entry.status in AT_REST and not owned.is_between_attempts:
             owned.wake_waiters(is_committed=True)
 
     def settle(self, owned: Owned) -> None:
@@ -303,8 +303,8 @@ class Runner:
             self._end(owned)
         elif entry.park is not None:
             self._parked(owned, committed.parked)
-        elif entry.status in AT_REST:
-            owned.wake_waiters(is_committed=True)
+        else:
+            self.tell_if_at_rest(owned, entry)
 
     def act(self, owned: Owned, entry: Entry) -> None:
         """Start the attempts and timers that committed events call for."""

@@ -113,7 +113,8 @@ class Signalling:
         owned = self._runner.owned.get(execution_id)
         if owned is None or owned.kind != "flow":
             return None
-        standing = owned.standing() if owned.execution.status in AT_REST else None
+        rests = owned.execution.status in AT_REST and not owned.is_between_attempts
+        standing = owned.standing() if rests else None
         if standing is not None:
             return standing
         rest: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from cli_house import Interlock, new_tenant
+from interlock.bootstrap.access import read_configured_keys
+from interlock.config import Settings
 from interlock.kit.ids import RandomIds
 from served import RunningServer
 
@@ -58,6 +63,39 @@ def test_a_key_is_shown_to_people_once(interlock: Interlock, tenant_id: str) -> 
     listed = interlock("keys", "list", "--tenant", tenant_id).out
     assert "✓ good" in listed
     assert first not in listed
+
+
+def test_a_key_ends_when_it_is_said_in_either_way(interlock: Interlock, tenant_id: str) -> None:
+    own = ("--scope", "tools:read", "--tenant", tenant_id, "--json")
+    for option, text, begins in (("--expires", "2099-01-31", "2099-01-31T00:00:00"), ("--expires", "9d", "20")):
+        made = interlock("keys", "create", "--client-name", "ci", option, text, *own)
+        assert made.json["expires_at"].startswith(begins), made.err
+    for wrong in (
+        ("ci", "--client-name", "other"),
+        (),
+        ("ci", "--expires", "soon"),
+        ("ci", "--expires", "9d", "--days", "9"),
+        ("ci", "--config", "--signing"),
+        ("ci", "--config", "--tier", "golden"),
+    ):
+        assert interlock("keys", "create", *wrong, *own).code == 2, wrong
+
+
+def test_a_record_for_the_settings_holds_the_hash_and_asks_no_server(
+    interlock: Interlock, tmp_path: Path
+) -> None:
+    options = ("--scope", "tools:read", "--expires", "2099-01-31", "--config", "--url", "http://127.0.0.1:1")
+    made = interlock("keys", "create", "tools", *options, "--tenant", "acme", "--json")
+    assert made.code == 0, made.err
+    told = made.json
+    assert told["key"] not in json.dumps(told["record"])
+    settings = Settings(_env_file=None, mcp_api_keys=json.dumps(told["record"]), data_dir=tmp_path)
+    ((digest, key),) = read_configured_keys(settings).items()
+    assert digest == hashlib.sha256(told["key"].encode()).digest()
+    assert (key.client_name, key.scopes, key.tenant_id) == ("tools", ("tools:read",), "acme")
+    assert key.expires_at == datetime(2099, 1, 31, tzinfo=UTC)
+    shown = interlock("keys", "create", "tools", *options).out.splitlines()
+    assert shown[1].startswith('MCP_API_KEYS={"')
 
 
 def test_a_key_without_sense_is_refused_in_a_sentence(interlock: Interlock, tenant_id: str) -> None:

@@ -56,6 +56,26 @@ async def test_a_webhook_from_its_making_to_its_end(interlock: Interlock, receiv
     assert webhook_id not in (await call("webhooks", "list")).out
 
 
+async def test_a_webhook_that_was_turned_off_is_turned_on_and_gets_another_secret(
+    interlock: Interlock, receiver: Receiver
+) -> None:
+    async def call(*arguments: str) -> Any:
+        return await asyncio.to_thread(interlock, *arguments)
+
+    made = (await call("webhooks", "create", receiver.url, "--event", "execution.succeeded", "--json")).json
+    webhook_id = made["webhook_id"]
+    assert (await call("webhooks", "disable", webhook_id, "--json")).json["is_active"] is False
+    shown = await call("webhooks", "show", webhook_id)
+    assert shown.out.splitlines()[0] == f"Webhook {webhook_id} is off (by hand)."
+    assert f"interlock webhooks enable {webhook_id}" in shown.out
+    assert made["secret"] not in shown.out
+    assert (await call("webhooks", "enable", webhook_id)).out.startswith(f"Webhook {webhook_id} is on.\n")
+    rotated = await call("webhooks", "rotate-secret", webhook_id)
+    assert rotated.out.startswith("whsec_")
+    assert rotated.out.strip() != made["secret"]
+    assert (await call("webhooks", "delete", webhook_id)).code == 0
+
+
 async def test_an_unknown_type_of_event_is_said_with_those_that_there_are(interlock: Interlock) -> None:
     ended = await asyncio.to_thread(interlock, "webhooks", "create", "https://x.example", "--event", "run.done")
     assert ended.code == 1

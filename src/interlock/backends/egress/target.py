@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 from yarl import URL
 
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.ports.egress import OWN_HEADERS
 
 _MAX_URL = 8192  # characters
 _BEGINNING = re.compile(r"https?://(?P<authority>[^/?#]+)", re.IGNORECASE)
@@ -23,9 +24,6 @@ _SECRET_PARTS = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-# Headers that say how the message is framed or routed belong to the client.
-_OWN_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "te", "trailer", "expect"))
-_OWN_HEADERS |= {"connection", "keep-alive", "upgrade", "proxy-connection", "proxy-authorization"}
 
 
 class Origin(NamedTuple):
@@ -93,7 +91,7 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
     for name, value in headers:
         if not _TOKEN.fullmatch(name) or _NOT_IN_HEADER.search(value):
             raise blocked(f"The header {name[:80]!r} contains characters that headers cannot hold.")
-        if name.lower() in _OWN_HEADERS:
+        if name.lower() in OWN_HEADERS:
             raise blocked(f"The header {name!r} is set by the client itself; leave it out.")
 
 

@@ -12,11 +12,12 @@ from interlock.core.workflow import Problem
 
 @dataclass(frozen=True, slots=True)
 class CliEnvironment:
-    """What the settings say to a client: the server's address, a token if one was given, the data directory."""
+    """What the settings say to a client: the server's address, a token if one was given, data directory, profile."""
 
     url: str
     token: str | None
     data_dir: Path
+    profile: str = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

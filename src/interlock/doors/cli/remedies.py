@@ -9,6 +9,9 @@ _OF_ANSWERS: dict[str, str] = {
     "INVALID_TRANSITION": "See which events it waits for with `interlock show ID`.",
     "FLOW_NOT_FOUND": "See the flows with `interlock flows list`.",
     "NODE_NOT_FOUND": "See the nodes with `interlock nodes list`.",
+    "SESSION_NOT_FOUND": "See the sessions among the executions with `interlock list`.",
+    "HOLDER_NOT_FOUND": "See the keys with `interlock keys list`, the accounts with `interlock users list`.",
+    "BUDGET_NOT_FOUND": "See the budgets with `interlock budgets list`.",
     "FLOW_VALIDATION_ERROR": "Mend the file; `interlock validate FILE` shows where each problem is.",
     "MISDIRECTED_REQUEST": (
         "Use the name the server is known by, or start the server with this one in INTERLOCK_TRUSTED_HOSTS."
@@ -40,6 +43,7 @@ _OF_NOUNS: dict[str, str] = {
     "api-keys": "See the keys with `interlock keys list`; `--tenant` names another tenant's.",
     "users": "See the accounts with `interlock users list`; `--tenant` names another tenant's.",
     "webhooks": "See the webhooks with `interlock webhooks list`.",
+    "registry": "See the nodes with `interlock nodes list`, the flows with `interlock flows list`.",
     "tenants": "See the tenants with `interlock tenants list`; `interlock tenants create` makes one.",
 }
 """Of what was not found, or is taken, by where it was asked for."""

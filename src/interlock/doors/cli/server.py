@@ -104,6 +104,10 @@ class Server:
         """The answer to a PUT below the door."""
         return _object(await self._change("PUT", path, body))
 
+    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a PATCH below the door."""
+        return _object(await self._change("PATCH", path, body))
+
     async def delete(self, path: str) -> dict[str, Any]:
         """The answer to a DELETE below the door; an empty object if it says nothing."""
         answer = await self._send("DELETE", self._door + path)

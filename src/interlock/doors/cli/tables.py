@@ -59,9 +59,15 @@ def executions_table(
             shown(found.get("execution_id")),
             _status_with_reason(found),
             *((instant(began), duration(took)) if is_wide else (age(since),) if has_age else ()),
-            one_line(names.get(workflow_id, workflow_id), 200),
+            one_line(names.get(workflow_id) or _called(found) or workflow_id, 200),
         )
     return table
+
+
+def _called(execution: Mapping[str, Any]) -> str:
+    """What a session was started as: flows of the house and single nodes are in no list of workflows."""
+    session = (execution.get("metadata") or {}).get("session") or {}
+    return str(session.get("flow_id") or session.get("node_id") or "")
 
 
 def _status_with_reason(execution: Mapping[str, Any]) -> Text:

@@ -27,6 +27,23 @@ def webhooks_table(webhooks: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def webhook_lines(webhook: Mapping[str, Any]) -> list[str]:
+    """One webhook: where it goes, what of, and what moves it on if it is off."""
+    webhook_id = shown(webhook.get("webhook_id"))
+    is_on = bool(webhook.get("is_active"))
+    state = "on" if is_on else f"off ({shown(webhook.get('disabled_reason'))})"
+    of = f" of the workflow {shown(webhook['workflow_id'])}" if webhook.get("workflow_id") else ""
+    lines = [
+        f"Webhook {webhook_id} is {state}.",
+        f"To:     {shown(webhook.get('url'))}",
+        f"Events: {shown(', '.join(webhook.get('events') or []))}{of}",
+        f"Last taken (UTC): {shown(webhook.get('last_success_at') or 'never')[:_SECONDS].replace('T', ' ')}",
+    ]
+    if webhook.get("description"):
+        lines.append(f"For:    {shown(webhook['description'])}")
+    return lines if is_on else [*lines, f"Turn it on with `interlock webhooks enable {webhook_id}`."]
+
+
 def deliveries_table(deliveries: Sequence[Mapping[str, Any]]) -> Table:
     """Deliveries with their last attempt, one a line."""
     table = plain_table("Delivery", "Status", "Tries", "Last", "When (UTC)", "Event")

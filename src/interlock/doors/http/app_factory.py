@@ -28,11 +28,12 @@ def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
     pipeline = Pipeline(context)
     table, socket = all_routes(context, expose_metrics, pipeline)
-    router = Router([table, socket], redirect_slashes=False)
+    router = Router([table, socket], redirect_slashes=False, default=pipeline.refuse_socket)
     guarded = Guarded(router, context.settings, pipeline)
     lines = structlog.get_logger("interlock.access").bind()
     templates = Templates(context, pipeline, lines, ALWAYS)
-    context.doorstep.open(context, templates, table.operation_at, Tally(lines, is_on=context.settings.access_log))
+    tally = Tally(lines, is_on=context.settings.access_log)
+    context.doorstep.open(context, templates, table.operation_at, table.methods_at, tally)
     log = RequestLog(lines, context.telemetry, is_on=context.settings.access_log)
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
+
+import msgspec
 
 from interlock.core.api_key import KEY_PREFIX, ApiKey, matches, public_id_of
 from interlock.core.errors import ErrorKind, InterlockError
@@ -24,6 +26,8 @@ BELIEVED = timedelta(seconds=4)
 """How long a verified key is believed; a revocation holds everywhere after this and one query."""
 _MAX_REMEMBERED = 10_000
 _MAX_CHARACTERS = 512
+
+ReadBody = Callable[[], Awaitable[bytes]]
 
 
 class KeyIdentity:
@@ -79,13 +83,21 @@ class KeyIdentity:
         self._used[key.key_id] = self._clock.now()
         return principal
 
-    async def authenticate_signed(self, request: SignedRequest) -> Principal:
-        """The principal of a signed request. Raises UNAUTHENTICATED: ``invalid_signature`` or ``client_disabled``."""
+    async def authenticate_signed(self, request: SignedRequest, read_body: ReadBody | None = None) -> Principal:
+        """The principal of a signed request. Raises UNAUTHENTICATED: ``invalid_signature`` or ``client_disabled``.
+
+        ``read_body`` gives the body if the request does not hold it yet; it is not called for a signer who is not
+        known, and what it raises is passed on.
+        """
         now = self._clock.now()
         if not request.is_well_formed() or not request.is_in_time(now.timestamp()):
             raise _bad_signature()
         key = await self._store.find_key(request.public_id)
-        if key is None or not key.signing or not self._is_signed(request):
+        if key is None or not key.signing:
+            raise _bad_signature()
+        if read_body is not None:
+            request = msgspec.structs.replace(request, body=await read_body())
+        if not self._is_signed(request):
             raise _bad_signature()
         self._require_good(key)
         if not await self._store.use_nonce(key.key_id, key.tenant_id, request.nonce, now + NONCE_KEPT):

@@ -10,15 +10,12 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.api_key import (
-    LETTERS,
-    PUBLIC_ID_LENGTH,
-    SECRET_LENGTH,
     ApiKey,
     KeyFilter,
     digest_of,
-    write_key,
+    make_key,
 )
-from interlock.core.errors import InterlockError, conflict, not_found, rule_broken
+from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found, rule_broken
 from interlock.core.principal import Principal, Scope, Tier
 from interlock.core.signed_request import as_text, signing_secret
 from interlock.kit.clock import Clock
@@ -27,6 +24,10 @@ from interlock.ports.store import Page, Store, Transaction
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
+MAX_KEYS = 200
+"""Keys of a tenant that are good, besides those that were rotated and are in their last days."""
+MAX_KEPT_KEYS = 2_000
+"""Keys of a tenant with those that have ended; 30 days later these are forgotten."""
 _MOST_NAMED = 1_000
 
 
@@ -74,11 +75,18 @@ class ManageKeys:
         self._configured = tuple(configured)
 
     async def create(self, principal: Principal, wishes: KeyWishes) -> IssuedKey:
-        """Make a key. Raises DENIED, RULE for an unknown scope, a past end, or the tier ``development`` elsewhere."""
+        """Make a key.
+
+        Raises DENIED, RULE for an unknown scope, a past end, or the tier ``development`` elsewhere, CONFLICT beyond
+        ``MAX_KEYS``, LIMITED beyond ``MAX_KEPT_KEYS``.
+        """
         principal.require(Scope.ADMIN)
         self._check(wishes)
         issued = self._issue(principal, wishes)
         async with self._store.transaction(principal) as transaction:
+            if (await transaction.list_keys(KeyFilter(is_good=True, limit=1))).total >= MAX_KEYS:
+                raise conflict("TOO_MANY_KEYS", f"A tenant has at most {MAX_KEYS} API keys; revoke one first")
+            await _require_room(transaction)
             await transaction.add_key(issued.key)
         return issued
 
@@ -106,7 +114,8 @@ class ManageKeys:
     async def rotate(self, principal: Principal, reference: str, grace: timedelta = DEFAULT_GRACE) -> IssuedKey:
         """A new key like the old one, which stays good for ``grace`` at most.
 
-        ``reference`` is the key's id or public id. Raises DENIED, NOT_FOUND, CONFLICT for a key that is no longer good.
+        ``reference`` is the key's id or public id. Raises DENIED, NOT_FOUND, CONFLICT for a key that is no longer good,
+        LIMITED beyond ``MAX_KEPT_KEYS``.
         """
         principal.require(Scope.ADMIN)
         if not timedelta(0) <= grace <= MAX_GRACE:
@@ -116,6 +125,7 @@ class ManageKeys:
             old = await self._find(transaction, reference)
             if not old.is_good(now) or old.replaced_by is not None:
                 raise conflict("STATE_CONFLICT", "This key was rotated or revoked, or has expired; rotate the newest")
+            await _require_room(transaction)
             issued = self._issue(principal, _like(old))
             await transaction.add_key(issued.key)
             until = now + grace if old.expires_at is None else min(old.expires_at, now + grace)
@@ -134,8 +144,7 @@ class ManageKeys:
         return msgspec.structs.replace(key, revoked_at=now)
 
     def _issue(self, principal: Principal, wishes: KeyWishes) -> IssuedKey:
-        public_id = _letters(PUBLIC_ID_LENGTH)
-        text = write_key(self._environment, public_id, _letters(SECRET_LENGTH))
+        text, public_id = make_key(self._environment, secrets.choice)
         key = ApiKey(
             key_id=self._ids.new(),
             public_id=public_id,
@@ -181,6 +190,12 @@ def unknown_key(reference: str) -> InterlockError:
     return not_found("NOT_FOUND", f"There is no API key {reference[:64]}")
 
 
+async def _require_room(transaction: Transaction) -> None:
+    if (await transaction.list_keys(KeyFilter(limit=1))).total >= MAX_KEPT_KEYS:
+        message = f"A tenant keeps at most {MAX_KEPT_KEYS} API keys; ended ones are forgotten after 30 days"
+        raise InterlockError(ErrorKind.LIMITED, "TOO_MANY_KEYS", message, retryable=True, retry_after=3600.0)
+
+
 def _like(key: ApiKey) -> KeyWishes:
     return KeyWishes(
         client_name=key.client_name,
@@ -192,6 +207,3 @@ def _like(key: ApiKey) -> KeyWishes:
         signing=key.signing,
     )
 
-
-def _letters(count: int) -> str:
-    return "".join(secrets.choice(LETTERS) for _ in range(count))

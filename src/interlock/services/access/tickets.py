@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from interlock.core.errors import rule_broken
+from interlock.core.errors import ErrorKind, InterlockError, rule_broken
 from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 from interlock.ports.access import AccessStore, Ticket
@@ -18,6 +18,8 @@ from interlock.services.access.authenticate import KeyIdentity
 from interlock.services.access.refusals import refused
 
 TICKET_SECONDS = 60
+MAX_TICKETS = 5_000
+"""Tickets of a tenant that are good and unused."""
 _BYTES = 32
 _MAX_CHARACTERS = 128
 _MAX_RESOURCE = 512
@@ -57,7 +59,7 @@ class StreamTickets:
     async def issue(
         self, principal: Principal, resource: str, credential: str = "", ends_at: datetime | None = None
     ) -> IssuedTicket:
-        """A ticket for the stream at the path ``resource``. Raises RULE for what is no path.
+        """A ticket for the stream at the path ``resource``. Raises RULE for what is no path, LIMITED for too many.
 
         ``credential`` is what the caller came with; ``ends_at`` is when that token is over, and with it the stream.
         """
@@ -70,7 +72,12 @@ class StreamTickets:
         digest = _digest(text)
         token = credential.encode() if principal.key_id is None else b""  # of a key its id says enough
         sealed = self._secrets.seal(principal.tenant_id, _name(digest), token) if token else b""
-        await self._store.add_ticket(digest, Ticket(principal, _plain(resource), expires_at, ends_at, sealed))
+        ticket = Ticket(principal, _plain(resource), expires_at, ends_at, sealed)
+        if not await self._store.add_ticket(digest, ticket, MAX_TICKETS):
+            message = f"Your tenant has {MAX_TICKETS} tickets that nobody used yet; they are over after a minute"
+            raise InterlockError(
+                ErrorKind.LIMITED, "TOO_MANY_TICKETS", message, retryable=True, retry_after=TICKET_SECONDS
+            )
         return IssuedTicket(text, TICKET_SECONDS)
 
     async def redeem(self, text: str, path: str) -> Redeemed:

@@ -11,6 +11,7 @@ from interlock.core.callback import NodeResult
 from interlock.core.commands import SignalKind
 from interlock.core.engine.callbacks import DUPLICATE, ignored
 from interlock.core.errors import InterlockError, not_found, unavailable
+from interlock.core.execution import Status
 from interlock.core.ids import ExecutionId
 from interlock.ports.engine import Engine, SendSignal, SignalOutcome
 from interlock.ports.telemetry import WebhookTelemetry
@@ -102,7 +103,7 @@ class ReceiveCallbacks:
         if any(_is_equal(known, told) for known in await self._rows.accepted_callbacks(signal.execution_id)):
             return await self._taken(REPEATED, signal.execution_id)
         position = await self._rows.position(signal.execution_id)
-        reason = f"session {position.status}"
+        reason = "session completed" if position.status == Status.SUCCEEDED else "session error"
         count, is_known = await self._rows.late_callbacks(signal.execution_id, told["digest"], told["step"])
         if not is_known and count < MAX_LATE:
             event = ignored(told, reason, signal.sent_by)

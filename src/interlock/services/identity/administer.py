@@ -14,6 +14,10 @@ from interlock.ports.accounts import Accounts
 from interlock.ports.passwords import Passwords
 
 
+MAX_ACCOUNTS = 10_000
+"""Accounts of a tenant."""
+
+
 class AdministerAccounts:
     """Accounts of the caller's tenant. Every call needs the scope ``admin``; a foreign account is not found."""
 
@@ -26,9 +30,15 @@ class AdministerAccounts:
     async def create(
         self, principal: Principal, *, email: str, password: str, role: Role = Role.MEMBER, is_confirmed: bool = True
     ) -> Account:
-        """A new account in the caller's tenant. Raises CONFLICT if the address is taken, RULE, DENIED."""
+        """A new account in the caller's tenant.
+
+        Raises CONFLICT if the address is taken and beyond ``MAX_ACCOUNTS``, RULE, DENIED.
+        """
         principal.require(Scope.ADMIN)
         email, password = normal_email(email), check_password(password)
+        _, number = await self._accounts.list(principal.tenant_id, AccountFilter(limit=1))
+        if number >= MAX_ACCOUNTS:
+            raise conflict("TOO_MANY_ACCOUNTS", f"A tenant has at most {MAX_ACCOUNTS} accounts, disabled ones too")
         now = self._clock.now()
         account = Account(
             user_id=self._ids.new(),

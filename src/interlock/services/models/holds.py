@@ -170,17 +170,14 @@ class Holds:
         return found
 
     async def _enter(self, hold: Hold, purse: Purse) -> None:
-        """Write the hold. One may be on its way while its call begins; the others wait for their row."""
-        purse.unwritten += 1
+        """Write the hold. One call at a time may be on its way before its row is there; others wait for theirs."""
         writing = self._writer.add(hold.row, is_urgent=True)
-
-        def entered(_: asyncio.Future[bool]) -> None:
-            purse.unwritten -= 1
-
-        writing.add_done_callback(entered)
-        if purse.unwritten == 1:
-            return
         try:
+            if purse.early is not None and not purse.has_next:
+                await self._next(purse, purse.early)
+            if purse.early is None and not writing.done():
+                self._begin_early(purse, writing)
+                return
             is_written = await asyncio.shield(writing)
         except asyncio.CancelledError:
             hold.settle(None, Usage(), "cancelled")
@@ -188,6 +185,24 @@ class Holds:
         if not is_written:
             hold.settle(None, Usage(), "failed")
             raise unavailable("The ledger of model calls cannot be written now; try again")
+
+    async def _next(self, purse: Purse, early: asyncio.Future[bool]) -> None:
+        purse.has_next = True
+        try:
+            await asyncio.shield(early)
+        finally:
+            purse.has_next = False
+
+    def _begin_early(self, purse: Purse, writing: asyncio.Future[bool]) -> None:
+        """No other call begins so until this one's row is written, however often that has to be tried."""
+        purse.early = writing
+
+        def over(done: asyncio.Future[bool]) -> None:
+            purse.early = None
+            if not done.result() and self._writer.coming is not None:
+                self._begin_early(purse, self._writer.coming)
+
+        writing.add_done_callback(over)
 
     def _purse(self, budgets: tuple[Budget, ...]) -> Purse:
         """One for each set of budgets: what was leased before one of them was there is not spent after it."""

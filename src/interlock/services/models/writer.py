@@ -57,6 +57,11 @@ class LedgerWriter:
             self._task = asyncio.get_running_loop().create_task(self._run())
         return current
 
+    @property
+    def coming(self) -> asyncio.Future[bool] | None:
+        """The write that rows go with which are waiting now, those too that could not be written."""
+        return self._round
+
     async def flush(self) -> None:
         """Wait until everything that was added is written. Raises UNAVAILABLE if it cannot be."""
         while self._round is not None or (self._task is not None and not self._task.done()):
@@ -83,9 +88,10 @@ class LedgerWriter:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _linger(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_SECONDS):
-                await self._has_urgent.wait()
+        if not self._has_urgent.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await self._has_urgent.wait()
         if self._urgent > 1 and not self._answers:
             await asyncio.sleep(_GATHER_SECONDS)
         self._urgent = 0

@@ -14,7 +14,7 @@ from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.principal import Principal, Scope
 from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
 from interlock.kit.ids import Ids
-from interlock.ports.egress import CheckUrl
+from interlock.ports.egress import OWN_HEADERS, CheckUrl
 from interlock.ports.node import Registry
 from interlock.ports.registry import WebhookNode
 from interlock.ports.store import Store
@@ -205,6 +205,8 @@ def check_headers(headers: dict[str, str]) -> None:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise _refused("headers", f"{name[:80]!r} has a name or a value that a header cannot have")
+        if name.lower() in OWN_HEADERS:
+            raise _refused("headers", f"{name!r} belongs to the connection and cannot be chosen")
 
 
 def unknown_node(node_id: str) -> InterlockError:

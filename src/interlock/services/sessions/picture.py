@@ -13,7 +13,7 @@ from interlock.core.engine.flow.program import FlowProgram
 from interlock.core.engine.flow.standing import FlowStanding, flow_standing
 from interlock.core.errors import not_found
 from interlock.core.events import Event, ExecutionCancelled, Recorded, decode_event
-from interlock.core.execution import ENDED, Execution, Status
+from interlock.core.execution import ENDED, Execution, Status, WaitingReason
 from interlock.core.ids import ExecutionId, VersionId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import FlowDefinition, Version
@@ -98,7 +98,7 @@ class PictureSessions:
         for index, record in enumerate(events):
             evolve(execution, record.event, record.at)
             is_turn = index + 1 == len(events) or events[index + 1].at != record.at
-            if execution.seq > after and is_turn and execution.status in _AT_REST:
+            if execution.seq > after and is_turn and _rests(execution):
                 break
         return _standing(execution)
 
@@ -130,6 +130,11 @@ def _recorded(record: EventRecord, values: dict[str, Any]) -> Recorded:
         fields = {name: values.get(sha256) for name, sha256 in record.refs.items()}
         event = msgspec.structs.replace(event, **{name: value for name, value in fields.items() if value is not None})
     return Recorded(record.seq, record.at, record.trace_id, event)
+
+
+def _rests(execution: Execution) -> bool:
+    """Whether it rests; the pause before a node's next attempt is none."""
+    return execution.status in _AT_REST and execution.waiting_reason is not WaitingReason.RETRY_AT
 
 
 def _standing(execution: Execution) -> FlowStanding:

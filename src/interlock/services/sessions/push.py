@@ -99,6 +99,9 @@ class PushEvents:
         """The refusal in the words of sessions."""
         if error.kind is ErrorKind.NOT_FOUND:
             return unknown_session(session_id)
+        if error.kind is ErrorKind.MISMATCH:
+            message = "This event_id was used with another event; use a new one for a new event"
+            return InterlockError(error.kind, error.code, message)
         if error.code != ENDED_ALREADY:
             return error
         standing = (await self._picture(principal, session_id)).standing

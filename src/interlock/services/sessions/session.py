@@ -73,6 +73,13 @@ def session_of(row: ExecutionRow) -> Session:
     )
 
 
+def shown_id(row: ExecutionRow) -> str:
+    """What an execution is called wherever it is shown: as its client chose, else by its own id."""
+    calling = row.metadata.get(METADATA)
+    chosen = calling.get("session_id") if isinstance(calling, dict) else None
+    return str(chosen or row.execution_id)
+
+
 def chosen_id(tenant_id: str, session_id: str) -> UUID:
     """The execution that a client's own id stands for. Raises RULE for an id that is none."""
     if not _CHOSEN.fullmatch(session_id):

@@ -137,7 +137,7 @@ class StartSessions:
             except InterlockError as error:
                 if error.kind is ErrorKind.MISMATCH and wish.session_id is not None:
                     raise _in_use(wish.session_id) from error
-                raise
+                raise _in_sessions(error) from error
             return await self._started(principal, wish, program, standing)
         raise unavailable("The flow is being changed all the time; try again", retry_after=0.5)
 
@@ -226,6 +226,19 @@ def _check_step(program: Program, step: str | None) -> None:
     reason = f"{step[:64]!r} is not a state of the flow"
     errors = [{"field": "from_step", "reason": reason}]
     raise rule_broken("VALIDATION_ERROR", f"from_step: {reason}", field="from_step", errors=errors)
+
+
+def _in_sessions(error: InterlockError) -> InterlockError:
+    """A refusal of the engine in the words of sessions."""
+    details = {("session_id" if key == "execution_id" else key): value for key, value in error.details.items()}
+    return InterlockError(
+        error.kind,
+        error.code,
+        error.message,
+        details=details,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+    )
 
 
 def _in_use(session_id: str) -> InterlockError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets as randomness
 from collections.abc import Sequence
 from uuid import UUID
@@ -15,7 +16,7 @@ from interlock.core.webhook import SECRET_BYTES, key_of, make_secret
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.egress import CheckUrl
-from interlock.ports.store import Store
+from interlock.ports.store import Store, Transaction
 from interlock.ports.webhooks import CALLS, SigningSecrets, of_webhook
 from interlock.services.webhooks.addresses import check_address
 
@@ -46,25 +47,25 @@ class ManageWebhooks:
         *,
         url: str,
         events: Sequence[str],
-        workflow_id: UUID | None = None,
+        workflow: str | None = None,
         description: str = "",
         secret: str | None = None,
     ) -> Subscribed:
-        """Subscribe. Without a secret of the caller's one is made.
+        """Subscribe. Without a secret of the caller's one is made. ``workflow`` is the id of one, or of a flow.
 
         Raises DENIED, RULE for an address, type or secret that cannot be used, NOT_FOUND for the workflow, CONFLICT
         beyond ``MAX_WEBHOOKS``.
         """
         _require(principal, Scope.DEPLOYMENTS_WRITE)
         check_address(self._check_url, "url", url)
-        webhook = Webhook(
+        wanted = Webhook(
             webhook_id=self._ids.new(),
             tenant_id=principal.tenant_id,
             user_id=principal.subject,
             url=url,
             description=description,
             events=event_types(events),
-            workflow_id=workflow_id,
+            workflow_id=None,
             is_active=True,
             disabled_reason=None,
             last_success_at=None,
@@ -72,8 +73,8 @@ class ManageWebhooks:
         )
         text = _secret(secret)
         async with self._store.transaction(principal) as transaction:
-            if workflow_id is not None and await transaction.head(workflow_id) is None:
-                raise not_found("NOT_FOUND", f"There is no workflow {workflow_id}")
+            workflow_id = await _find_workflow(transaction, workflow) if workflow is not None else None
+            webhook = msgspec.structs.replace(wanted, workflow_id=workflow_id)
             if len(await transaction.list_webhooks(MAX_WEBHOOKS)) >= MAX_WEBHOOKS:
                 raise conflict("TOO_MANY_WEBHOOKS", f"A tenant has at most {MAX_WEBHOOKS} webhooks; delete one first")
             await transaction.add_webhook(webhook)
@@ -134,6 +135,18 @@ class ManageWebhooks:
             if not await transaction.delete_webhook(webhook_id):
                 raise unknown_webhook(webhook_id)
         await self._secrets.drop(principal.tenant_id, of_webhook(webhook_id))
+
+
+async def _find_workflow(transaction: Transaction, reference: str) -> UUID:
+    """The workflow with this id, or the one that is registered as this flow. Raises NOT_FOUND."""
+    with contextlib.suppress(ValueError):
+        workflow_id = UUID(reference)
+        if await transaction.head(workflow_id) is not None:
+            return workflow_id
+    flow = await transaction.find_flow(reference)
+    if flow is None:
+        raise not_found("NOT_FOUND", f"There is no workflow and no flow {reference[:64]}")
+    return flow.workflow_id
 
 
 def unknown_webhook(webhook_id: UUID) -> InterlockError:

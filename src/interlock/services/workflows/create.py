@@ -20,11 +20,14 @@ from interlock.ports.store import Store
 from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.validate import ValidateDefinitions
 
+MAX_WORKFLOWS = 10_000
+"""Workflows that one person sees: those of the tenant, and that person's own."""
 KEY_DIGEST = "$key_digest"
 """Where the source of a first version keeps the digest of the keyed request that stored it."""
 KEY_LIFETIME = timedelta(hours=24)
 """How long a key stands for what a request with it stored; then it is used up and can be used anew."""
 
+_TOO_MANY = "TOO_MANY_WORKFLOWS"
 _VERSION_AND_VARIANT = (0x8 << 76) | (0x2 << 62)
 _FREE_BITS = ~((0xF << 76) | (0x3 << 62))
 
@@ -50,7 +53,7 @@ class CreateWorkflows:
         """Check and store; the same ``key`` again within ``KEY_LIFETIME`` is the same workflow.
 
         Raises DENIED, RULE ``WORKFLOW_INVALID`` with all errors and nothing stored, MISMATCH for a key that was
-        used with another request, CONFLICT for one whose workflow has been deleted.
+        used with another request, CONFLICT for one whose workflow has been deleted and beyond ``MAX_WORKFLOWS``.
         """
         principal.require(Scope.WORKFLOWS_WRITE)
         definition, warnings = self._validate.require(draft)
@@ -89,13 +92,15 @@ class CreateWorkflows:
         try:
             await self._add(principal, workflow)
         except InterlockError as error:
-            if error.kind is not ErrorKind.CONFLICT:
+            if error.kind is not ErrorKind.CONFLICT or error.code == _TOO_MANY:
                 raise
             return False
         return True
 
     async def _add(self, principal: Principal, workflow: Workflow) -> None:
         async with self._store.transaction(principal) as transaction:
+            if await transaction.count_workflows(MAX_WORKFLOWS) >= MAX_WORKFLOWS:
+                raise conflict(_TOO_MANY, f"There are at most {MAX_WORKFLOWS} workflows; delete one first")
             await transaction.add_workflow(workflow)
 
     def _workflow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from interlock.core.definition import digest
-from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.errors import ErrorKind, InterlockError, conflict
 from interlock.core.ids import VersionId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import GraphDefinition, Problem, Version, Workflow
@@ -15,6 +15,10 @@ from interlock.ports.store import Store
 from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.read import unknown_workflow
 from interlock.services.workflows.validate import ValidateDefinitions
+
+
+MAX_VERSIONS = 10_000
+"""Versions of a workflow: they are kept for good, because executions go by them."""
 
 
 class Updated(msgspec.Struct, frozen=True):
@@ -36,12 +40,15 @@ class UpdateWorkflows:
     async def __call__(self, principal: Principal, before: Workflow, draft: Draft, expected_number: int) -> Updated:
         """Make ``draft`` the next version of ``before``, which the caller has just read.
 
-        Raises DENIED, NOT_FOUND, RULE ``WORKFLOW_INVALID``, and PRECONDITION if the newest version is not
-        ``expected_number``.
+        Raises DENIED, NOT_FOUND, RULE ``WORKFLOW_INVALID``, CONFLICT beyond ``MAX_VERSIONS``, and PRECONDITION if the
+        newest version is not ``expected_number``.
         """
         principal.require(Scope.WORKFLOWS_WRITE)
         if before.version.number != expected_number:
             raise _changed(before.version.number, expected_number)
+        if expected_number >= MAX_VERSIONS:
+            message = f"A workflow has at most {MAX_VERSIONS} versions; store it anew under another name"
+            raise conflict("TOO_MANY_VERSIONS", message)
         definition, warnings = self._validate.require(draft)
         now = self._clock.now()
         version = Version(

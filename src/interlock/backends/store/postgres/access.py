@@ -55,11 +55,11 @@ class PostgresAccess(TenantQueries, AnswerQueries, SeatQueries):
         async with self._session() as session:
             await session.run(_SQL["touch_keys"], list(used), list(used.values()))
 
-    async def add_ticket(self, digest: bytes, ticket: Ticket) -> None:
-        """Keep a ticket under the hash of its text."""
+    async def add_ticket(self, digest: bytes, ticket: Ticket, at_most: int) -> bool:
+        """Whether the ticket is kept now, under the hash of its text: its tenant had fewer than ``at_most``."""
         principal = msgspec.json.encode(ticket.principal).decode()
         async with self._session() as session:
-            await session.run(
+            is_kept: bool | None = await session.value(
                 _SQL["add_ticket"],
                 digest,
                 ticket.principal.tenant_id,
@@ -68,7 +68,9 @@ class PostgresAccess(TenantQueries, AnswerQueries, SeatQueries):
                 ticket.expires_at,
                 ticket.ends_at,
                 ticket.credential,
+                at_most,
             )
+        return is_kept is not None
 
     async def take_ticket(self, digest: bytes) -> Ticket | None:
         """The ticket, exactly once over all processes."""
@@ -104,8 +106,9 @@ class PostgresAccess(TenantQueries, AnswerQueries, SeatQueries):
             return int(await session.value(_SQL["purge_audit"], days, at_most))
 
     async def purge(self) -> None:
-        """Delete tickets, nonces and kept answers that are over, the answers a few at a time."""
+        """Delete tickets, nonces, kept answers and keys that are over, the answers a few at a time."""
         async with self._session() as session:
+            await session.run(_SQL["purge_keys"])
             await session.run(_SQL["purge_tickets"])
             await session.run(_SQL["purge_nonces"])
         purged = _ANSWERS_AT_ONCE

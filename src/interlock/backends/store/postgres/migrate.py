@@ -148,6 +148,8 @@ async def _check_server_role(connection: Connection, role: str) -> None:
         problem = "is a superuser or bypasses row-level security, so nothing would separate the tenants"
     elif found["is_owner"]:
         problem = "is the one that migrates; the serving role must own nothing"
+    elif found["inherits"]:
+        problem = f"would inherit the rights of the roles it is to become one by one; run: alter role {role} noinherit"
     if problem:
         raise rule_broken("SERVER_ROLE_UNFIT", f"The serving role {role!r} {problem}.", role=role)
 

@@ -39,7 +39,12 @@ _REFUSED = (
     ("is_owner", True, "owns the schema; serve with one that owns nothing"),
     ("may_serve", False, "may not become `authenticated`; run `interlock migrate` for this role"),
     ("may_decide", False, "may not become `interlock_access`; run `interlock migrate` for this role"),
-    ("inherits_engine", True, "inherits rights of system roles; grant it those `with inherit false`"),
+    (
+        "inherits_engine",
+        True,
+        "inherits rights of system roles; run `alter role … noinherit` for it, and from Postgres 16 on grant it those "
+        "roles `with inherit false`",
+    ),
     ("quotes_are_plain", False, "has standard_conforming_strings off; turn it on"),
 )
 

@@ -54,6 +54,10 @@ class WorkflowQueries:
 
         return Page([workflow_of(row) for row in rows], await total(offset, limit, len(rows), count))
 
+    async def count_workflows(self, at_most: int) -> int:
+        """How many workflows the caller sees, counted no further than ``at_most``."""
+        return int(await self._session.value(_SQL["count_workflows"], None, [], at_most))
+
     async def versions(self, workflow_id: UUID) -> list[Version]:
         """All versions of a workflow, newest first."""
         return [version_of(row) for row in await self._session.rows(_SQL["versions"], workflow_id)]

@@ -40,7 +40,8 @@ def advance(flow: CompiledFlow, turn: Turn) -> None:
     execution = turn.execution
     while execution.ended is None and not execution.is_paused and execution.entering:
         if execution.chain > MAX_CHAIN:
-            _end_failed(turn, Failure(code="FLOW_LOOP_LIMIT", message=f"{MAX_CHAIN} transitions without a wait"))
+            state, message = execution.entering[0], f"{MAX_CHAIN} transitions without a wait"
+            _end_failed(turn, Failure(code="FLOW_LOOP_LIMIT", message=message, node_id=state))
             return
         start_node(flow, turn, flow.states[execution.entering[0]], {})
     if execution.ended is None and not (execution.tasks or execution.entering or execution.held):
@@ -248,7 +249,8 @@ def _end_failed(turn: Turn, error: Failure, failed: TaskFailed | None = None) ->
 
 
 def _guard_failure(state: FlowState, error: ExpressionError) -> Failure:
-    return Failure(code=error.code, message=f"Guard of {state.name}: {error.message}", details=error.details)
+    message = f"Guard of {state.name}: {error.message}"
+    return Failure(code=error.code, message=message, node_id=state.name, details=error.details)
 
 
 def _activation(flow: CompiledFlow, turn: Turn, state: FlowState) -> Activation:

@@ -200,7 +200,7 @@ class FlowProgram:
             return
         if execution.is_paused and not execution.is_idle:
             turn.refusal = conflict(
-                "SESSION_PAUSED", "The execution is paused; resume it first", **self._where(execution)
+                "SESSION_PAUSED", "The flow is paused; resume it first", **self._where(execution)
             )
         elif found:
             state, transition = found[0]

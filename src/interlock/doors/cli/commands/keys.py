@@ -10,9 +10,11 @@ from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.access_tables import keys_table
 from interlock.doors.cli.calling import caller_of, carry_out_async
 from interlock.doors.cli.failures import DONE
+from interlock.doors.cli.new_keys import read_end, read_name, record_of
 from interlock.doors.cli.options import AsJson, TenantOption, Url
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.server import segment
+from interlock.kit import strict_json
 
 SHOWN_ONCE = "Keep it now: it is not stored and cannot be shown again."
 KeyArgument = Annotated[
@@ -22,17 +24,26 @@ KeyArgument = Annotated[
 
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what will use it.", show_default=False)],
     scope: Annotated[
         list[str],
         typer.Option("--scope", metavar="NOUN:VERB", help="What it may do; may be given again.", show_default=False),
     ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who or what will use it.", show_default=False)] = "",
+    client_name: Annotated[
+        str, typer.Option("--client-name", metavar="NAME", help="The same as an option.", show_default=False)
+    ] = "",
     tier: Annotated[
         str, typer.Option("--tier", metavar="WORD", help="standard, premium, or development in local mode.")
     ] = "standard",
     days: Annotated[
         int | None, typer.Option("--days", metavar="N", min=1, help="Days until it ends.", show_default=False)
     ] = None,
+    expires: Annotated[
+        str,
+        typer.Option(
+            "--expires", metavar="TIME", help="When it ends, such as 2027-01-31 or 90d.", show_default=False
+        ),
+    ] = "",
     tool: Annotated[
         list[str] | None,
         typer.Option("--tool", metavar="NAME", help="Only these tools; may be given again.", show_default=False),
@@ -42,6 +53,9 @@ def create(
         typer.Option("--model", metavar="NAME", help="Only these models; may be given again.", show_default=False),
     ] = None,
     signing: Annotated[bool, typer.Option("--signing", help="Also make a secret to sign requests with.")] = False,
+    is_record: Annotated[
+        bool, typer.Option("--config", help="Ask no server: print a record for the setting MCP_API_KEYS.")
+    ] = False,
     tenant: TenantOption = LOCAL_TENANT,
     url: Url = None,
     as_json: AsJson = False,
@@ -51,14 +65,17 @@ def create(
 
     async def work() -> int:
         body: dict[str, Any] = {
-            "client_name": name,
+            "client_name": read_name(name, client_name),
             "scopes": scope,
             "rate_limit_tier": tier,
-            "expires_in_days": days,
+            "expires_at": read_end(expires, days, caller.clock.now()),
             "allowed_tools": tool or None,
             "allowed_models": model or None,
-            "signing": signing,
         }
+        if is_record:
+            _show_record(output, *record_of(body, tenant, caller.programs.environment().profile, signing=signing))
+            return DONE
+        body["signing"] = signing
         async with caller.administrator(url, tenant) as server:
             issued = await server.post("/api-keys", body)
         _show(output, issued)
@@ -142,6 +159,13 @@ def revoke(
         return DONE
 
     carry_out_async(output, work)
+
+
+def _show_record(output: Output, key: str, record: dict[str, Any]) -> None:
+    output.json({"key": key, "record": record})
+    output.line(key, style="bold")
+    output.line(f"MCP_API_KEYS={strict_json.encode(record).decode()}")
+    output.note(f"{SHOWN_ONCE} The record holds its hash; put it into the setting and start the servers again.")
 
 
 def _show(output: Output, issued: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Commands about outgoing webhooks: create, list, deliveries, redeliver, delete."""
+"""Commands about outgoing webhooks: create, list, show, turn on and off, change the secret, deliveries, delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from interlock.doors.cli.failures import DONE
 from interlock.doors.cli.options import AsJson, Url
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.server import segment
-from interlock.doors.cli.webhook_tables import deliveries_table, webhooks_table
+from interlock.doors.cli.webhook_tables import deliveries_table, webhook_lines, webhooks_table
 
 SHOWN_ONCE = "Keep the secret now: it cannot be shown again. The receiver checks signatures with it."
 WebhookArgument = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Id of a webhook.", show_default=False)]
@@ -30,7 +30,7 @@ def create(
         ),
     ],
     workflow: Annotated[
-        str, typer.Option("--workflow", metavar="ID", help="Only this workflow's.", show_default=False)
+        str, typer.Option("--workflow", metavar="ID", help="Only this workflow's, or this flow's.", show_default=False)
     ] = "",
     description: Annotated[
         str, typer.Option("--description", metavar="TEXT", help="What it is for.", show_default=False)
@@ -72,6 +72,62 @@ def list_webhooks(context: typer.Context, url: Url = None, as_json: AsJson = Fal
         return DONE
 
     carry_out_async(output, work)
+
+
+def show(context: typer.Context, webhook: WebhookArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a webhook: where it goes, what of, and why it is off if it is."""
+    output = Output(as_json=as_json)
+
+    async def work() -> int:
+        async with caller_of(context).server(url) as server:
+            found = await server.get(f"/webhooks/{segment(webhook)}")
+        _say(output, found)
+        return DONE
+
+    carry_out_async(output, work)
+
+
+def enable(context: typer.Context, webhook: WebhookArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Send to a webhook again that was turned off; what happened meanwhile is not told."""
+    _switch(context, webhook, url, as_json, is_active=True)
+
+
+def disable(context: typer.Context, webhook: WebhookArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Send nothing to a webhook until it is enabled again."""
+    _switch(context, webhook, url, as_json, is_active=False)
+
+
+def rotate_secret(context: typer.Context, webhook: WebhookArgument, url: Url = None, as_json: AsJson = False) -> None:
+    """Give a webhook a new secret; for a day messages are signed with the former one too."""
+    output = Output(as_json=as_json)
+
+    async def work() -> int:
+        async with caller_of(context).server(url) as server:
+            made = await server.post(f"/webhooks/{segment(webhook)}/rotate-secret")
+        output.json(made)
+        output.line(str(made.get("secret")), style="bold")
+        output.note(SHOWN_ONCE)
+        return DONE
+
+    carry_out_async(output, work)
+
+
+def _switch(context: typer.Context, webhook: str, url: str | None, as_json: bool, *, is_active: bool) -> None:
+    output = Output(as_json=as_json)
+
+    async def work() -> int:
+        async with caller_of(context).server(url) as server:
+            found = await server.patch(f"/webhooks/{segment(webhook)}", {"is_active": is_active})
+        _say(output, found)
+        return DONE
+
+    carry_out_async(output, work)
+
+
+def _say(output: Output, webhook: dict[str, Any]) -> None:
+    output.json(webhook)
+    for line in webhook_lines(webhook):
+        output.line(line)
 
 
 def deliveries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +17,7 @@ from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.services.sessions.session import possible_ids
 
 DECIDE_ALIASES = {"action": "decision"}
 _RESPOND = "respond"
@@ -61,7 +63,7 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
     page = await call.services.list_approvals(
         call.principal,
         status=_status_in(query.status),
-        execution_id=read_id(query.execution_id, "execution") if query.execution_id is not None else None,
+        execution_id=_execution(call, query.execution_id) if query.execution_id is not None else None,
         limit=query.limit,
         offset=query.offset,
     )
@@ -72,6 +74,12 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
         has_more=query.offset + len(page.items) < page.total,
     )
     return tagged(answer, call.header("if-none-match"))
+
+
+def _execution(call: Call[Any, Any], text: str) -> UUID:
+    """The execution that is asked for, by its own id or by one that a client of a session chose."""
+    found = possible_ids(call.principal.tenant_id, text)
+    return found[0] if found else read_id(text, "execution")
 
 
 async def get_approval(call: Call[None, None]) -> Reply:

@@ -22,6 +22,7 @@ from interlock.kit.instants import (
 from interlock.services.executions.read import ExecutionDetail
 from interlock.services.executions.view import ASKING, CANCELLED, RETRYING, RUNNING, WAITING, TaskView
 from interlock.services.nouns import ExecutionRow
+from interlock.services.sessions.session import shown_id
 
 _UNDER_WAY = (RUNNING, ASKING, WAITING, RETRYING)
 
@@ -135,8 +136,8 @@ def execution_object(detail: ExecutionDetail) -> ExecutionObject:
 def _of_row(row: ExecutionRow) -> dict[str, Any]:
     error = row.error
     return {
-        "execution_id": str(row.execution_id),
-        "id": str(row.execution_id),
+        "execution_id": shown_id(row),
+        "id": shown_id(row),
         "workflow_id": str(row.workflow_id) if row.workflow_id is not None else None,
         "workflow_version": row.workflow_number,
         "kind": row.kind,

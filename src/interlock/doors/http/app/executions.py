@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from interlock.core.errors import invalid
 from interlock.core.execution import ENDED
+from interlock.doors.http.app.any_id import by_any_id
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.execution_object import ExecutionSummary, execution_object, execution_summary
 from interlock.doors.http.app.statuses import OUT, STATUS_WORDS, status_out, statuses_in
@@ -216,6 +217,7 @@ def _read_cursor(text: str | None) -> UUID | None:
         raise invalid("INVALID_CURSOR", message, field="cursor") from None
 
 
+@by_any_id
 async def get_execution(call: Call[None, ExecutionQuery]) -> Reply:
     """One execution with its nodes; with ``wait_ms`` when it rests or ends, or when that time is over."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -226,6 +228,7 @@ async def get_execution(call: Call[None, ExecutionQuery]) -> Reply:
     return tagged(execution_object(detail), call.header("if-none-match"))
 
 
+@by_any_id
 async def cancel(call: Call[ReasonBody, None]) -> Reply:
     """Cancel an execution with everything it started."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -246,6 +249,7 @@ async def cancel(call: Call[ReasonBody, None]) -> Reply:
     )
 
 
+@by_any_id
 async def pause(call: Call[ReasonBody, None]) -> Reply:
     """Start no new node until it is resumed."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -255,6 +259,7 @@ async def pause(call: Call[ReasonBody, None]) -> Reply:
     return _changed(execution_id, changed, "Execution paused")
 
 
+@by_any_id
 async def resume(call: Call[ReasonBody, None]) -> Reply:
     """Let a paused execution go on."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -264,6 +269,7 @@ async def resume(call: Call[ReasonBody, None]) -> Reply:
     return _changed(execution_id, changed, "Execution resumed")
 
 
+@by_any_id
 async def signal(call: Call[SignalBody, None]) -> Reply:
     """Send an execution what it waits for."""
     execution_id = read_id(call.path["execution_id"], "execution")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
+from interlock.doors.http.app.any_id import by_any_id
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
@@ -65,6 +66,7 @@ class ArtifactList(msgspec.Struct, kw_only=True):
     total: int
 
 
+@by_any_id
 async def list_events(call: Call[None, EventsQuery]) -> Reply:
     """The stored events of an execution, in order."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -91,6 +93,7 @@ def _stored(record: EventRecord) -> StoredEvent:
     )
 
 
+@by_any_id
 async def list_artifacts(call: Call[None, None]) -> Reply:
     """The artifacts of an execution, by name."""
     execution_id = read_id(call.path["execution_id"], "execution")
@@ -117,6 +120,7 @@ def _artifact(row: ArtifactRow, place: str) -> ArtifactObject:
     )
 
 
+@by_any_id
 async def get_artifact(call: Call[None, None]) -> Reply:
     """The content of an artifact. Browsers save it and never show it as a page of this server."""
     execution_id = read_id(call.path["execution_id"], "execution")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from interlock.doors.http.app.any_id import by_any_id
 from interlock.doors.http.app.door import read_id
 from interlock.doors.http.app.frames import sse_frame, sse_frame_of_workflow
 from interlock.doors.http.plumbing.described import Since
@@ -50,6 +51,7 @@ class _WorkflowFrames:
         return [sse_frame_of_workflow(watch, fact) for watch, fact in await self._watch.next(timeout)]
 
 
+@by_any_id
 async def stream_execution(call: Call[None, StreamQuery]) -> Reply:
     """The events of an execution from a number on, then live, until its last one. 204 if nothing is left."""
     execution_id = read_id(call.path["execution_id"], "execution")

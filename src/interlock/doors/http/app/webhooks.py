@@ -18,11 +18,14 @@ from interlock.kit.instants import rfc3339
 
 
 class WebhookBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """``events`` are types, groups such as ``execution.*``, or ``*``; without ``workflow_id`` those of all."""
+    """``events`` are types, groups such as ``execution.*``, or ``*``; without ``workflow_id`` those of all.
+
+    ``workflow_id`` may also be the id under which a flow is registered.
+    """
 
     url: Annotated[str, Meta(min_length=1, max_length=2048)]
     events: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=100)]
-    workflow_id: str | None = None
+    workflow_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     description: Annotated[str, Meta(max_length=500)] = ""
     secret: SigningSecret | None = None
 
@@ -120,7 +123,7 @@ async def create(call: Call[WebhookBody, None]) -> Reply:
         call.principal,
         url=body.url,
         events=body.events,
-        workflow_id=read_id(body.workflow_id, "workflow") if body.workflow_id is not None else None,
+        workflow=body.workflow_id,
         description=body.description,
         secret=body.secret,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from interlock.doors.http.identity.people import directory_of
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.replies import NO_STORE, JsonReply
+from interlock.doors.http.plumbing.replies import NO_STORE, VARY, JsonReply
 
-_KEYS_KEPT = ((b"cache-control", b"public, max-age=600"),)
+_KEYS_KEPT = ((b"cache-control", b"public, max-age=600"), VARY)
 _PROVIDERS = (
     "anonymous_users",
     "phone",

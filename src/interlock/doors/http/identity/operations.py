@@ -16,7 +16,7 @@ from interlock.doors.http.identity.shapes import (
     User,
     VerifyQuery,
 )
-from interlock.doors.http.plumbing.operation import Handler, Operation, Policy
+from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
 
 
 def _operation(
@@ -51,7 +51,8 @@ OPERATIONS: tuple[Operation, ...] = (
         people.sign_up,
         body=SignUpBody,
         answer=LoginAnswer,
-        failures=(422,),
+        failures=(409, 422),
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "POST",
@@ -62,7 +63,8 @@ OPERATIONS: tuple[Operation, ...] = (
         body=TokenBody,
         query=TokenQuery,
         answer=LoginAnswer,
-        failures=(400, 429),
+        failures=(400, 409, 422, 429),
+        keeping=Keeping.ONCE,
     ),
     _operation(
         "GET",

@@ -106,9 +106,12 @@ class Admission:
         return self._taken < self._places or any(held > share for held in self._holding.values())
 
     def refusal(self, asker: str | None) -> InterlockError:
-        """What is told to who cannot wait. Whoever has its share sends too much, unless the server is slow; else all together are too many."""
+        """What is told to who cannot wait.
+
+        Whoever has its share sends too much, unless the server is slow; else all together are too many.
+        """
         is_slow = _now() - self._recalled_at < _SLOW_SECONDS
-        if is_slow or (asker is not None and self._holding[asker] < self._share()):
+        if is_slow or asker is None or self._holding[asker] < self._share():
             return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
         return InterlockError(
             ErrorKind.LIMITED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -15,18 +15,19 @@ from interlock.core.principal import Scope as Permission
 from interlock.core.signed_request import SignedRequest
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.credentials import (
+    REQUIRED_KEY,
     bearer_of,
     key_of_header,
     missing_credential,
+    missing_key,
     presented_in_url,
     require_short_life,
     unauthenticated,
 )
 from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation, Policy
 from interlock.doors.http.plumbing.trace import Exchange
+from interlock.services.access.authenticate import ReadBody
 from interlock.services.access.refusals import KnownCallerRefused
-
-ReadBody = Callable[[], Awaitable[bytes]]
 
 _TENANT_HEADER = b"x-tenant-id"
 _USER_HEADER = b"x-user-id"
@@ -66,7 +67,7 @@ async def authorise(
     request or a WebSocket handshake; ``exchange.credential`` is set, and ``exchange.principal`` to whoever a true
     credential names, also if that is refused then.
 
-    ``read_body`` reads the whole body, which a signature covers; without it (WebSockets) signatures are refused.
+    ``read_body`` reads the whole body as it came, which a signature covers, once a signer is known; without it (WebSockets) signatures are refused.
     ``told_token`` is a token from a socket's first message, looked at last. ``told_tenant`` is the tenant that a
     socket's address names for local mode, in place of ``X-Tenant-Id``.
 
@@ -186,13 +187,12 @@ async def _by_signature(exchange: Exchange, scope: Scope, context: Context, read
         method=exchange.method,
         raw_path=scope.get("raw_path") or exchange.path.encode(),
         raw_query=scope["query_string"],
-        body=await read_body(),
     )
     keys = context.services.access.key_identity
     return await context.limits.guesses.check(
         "signatures",
         exchange.client,
-        partial(keys.authenticate_signed, request),
+        partial(keys.authenticate_signed, request, read_body),
         partial(keys.is_known_signer, request.public_id),
     )
 
@@ -202,7 +202,7 @@ def _require_kind(operation: Operation, principal: Principal) -> None:
     if operation.policy is Policy.USER and principal.kind == "key":
         raise unauthenticated("This call needs a person's token; API keys are not taken here", "invalid_token")
     if operation.policy is Policy.KEY and principal.kind != "key":
-        raise unauthenticated("This call needs an API key", "invalid_api_key")
+        raise unauthenticated("This call needs an API key", "invalid_api_key", REQUIRED_KEY)
 
 
 def _refuse_other_tenant(headers: Mapping[bytes, bytes], principal: Principal) -> None:
@@ -236,4 +236,4 @@ async def _without_credential(
         return ANONYMOUS
     if operation.policy is Policy.TENANT and context.settings.is_local:
         raise unauthenticated("Name your tenant: send X-Tenant-Id", "missing_token")
-    raise missing_credential()
+    raise missing_key() if operation.policy is Policy.KEY else missing_credential()

@@ -14,6 +14,7 @@ from interlock.doors.http.plumbing.operation import Operation
 from interlock.kit.clock import Clock
 
 REQUIRED_AUTH = "Bearer token via Authorization header"
+REQUIRED_KEY = "API key via X-API-Key or Authorization header"
 MAX_URL_TOKEN_SECONDS = 3600
 """A token in an address may be valid for so long at most: addresses are kept in too many places."""
 
@@ -38,10 +39,15 @@ class InUrl:
     may_be_key: bool = False
 
 
-def unauthenticated(message: str, reason: str) -> InterlockError:
-    """401 with a reason that clients may branch on."""
-    details = {"reason": reason, "required_auth": REQUIRED_AUTH}
+def unauthenticated(message: str, reason: str, required: str = REQUIRED_AUTH) -> InterlockError:
+    """401 with a reason that clients may branch on, and what ``required`` says is taken."""
+    details = {"reason": reason, "required_auth": required}
     return InterlockError(ErrorKind.UNAUTHENTICATED, "AUTHENTICATION_FAILED", message, details=details)
+
+
+def missing_key() -> InterlockError:
+    message = "This call needs an API key: send X-API-Key: <key> or Authorization: Bearer <key>"
+    return unauthenticated(message, "missing_token", REQUIRED_KEY)
 
 
 def missing_credential() -> InterlockError:

@@ -8,10 +8,10 @@ from importlib.resources import files
 from interlock.core.errors import not_found
 from interlock.doors.http.plumbing.etag import matches, tag_of
 from interlock.doors.http.plumbing.operation import Reply
-from interlock.doors.http.plumbing.replies import BytesReply, EmptyReply, Headers
+from interlock.doors.http.plumbing.replies import VARY, BytesReply, EmptyReply, Headers
 from interlock.doors.http.plumbing.security import PAGE
 
-PUBLIC: Headers = ((b"cache-control", b"public, max-age=300"),)
+PUBLIC: Headers = ((b"cache-control", b"public, max-age=300"), VARY)
 
 _PAGE = b"""<!doctype html>
 <html lang="en">

@@ -39,12 +39,13 @@ _CROWDS = frozenset({ErrorKind.LIMITED, ErrorKind.UNAVAILABLE})
 RawHeaders = Sequence[tuple[bytes, bytes]]
 Mark = tuple[str, str, str, bytes]
 FindOperation = Callable[[str, str], Operation | None]
+MethodsAt = Callable[[str], Sequence[str]]
 
 
 class _Known:
     """A refused caller of an operation: where it stands in line, and its limits if they are what refused it."""
 
-    __slots__ = ("asker", "at", "closed_until", "limited", "operation", "state", "templates", "tenant_id")
+    __slots__ = ("asker", "at", "closed_until", "given_back", "limited", "operation", "state", "templates", "tenant_id")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class _Known:
         limited: Limited | None,
         closed: float,
         state: str,
+        given_back: int,
     ) -> None:
         self.operation = operation
         self.asker = asker
@@ -63,6 +65,7 @@ class _Known:
         self.limited = limited
         self.closed_until = at + closed
         self.state = state  # of the store of limits
+        self.given_back = given_back
         self.templates: dict[str, Written] = {}  # by code
 
 
@@ -73,9 +76,14 @@ class Doorstep:
         self._known: OrderedDict[Mark, _Known] = OrderedDict()  # oldest first
         self._anybodies: dict[tuple[str, str, str], _Known] = {}
         self._is_open = False
+        self.methods_at: MethodsAt = lambda path: ()
+        """What can be asked for at a path; nothing where no operation is."""
 
-    def open(self, context: Context, templates: Templates, find: FindOperation, tally: Tally) -> None:
-        """Begin. ``find`` gives the operation of a method and path."""
+    def open(
+        self, context: Context, templates: Templates, find: FindOperation, methods_at: MethodsAt, tally: Tally
+    ) -> None:
+        """Begin. ``find`` gives the operation of a method and path, ``methods_at`` all methods of a path."""
+        self.methods_at = methods_at
         self._context = context
         self._templates = templates
         self._find_operation = find
@@ -96,7 +104,7 @@ class Doorstep:
         asker = limits.asker(operation, scope, principal)
         tenant_id = principal.tenant_id if operation.is_start else None
         self._known.pop(mark, None)
-        self._known[mark] = _Known(operation, asker, tenant_id, now, limited, closed, limits.state)
+        self._known[mark] = _Known(operation, asker, tenant_id, now, limited, closed, limits.state, limits.given_back)
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
 
@@ -152,7 +160,7 @@ class Doorstep:
             return None
         which = operation.door.name, operation.method, operation.route
         if which not in self._anybodies:
-            self._anybodies[which] = _Known(operation, None, None, 0.0, None, 0.0, "")
+            self._anybodies[which] = _Known(operation, None, None, 0.0, None, 0.0, "", 0)
         return self._anybodies[which]
 
     def _mark(self, operation: Operation, scope: Scope) -> Mark | None:
@@ -186,7 +194,8 @@ class Doorstep:
 
     def _is_full(self, known: _Known, now: float) -> bool:
         """Whether a window is still full; what another store has counted says nothing."""
-        return now < known.closed_until and known.state == self._context.limits.state
+        limits = self._context.limits
+        return now < known.closed_until and known.state == limits.state and known.given_back == limits.given_back
 
     def _still_full(self, known: _Known, now: float) -> tuple[InterlockError, Limited]:
         assert known.limited is not None  # else nothing were full

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
 from interlock.doors.http.plumbing.operation import Door, Refusal
@@ -33,14 +35,8 @@ CLOSE: Headers = ((b"connection", b"close"),)
 
 _STATE_CODES = frozenset({"INVALID_TRANSITION"})
 _PRECONDITION_FAILED = "PRECONDITION_FAILED"  # what If-Match named, where that header is honoured
-_TITLES = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    421: "Misdirected Request",
-    500: "Internal Server Error",
-}
+_IANA = "https://iana.org/assignments/http-problem-types#"
+_QUOTA = "RATE_LIMIT_EXCEEDED"
 
 
 def status_of(error: InterlockError, door: Door) -> int:
@@ -63,17 +59,30 @@ def stopping() -> InterlockError:
 
 
 def problem(refusal: Refusal) -> dict[str, Any]:
-    """The envelope of paths without a door (RFC 9457)."""
+    """The envelope of paths without a door (RFC 9457), with the registered types of a used-up quota and of no room."""
     error = refusal.error
     return {
-        "type": "about:blank",
-        "title": _TITLES.get(refusal.status, error.code),
+        "type": _type_of(error, refusal.status),
+        "title": HTTPStatus(refusal.status).phrase,
         "status": refusal.status,
         "detail": error.message,
+        **({"instance": quote(refusal.path)} if refusal.path else {}),
         "code": error.code,
         "trace_id": refusal.trace_id,
+        **({"violated-policies": [error.details["window"]]} if "window" in error.details else {}),
+        **({"errors": error.details["errors"]} if "errors" in error.details else {}),
         **({"details": error.details} if error.details else {}),
     }
+
+
+def _type_of(error: InterlockError, status: int) -> str:
+    if error.code == _QUOTA:
+        return _IANA + "quota-exceeded"
+    return _IANA + "temporary-reduced-capacity" if status == 503 else "about:blank"
+
+
+NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
+"""Answers for paths that no door owns."""
 
 
 def refuse(refusal: Refusal, door: Door, headers: Headers = ()) -> JsonReply:

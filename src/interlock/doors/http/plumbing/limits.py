@@ -21,6 +21,10 @@ from interlock.kit.clock import Clock
 from interlock.services.limits import CountRequests, Plan, Taken
 
 
+_NO_ROOM = (429, 503)
+"""What a request that fitted is refused with by whatever stands behind the limits: a full queue, a server that stops."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limited:
     """What an exchange keeps of its limits: the count, and the headers of its answer, whatever that will be."""
@@ -38,6 +42,8 @@ class Limits:
         self._addresses = addresses or ClientAddresses()
         self._plans: dict[tuple[str, str, str], Plan | None] = {}
         self.guesses = Guesses(clock)
+        self.given_back = 0
+        """How many counts this process has given back: a full window may have room again."""
 
     @property
     def state(self) -> str:
@@ -72,7 +78,7 @@ class Limits:
             raise refusal(taken.verdict, math.ceil(now + taken.verdict.tightest.reset_after))
 
     def closed_for(self, limited: Limited) -> float:
-        """So many seconds nothing fits after this count, whatever becomes of other requests; 0 for one that fitted."""
+        """So many seconds nothing fits after this count unless one is given back; 0 for one that fitted."""
         return self._count.closed_for(limited.taken)
 
     def refused_later(self, limited: Limited, seconds: float) -> tuple[InterlockError, Limited]:
@@ -84,9 +90,12 @@ class Limits:
         return error, Limited(Taken(taken.plan, taken.caller, verdict), headers)
 
     async def settle(self, exchange: Exchange) -> None:
-        """After the answer: give back what costs nothing."""
+        """After the answer: give back what costs nothing, and what there was no room for after all."""
         limited = exchange.limited
-        if limited is not None and exchange.status == 304 and limited.taken.plan.free_304:
+        if limited is None or not limited.taken.verdict.is_admitted:
+            return
+        if exchange.status in _NO_ROOM or (exchange.status == 304 and limited.taken.plan.free_304):
+            self.given_back += 1
             await self._count.give_back(limited.taken)
 
     async def standings(self, group: Group, scope: Scope, principal: Principal) -> list[tuple[Rule, Standing]]:

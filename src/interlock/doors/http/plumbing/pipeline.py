@@ -8,22 +8,27 @@ from typing import Any
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from interlock.core.errors import InterlockError
+from interlock.core.errors import InterlockError, not_found
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
-from interlock.doors.http.plumbing.errors import CLOSE, problem, refuse, status_of, stopping, unexpected
+from interlock.doors.http.plumbing.denial import denying
+from interlock.doors.http.plumbing.errors import CLOSE, NO_DOOR, refuse, status_of, stopping, unexpected
 from interlock.doors.http.plumbing.idempotency import answer
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Refusal, Reply
-from interlock.doors.http.plumbing.receive import CallerLeft, decode_body, decode_query, read_body
+from interlock.doors.http.plumbing.receive import (
+    CallerLeft,
+    decode_body,
+    decode_query,
+    read_body,
+    refuse_encoded,
+    refuse_other_media,
+)
 from interlock.doors.http.plumbing.replies import WHOLE, Headers
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.instants import rfc3339
 from interlock.kit.turn import Turn
-
-NO_DOOR = Door(name="none", prefixes=("",), envelope=problem, media_type="application/problem+json")
-"""Answers for paths that no door owns."""
 
 _log = structlog.get_logger("interlock.http")
 
@@ -76,10 +81,20 @@ class Pipeline:
         send: Send,
         door: Door | None = None,
     ) -> None:
-        """Answer a request that belongs to no operation, in the envelope of ``door`` if its paths are known."""
+        """Answer a request that belongs to no operation, in the envelope of ``door`` if its paths are known.
+
+        It may be the handshake of a WebSocket, which is refused so.
+        """
         exchange: Exchange = scope[EXCHANGE]
         exchange.code = error.code
+        if scope["type"] == "websocket":
+            scope, send = {**scope, "method": exchange.method}, denying(scope, send)
         await refuse(self._refusal(error, status, exchange), door or NO_DOOR, headers)(scope, receive, send)
+
+    async def refuse_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the handshake of a WebSocket at a path where none is."""
+        error = not_found("NOT_FOUND", "There is no WebSocket at this path")
+        await self.refuse(error, 404, (), scope, receive, send)
 
     async def turn_away(
         self, error: InterlockError, status: int, scope: Scope, receive: Receive, send: Send
@@ -107,7 +122,7 @@ class Pipeline:
         """What the handler answers; ``turn`` ends its turn. What is refused is refused as cheaply as it can be."""
         context = self._context
         body = _Body(receive, exchange.headers, context.settings.max_body)
-        principal = await authorise(operation, exchange, scope, context, read_body=body.read)
+        principal = await authorise(operation, exchange, scope, context, read_body=body.raw)
         asker = context.limits.asker(operation, scope, principal)
         context.admission.check(asker)
         await context.limits.admit(operation, scope, principal)
@@ -163,7 +178,15 @@ class _Body:
         self._limit = limit
         self._bytes: bytes | None = None
 
-    async def read(self) -> bytes:
+    async def raw(self) -> bytes:
+        """As it came, whatever it is."""
         if self._bytes is None:
             self._bytes = await read_body(self._receive, self._headers, self._limit)
         return self._bytes
+
+    async def read(self) -> bytes:
+        """What says that it is JSON. Raises UNSUPPORTED_MEDIA, and what ``read_body`` raises."""
+        refuse_encoded(self._headers)
+        raw = await self.raw()
+        refuse_other_media(self._headers, raw)
+        return raw

@@ -29,15 +29,13 @@ class CallerLeft(Exception):
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole body, at most ``limit`` bytes, whatever ``Content-Length`` says.
+    """The whole body as it came, at most ``limit`` bytes, whatever ``Content-Length`` says.
 
-    Raises TOO_LARGE, UNSUPPORTED_MEDIA, INVALID when it stalls, CallerLeft.
+    Raises TOO_LARGE, INVALID when it stalls, CallerLeft.
     """
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise _unsupported("Send the body without encoding")
     message = await receive()
     if message["type"] == "http.disconnect":
         raise CallerLeft
@@ -46,9 +44,19 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
         body = await _read_rest(receive, body, limit)
     if len(body) > limit:
         raise _too_large(limit)
+    return body
+
+
+def refuse_encoded(headers: dict[bytes, bytes]) -> None:
+    """Raise UNSUPPORTED_MEDIA for a body that would have to be unpacked."""
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise _unsupported("Send the body without encoding")
+
+
+def refuse_other_media(headers: dict[bytes, bytes], body: bytes) -> None:
+    """Raise UNSUPPORTED_MEDIA for a body that says it is anything but JSON."""
     if body and (kind := headers.get(b"content-type")) is not None and not _JSON_TYPE.fullmatch(kind):
         raise _unsupported("Send the body as application/json in UTF-8")
-    return body
 
 
 async def _read_rest(receive: Receive, first: bytes, limit: int) -> bytes:

@@ -40,6 +40,10 @@ NO_STORE: Headers = ((b"cache-control", b"no-store"),)
 """Errors and secrets: nobody keeps them."""
 
 
+VARY = (b"vary", b"Origin")
+"""On answers that caches may keep for everybody: a page of a listed origin gets headers that others do not."""
+
+
 class JsonReply(BytesReply):
     """``value`` as JSON; structs are written by their fields."""
 

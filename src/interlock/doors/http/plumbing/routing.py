@@ -85,6 +85,11 @@ class RouteTable(BaseRoute):
             place = following
         return (place if place is not None and place.by_method else None), values
 
+    def methods_at(self, path: str) -> list[str]:
+        """What can be asked for at a path; nothing where no operation is."""
+        place, _ = self._find(path)
+        return _allowed(place) if place is not None else []
+
     def operation_at(self, method: str, path: str) -> Operation | None:
         """What answers exactly this method at a path."""
         place, _ = self._find(path)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing.pipeline import Pipeline
+from interlock.doors.http.plumbing.replies import VARY
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.hosts import canonical, host_of, is_loopback
@@ -29,6 +30,8 @@ PAGE: tuple[tuple[bytes, bytes], ...] = (
 )
 """Headers of HTML: scripts come from this server and from nowhere else, never from the page's own text."""
 
+ANY_ORIGIN = "*"
+
 _PAGE_OF_A_SERVER = re.compile(r"https?://([^/?#]+)")
 _EXPOSED = (
     b"X-Request-ID, X-Trace-Id, X-Process-Time, ETag, Idempotency-Replayed, X-RateLimit-Limit, X-RateLimit-Remaining, "
@@ -36,13 +39,20 @@ _EXPOSED = (
 )
 
 
+_REMOTE = InterlockError(
+    ErrorKind.DENIED, "REMOTE_DENIED", "In local mode this server answers its own machine only"
+)
+_MISDIRECTED = InterlockError(ErrorKind.DENIED, "MISDIRECTED_REQUEST", "This server does not serve that host name")
+_FOREIGN = InterlockError(ErrorKind.DENIED, "ORIGIN_DENIED", "Pages of this origin may not call this server")
+
+
 class Guarded:
     """Checks who calls by which name from which page, answers preflights, and lets allowed pages read the answers.
 
     In local mode only this machine may call unless remote callers are allowed (403), only by loopback names and
     configured ones (421), and from no page but those of loopback, of this server itself, and configured ones (403).
-    Outside local mode the configured names, if any, are the only ones (421). No answer ever allows credentials of the
-    browser.
+    Outside local mode the configured names, if any, are the only ones (421). Answers that anybody may keep vary with
+    the page, where pages differ.
     """
 
     def __init__(self, app: ASGIApp, settings: HttpSettings, pipeline: Pipeline) -> None:
@@ -52,6 +62,8 @@ class Guarded:
         self._hosts = frozenset(map(canonical, settings.allowed_hosts))
         self._any_host = not settings.is_local and not settings.allowed_hosts
         self._origins = frozenset(origin.lower() for origin in settings.allowed_origins)
+        self._any_origin = ANY_ORIGIN in self._origins and not settings.is_local
+        self._takes_cookies = settings.allows_cookies and not settings.is_local
         self._pipeline = pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,12 +75,10 @@ class Guarded:
             return
         exchange: Exchange = scope[EXCHANGE]
         if not self._allows_remote and not self._is_near(exchange.client):
-            error = _denied("REMOTE_DENIED", "In local mode this server answers its own machine only")
-            await self._pipeline.turn_away(error, 403, scope, receive, send)
+            await self._turn_away(_REMOTE, scope, receive, send)
             return
         if not self._any_host and not self._is_our_host(scope):
-            error = _denied("MISDIRECTED_REQUEST", "This server does not serve that host name")
-            await self._pipeline.refuse(error, 421, (), scope, receive, send)
+            await self._pipeline.refuse(_MISDIRECTED, 421, (), scope, receive, send)
             return
         origin = exchange.headers.get(b"origin")
         if origin is None:
@@ -76,24 +86,27 @@ class Guarded:
         elif self._is_allowed(origin, exchange.headers.get(b"host", b"")):
             await self._answer_page(origin, exchange, scope, receive, send)
         elif self._is_local:
-            error = _denied("ORIGIN_DENIED", "Pages of this origin may not call this server")
-            await self._pipeline.turn_away(error, 403, scope, receive, send)
+            await self._turn_away(_FOREIGN, scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same for a handshake: a page may open a socket if it is an allowed one or of this server itself."""
-        client = scope.get("client")
-        headers = dict(scope["headers"])
-        origin, host = headers.get(b"origin"), headers.get(b"host", b"")
-        is_ours = self._any_host or self._is_our_host(scope)
-        is_near = self._allows_remote or self._is_near(client[0] if client else "")
+        exchange: Exchange = scope[EXCHANGE]
+        origin, host = exchange.headers.get(b"origin"), exchange.headers.get(b"host", b"")
         page = _PAGE_OF_A_SERVER.fullmatch(origin.decode("latin-1").lower()) if origin is not None else None
         is_own_page = page is not None and page[1] == host.decode("latin-1").lower()
-        if is_ours and is_near and (origin is None or is_own_page or self._is_allowed(origin, host)):
-            await self._app(scope, receive, send)
+        if not self._allows_remote and not self._is_near(exchange.client):
+            await self._turn_away(_REMOTE, scope, receive, send)
+        elif not self._any_host and not self._is_our_host(scope):
+            await self._pipeline.refuse(_MISDIRECTED, 421, (), scope, receive, send)
+        elif origin is not None and not is_own_page and not self._is_allowed(origin, host):
+            await self._turn_away(_FOREIGN, scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008, "reason": "this page may not connect"})
+            await self._app(scope, receive, send)
+
+    async def _turn_away(self, error: InterlockError, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._pipeline.turn_away(error, 403, scope, receive, send)
 
     def _is_near(self, client: str) -> bool:
         """Whether a peer is on this machine; one without an address came by a unix socket."""
@@ -107,7 +120,7 @@ class Guarded:
 
     def _is_allowed(self, value: bytes, host: bytes) -> bool:
         origin = value.decode("latin-1").lower()
-        if origin in self._origins:
+        if self._any_origin or origin in self._origins:
             return True
         page = _PAGE_OF_A_SERVER.fullmatch(origin) if self._is_local else None
         if page is None:
@@ -116,7 +129,9 @@ class Guarded:
 
     async def _answer_page(self, origin: bytes, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         asked = exchange.headers.get(b"access-control-request-method")
-        grants = [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+        grants = [(b"access-control-allow-origin", b"*" if self._any_origin else origin)]
+        if self._takes_cookies:
+            grants.append((b"access-control-allow-credentials", b"true"))
         if asked is not None and scope["method"] == "OPTIONS":
             wanted = exchange.headers.get(b"access-control-request-headers", b"")
             grants += [(b"access-control-allow-headers", wanted), (b"access-control-max-age", b"600")]
@@ -127,7 +142,8 @@ class Guarded:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
                 allow = [(b"access-control-allow-methods", value) for name, value in headers if name == b"allow"]
-                message["headers"] = [*headers, *grants, *allow]
+                vary = [] if self._any_origin or VARY in headers else [VARY]
+                message["headers"] = [*headers, *grants, *allow, *vary]
             await send(message)
 
         await self._app(scope, receive, send_granted)
@@ -136,7 +152,3 @@ class Guarded:
 @lru_cache(maxsize=1024)
 def _host(value: bytes) -> str:
     return host_of(value.decode("latin-1"))
-
-
-def _denied(code: str, message: str) -> InterlockError:
-    return InterlockError(ErrorKind.DENIED, code, message)

@@ -12,7 +12,8 @@ class HttpSettings:
 
     ``allowed_hosts`` are names without port, in local mode beside the loopback ones; empty means any host, except in
     local mode. ``allows_remote`` lets other machines call in local mode.
-    ``allowed_origins`` are origins of browsers beside the loopback ones of local mode.
+    ``allowed_origins`` are origins of browsers beside the loopback ones of local mode, or ``*`` for all outside it;
+    ``allows_cookies`` lets their pages send cookies, which nothing here reads.
     """
 
     version: str
@@ -23,6 +24,7 @@ class HttpSettings:
     allow_key_in_url: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     allowed_origins: frozenset[str] = frozenset()
+    allows_cookies: bool = False
     access_log: bool = True
     metrics_enabled: bool = True
     mode: str = "offline"

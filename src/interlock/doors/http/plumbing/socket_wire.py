@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -28,6 +29,8 @@ class SocketWire(WebSocketsSansIOProtocol):
     _second = 0.0
     _controls = 0
     _fragments = 0
+    bytes_out = 0
+    """What was sent in whole frames."""
 
     async def drained(self) -> None:
         """Wait until the client has taken what was written before, or is gone."""
@@ -43,6 +46,7 @@ class SocketWire(WebSocketsSansIOProtocol):
         if self.disconnected or self.close_sent or self.transport.is_closing():
             return False
         self.transport.write(frames)
+        self.bytes_out += len(frames)
         return True
 
     def abort(self) -> None:
@@ -99,6 +103,12 @@ class SocketWire(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.transport.close()
+
+
+def bytes_sent(scope: Scope) -> int:
+    """How much a WebSocket has sent in whole frames; 0 for one of another server."""
+    wire: SocketWire | None = scope.get("extensions", {}).get(WIRE)
+    return wire.bytes_out if wire is not None else 0
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing.access_log import RequestLog
+from interlock.doors.http.plumbing.socket_wire import bytes_sent
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 
@@ -23,6 +24,7 @@ EXCHANGE = "interlock.exchange"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _PLAIN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,128}")
 _W3C_ID = re.compile(r"[0-9a-f]{32}")
+_TO_HANDSHAKE = frozenset({"websocket.accept", "websocket.http.response.start"})
 _ZEROS = b"0" * 32
 
 
@@ -73,7 +75,7 @@ class Exchange:
 
 
 class Traced:
-    """The outermost wrapper: ids and timing on every answer, one request line in the log."""
+    """The outermost wrapper: ids and timing on every answer, one line in the log for a request or a WebSocket."""
 
     def __init__(
         self, app: ASGIApp, clock: Clock, ids: Ids, log: RequestLog, headers: list[tuple[bytes, bytes]]
@@ -85,15 +87,18 @@ class Traced:
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, self._clock.monotonic(), self._ids)
         scope[EXCHANGE] = exchange
         bound = structlog.contextvars.bind_contextvars(trace_id=exchange.trace_id, request_id=exchange.request_id)
         try:
-            await self._app(scope, receive, self._sender(exchange, send))
+            sender = self._sender if scope["type"] == "http" else self._sender_of_socket
+            await self._app(scope, receive, sender(exchange, send))
         finally:
+            if scope["type"] == "websocket":
+                exchange.bytes_out += bytes_sent(scope)
             self._log.write(exchange, self._clock.monotonic() - exchange.started)
             structlog.contextvars.reset_contextvars(**bound)
 
@@ -110,14 +115,32 @@ class Traced:
 
         return send_traced
 
+    def _sender_of_socket(self, exchange: Exchange, send: Send) -> Send:
+        """The same for the answer to a handshake; what comes behind it is no HTTP."""
+
+        async def send_traced(message: Message) -> None:
+            if message["type"] in _TO_HANDSHAKE:
+                exchange.status = message.get("status", 101)
+                message["headers"] = [*message.get("headers", ()), *self._headers, *self._own(exchange)]
+            elif message["type"] == "websocket.close" and not exchange.status:
+                exchange.status = 403
+            exchange.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        return send_traced
+
     def _own(self, exchange: Exchange) -> list[tuple[bytes, bytes]]:
-        elapsed = (self._clock.monotonic() - exchange.started) * 1000
-        return [
-            (b"x-request-id", exchange.request_id.encode()),
-            (b"x-trace-id", exchange.trace_id.encode()),
-            (b"traceparent", b"00-%b-%b-01" % (_w3c(exchange.trace_id), _span(exchange.request_id))),
-            (b"x-process-time", b"%.3f" % elapsed),
-        ]
+        return own_headers(exchange, self._clock.monotonic() - exchange.started)
+
+
+def own_headers(exchange: Exchange, seconds: float) -> list[tuple[bytes, bytes]]:
+    """The ids of an exchange and how long it took until now, for its answer."""
+    return [
+        (b"x-request-id", exchange.request_id.encode()),
+        (b"x-trace-id", exchange.trace_id.encode()),
+        (b"traceparent", b"00-%b-%b-01" % (_w3c(exchange.trace_id), _span(exchange.request_id))),
+        (b"x-process-time", b"%.3f" % (seconds * 1000)),
+    ]
 
 
 def _trace_id(headers: dict[bytes, bytes]) -> str:

@@ -6,13 +6,13 @@ The app sees only requests that came whole and unambiguous so far; everything be
 from __future__ import annotations
 
 import asyncio
-import json
 import math
+import sys
 from collections.abc import Callable
 from enum import IntEnum
-from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
+from httptools import HttpParserInvalidMethodError
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -21,16 +21,10 @@ from interlock.doors.http.plumbing.doorstep import Doorstep
 from interlock.doors.http.plumbing.sending import Answering
 from interlock.doors.http.plumbing.sse import ABORT, LEFT
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
+from interlock.doors.http.plumbing.unread import answer, answer_to_unknown_method
 
 _PER_FIELD = 4
 """Bytes of a header on the wire beside its name and value."""
-
-_REASONS = {
-    400: "The bytes that came are no HTTP request that has exactly one meaning",
-    408: "The request did not arrive in time",
-    431: "The headers are too large or too many",
-    503: "There are too many connections; close some first",
-}
 
 
 class _Phase(IntEnum):
@@ -71,6 +65,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._postponed = b""
         self._is_late = False
         self._asker = ""
+        self._newest = b""
         self._waiting: set[Callable[[], None]] = set()
         if not self.watched.enter(self):
             self._refuse(503)
@@ -123,6 +118,7 @@ class WatchedProtocol(HttpToolsProtocol):
             self._enter(_Phase.HEADERS)
         if self._phase is _Phase.HEADERS:
             self._head += len(data)
+            self._newest = data
         super().data_received(data)
         if self._phase is _Phase.HEADERS and self._head > self.limits.header_bytes and not self._is_closing():
             self._refuse(431)
@@ -242,8 +238,14 @@ class WatchedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         if not self._is_silent(status) and (not self._is_answering() or self._is_first_unanswered()):
-            self.transport.write(_answer(status))
+            self.transport.write(self._refusal(status))
         self.transport.close()
+
+    def _refusal(self, status: int) -> bytes:
+        """The answer to what is no request; called while a parser's error is handled, if that is why."""
+        if isinstance(sys.exc_info()[1], HttpParserInvalidMethodError):
+            return answer_to_unknown_method(self._newest, self.doorstep.methods_at)
+        return answer(status, self.headers if self._fields else (), self.loop.time() - self._since)
 
     def _ignore(self, data: bytes) -> None:
         """What comes behind nonsense has no meaning; it is read only to notice that the client leaves."""
@@ -326,21 +328,3 @@ def protocol_over(connections: Connections, refusals: Doorstep | None = None) ->
         doorstep = refusals or Doorstep()
 
     return ServerProtocol
-
-
-def _answer(status: int) -> bytes:
-    """A whole answer for a request that no door has seen."""
-    phrase = HTTPStatus(status).phrase
-    body = json.dumps(
-        {"type": "about:blank", "title": phrase, "status": status, "detail": _REASONS[status], "code": _code(status)}
-    ).encode()
-    retry = b"retry-after: 1\r\n" if status == 503 else b""
-    return (
-        b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
-        b"x-content-type-options: nosniff\r\n%bconnection: close\r\n\r\n%b"
-        % (status, phrase.encode(), len(body), retry, body)
-    )
-
-
-def _code(status: int) -> str:
-    return {400: "INVALID_REQUEST", 408: "TIMEOUT", 431: "PAYLOAD_TOO_LARGE", 503: "SERVICE_UNAVAILABLE"}[status]

@@ -82,7 +82,13 @@ async def _execution_id(call: Call[Any, Any]) -> UUID:
     except ValueError:
         if call.principal.kind == "anonymous":
             return _NOBODY
+    if not _is_proved_otherwise(call):
+        call.principal.require(Scope.EXECUTIONS_SIGNAL)
     return (await call.services.find_session(call.principal, text)).execution_id
+
+
+def _is_proved_otherwise(call: Call[Any, CallbackQuery]) -> bool:
+    return bool(call.query.ct or call.header("x-callback-token") or call.header(SIGNATURE))
 
 
 def _answer_of(body: CallbackBody) -> NodeResult:

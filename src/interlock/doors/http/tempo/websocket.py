@@ -21,7 +21,7 @@ from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.errors import status_of, unexpected
 from interlock.doors.http.plumbing.operation import Call, Operation, Policy, Reply
 from interlock.doors.http.plumbing.routing import require_policy
-from interlock.doors.http.plumbing.trace import Exchange
+from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.doors.http.tempo.door import SOCKETS
 from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
 from interlock.doors.http.tempo.talk import Talk, TooMany
@@ -91,7 +91,7 @@ class EventSocket(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection to its end; whatever goes wrong, it is closed with a code that says so."""
-        exchange = Exchange(scope, self._context.clock.monotonic(), self._context.ids)
+        exchange: Exchange = scope[EXCHANGE]
         exchange.route, exchange.door = WATCH.route, WATCH.door.name
         socket = Socket(scope, receive, send)
         status, code = 101, ""
@@ -116,6 +116,7 @@ class EventSocket(BaseRoute):
         finally:
             socket.forget()
             path = {"session_id": scope["path"].removeprefix(PATH)}
+            exchange.status, exchange.code = status, code
             auditing.note(WATCH, exchange, self._context, path, status=status, code=code)
 
     async def _serve(self, socket: Socket, scope: Scope, exchange: Exchange) -> None:

@@ -166,7 +166,7 @@ create policy access on interlock.answers to interlock_access using (true) with 
 create policy access on interlock.audit to interlock_access using (true) with check (true);
 
 grant select, insert, update (title, disabled_at) on interlock.tenants to interlock_access;
-grant select on interlock.api_keys to interlock_access;
+grant select, delete on interlock.api_keys to interlock_access;
 grant update (last_used_at) on interlock.api_keys to interlock_access;
 grant select, insert, delete on interlock.tickets, interlock.nonces to interlock_access;
 grant select, insert, update, delete on interlock.answers to interlock_access;

@@ -21,8 +21,15 @@ with used as (
 update interlock.api_keys k set last_used_at = used.at from used where k.key_id = used.key_id;
 
 -- name: add_ticket
+-- Unless the tenant has $8 good ones. Two at the same moment may both be the last.
 insert into interlock.tickets (digest, tenant_id, principal, resource, expires_at, ends_at, credential)
-values ($1, $2, $3, $4, $5, $6, $7);
+select $1, $2, $3, $4, $5, $6, $7
+where (
+  select count(*) from (
+    select from interlock.tickets where tenant_id = $2 and expires_at > interlock.now() limit $8
+  ) good
+) < $8
+returning true;
 
 -- name: take_ticket
 delete from interlock.tickets where digest = $1 returning principal, resource, expires_at, ends_at, credential;
@@ -62,6 +69,11 @@ with old as (
   delete from interlock.audit a using old where a.audit_id = old.audit_id returning true
 )
 select count(*) from gone;
+
+-- name: purge_keys
+-- Those that ended long ago; the audit log knows of them for longer.
+delete from interlock.api_keys
+where least(revoked_at, expires_at) < interlock.now() - interval '30 days';
 
 -- name: purge_tickets
 delete from interlock.tickets where expires_at < interlock.now() - interval '1 minute';

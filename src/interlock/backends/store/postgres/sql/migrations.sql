@@ -44,5 +44,7 @@ insert into interlock.migrations (number, name, checksum) values ($1, $2, $3);
 select set_config('interlock.server_role', $1, true);
 
 -- name: server_role
-select rolcanlogin as can_login, rolsuper or rolbypassrls as is_unbound, rolname = current_user as is_owner
+-- Before Postgres 16 a role inherits all that it is granted, or nothing.
+select rolcanlogin as can_login, rolsuper or rolbypassrls as is_unbound, rolname = current_user as is_owner,
+  rolinherit and current_setting('server_version_num')::int < 160000 as inherits
 from pg_roles where rolname = $1;

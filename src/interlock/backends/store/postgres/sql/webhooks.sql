@@ -210,7 +210,8 @@ with ranked as materialized (
   returning d.*
 )
 select t.delivery_id, t.webhook_id, t.tenant_id, w.url, t.attempts as attempt, t.failures, t.execution_id,
-  x.workflow_id, t.seq, t.type, e.at, e.trace_id,
+  x.workflow_id, x.metadata -> 'session' ->> 'session_id' as session_id, x.metadata -> 'session' ->> 'flow_id' as flow_id,
+  x.metadata -> 'session' is not null as is_session, t.seq, t.type, e.at, e.trace_id,
   case when e.refs is null and length(e.data::text) <= 65536 then e.data::text end as data
 from taken t
 join interlock.webhooks w using (webhook_id)

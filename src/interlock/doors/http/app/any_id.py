@@ -1,0 +1,40 @@
+"""Executions by any of their ids: the plain one, that of another door, and one that a client of a session chose."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.doors.http.plumbing.operation import Call, Handler, Reply
+from interlock.services.sessions.session import possible_ids
+
+
+def by_any_id(handler: Handler) -> Handler:
+    """Lets a handler that reads ``execution_id`` in its path be called by what else the execution is called.
+
+    It is called once more only if it raises NOT_FOUND, so before that it must not have done anything.
+    """
+
+    @wraps(handler)
+    async def called(call: Call[Any, Any]) -> Reply:
+        text = call.path["execution_id"]
+        refused: InterlockError | None = None
+        for execution_id in possible_ids(call.principal.tenant_id, text):
+            call.path["execution_id"] = str(execution_id)
+            try:
+                return await handler(call)
+            except InterlockError as error:
+                if error.kind is not ErrorKind.NOT_FOUND:
+                    raise
+                refused = refused or _as_written(error, str(execution_id), text)
+        if refused is not None:
+            raise refused
+        return await handler(call)
+
+    return called
+
+
+def _as_written(error: InterlockError, execution_id: str, text: str) -> InterlockError:
+    """The refusal with the id that the caller knows."""
+    return InterlockError(error.kind, error.code, error.message.replace(execution_id, text[:64]), details=error.details)

@@ -1,0 +1,44 @@
+"""An id that a client chose for its session: every door takes it, and shows it as it was chosen."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from doors.conftest import Caller, MakeCaller
+from doors.tempo_house import Tempo
+
+ECHO = {"flow_id": "echo_test_flow", "params": {"input": "x"}}
+
+
+@pytest.mark.parametrize("chosen", ["order-7", "a:b.c_d", "uuid"])
+async def test_the_app_door_knows_a_session_by_its_chosen_id(
+    tempo: Tempo, make_caller: MakeCaller, chosen: str
+) -> None:
+    session_id = str(uuid4()) if chosen == "uuid" else chosen
+    caller = await make_caller(tempo.tenant_id)
+    await tempo.started({**ECHO, "session_id": session_id})
+    for path in ("", "/events", "/artifacts"):
+        assert (await caller.get(f"/executions/{session_id}{path}")).status_code == 200, path
+    shown = (await caller.get(f"/executions/{session_id}")).json()
+    assert shown["execution_id"] == shown["id"] == session_id
+    listed = (await caller.get("/executions")).json()["executions"]
+    assert [found["execution_id"] for found in listed] == [session_id]
+    assert (await caller.get(f"/approvals?execution_id={session_id}")).status_code == 200
+    moved = await caller.post(f"/executions/{session_id}/signal", {"name": "USER_CONFIRM"})
+    assert moved.status_code in (200, 202), moved.text
+    assert (await tempo.state(session_id))["session_state"] == "completed"
+
+
+async def test_an_id_that_nobody_chose_is_unknown_as_it_was_written(caller: Caller) -> None:
+    for text in ("order-8", str(uuid4()), "no such"):
+        answer = await caller.get(f"/executions/{text}")
+        assert answer.status_code == 404
+        assert text in answer.json()["message"]
+
+
+async def test_an_id_of_another_tenant_is_unknown(tempo: Tempo, make_caller: MakeCaller) -> None:
+    await tempo.started({**ECHO, "session_id": "mine"})
+    other = await make_caller()
+    assert (await other.get("/executions/mine")).status_code == 404
