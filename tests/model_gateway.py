@@ -54,6 +54,7 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
             },
             KEY + "-leaving": {"scopes": ["admin"], "rate_limit_tier": "development", "tenant_id": "leaving"},
             KEY + "-weak": {"scopes": ["health:check"], "rate_limit_tier": "development"},
+            KEY + "-only": {"scopes": ["models:use"], "allowed_models": ["only-this"]},
             KEY + "-narrow": {"scopes": ["models:use"], "allowed_models": ["mapped"]},
         }
         folder = Path(tmp_path_factory.mktemp("models"))

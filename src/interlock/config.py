@@ -79,6 +79,11 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     ends_with_input: bool = Field(
         False, description="End when standard input ends; `serve --workers` sets it for its processes."
     )
+    siblings_dir: Path | None = Field(
+        None,
+        description="Folder in which the processes on one port find each other, so that /metrics is of all of them; "
+        "`serve --workers` sets it.",
+    )
     connections_per_address: int = Field(
         2000, ge=1, description="Connections one address (of IPv6 one /64) may hold to a process; more get 503."
     )
@@ -266,6 +271,7 @@ def worker_environment(settings: Settings, port: int) -> dict[str, str]:
         "LOCAL_ALLOW_REMOTE": settings.local_allow_remote,
         "LOG_LEVEL": settings.log_level,
         "SHARE_PORT": True,
+        "SIBLINGS_DIR": settings.siblings_dir or "",
         "ENDS_WITH_INPUT": True,
     }
     told = {PREFIX + name: str(value) for name, value in options.items()}

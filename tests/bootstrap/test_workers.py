@@ -124,3 +124,33 @@ def test_a_port_that_another_group_of_processes_serves_is_taken(tmp_path: Path, 
         with serving(tmp_path / "other", own_database.serve_url, "--workers", "2", "--port", port) as second:
             assert second.wait(DEADLINE) == 1
     assert "Cannot listen on" in (tmp_path / "other" / "errors").read_text()
+
+
+def test_any_process_tells_the_figures_of_all_also_of_one_that_was_killed(tmp_path: Path, own_database: Any) -> None:
+    with serving(tmp_path, own_database.serve_url, "--workers", "2", "--json", INTERLOCK_LOCAL="true") as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["ready"]
+        for _ in range(20):
+            assert httpx2.get(f"{url}/version").status_code == 200
+        assert [asked(url) for _ in range(10)] == [20] * 10
+        os.kill(min(children(process.pid)), signal.SIGKILL)
+        for _ in range(10):
+            assert until(lambda: answered(url)) == 20
+        until(lambda: len(children(process.pid)) == 2)
+
+
+def asked(url: str) -> int:
+    """How often /version was asked for, as the metrics have it; every time over a connection of its own."""
+    answer = httpx2.get(f"{url}/metrics")
+    assert answer.status_code == 200, answer.text
+    line = 'interlock_http_requests_total{method="GET",route="/version",status="200"} '
+    found = [text.removeprefix(line) for text in answer.text.splitlines() if text.startswith(line)]
+    return int(float(found[0]))
+
+
+def answered(url: str) -> int | None:
+    """The same, or nothing while a process is being replaced."""
+    try:
+        return asked(url)
+    except httpx2.TransportError:
+        return None

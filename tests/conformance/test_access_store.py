@@ -22,8 +22,8 @@ from interlock.kit.clock import ManualClock, SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.ports.access import Ticket
 from interlock.ports.engine import Key
-from interlock.services.access.answers import KeptAnswer, KeptAnswers
 from interlock.services.access import keys as managing
+from interlock.services.access.answers import KeptAnswer, KeptAnswers
 from interlock.services.access.audit import STRANGERS_A_SECOND, AuditLog
 from interlock.services.access.authenticate import KeyIdentity
 from interlock.services.access.keys import KeyWishes, ManageKeys
@@ -144,7 +144,8 @@ async def test_while_the_secret_is_changed_neighbours_know_each_others_requests(
     old, new = b"the secret of before, long enough", b"the secret of from now on, long enough"
     secrets = AesGcmSecrets(GivenKeys(["a key for tests, of 32 bytes or more"]))
     before, between, after = [KeptAnswers(access, secrets, peppers) for peppers in ((old,), (new, old), (new,))]
-    for number, (first, second) in enumerate(((before, between), (between, before), (between, after), (after, between))):
+    pairs = ((before, between), (between, before), (between, after), (after, between))
+    for number, (first, second) in enumerate(pairs):
         key, other = [Key("ann POST /x", f"k-{number}", digest) for digest in ("what was asked", "something else")]
         assert await first.begin(tenant.principal, key, is_repeatable=False) is None
         await first.keep(tenant.principal, key, KeptAnswer(201, b"made"))

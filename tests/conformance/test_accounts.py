@@ -13,12 +13,15 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from interlock.backends.identity.argon2id import Argon2Passwords
 from interlock.backends.store.postgres.users import PostgresAccounts
 from interlock.core.account import MAX_FAILURES, Account, AccountFilter
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.core.principal import Role
+from interlock.core.principal import Principal, Role, Scope
+from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.ports.accounts import Exchange
+from interlock.services.identity import administer
 
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(days=30)
@@ -185,3 +188,15 @@ async def test_no_caller_reads_a_row_of_the_directory(accounts: PostgresAccounts
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch(f"select * from interlock.{table}")
     await connection.close()
+
+
+async def test_a_tenant_has_so_many_accounts_and_no_more(
+    accounts: PostgresAccounts, tenant: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(administer, "MAX_ACCOUNTS", 1)
+    administrator = Principal("ann", tenant.tenant_id, frozenset({Scope.ADMIN}))
+    people = administer.AdministerAccounts(accounts, Argon2Passwords(), SystemClock(), RandomIds())
+    first, second = [f"{name}-{tenant.tenant_id}@example.org" for name in ("ann", "ben")]
+    await people.create(administrator, email=first, password="a long password of a test")
+    with pytest.raises(InterlockError, match="at most 1 accounts"):
+        await people.create(administrator, email=second, password="a long password of a test")

@@ -128,10 +128,11 @@ async def test_what_is_under_way_is_settled_after_its_budget_was_removed(books: 
     granted = await books.take_slice(own.budget_id, slice_id, 200, 30.0)
     assert await books.remove_budget(own.tenant_id, own.holder)
     assert not await books.remove_budget(own.tenant_id, own.holder)
-    assert await books.budgets_of(own.tenant_id, own.holder) == (
-        msgspec.structs.replace(whole, leased=granted),
-    ), "the tenant's still counts"
-    assert 100 <= await books.take_slice(own.budget_id, later := IDS.new(), 100, 30.0) < 500, "who did not hear of it"
+    assert await books.budgets_of(own.tenant_id, own.holder) == (msgspec.structs.replace(whole, leased=granted),), (
+        "the tenant's still counts"
+    )
+    later = IDS.new()
+    assert 100 <= await books.take_slice(own.budget_id, later, 100, 30.0) < 500, "who did not hear of it"
     await books.write([row(own, slice_id, 100), row(own, slice_id, 100, "settled", 7)])
     await books.give_back([slice_id, later])
     assert ((after := await now(books, whole)).spent, after.leased) == (107, 0)

@@ -101,6 +101,23 @@ async def test_a_full_queue_refuses_starts_and_takes_them_again_later(house: Hou
     await house.until(takes_again, "a start being taken again")
 
 
+async def test_that_there_is_no_room_is_known_before_a_start(house: House) -> None:
+    gate = Gate()
+    engine = await house.engine(nodes=(gate,), tenant_cap=1, tenant_queue=2)
+    workflow = await house.workflow(chain(node("g", "gate")))
+    foretold = []
+    for _ in range(6):
+        request = house.request(workflow, wait=0)
+        try:
+            engine.check_room(request.tenant_id)
+            foretold.append(Standing)
+        except InterlockError:
+            foretold.append(InterlockError)
+        assert isinstance(await taken(engine, request), foretold[-1])
+    assert {Standing, InterlockError} == set(foretold)
+    gate.opened.set()
+
+
 async def test_what_waits_begins_in_order_and_nothing_passes_it(house: House) -> None:
     gate = Gate()
     engine = await house.engine(nodes=(gate,), tenant_cap=1)

@@ -475,7 +475,7 @@ async def test_a_busy_process_does_not_take_redis_for_lost(two: tuple[Any, list[
     asking = asyncio.ensure_future(burst(limiters, caller, 80))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    time.sleep(0.4)  # noqa: ASYNC251 - the process is busy with something else, longer than Redis may take
+    time.sleep(0.4)  # the process is busy with something else, longer than Redis may take
     assert await asking == 10
     assert are_connected(limiters)
 

@@ -1,4 +1,4 @@
-"""Seats of streams over the real Postgres: as many as are allowed, whatever process gives them out, and none is lost."""
+"""Seats of streams over the real Postgres: as many as are allowed, whatever process gives them, and none is lost."""
 
 from __future__ import annotations
 
@@ -158,8 +158,7 @@ def test_what_is_granted_fits_and_nothing_that_fits_is_kept_back(
         for holder, number in wanted.items()
     ]
     elsewhere = {
-        holder: Elsewhere(there.get(holder, 0), of_tenant(there, holder.tenant_id))
-        for holder in (*wanted, *there)
+        holder: Elsewhere(there.get(holder, 0), of_tenant(there, holder.tenant_id)) for holder in (*wanted, *there)
     }
     granted = {holder: given.seats for holder, given in grant(claims, elsewhere).items()}
     for holder, number in wanted.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import socket
 import time
@@ -13,10 +14,11 @@ from typing import Any
 import pytest
 import uvicorn
 
+from interlock.bootstrap.last_calls import take_no_more
 from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import SWEEP_SECONDS, Connections, WireLimits
-from interlock.doors.http.plumbing.sse import ABORT
 from interlock.doors.http.plumbing.intake import Intake
+from interlock.doors.http.plumbing.sse import ABORT
 from interlock.doors.http.plumbing.wire import protocol_over
 
 LIMITS = WireLimits(
@@ -473,3 +475,56 @@ async def test_sixty_slow_clients_cost_the_others_nothing(serve: Any) -> None:
     async with asyncio.timeout(5):
         while len(served.connections):
             await asyncio.sleep(0.05)
+
+
+async def test_a_request_that_comes_right_after_the_connection_is_answered_although_the_server_ends(
+    served: Served,
+) -> None:
+    client = await served.connect()
+    async with asyncio.timeout(10):
+        while not served.connections:
+            await asyncio.sleep(0.01)
+    served.connections.is_draining = True
+    for connection in list(served.server.server_state.connections):
+        connection.shutdown()
+    await asyncio.sleep(0.1)
+    client.send(GET)
+    assert (await client.answer())[0] == 200
+    assert await client.rest() == b""
+
+
+async def test_a_request_that_came_before_the_end_is_answered(serve: Callable[..., Any]) -> None:
+    """Also if nobody has read it yet: to close on it would reset the connection."""
+    served = await serve(dataclasses.replace(LIMITS, last_moment=0.0))
+    idle, asking = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while len(served.connections) < 2:
+            await asyncio.sleep(0.01)
+    asking.sendall(GET)  # the server's loop is this one, and does not turn before the next await
+    served.connections.is_draining = True
+    for connection in list(served.server.server_state.connections):
+        connection.shutdown()
+    for client, status in ((idle, b""), (asking, b"HTTP/1.1 200 OK")):
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n")[0] == status
+        writer.close()
+
+
+def test_who_waits_when_a_port_is_given_up_is_taken_and_nobody_else() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    waiting = socket.create_connection(listener.getsockname(), 10)
+    take_no_more(listener)
+    late = socket.socket()
+    late.setblocking(False)
+    late.connect_ex(listener.getsockname())
+    taken, _ = listener.accept()
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    waiting.sendall(b"hello")
+    taken.settimeout(10)
+    assert taken.recv(5) == b"hello"
+    with pytest.raises(OSError, match="not connected"):
+        late.getpeername()
+    for one in (waiting, taken, late, listener):
+        one.close()

@@ -252,9 +252,7 @@ async def test_a_refusal_has_the_whole_envelope(nobody: httpx2.AsyncClient) -> N
     }
 
 
-async def test_where_only_a_key_is_taken_nobody_is_asked_for_a_token(
-    nobody: httpx2.AsyncClient, caller: Any
-) -> None:
+async def test_where_only_a_key_is_taken_nobody_is_asked_for_a_token(nobody: httpx2.AsyncClient, caller: Any) -> None:
     answer = await nobody.get("/v1/models")
     assert (answer.status_code, "X-API-Key" in answer.json()["error"]["message"]) == (401, True), answer.text
     told = (await caller.http.get("/v1/models")).json()["error"]["message"]

@@ -112,7 +112,7 @@ async def test_what_was_saved_is_not_changed_to_one_of_them(
     called = {"name": "T", "nodes": [{"id": "a", "type": "webhook", "parameters": {"_webhook": {"endpoint": outside}}}]}
     workflow_id = await caller.stored(called)
     called["nodes"][0]["parameters"]["_webhook"]["endpoint"] = inside
-    refused_at_once(await caller.put(f"/workflows/{workflow_id}", called), inside, "10.0.0.1", "EGRESS_ALLOW")
+    refused_at_once(await caller.put(f"/workflows/{workflow_id}", called), inside, "10.0.0.1", "INTERLOCK_EGRESS_ALLOW")
     for url, is_good in ((outside, True), (inside, False)):
         node = {"node_id": "r", "endpoint": url, "name": "R"}
         answer = await caller.http.post("/api/registry/nodes", json=node)

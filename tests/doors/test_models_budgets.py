@@ -27,7 +27,7 @@ class Payer(NamedTuple):
 
     async def budget(self, method: str, holder: str = "", **body: Any) -> httpx2.Response:
         path = f"/v1/budgets/{holder}" if holder else "/v1/budgets"
-        return await self.http.request(method, path, headers=self.key, **({"json": body} if body else {}))
+        return await self.http.request(method, path, headers=self.key, json=body or None)
 
     async def chat(self, model: str = "m") -> int:
         body = {"model": model, "messages": HELLO, "max_tokens": 20}
@@ -54,6 +54,20 @@ async def test_a_key_is_meant_by_either_of_its_ids(payer: Payer) -> None:
     assert await payer.chat("priced") == 200
     (listed,) = (await payer.budget("GET")).json()["data"]
     assert (listed["holder"], listed["key"]) == (payer.key_id, payer.public_id)
+
+
+async def test_a_key_that_takes_the_place_of_another_one_spends_the_same_budget(payer: Payer) -> None:
+    await payer.budget("PUT", payer.public_id, cap_usd=0)
+    renewed = await payer.http.post(f"/api/app/api-keys/{payer.key_id}/rotate", headers=payer.person)
+    after = payer._replace(key={"Authorization": f"Bearer {renewed.json()['key']}"})
+    assert (await payer.chat("priced"), await after.chat("priced")) == (429, 429)
+    public_id = renewed.json()["public_id"]
+    (listed,) = (await after.budget("GET")).json()["data"]
+    assert (listed["holder"], listed["key"]) == (payer.key_id, public_id)
+    assert (await after.budget("PUT", public_id, cap_usd=1)).json()["holder"] == payer.key_id
+    assert await after.chat("priced") == 200
+    (listed,) = (await after.budget("GET")).json()["data"]
+    assert listed["cap_usd"] == 1
 
 
 @pytest.mark.parametrize("holder", ["nobody", "Tenant", "tenant%20", "ann@example.org", "user:nobody"])

@@ -7,6 +7,7 @@ import base64
 import struct
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 from aiohttp import web
@@ -253,3 +254,24 @@ async def test_a_wrong_method_or_path_is_refused_in_the_shape_that_clients_of_op
     assert answer.headers["content-type"] == "application/json"
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk-wrong"}, {"Authorization": "Bearer il_local_x"}])
+async def test_who_has_no_good_key_is_told_of_keys_and_of_nothing_else(
+    gateway: Gateway, headers: dict[str, str]
+) -> None:
+    async with httpx2.AsyncClient(base_url=gateway.url) as nobody:
+        answer = await nobody.get("/v1/models", headers=headers)
+    told = answer.json()["error"]
+    assert (answer.status_code, told["type"]) == (401, "authentication_error")
+    assert "API key" in told["message"]
+    assert "log in" not in told["message"]
+    assert "<token>" not in told["message"]
+
+
+async def test_a_key_for_one_model_sees_it_also_if_no_provider_names_it(gateway: Gateway) -> None:
+    headers = {"Authorization": f"Bearer {KEY}-only"}
+    listed = (await gateway.http.get("/v1/models", headers=headers)).json()["data"]
+    assert [(one["id"], one["owned_by"]) for one in listed] == [("only-this", "other")]
+    shown = await gateway.http.get("/v1/models/only-this", headers=headers)
+    assert shown.json()["id"] == "only-this"

@@ -283,3 +283,17 @@ async def test_a_single_node_session_may_be_a_webhook(
     body = {"step": "execute", "result": 5}
     answer = await call_back(nobody, begun.json()["session_id"], body, token_of(got))
     assert (answer.json()["new_state"], answer.json()["session_state"]) == ("done", "completed")
+
+
+async def test_what_a_result_leaves_out_is_taken_from_beside_it(caller: Any, receiver: Receiver) -> None:
+    session_id = await start(caller, receiver.url)
+    await receiver.wait_for(1)
+    await waiting(caller, session_id)
+    body = {"step": "call", "result": {"status": "error"}, "error_message": "boom"}
+    path = f"/api/workflow/{session_id}/callback"
+    assert (await caller.http.post(path, json=body)).status_code == 200
+    events = (await caller.http.get(f"/api/workflow/{session_id}/events")).json()["events"]
+    failed = next(event for event in events if event["type"] == "EVENT_ERROR")
+    assert failed["payload"]["error"]["message"] == "boom"
+    assert "NOTIFICATION" not in {event["type"] for event in events}, "only a node notifies"
+    assert [event["payload"]["waits_for"] for event in events if event["type"] == "STEP_WAITING"] == ["callback"]

@@ -79,25 +79,6 @@ async def test_a_message_is_signed_and_says_what_happened(caller: Any, receiver:
     assert [(one["attempt"], one["status"]) for one in log["attempts"]] == [(1, 204)]
 
 
-async def test_a_session_is_told_of_as_its_client_called_it_and_heard_by_its_flow(caller: Any, receiver: Receiver) -> None:
-    """C11."""
-    states = "initial_state: a\nstates: [a, b]\nstate_node_map: {a: builtin://echo}\nterminal_states: [b]\n"
-    states += "transitions: [{from_state: a, to_state: b, event: STEP_DONE}]\n"
-    flow = {"flow_id": "order", "name": "Order", "yaml_content": states}
-    registered = await caller.http.post("/api/registry/flows", json=flow)
-    assert registered.status_code == 200, registered.text
-    await subscribed(caller, receiver.url, workflow_id="order")
-    for wanted in ({"flow_id": "order", "session_id": "order-7"}, {"flow_id": "order"}, {"node_id": "echo"}):
-        started = await caller.http.post("/api/workflow/start", json=wanted)
-        assert started.status_code == 200, started.text
-    got = [one.json["data"] for one in await receiver.wait_for(2)]
-    told = {(one["session_id"], one["flow_id"]) for one in got}
-    other = next(one["execution_id"] for one in got if one["session_id"] != "order-7")
-    assert told == {("order-7", "order"), (other, "order")}
-    unknown = await caller.post("/webhooks", {"url": receiver.url, "events": ["*"], "workflow_id": "no-such-flow"})
-    assert unknown.status_code == 404
-
-
 async def test_only_what_was_asked_for_is_told(caller: Any, receiver: Receiver) -> None:
     wanted = await caller.stored(ECHO)
     await subscribed(caller, receiver.url, "execution.*", workflow_id=wanted)

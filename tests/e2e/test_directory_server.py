@@ -142,9 +142,7 @@ async def is_out_soon(serving: Serving, client: httpx2.AsyncClient, login: dict[
     assert refused.status_code == 400
 
 
-async def tickets_for_a_stream(
-    client: httpx2.AsyncClient, own: dict[str, str], count: int
-) -> tuple[str, list[str]]:
+async def tickets_for_a_stream(client: httpx2.AsyncClient, own: dict[str, str], count: int) -> tuple[str, list[str]]:
     """The path of a stream that stays open, and tickets for it."""
     definition = {"name": "w", "nodes": [{"id": "w", "type": "wait", "parameters": {"signal": "GO"}}]}
     made = await client.post("/api/app/workflows", json=definition, headers=own)
@@ -152,9 +150,7 @@ async def tickets_for_a_stream(
         f"/api/app/workflows/{made.json()['workflow_id']}/execute", json={"wait_ms": 0}, headers=own
     )
     path = f"/api/app/executions/{started.json()['execution_id']}/stream"
-    answers = [
-        await client.post("/api/app/stream-tickets", json={"resource": path}, headers=own) for _ in range(count)
-    ]
+    answers = [await client.post("/api/app/stream-tickets", json={"resource": path}, headers=own) for _ in range(count)]
     return path, [answer.json()["ticket"] for answer in answers]
 
 

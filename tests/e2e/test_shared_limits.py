@@ -63,9 +63,7 @@ class Server:
         """The statuses of so many streams that are open at the same time."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(httpx2.AsyncClient(timeout=20, headers=self.headers))
-            opened = [
-                await stack.enter_async_context(client.stream("GET", self.url + path)) for _ in range(times)
-            ]
+            opened = [await stack.enter_async_context(client.stream("GET", self.url + path)) for _ in range(times)]
             return Counter(answer.status_code for answer in opened)
 
 

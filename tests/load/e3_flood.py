@@ -4,7 +4,8 @@
 
 Seconds alone and seconds of the flood take turns, so that other work on the machine disturbs both alike. Prints one
 JSON object. The exit code is 1 if the small tenant's p95 under the flood is more than twice its p95 alone, or if the
-flooding tenant ever has more executions under way than the cap allows.
+flooding tenant ever has more executions under way than the cap allows. ``cores_used_by_others`` says whether the
+figures are worth anything: the flood takes about one core, and without it the ratio tells how busy the machine is.
 """
 
 from __future__ import annotations
@@ -126,6 +127,12 @@ def cpu_seconds(root: int) -> float:
     return sum(fields[pid][1] for pid in found if pid in fields)
 
 
+def machine_cpu_seconds() -> float:
+    """CPU seconds that anything on this machine has used."""
+    used = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(used) - used[3] - used[4]) / os.sysconf("SC_CLK_TCK")  # without being idle and waiting for disks
+
+
 async def serve(stack: AsyncExitStack, folder: Path) -> tuple[str, str, int]:
     """Two processes over a Postgres and a Valkey of their own; URL, database's URL as superuser, and their parent."""
     postgres = EmbeddedPostgres(folder / "postgres", None, folder / "shared")
@@ -172,6 +179,7 @@ async def run(rate: float, seconds: float, turns: int) -> dict[str, Any]:
         alone: list[float] = []
         flooded: list[float] = []
         cpu = [0.0, 0.0]
+        begun, of_all, of_us = time.monotonic(), machine_cpu_seconds(), cpu_seconds(os.getpid())
         for _ in range(turns):
             before = cpu_seconds(pid)
             await small.press(rate, seconds / turns)
@@ -183,6 +191,8 @@ async def run(rate: float, seconds: float, turns: int) -> dict[str, Any]:
             flooded += small.take()
             await database.drained()
         stop.set()
+        others = machine_cpu_seconds() - of_all - (cpu_seconds(os.getpid()) - of_us)
+        others /= time.monotonic() - begun
         await watching
         return {
             "rate_small": rate,
@@ -197,6 +207,7 @@ async def run(rate: float, seconds: float, turns: int) -> dict[str, Any]:
             "large_most_under_way": database.most_under_way,
             "cap": CAP,
             "server_cpu_seconds": [round(part, 1) for part in cpu],
+            "cores_used_by_others": round(others, 2),
             "load_average": os.getloadavg(),
         }
 

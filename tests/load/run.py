@@ -44,6 +44,7 @@ PROGRAMS = (
     Program("d1_copies", "--keys 40 --copies 50", 120),
     Program("e2_overload", "--seconds 10", 240),
     Program("e3_flood", "--seconds 30", 180),
+    Program("e4_limits", "--limit 300 --clients 40", 180),
     Program("e5_failing_endpoint", "--sessions 60 --seconds 20", 180),
     Program("e6_slow_clients", "--each 100 --idle 500", 180),
     Program("e8_queue", "--starts 600 --queue 400", 240),

@@ -340,10 +340,18 @@ def test_guards_read_the_blackboard_as_variables_only() -> None:
     assert (problem.code, problem.path) == ("EXPRESSION_ERROR", "transitions[0].when")
 
 
-def test_a_fan_in_that_cannot_happen_is_a_warning() -> None:
+def test_a_source_of_a_fan_in_needs_no_node() -> None:
     verdict = validate(states("a", "b", "c", "d", transitions=[FORK, JOIN], state_node_map={"b": "echo"}))
+    assert (verdict.errors, verdict.warnings) == ((), ())
+
+
+def test_a_parameter_that_nobody_knows_is_a_warning() -> None:
+    parameters = {"a": {"input": 1, "greeting": "hi"}}
+    verdict = validate(states("a", "b", state_node_map={"a": "echo"}, state_params=parameters))
     assert verdict.errors == ()
-    assert [(found.code, found.node_id) for found in verdict.warnings] == [("FAN_IN_WITHOUT_NODE", "c")]
+    assert [(found.code, found.path) for found in verdict.warnings] == [
+        ("PARAMETER_UNKNOWN", "state_params.a.greeting")
+    ]
 
 
 def test_hints_name_the_nearest_state() -> None:

@@ -124,8 +124,7 @@ def test_nodes_read_the_same_wherever_they_run() -> None:
 
 def test_a_log_without_what_it_was_called_for_is_folded_as_before() -> None:
     driver = Driver(reading("{{_flow_id}}"))
-    before = [record for record in driver.log if isinstance(record.event, ExecutionStarted)]
-    assert before[0].event.calling == {}
-    assert stored(before[0]) == before[0]
+    assert driver.of(ExecutionStarted)[0].calling == {}
+    assert stored(driver.log[0]) == driver.log[0]
     driver.signal(SignalKind.EVENT, "GO")
     assert driver.execution.tasks["read"].input["input"] is None

@@ -161,6 +161,19 @@ def test_thinking_is_set_aside_and_limited_too() -> None:
     assert "thinking_budget" not in with_limit(read_chat({**asked, "enable_thinking": False})).body
 
 
+def test_models_are_offered_by_name_or_as_far_as_somebody_serves_those_that_are_allowed() -> None:
+    named = Offer(provider="p", models={"a": "x", "b": "y"})
+    assert [one.model for one in Routes([named]).offered()] == ["a", "b"]
+    assert [one.model for one in Routes([named]).offered({"b", "c"})] == ["b"]
+    both = Routes([Offer(provider="any"), named])
+    assert [(one.model, one.provider) for one in both.offered({"b", "c"})] == [("b", "p"), ("c", "any")]
+
+
+def test_who_lacks_a_provider_is_told_the_whole_name_of_the_setting() -> None:
+    with pytest.raises(InterlockError, match="INTERLOCK_MODEL_PROVIDERS"):
+        Routes([]).find(["a"])
+
+
 ADDRESS_PARTS: list[dict[str, Any]] = [
     {"type": "image_url", "image_url": {"url": "ADDRESS"}},
     {"type": "image_url", "image_url": "ADDRESS"},
@@ -210,6 +223,6 @@ def test_what_is_only_read_may_hold_any_address() -> None:
         {"role": "user", "content": said},
         {"role": "assistant", "content": [{"type": "text", "text": said, "annotations": cited}], "tool_calls": calls},
         {"role": "tool", "tool_call_id": "c", "content": said},
-        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "//uQxAAAAAA=", "format": "mp3"}}]},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "//uQxAAAA=", "format": "mp3"}}]},
     ]
     assert read_chat({"model": "m", "messages": messages}).body["messages"] == messages

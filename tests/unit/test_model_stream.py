@@ -90,7 +90,7 @@ def test_without_the_providers_word_tokens_are_counted_here() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"{nope", b'{"a": 1', b"[1]", b"nope", b'"data"', b'{"a": nope}', b'{} {}', b'{"a": "\xff"}', b"{},{}"]
+    "wrong", [b"{nope", b'{"a": 1', b"[1]", b"nope", b'"data"', b'{"a": nope}', b"{} {}", b'{"a": "\xff"}', b"{},{}"]
 )
 @given(cuts=st.lists(st.integers(0, 10_000)))
 def test_an_event_that_no_caller_could_read_ends_the_stream(wrong: bytes, cuts: list[int]) -> None:

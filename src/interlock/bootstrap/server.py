@@ -12,17 +12,20 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from interlock.bootstrap.last_calls import take_no_more
 from interlock.bootstrap.parts import VERSION, Parts, start_parts
 from interlock.bootstrap.shared import limits_of
+from interlock.bootstrap.siblings import Siblings
 from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import Connections, WireLimits
-from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats, SumUp, only_own
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.doors.http.plumbing.socket_wire import MAX_FRAME, SocketWire
 from interlock.doors.http.plumbing.wire import protocol_over
@@ -30,6 +33,9 @@ from interlock.kit.hosts import in_url, is_everywhere
 
 FAREWELL_SECONDS = 0.5
 """How long a stopping server still answers, so that callers hear with an answer that this connection ends."""
+
+LAST_SECONDS = 0.1
+"""How long those may take to ask who came at the very end."""
 
 _MAX_OPEN_FILES = 65_536
 _SHARE_OF_CONNECTIONS = 0.7
@@ -41,6 +47,8 @@ turn. With a single one, whoever comes while the server is busy waits for as man
 
 _UNSENT_BYTES = 256 * 1024
 """What the system holds for a client that takes nothing; without it, megabytes before anybody notices."""
+
+log = structlog.get_logger("bootstrap")
 
 _REMEDIES = {
     errno.EADDRINUSE: "Choose another port with --port, or stop what uses this one.",
@@ -71,8 +79,8 @@ def _names(settings: Settings) -> frozenset[str]:
     return frozenset((*settings.trusted_hosts, *own))
 
 
-def context_of(parts: Parts) -> Context:
-    """What the HTTP doors share."""
+def context_of(parts: Parts, sum_up: SumUp = only_own) -> Context:
+    """What the HTTP doors share. ``sum_up`` makes the figures of this process those of all."""
     settings = http_settings(parts.settings)
     return Context(
         services=parts.services,
@@ -84,6 +92,7 @@ def context_of(parts: Parts) -> Context:
         seats=StreamSeats(settings, parts.telemetry, parts.services.access.seats),
         limits=limits_of(parts.settings, parts.limits, parts.clock),
         started=parts.clock.monotonic(),
+        sum_up=sum_up,
     )
 
 
@@ -92,9 +101,22 @@ async def running_app(settings: Settings, *, embedded: bool) -> AsyncIterator[tu
     """Start the parts and build their app; everything is stopped on leaving."""
     async with AsyncExitStack() as stack:
         parts = await start_parts(settings, stack, embedded=embedded)
-        context = context_of(parts)
+        context = context_of(parts, await _sum_up(settings, parts, stack))
         stack.callback(context.drain.begin)
         yield build_app(context, parts.telemetry.expose), parts, context
+
+
+async def _sum_up(settings: Settings, parts: Parts, stack: AsyncExitStack) -> SumUp:
+    """What makes the figures of this process those of all that serve beside it."""
+    if settings.siblings_dir is None:
+        return only_own
+    siblings = Siblings(settings.siblings_dir, parts.telemetry.expose)
+    try:
+        await siblings.open(stack)
+    except OSError as error:
+        log.warning("siblings.apart", reason=str(error), meaning="/metrics tells of one process at a time")
+        return only_own
+    return siblings.sum_up
 
 
 class Port(uvicorn.Server):
@@ -158,7 +180,7 @@ async def serve(
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             parts.engine.drain()
             context.drain.begin()
-            await _bid_farewell(connections)
+            await _bid_farewell(connections, listener)
             port.should_exit = True
             await serving
             waiting.cancel()
@@ -199,10 +221,16 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{in_url(host)}:{number}"
 
 
-async def _bid_farewell(connections: Connections) -> None:
-    """Let every connection end with its next answer, for a moment; those that are still idle then are just closed."""
+async def _bid_farewell(connections: Connections, listener: socket.socket) -> None:
+    """Let every connection end with its next answer, for a moment; those that are still idle then are just closed.
+
+    At the end nobody new is let in, and whoever waits at the door still is.
+    """
     connections.is_draining = True
     await connections.wait_empty(FAREWELL_SECONDS)
+    take_no_more(listener)
+    await asyncio.sleep(LAST_SECONDS)  # in which those that wait are taken
+    await connections.wait_empty(LAST_SECONDS)
 
 
 def _most_connections() -> int:

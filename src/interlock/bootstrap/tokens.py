@@ -48,8 +48,8 @@ def _require_key(data_dir: Path) -> None:
             "NO_SIGNING_KEY",
             f"No server has made a key in {data_dir} yet, so no token can be signed",
             details={
-                "next": "Name the server's data directory with INTERLOCK_DATA_DIR or `interlock token --data`. A server "
-                "whose people log in elsewhere takes no tokens of this machine: put an administrator's into "
+                "next": "Name the server's data directory with INTERLOCK_DATA_DIR or `interlock token --data`. Where "
+                "people log in elsewhere no tokens of this machine are taken: put an administrator's into "
                 "INTERLOCK_TOKEN."
             },
         )

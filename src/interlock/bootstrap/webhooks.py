@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
+
+import structlog
 
 from interlock.backends.egress.address import AddressPolicy
 from interlock.backends.egress.stored import StoredUrls
@@ -14,6 +17,7 @@ from interlock.backends.store.postgres.webhook_ledger import PostgresWebhooks
 from interlock.backends.store.postgres.webhook_secrets import PostgresSigningSecrets
 from interlock.config import Settings
 from interlock.core.audit import AuditEntry, Outcome
+from interlock.core.errors import InterlockError
 from interlock.kit.clock import Clock
 from interlock.kit.hosts import in_url
 from interlock.kit.ids import Ids
@@ -27,6 +31,8 @@ from interlock.services.webhooks.bundle import WebhookPorts
 
 CONNECTIONS = 3
 """To the database, for webhooks alone."""
+RESEAL_SECONDS = 3600.0
+log = structlog.get_logger("bootstrap")
 
 
 async def open_webhooks(
@@ -46,7 +52,26 @@ async def open_webhooks(
     stack.push_async_callback(pool.close)
     rows = PostgresWebhooks(pool.use)
     signing = PostgresSigningSecrets(pool.use, secrets, clock)
+    stack.push_async_callback(_end, asyncio.create_task(_keep_sealed(signing), name="reseal"))
     return WebhookPorts(rows, signing, telemetry, StoredUrls(AddressPolicy(allow)))
+
+
+async def _keep_sealed(signing: PostgresSigningSecrets) -> None:
+    """At the start, and then every hour: nothing stays sealed by a key that another one has taken the place of."""
+    while True:
+        try:
+            count = await signing.reseal()
+        except InterlockError as error:
+            log.warning("secrets.not_resealed", code=error.code, reason=error.message)
+        else:
+            if count:
+                log.info("secrets.resealed", secrets=count)
+        await asyncio.sleep(RESEAL_SECONDS)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def prepare_calls(ports: WebhookPorts, settings: Settings, clock: Clock) -> PrepareWebhookCalls:

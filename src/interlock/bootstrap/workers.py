@@ -6,9 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 import structlog
@@ -40,6 +42,8 @@ def run_workers(count: int, settings: Settings, on_ready: Announce, *, as_json: 
     held = open_port(settings.host, settings.port, shared=True)
     port = held.getsockname()[1]
     stopping = _Stopping()
+    meeting = tempfile.TemporaryDirectory(prefix="interlock-workers-", ignore_cleanup_errors=True)
+    settings = settings.model_copy(update={"siblings_dir": settings.siblings_dir or Path(meeting.name)})
     workers = [_Worker(settings, port, as_json=as_json) for _ in range(count)]
     try:
         code = _start_first(workers[0], stopping)
@@ -50,6 +54,7 @@ def run_workers(count: int, settings: Settings, on_ready: Announce, *, as_json: 
     finally:
         held.close()
     codes = _stop(workers, stopping, settings.shutdown_grace_seconds + 5)
+    meeting.cleanup()
     return max(codes) if code is None else code
 
 
@@ -99,7 +104,7 @@ def _stop(workers: list[_Worker], stopping: _Stopping, seconds: float) -> list[i
 
 
 class _Worker:
-    """One process. ``ready`` is its address and what token it showed, from when it takes requests for the first time."""
+    """One process. ``ready`` is its address and what token it showed, from when it takes requests first."""
 
     def __init__(self, settings: Settings, port: int, *, as_json: bool) -> None:
         self._command = [sys.executable, "-m", "interlock", "serve", *(["--json"] if as_json else [])]

@@ -35,7 +35,8 @@ WORDS: Final = {"local": "local", "development": "dev", "staging": "stage", "pro
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is kept. ``digest`` is the keyed hash of the whole key; None where nobody needs it.
 
-    ``expires_at`` of a key that was rotated is the end of its grace period; ``replaced_by`` is the key after it.
+    ``expires_at`` of a key that was rotated is the end of its grace period; ``replaced_by`` is the key after it,
+    ``payer`` the first one before it, whose budget it spends.
     None for ``allowed_tools`` and ``allowed_models`` means all.
     """
 
@@ -55,11 +56,17 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: UUID | None = None
+    payer: UUID | None = None
     last_used_at: datetime | None = None
 
     def is_good(self, now: datetime) -> bool:
         """Whether the key opens anything at ``now``."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def payer_id(self) -> UUID:
+        """The key whose budget it spends: its own, or the one that it took the place of."""
+        return self.payer or self.key_id
 
     def principal(self) -> Principal:
         """Who calls with this key."""
@@ -70,6 +77,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             kind="key",
             tier=self.tier,
             key_id=self.key_id,
+            payer_id=self.payer_id,
             allowed_models=_all_or(self.allowed_models),
             allowed_tools=_all_or(self.allowed_tools),
         )

@@ -299,7 +299,7 @@ class BlackboardWritten(Event, frozen=True, kw_only=True):
 
 
 class FlowEventRaised(Event, frozen=True, kw_only=True):
-    """A node result or a timer became an event of the flow."""
+    """A node result or a timer became an event of the flow, or somebody said that a state without a node is done."""
 
     type: ClassVar[str] = "flow.event_raised"
     flow_state: str

@@ -135,8 +135,17 @@ def _unit(seconds: int) -> str:
     return next((word for word, length in _UNITS.items() if length == seconds), f"{seconds}s")
 
 
-def _row(group: Group, slug: str, routes: Sequence[str], quota: tuple[int, int], **rest: bool) -> Rule:
-    return Rule(group, f"{group}-{slug}" if slug else str(group), tuple(routes), (Quota(*quota),), **rest)
+def _row(
+    group: Group,
+    slug: str,
+    routes: Sequence[str],
+    quota: tuple[int, int],
+    *,
+    in_total: bool = True,
+    free_304: bool = False,
+) -> Rule:
+    name = f"{group}-{slug}" if slug else str(group)
+    return Rule(group, name, tuple(routes), (Quota(*quota),), in_total=in_total, free_304=free_304)
 
 
 _STARTS = ("POST /workflows/{id}/execute", "POST /workflows/{id}/trigger/manual", "POST /workflows/{id}/manual-invoke")

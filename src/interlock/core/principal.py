@@ -89,8 +89,9 @@ Kind = Literal["user", "guest", "key", "local", "service", "anonymous"]
 class Principal(msgspec.Struct, frozen=True):
     """A caller as the credential describes it; nothing else in a request can change the tenant.
 
-    ``key_id`` is the API key behind a principal of kind ``key``; None for ``allowed_models`` and ``allowed_tools``
-    means all. ``actor`` is who is written down as having done it, where a caller may say that; it opens nothing.
+    ``key_id`` is the API key behind a principal of kind ``key``, ``payer_id`` the one whose budget it spends. None for
+    ``allowed_models`` and ``allowed_tools`` means all. ``actor`` is who is written down as having done it, where a
+    caller may say that; it opens nothing.
     """
 
     subject: str
@@ -101,6 +102,7 @@ class Principal(msgspec.Struct, frozen=True):
     kind: Kind = "user"
     tier: Tier = Tier.STANDARD
     key_id: UUID | None = None
+    payer_id: UUID | None = None
     allowed_models: frozenset[str] | None = None
     allowed_tools: frozenset[str] | None = None
     actor: str = ""

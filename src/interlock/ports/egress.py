@@ -12,10 +12,8 @@ ASKER: ContextVar[str] = ContextVar("ASKER", default="")
 """The tenant that a call is made for, so that its slow host names hold up nobody else's; empty for our own calls."""
 
 
-OWN_HEADERS = frozenset(
-    ("host", "content-length", "transfer-encoding", "te", "trailer", "expect")
-    + ("connection", "keep-alive", "upgrade", "proxy-connection", "proxy-authorization")
-)
+OWN_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "te", "trailer", "expect"))
+OWN_HEADERS |= {"connection", "keep-alive", "upgrade", "proxy-connection", "proxy-authorization"}
 """Headers that say how a message is framed or routed, in lower case: no caller may send them."""
 
 

@@ -9,7 +9,6 @@ from interlock.core.limits import Group, LimitTable, Rule, Standing, Verdict, Wi
 from interlock.core.principal import Principal, Tier
 from interlock.ports.limiter import Limiter, LimiterState
 
-
 _MAX_KNOWN = 1_000
 """Of one route: the windows of each tier, and of each tenant's keys."""
 

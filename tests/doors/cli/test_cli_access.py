@@ -81,9 +81,7 @@ def test_a_key_ends_when_it_is_said_in_either_way(interlock: Interlock, tenant_i
         assert interlock("keys", "create", *wrong, *own).code == 2, wrong
 
 
-def test_a_record_for_the_settings_holds_the_hash_and_asks_no_server(
-    interlock: Interlock, tmp_path: Path
-) -> None:
+def test_a_record_for_the_settings_holds_the_hash_and_asks_no_server(interlock: Interlock, tmp_path: Path) -> None:
     options = ("--scope", "tools:read", "--expires", "2099-01-31", "--config", "--url", "http://127.0.0.1:1")
     made = interlock("keys", "create", "tools", *options, "--tenant", "acme", "--json")
     assert made.code == 0, made.err

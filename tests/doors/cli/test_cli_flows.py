@@ -103,3 +103,14 @@ def test_a_start_names_a_flow_or_a_node(interlock: Interlock) -> None:
     for more in ((), ("a", "--node", "b")):
         ended = interlock("sessions", "start", *more)
         assert (ended.code, "interlock flows list" in ended.err) == (2, True)
+
+
+def test_whoever_watches_is_told_what_moves_a_session_on(interlock: Interlock, flow: str) -> None:
+    session = interlock("sessions", "start", flow, "--params", '{"input": "x"}', "--json").json["session_id"]
+    interlock("sessions", "event", session, "OK")
+    assert "it waits for OK or AGAIN" in interlock("watch", session).out
+
+
+def test_a_session_of_the_house_is_listed_by_its_flow(interlock: Interlock) -> None:
+    interlock("sessions", "start", "echo_test_flow", "--params", '{"input": "x"}')
+    assert "echo_test_flow" in interlock("list").out

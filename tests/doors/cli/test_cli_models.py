@@ -26,9 +26,7 @@ def test_models_are_listed_with_their_prices(interlock: Interlock) -> None:
 
 def test_the_price_of_a_model_that_no_provider_names_is_told_too(interlock: Interlock) -> None:
     told = interlock("models", "price", "qwen-max")
-    assert told.out == (
-        "qwen-max is served by scripted.\nA million tokens of input cost 1.6 USD, of output 6.4 USD.\n"
-    )
+    assert told.out == ("qwen-max is served by scripted.\nA million tokens of input cost 1.6 USD, of output 6.4 USD.\n")
     assert interlock("models", "price", "org/own", "--json").json["name"] == "org/own"
 
 

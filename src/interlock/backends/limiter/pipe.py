@@ -36,13 +36,15 @@ class Script:
 class Pipe:
     """Opened once; when it is lost, everybody who waits for an answer is told, and another one has to be made.
 
+    Connecting may take four times as long as an answer: no request waits for that.
+
     It is lost when an answer takes longer than ``seconds``. Time that this process itself was busy does not count: an
     answer may well have come and lie unread.
     """
 
     def __init__(self, url: str, seconds: float) -> None:
         self._pool = ConnectionPool.from_url(
-            url, socket_timeout=None, socket_connect_timeout=seconds, protocol=2, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=None, socket_connect_timeout=4 * seconds, protocol=2, retry=Retry(NoBackoff(), 0)
         )
         self._seconds = seconds
         self._connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
@@ -56,7 +58,7 @@ class Pipe:
 
     async def open(self) -> None:
         """Connect. Raises one of ``LOST``."""
-        async with asyncio.timeout(self._seconds):
+        async with asyncio.timeout(4 * self._seconds):
             await self._connection.connect()  # type: ignore[no-untyped-call]
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
 

@@ -86,11 +86,6 @@ def _check_fan_ins(definition: FlowDefinition, states: list[str], report: Report
             message = f"No fork leads to all of {', '.join(map(cut, transition.source[:5]))}"
             hint = "one transition must have several states in to, and the fan-in must join what follows from them"
             report.add("FAN_IN_INVALID", place.at("from"), message, hint=hint)
-        for source in transition.source:
-            if source in forks and source not in definition.nodes:
-                message = f"'{cut(source)}' has no node, so that it is never done and the fan-in never happens"
-                hint = "map the state to a node in state_node_map"
-                report.add("FAN_IN_WITHOUT_NODE", Place(place.at("from").path, source), message, hint=hint)
 
 
 def _is_shared(sources: Iterable[str], forks: Mapping[str, int]) -> bool:

@@ -18,7 +18,6 @@ Code = Literal[
     "CYCLE",
     "EXPRESSION_ERROR",
     "FAN_IN_INVALID",
-    "FAN_IN_WITHOUT_NODE",
     "FLOW_TOO_SMALL",
     "ID_DUPLICATE",
     "ID_INVALID",
@@ -50,9 +49,7 @@ Code = Literal[
     "TYPE_WRONG",
     "VALUE_NOT_ALLOWED",
 ]
-WARNINGS: frozenset[Code] = frozenset(
-    {"FAN_IN_WITHOUT_NODE", "KEY_IGNORED", "NODE_REFERENCE_UNKNOWN", "PARAMETER_UNKNOWN"}
-)
+WARNINGS: frozenset[Code] = frozenset({"KEY_IGNORED", "NODE_REFERENCE_UNKNOWN", "PARAMETER_UNKNOWN"})
 """Codes of problems that do not keep a definition from being stored and run."""
 
 _SHOWN = 100  # characters of an offending value

@@ -17,6 +17,9 @@ MAX_EVENT = 1_048_576
 """Bytes of one event; a longer one ends the stream."""
 DONE = b"data: [DONE]\n\n"
 
+_MOST_UNCOUNTED = 16_384
+"""Bytes that are kept and not counted yet: a provider that tells the usage makes counting needless."""
+
 # What is worth a look begins with a mark and goes on like this. A plain search for the marks is much the cheapest.
 _MARKS = (
     (b'"usage"', re.compile(rb"\s*:\s*\{")),
@@ -39,6 +42,8 @@ class StreamReader:
         self.failure: InterlockError | None = None
         self._keeps_usage = keeps_usage
         self._rest = b""
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self._events = 0
         self._text_bytes = 0
 
@@ -49,6 +54,7 @@ class StreamReader:
     @property
     def output_tokens(self) -> int:
         """Tokens of what came so far, by our own count."""
+        self._count()
         return max(self._events, count_bytes(self._text_bytes)) if self._text_bytes else 0
 
     def feed(self, piece: bytes) -> bytes:
@@ -64,7 +70,12 @@ class StreamReader:
             self._rest = b""
             raise _failed("The provider sent an event that is too long")
         whole = self._readable(whole)
-        self._count(whole)
+        if not whole:
+            return b""
+        self._uncounted.append(whole)
+        self._uncounted_bytes += len(whole)
+        if self._uncounted_bytes > _MOST_UNCOUNTED:
+            self._count()
         seen = _sight(whole, 0)
         return whole if seen < 0 else b"".join(self._look_where_needed(whole, seen))
 
@@ -99,8 +110,10 @@ class StreamReader:
             seen = _sight(whole, start)
         yield whole[start:]
 
-    def _count(self, whole: bytes) -> None:
-        texts = _TEXT.findall(whole)
+    def _count(self) -> None:
+        texts = _TEXT.findall(b"".join(self._uncounted))
+        self._uncounted.clear()
+        self._uncounted_bytes = 0
         self._events += len(texts)
         self._text_bytes += sum(map(len, texts))
 

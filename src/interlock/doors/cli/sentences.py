@@ -176,7 +176,11 @@ def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
 
 def _transitioned(fact: Fact, node: NodePicture | None, name: str) -> str:
     source, target = (_listed(fact.data.get(name)) for name in ("source", "target"))
-    return f"{source} → {target} on {one_line(fact.text('event'), 40)}"
+    events = fact.data.get("valid_events")
+    awaited = ""
+    if fact.data.get("rests") in ("user", "event") and isinstance(events, list) and events:
+        awaited = f"; it waits for {one_line(' or '.join(map(str, events)), 100)}"
+    return f"{source} → {target} on {one_line(fact.text('event'), 40)}{awaited}"
 
 
 def _listed(names: object) -> str:

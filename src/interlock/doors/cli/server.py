@@ -187,7 +187,8 @@ class Server:
         if answer.status_code < 500 and not isinstance(body, dict):  # a proxy may be the one that says 502 or 503
             return _stranger(f"What answers at {self.url} is no Interlock server (status {answer.status_code})")
         error = from_answer(answer.status_code, body, answer.headers.get("retry-after"))
-        if error.kind is ErrorKind.UNAUTHENTICATED and self._remedy and error.details.get("reason") != "client_disabled":
+        is_shut_out = error.details.get("reason") == "client_disabled"  # a token of another key would be refused, too
+        if error.kind is ErrorKind.UNAUTHENTICATED and self._remedy and not is_shut_out:
             error.details["next"] = self._remedy
         noun = answer.request.url.path.removeprefix(self._door).split("/")[1:2]
         error.details["noun"] = noun[0] if noun else ""

@@ -92,19 +92,19 @@ class SharedPaths:
     async def health(self, call: Call[None, None]) -> Reply:
         """How the server and what it depends on are; 200 as long as it can serve at all."""
         settings = call.context.settings
-        health = await call.services.health()
+        health, redis = await call.services.health(), call.context.limits.state
         is_trusted = settings.is_local or call.principal.has_scope(Scope.METRICS_READ)
         counters, gauges = self._figures() if is_trusted else ({}, {})
         return JsonReply(
             {
                 "status": "ok",
                 "ok": True,
-                "health": "healthy" if health.is_ready else "degraded",
+                "health": "healthy" if health.is_ready and redis != "unavailable" else "degraded",
                 "service": SERVICE,
                 "version": settings.version,
                 "mode": settings.mode,
                 "timestamp": _now(call),
-                "redis": call.context.limits.state,
+                "redis": redis,
                 "postgres": "connected" if health.checks["database"] else "unavailable",
                 "executor": settings.executor,
                 "sandbox": settings.sandbox,
@@ -131,10 +131,11 @@ class SharedPaths:
         return JsonReply({"ready": False, "checks": checks}, status=503, headers=(*NO_STORE, (b"retry-after", b"1")))
 
     async def metrics(self, call: Call[None, None]) -> Reply:
-        """Counters and timings in the text format of Prometheus."""
+        """Counters and timings in the text format of Prometheus, of all processes that serve here together."""
         if not call.context.settings.metrics_enabled:
             raise not_found("NOT_FOUND", "Metrics are switched off on this server")
-        return BytesReply(self._expose_metrics(), media_type=PROMETHEUS, headers=NO_STORE)
+        figures = await call.context.sum_up(self._expose_metrics())
+        return BytesReply(figures, media_type=PROMETHEUS, headers=NO_STORE)
 
     async def openapi(self, call: Call[None, None]) -> Reply:
         """The OpenAPI document of every route."""

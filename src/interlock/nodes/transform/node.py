@@ -62,11 +62,12 @@ def _extracted(attempt: Attempt) -> Any:
     """What is picked from the source; with a template that text, if the source is there."""
     told = attempt.parameters
     if "source_artifact" in told:
-        picked = pick(attempt.blackboard.get(str(told["source_artifact"])), told.get("extract_path"))
+        key = str(told["source_artifact"])
+        picked = pick(attempt.blackboard.get(key), told.get("extract_path"), f"The key {key[:64]!r} of the blackboard")
     elif "source" in told:
-        picked = pick(told["source"], told.get("extract_path"))
+        picked = pick(told["source"], told.get("extract_path"), "The value of `source`")
     elif "template" not in told:
-        picked = pick(None, None)
+        picked = pick(None, None, "A `source` or `source_artifact`")
     else:
         picked = None
     return told.get("template", picked)

@@ -11,13 +11,13 @@ _STEP = re.compile(r"\.?(?P<key>[^.\[\]]+)|\[(?P<index>\d{1,9})\]|\[(?P<quote>['
 _MAX_PATH = 1000  # characters
 
 
-def pick(source: Any, path: Any) -> Any:
-    """The value at ``path``, ``source`` itself without one.
+def pick(source: Any, path: Any, name: str) -> Any:
+    """The value at ``path``, ``source`` itself without one. ``name`` is what the source is called in a refusal.
 
     Raises NodeFailed: SOURCE_NOT_FOUND if there is no source or no such place, PARAMETER_INVALID for a bad path.
     """
     if source is None:
-        raise NodeFailed("SOURCE_NOT_FOUND", "The source is missing or null; check the expression of `source`.")
+        raise NodeFailed("SOURCE_NOT_FOUND", f"{name} is missing or null")
     for step in _steps(path):
         source = _step_into(source, step, path)
     return source

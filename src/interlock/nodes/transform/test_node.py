@@ -82,7 +82,7 @@ def test_every_place_of_nested_objects_is_found_by_its_path(keys: list[str], lea
     value: Any = "leaf"
     for key in reversed(keys):
         value = {key: value}
-    assert pick(value, "$" + "".join(f".{key}" for key in keys)) == "leaf"
+    assert pick(value, "$" + "".join(f".{key}" for key in keys), "it") == "leaf"
 
 
 def test_the_services_are_not_touched() -> None:
@@ -101,6 +101,7 @@ def test_a_missing_artifact_fails() -> None:
     with pytest.raises(NodeFailed) as failed:
         run_node(NODE, {"source_artifact": "order"})
     assert failed.value.code == "SOURCE_NOT_FOUND"
+    assert str(failed.value) == "The key 'order' of the blackboard is missing or null"
 
 
 def test_a_template_is_given_as_it_was_rendered() -> None:

@@ -106,13 +106,16 @@ class ManageKeys:
             return await transaction.find_own_key(reference)
 
     async def public_ids(self, principal: Principal) -> dict[UUID, str]:
-        """The public ids of the tenant's keys by their ids, of the newest thousand at least. Raises DENIED."""
+        """The public ids of the tenant's keys by whose budget they spend: the newest of each. Raises DENIED.
+
+        Of more than a thousand keys the newest are looked at.
+        """
         kept = (await self.list(principal, KeyFilter(limit=_MOST_NAMED))).items
         own = (key for key in self._configured if key.tenant_id == principal.tenant_id)
-        return {key.key_id: key.public_id for key in (*own, *kept)}
+        return {key.payer_id: key.public_id for key in (*own, *reversed(kept))}
 
     async def rotate(self, principal: Principal, reference: str, grace: timedelta = DEFAULT_GRACE) -> IssuedKey:
-        """A new key like the old one, which stays good for ``grace`` at most.
+        """A new key like the old one, which stays good for ``grace`` at most. Both spend one budget.
 
         ``reference`` is the key's id or public id. Raises DENIED, NOT_FOUND, CONFLICT for a key that is no longer good,
         LIMITED beyond ``MAX_KEPT_KEYS``.
@@ -126,7 +129,7 @@ class ManageKeys:
             if not old.is_good(now) or old.replaced_by is not None:
                 raise conflict("STATE_CONFLICT", "This key was rotated or revoked, or has expired; rotate the newest")
             await _require_room(transaction)
-            issued = self._issue(principal, _like(old))
+            issued = self._issue(principal, _like(old), old.payer_id)
             await transaction.add_key(issued.key)
             until = now + grace if old.expires_at is None else min(old.expires_at, now + grace)
             await transaction.replace_key(old.key_id, issued.key.key_id, until)
@@ -143,7 +146,7 @@ class ManageKeys:
             await transaction.revoke_key(key.key_id, now)
         return msgspec.structs.replace(key, revoked_at=now)
 
-    def _issue(self, principal: Principal, wishes: KeyWishes) -> IssuedKey:
+    def _issue(self, principal: Principal, wishes: KeyWishes, payer: UUID | None = None) -> IssuedKey:
         text, public_id = make_key(self._environment, secrets.choice)
         key = ApiKey(
             key_id=self._ids.new(),
@@ -160,6 +163,7 @@ class ManageKeys:
             allowed_tools=wishes.allowed_tools,
             allowed_models=wishes.allowed_models,
             expires_at=wishes.expires_at,
+            payer=payer,
         )
         secret = as_text(signing_secret(public_id, self._pepper)) if wishes.signing else None
         return IssuedKey(key=key, text=text, signing_secret=secret)
@@ -206,4 +210,3 @@ def _like(key: ApiKey) -> KeyWishes:
         allowed_models=key.allowed_models,
         signing=key.signing,
     )
-

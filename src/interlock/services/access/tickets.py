@@ -47,9 +47,7 @@ class StreamTickets:
     token, kept sealed for that minute, is asked of ``tokens`` again.
     """
 
-    def __init__(
-        self, store: AccessStore, clock: Clock, keys: KeyIdentity, tokens: Identity, secrets: Secrets
-    ) -> None:
+    def __init__(self, store: AccessStore, clock: Clock, keys: KeyIdentity, tokens: Identity, secrets: Secrets) -> None:
         self._store = store
         self._clock = clock
         self._keys = keys

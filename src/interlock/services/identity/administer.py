@@ -13,7 +13,6 @@ from interlock.kit.ids import Ids
 from interlock.ports.accounts import Accounts
 from interlock.ports.passwords import Passwords
 
-
 MAX_ACCOUNTS = 10_000
 """Accounts of a tenant."""
 

@@ -41,8 +41,9 @@ class OwnAccounts:
         """A new account with a tenant of its own, named by its id.
 
         Where accounts do not count at once, a link to confirm it is mailed to the address if there is mail, also to
-        one that is taken and waits for that. A taken address is told (RULE ``USER_ALREADY_EXISTS``) only where accounts count at once; elsewhere the answer
-        looks like that for a free one, so that nobody learns who has an account. Raises RULE for what may not be.
+        one that is taken and waits for that. A taken address is told (RULE ``USER_ALREADY_EXISTS``) only where accounts
+        count at once; elsewhere the answer looks like that for a free one, so that nobody learns who has an account.
+        Raises RULE for what may not be.
         """
         email, password = normal_email(email), check_password(password)
         user_metadata = check_metadata(user_metadata)

@@ -90,6 +90,7 @@ class Attempts:
         Raises LLM_PROVIDER_ERROR, or RULE for what the provider finds wrong.
         """
         work = work or Work(deployments[0])
+        last: InterlockError
         for number in range(ROUNDS):
             wait: float | None = None
             for deployment in self._rested(deployments):

@@ -37,7 +37,7 @@ class FindHolders:
             return ""
         key = await self._find_key(principal, reference)
         if key is not None:
-            return str(key.key_id)
+            return str(key.payer_id)
         person = reference.removeprefix(PERSON)
         if person == LOCAL_SUBJECT:
             return person

@@ -29,7 +29,8 @@ _log = structlog.get_logger("interlock.models")
 
 def holder_of(principal: Principal) -> str:
     """Whose budget a caller spends, within the tenant: the API key's, or a person's own."""
-    return str(principal.key_id) if principal.key_id is not None else principal.subject
+    key_id = principal.payer_id or principal.key_id
+    return str(key_id) if key_id is not None else principal.subject
 
 
 class Hold:

@@ -18,6 +18,7 @@ from interlock.ports.engine import Engine, SendSignal
 from interlock.ports.store import Store
 from interlock.services.sessions.picture import Picture, PictureSessions
 from interlock.services.sessions.push import OUTCOME_SECONDS, known
+from interlock.services.sessions.session import check_chosen
 
 MAX_KEY = 256
 """Characters of a key."""
@@ -62,10 +63,11 @@ class Blackboards:
     ) -> int:
         """Set a key, if it is at version ``expected``; its new version comes back.
 
-        Raises DENIED (also for a reserved key), CONFLICT for a session that has ended, PRECONDITION, TOO_LARGE,
-        UNAVAILABLE if nobody decided it in time.
+        Raises DENIED (also for a reserved key), RULE for an id or key that is none, CONFLICT for a session that has
+        ended, PRECONDITION, TOO_LARGE, UNAVAILABLE if nobody decided it in time.
         """
         principal.require(Scope.BLACKBOARD_WRITE)
+        check_chosen(session_id)
         size = _check(key, value)
         picture = await self._session(principal, session_id)
         if picture is None:

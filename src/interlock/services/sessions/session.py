@@ -82,11 +82,16 @@ def shown_id(row: ExecutionRow) -> str:
 
 def chosen_id(tenant_id: str, session_id: str) -> UUID:
     """The execution that a client's own id stands for. Raises RULE for an id that is none."""
+    check_chosen(session_id)
+    return named("session", tenant_id, session_id)
+
+
+def check_chosen(session_id: str) -> None:
+    """Raise RULE for an id that no client may choose."""
     if not _CHOSEN.fullmatch(session_id):
         reason = "must be 1 to 128 letters, digits and _ . : -"
         errors = [{"field": "session_id", "reason": reason}]
         raise rule_broken("VALIDATION_ERROR", f"session_id: {reason}", field="session_id", errors=errors)
-    return named("session", tenant_id, session_id)
 
 
 def possible_ids(tenant_id: str, session_id: str) -> list[UUID]:

@@ -16,7 +16,6 @@ from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.read import unknown_workflow
 from interlock.services.workflows.validate import ValidateDefinitions
 
-
 MAX_VERSIONS = 10_000
 """Versions of a workflow: they are kept for good, because executions go by them."""
 

@@ -56,6 +56,7 @@ class KeyQueries:
             key.created_at,
             key.created_by,
             key.expires_at,
+            key.payer,
         )
 
     async def replace_key(self, key_id: UUID, replaced_by: UUID, expires_at: datetime) -> None:

@@ -35,6 +35,7 @@ class FlowState:
     __slots__ = (
         "called",
         "deadline",
+        "events",
         "expressions",
         "is_terminal",
         "joins",
@@ -65,6 +66,7 @@ class FlowState:
         self.is_terminal = False
         self.out: dict[str, list[Transition]] = {}
         self.joins: list[Transition] = []
+        self.events: list[str] = []  # what moves the flow from it, or says that it is done, in the order of the flow
 
 
 def _called(node: NodeType | None, parameters: Mapping[str, Any]) -> str:
@@ -97,16 +99,19 @@ class CompiledFlow:
                 state.joins.append(transition)
             else:
                 state.out.setdefault(transition.event, []).append(transition)
+            if not transition.fan_in or state.node is None:
+                state.events.append(transition.event)
 
     def valid_events(self, active: list[str]) -> tuple[str, ...]:
         """The events that move the flow from one of these states, in the order of its definition."""
-        return tuple(dict.fromkeys(event for name in active for event in self.states[name].out))
+        return tuple(dict.fromkeys(event for name in active for event in self.states[name].events))
 
 
 def valid_events(definition: FlowDefinition, active: Sequence[str]) -> tuple[str, ...]:
     """What ``CompiledFlow.valid_events`` answers, without compiling: for those who only look at a flow."""
-    out = [transition for transition in definition.transitions if not transition.fan_in]
-    return tuple(dict.fromkeys(found.event for name in active for found in out if name in found.source))
+    nodes, out = definition.nodes, definition.transitions
+    from_each = ((name, found) for name in active for found in out if name in found.source)
+    return tuple(dict.fromkeys(found.event for name, found in from_each if not found.fan_in or name not in nodes))
 
 
 def terminal_states(definition: FlowDefinition) -> tuple[str, ...]:

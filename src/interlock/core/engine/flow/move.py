@@ -175,14 +175,38 @@ def _follow_result(flow: CompiledFlow, turn: Turn, state: FlowState, event: Task
     task_id = event.task_id
     if _raise(flow, turn, state, (*map(str.upper, event.raised), STEP_DONE), task_id):
         return
-    for join in state.joins:
-        if set(turn.execution.joined.get(join.index, ())) == set(join.source):
-            turn.emit(FlowEventRaised(flow_state=state.name, event=join.event, task_id=task_id))
-            take(flow, turn, join, state.name, join.event)
-            return
+    join = _full_join(turn.execution, state)
+    if join is not None:
+        turn.emit(FlowEventRaised(flow_state=state.name, event=join.event, task_id=task_id))
+        take(flow, turn, join, state.name, join.event)
+        return
     if not state.out and not state.joins and not state.user_input and state.timer is None:
         if turn.execution.active == [state.name]:
             succeed(turn)
+
+
+def _full_join(execution: Execution, state: FlowState) -> Transition | None:
+    """The first fan-in of a state all of whose sources are done."""
+    joins = (join for join in state.joins if set(execution.joined.get(join.index, ())) == set(join.source))
+    return next(joins, None)
+
+
+def awaits_join(flow: CompiledFlow, execution: Execution, event: str) -> FlowState | None:
+    """The first active state without a node that is done, for a fan-in, when somebody sends ``event``."""
+    for state in map(flow.states.__getitem__, execution.active):
+        if state.node is None and any(
+            join.event == event and state.name not in execution.joined.get(join.index, ()) for join in state.joins
+        ):
+            return state
+    return None
+
+
+def finish(flow: CompiledFlow, turn: Turn, state: FlowState, event: str) -> None:
+    """Say that a state without a node is done, and take its fan-in if all other sources are."""
+    turn.emit(FlowEventRaised(flow_state=state.name, event=event))
+    join = _full_join(turn.execution, state)
+    if join is not None:
+        take(flow, turn, join, state.name, event)
 
 
 def choose(flow: CompiledFlow, turn: Turn, state: FlowState, event: str) -> Transition | None:

@@ -12,8 +12,10 @@ from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.flow.compile import CompiledFlow
 from interlock.core.engine.flow.move import (
     advance,
+    awaits_join,
     choose,
     complete,
+    finish,
     follow_if_awake,
     move,
     resume,
@@ -95,10 +97,14 @@ class FlowProgram:
     ) -> None:
         execution.outputs.pop(task.node_id, None)  # the newest result comes last
         execution.outputs[task.node_id] = (port, output)
-        for join in self.flow.states[task.node_id].joins:
+        self._done(execution, task.node_id)
+
+    def _done(self, execution: Execution, name: str, event: str | None = None) -> None:
+        """A source of fan-ins is done; with ``event`` for the fan-ins on it alone."""
+        for join in self.flow.states[name].joins:
             done = execution.joined.setdefault(join.index, [])
-            if task.node_id not in done:
-                done.append(task.node_id)
+            if name not in done and event in (None, join.event):
+                done.append(name)
 
     def on_task_failed(self, execution: Execution, task: Task, event: TaskFailed) -> None:
         execution.failed.append(task.task_id)
@@ -116,6 +122,9 @@ class FlowProgram:
         if not event.task_id:  # a timer: the flow had been at rest
             execution.chain = 0
             execution.timers.pop(_TIMER + event.flow_state, None)
+            state = self.flow.states[event.flow_state]
+            if state.node is None and event.event not in state.out:  # somebody said that it is done
+                self._done(execution, event.flow_state, event.event)
 
     def on_transition(self, execution: Execution, event: FlowTransitioned, at: datetime) -> None:
         execution.chain += 1
@@ -169,7 +178,9 @@ class FlowProgram:
         if not timer.startswith(_TIMER):
             task = turn.execution.tasks[timer]
             result = {"waited_until": task.wake_at and rfc3339(task.wake_at)}
-            complete(self.flow, turn, task, TaskSucceeded(task_id=timer, attempt=task.attempt, output=result))
+            rested = round((turn.now - task.started_at).total_seconds() * 1000)
+            done = TaskSucceeded(task_id=timer, attempt=task.attempt, output=result, duration_ms=rested)
+            complete(self.flow, turn, task, done)
             return
         state = self.flow.states[timer.removeprefix(_TIMER)]
         if state.timer is None:
@@ -196,17 +207,20 @@ class FlowProgram:
         except ExpressionError as error:
             turn.refusal = error
             return
-        if not found and self._control(turn, signal, name):
+        joined = None if found else awaits_join(self.flow, execution, name)
+        if not found and joined is None and self._control(turn, signal, name):
             return
         if execution.is_paused and not execution.is_idle:
-            turn.refusal = conflict(
-                "SESSION_PAUSED", "The flow is paused; resume it first", **self._where(execution)
-            )
+            turn.refusal = conflict("SESSION_PAUSED", "The flow is paused; resume it first", **self._where(execution))
         elif found:
             state, transition = found[0]
             _wake_up(turn, signal)
             turn.emit(_received(signal, name))
             take(self.flow, turn, transition, state.name, name)
+        elif joined is not None:
+            _wake_up(turn, signal)
+            turn.emit(_received(signal, name))
+            finish(self.flow, turn, joined, name)
         elif name in ("USER_INPUT", "USER_MODIFY") and execution.asked:
             _wake_up(turn, signal)
             turn.emit(_received(signal, name))

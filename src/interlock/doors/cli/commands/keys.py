@@ -40,9 +40,7 @@ def create(
     ] = None,
     expires: Annotated[
         str,
-        typer.Option(
-            "--expires", metavar="TIME", help="When it ends, such as 2027-01-31 or 90d.", show_default=False
-        ),
+        typer.Option("--expires", metavar="TIME", help="When it ends, such as 2027-01-31 or 90d.", show_default=False),
     ] = "",
     tool: Annotated[
         list[str] | None,

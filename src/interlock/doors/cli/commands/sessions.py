@@ -38,7 +38,7 @@ def start(
     ] = "",
     session_id: Annotated[
         str,
-        typer.Option("--session-id", metavar="ID", help="What it shall be called. Default: a new id.", show_default=False),
+        typer.Option("--session-id", metavar="ID", help="What to call it. Default: a new id.", show_default=False),
     ] = "",
     is_watched: Annotated[bool, typer.Option("--watch", help="Watch it until it ends.")] = False,
     url: Url = None,
@@ -60,6 +60,8 @@ def start(
             answer = await server.post("/workflow/start", body)
         started = str(answer["session_id"])
         if is_watched:
+            for line in session_lines(started, answer):
+                output.note(line)
             async with caller.server(url) as server:
                 return code_of((await watch_to_end(caller, server, output, started)).status == "SUCCESS")
         output.json(answer)
@@ -124,7 +126,7 @@ def state(context: typer.Context, session: SessionArgument, url: Url = None, as_
 def blackboard(
     context: typer.Context,
     session: SessionArgument,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Only what stands under this key.", show_default=False)] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Only what is under this key.", show_default=False)] = "",
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

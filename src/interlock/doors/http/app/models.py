@@ -132,9 +132,7 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
 
 
 MODELS: tuple[Operation, ...] = (
-    _operation(
-        "GET", "/models", Scope.MODELS_USE, "List the models", list_models, query=ModelsQuery, answer=ModelList
-    ),
+    _operation("GET", "/models", Scope.MODELS_USE, "List the models", list_models, query=ModelsQuery, answer=ModelList),
     _operation("GET", "/budgets", Scope.ADMIN, "List the budgets", list_budgets, answer=BudgetList),
     _operation(
         "PUT",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -164,8 +164,18 @@ async def _by_token(token: str, operation: Operation, exchange: Exchange, contex
     authenticate = partial(context.services.identity.authenticate, token)
     keys = context.services.access.key_identity
     if not keys.is_key(token):
-        return await authenticate()
+        return await (_by_no_key(authenticate) if operation.policy is Policy.KEY else authenticate())
     return await context.limits.guesses.check("keys", exchange.client, authenticate, partial(keys.is_known, token))
+
+
+async def _by_no_key(authenticate: Callable[[], Awaitable[Principal]]) -> Principal:
+    """Whoever a token names, where only keys are taken: a wrong one may be a mistyped key."""
+    try:
+        return await authenticate()
+    except InterlockError as error:
+        if error.kind is not ErrorKind.UNAUTHENTICATED or isinstance(error, KnownCallerRefused):
+            raise
+        raise unauthenticated("The API key is not valid here", "invalid_api_key", REQUIRED_KEY) from error
 
 
 def _is_local_key(token: str, operation: Operation, context: Context) -> bool:

@@ -32,6 +32,8 @@ class WireLimits:
     """So long a client may leave what was sent to it unread."""
     lingering: float = 4.0
     """So long a closed connection may stay open for what is still to be sent."""
+    last_moment: float = 1.0
+    """When the server stops: so long ago a connection was used that is not closed at once, and so long it stays."""
     header_bytes: int = 64 * 1024
     header_count: int = 100
     per_address: int = 2000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from interlock.core.principal import Principal
@@ -57,6 +57,15 @@ class StreamSeats:
         return leave
 
 
+SumUp = Callable[[bytes], Awaitable[bytes]]
+"""Takes the figures of this process and returns those of all that serve beside it."""
+
+
+async def only_own(figures: bytes) -> bytes:
+    """For a process that serves alone."""
+    return figures
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Made by ``bootstrap`` for one server; handlers reach it through their call."""
@@ -72,4 +81,5 @@ class Context:
     admission: Admission = field(default_factory=Admission)
     proofs: Proofs = field(default_factory=Proofs)
     doorstep: Doorstep = field(default_factory=Doorstep)
+    sum_up: SumUp = only_own
     started: float = field(default=0.0)  # the monotonic clock at start, seconds

@@ -20,9 +20,8 @@ from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.clock import Clock
 from interlock.services.limits import CountRequests, Plan, Taken
 
-
 _NO_ROOM = (429, 503)
-"""What a request that fitted is refused with by whatever stands behind the limits: a full queue, a server that stops."""
+"""What a request that fitted is refused with behind the limits: by a full queue, or by a server that stops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ class RouteError(Exception):
 class _Segment:
     """One place in the tree of paths: where each next segment leads, and what answers here."""
 
-    __slots__ = ("by_method", "by_name", "parameter")
+    __slots__ = ("by_method", "by_name", "parameter", "takes_rest")
 
     def __init__(self) -> None:
         self.by_name: dict[str, _Segment] = {}
         self.parameter: _Segment | None = None
+        self.takes_rest = False
         self.by_method: dict[str, tuple[Operation, tuple[str, ...]]] = {}
 
 
@@ -64,6 +65,7 @@ class RouteTable(BaseRoute):
         if taken is not None:
             raise RouteError(f"{operation.method} {path} is claimed by {taken[0].door.name} and {operation.door.name}")
         place.by_method[operation.method] = (operation, tuple(names))
+        place.takes_rest |= operation.takes_rest
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Always a match: what no operation answers is answered 404 or 405 here, for everybody alike."""
@@ -79,7 +81,10 @@ class RouteTable(BaseRoute):
             if place is None:
                 return None, values
             following = place.by_name.get(segment)
-            if following is None and segment:
+            if following is None and place.takes_rest:
+                following = place
+                values[-1] += "/" + segment
+            elif following is None and segment:
                 following = place.parameter
                 values.append(segment)
             place = following

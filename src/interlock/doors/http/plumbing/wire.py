@@ -6,8 +6,10 @@ The app sees only requests that came whole and unambiguous so far; everything be
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import math
 import sys
+import termios
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar, cast
@@ -69,6 +71,21 @@ class WatchedProtocol(HttpToolsProtocol):
         self._waiting: set[Callable[[], None]] = set()
         if not self.watched.enter(self):
             self._refuse(503)
+
+    def shutdown(self) -> None:
+        """Uvicorn's word that the server stops: an idle connection closes, but not on a request that has come.
+
+        One that was just made or used may have a request on the way: it stays a moment longer.
+        """
+        if self.loop.time() - self._since < self.limits.last_moment and not self._is_answering():
+            self.loop.call_later(self.limits.last_moment, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        is_over = self._is_lost or self._is_upgraded
+        if not is_over and not self._postponed and not _has_unread(self.transport):
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.watched.leave(self)
@@ -318,6 +335,15 @@ class _UntilClosed(float):
 
 
 _UNTIL_CLOSED = _UntilClosed(math.inf)
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    """Whether the system holds bytes for us: to close on them would reset the connection."""
+    own = transport.get_extra_info("socket")
+    try:
+        return own is not None and fcntl.ioctl(own.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
+    except OSError:
+        return False  # it is closed already
 
 
 def protocol_over(connections: Connections, refusals: Doorstep | None = None) -> type[WatchedProtocol]:

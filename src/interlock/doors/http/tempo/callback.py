@@ -92,12 +92,14 @@ def _is_proved_otherwise(call: Call[Any, CallbackQuery]) -> bool:
 
 
 def _answer_of(body: CallbackBody) -> NodeResult:
-    """The result of the node: inside of ``result`` if that says so itself, else beside it. Raises RULE."""
+    """The result of the node: what ``result`` says itself if it has a ``status``, else what is beside it. Raises RULE.
+
+    What such a result leaves out is taken from beside it.
+    """
+    beside = {name: value for name, value in msgspec.structs.asdict(body).items() if name not in _NOT_OF_RESULT}
     if is_node_result(body.result):
-        return read_node_result(body.result)
-    return read_node_result(
-        {name: value for name, value in msgspec.structs.asdict(body).items() if name not in _NOT_OF_RESULT}
-    )
+        return read_node_result({**beside, "result": None, **body.result})
+    return read_node_result(beside)
 
 
 def _told(session_id: str, taken: Taken, answer: NodeResult) -> CallbackAnswer:

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.errors import InterlockError
 from interlock.core.execution import Status, WaitingReason
+from interlock.core.models.addresses import FIELD_NOT_ALLOWED
 from interlock.doors.http.plumbing.operation import Door, Refusal
 
 _STATES: dict[str, str] = {
@@ -29,6 +31,7 @@ _WAITING_FOR: dict[str, str] = {
     WaitingReason.SIGNAL: "event",
     WaitingReason.CHILD: "event",
 }
+_OF_FIELDS = ("VALIDATION_ERROR", FIELD_NOT_ALLOWED)
 _INTERNAL = ("status", "waiting_reason", "active_states", "ended", "error_code")
 
 
@@ -60,13 +63,16 @@ def envelope(refusal: Refusal) -> dict[str, Any]:
         "code": error.code,
         "message": error.message,
         "trace_id": refusal.trace_id,
-        "details": details_of(error.details),
+        "details": details_of(error),
     }
 
 
-def details_of(details: dict[str, Any]) -> dict[str, Any]:
-    """Details with the standing of a session in this door's word."""
+def details_of(error: InterlockError) -> dict[str, Any]:
+    """Details with the standing of a session in this door's word, and with all fields that were wrong."""
+    details = error.details
     told = {key: value for key, value in details.items() if key not in _INTERNAL}
+    if error.code in _OF_FIELDS:
+        told.setdefault("errors", [{"field": details.get("field", ""), "reason": details.get("reason", error.message)}])
     if details.get("status") in _STATES:
         told["session_state"] = session_state(details["status"], details.get("waiting_reason"))
     return told

@@ -102,6 +102,7 @@ BLACKBOARD = (
         "Show a key of a blackboard",
         blackboard.read_key,
         answer=blackboard.KeyAnswer,
+        takes_rest=True,
     ),
     _operation(
         "PUT",
@@ -111,6 +112,7 @@ BLACKBOARD = (
         blackboard.write_key,
         body=blackboard.WriteBody,
         answer=blackboard.WriteAnswer,
+        takes_rest=True,
         headers=(blackboard.IF_MATCH,),
         example={"value": {"data": 42}},
         failures=(409, 412),

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from interlock.core.engine.flow.compile import terminal_states
 from interlock.core.workflow import FlowDefinition
-from interlock.doors.http.plumbing.described import RegistryName
+from interlock.doors.http.plumbing.described import RegistryName, described
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, EmptyReply, JsonReply
 from interlock.services.registry.flows import Flow, FlowText
@@ -64,7 +64,7 @@ class FlowBody(msgspec.Struct, kw_only=True):
 
     flow_id: RegistryName
     name: Name
-    yaml_content: Annotated[str, Meta(max_length=262_144)]
+    yaml_content: Annotated[str, described(maxLength=262_144)]
     description: Text | None = None
 
 

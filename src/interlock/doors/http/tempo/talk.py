@@ -185,4 +185,4 @@ def _text(frame: dict[str, Any], name: str) -> str | None:
 
 
 def _refusal(error: InterlockError) -> dict[str, Any]:
-    return {"ok": False, "code": error.code, "message": error.message, "details": details_of(error.details)}
+    return {"ok": False, "code": error.code, "message": error.message, "details": details_of(error)}

@@ -44,6 +44,7 @@ create table interlock.api_keys (
   expires_at timestamptz,
   revoked_at timestamptz,
   replaced_by uuid,
+  payer uuid,  -- of a key that took another one's place: the first of them, whose budget it spends
   last_used_at timestamptz
 );
 create index api_keys_newest on interlock.api_keys (tenant_id, created_at desc, key_id);
@@ -155,7 +156,7 @@ create policy read_strangers on interlock.audit for select to authenticated
 grant select on interlock.tenants, interlock.audit to authenticated;
 grant insert on interlock.api_keys to authenticated;
 grant select (key_id, public_id, tenant_id, client_name, scopes, tier, signing, last4, allowed_tools, allowed_models,
-    created_at, created_by, expires_at, revoked_at, replaced_by, last_used_at),
+    created_at, created_by, expires_at, revoked_at, replaced_by, payer, last_used_at),
   update (expires_at, revoked_at, replaced_by) on interlock.api_keys to authenticated;
 
 create policy access on interlock.tenants to interlock_access using (true) with check (true);

@@ -5,7 +5,7 @@ begin; select set_config('role', 'interlock_access', true), set_config('statemen
 
 -- name: find_key
 select key_id, public_id, tenant_id, client_name, scopes, tier, signing, digest, last4, allowed_tools, allowed_models,
-  created_at, created_by, expires_at, revoked_at, replaced_by, last_used_at
+  created_at, created_by, expires_at, revoked_at, replaced_by, payer, last_used_at
 from interlock.api_keys
 where public_id = $1;
 

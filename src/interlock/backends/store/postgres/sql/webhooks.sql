@@ -50,6 +50,11 @@ on conflict (tenant_id, owner) do update set sealed = excluded.sealed, created_a
 -- name: reseal
 update interlock.webhook_secrets set sealed = $4 where tenant_id = $1 and owner = $2 and sealed = $3;
 
+-- name: secrets_after
+-- A page of all of them, behind the owner $2 of the tenant $1.
+select tenant_id, owner, sealed from interlock.webhook_secrets
+where (tenant_id, owner) > ($1, $2) order by tenant_id, owner limit $3;
+
 -- name: drop_secret
 delete from interlock.webhook_secrets where tenant_id = $1 and owner = $2;
 
