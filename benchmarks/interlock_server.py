@@ -26,6 +26,7 @@ SERVER_ENVIRONMENT = {
     "INTERLOCK_API_SECRET_KEY": "hY2nM8kQ4tW6zR1xB9vC3jL5pD7sF0gA",
     "INTERLOCK_ENCRYPTION_KEY": "qL4wE6rT8yU1iO3pA5sD7fG9hJ2kZ0xC",
     "INTERLOCK_JWT_SECRET_KEY": "vB7nM5qW3eR1tY9uI8oP6aS4dF2gH0jK",
+    "INTERLOCK_LOG_FORMAT": "standard",
     "INTERLOCK_RATE_LIMITS": json.dumps(
         {"app:*": "99999999/hour", "app:POST /workflows/{id}/execute": "99999999/hour"}
     ),
@@ -57,10 +58,12 @@ class InterlockServer:
 @contextmanager
 def _serve(place: Path) -> Iterator[InterlockServer]:
     port = free_port()
-    command = [str(Path(sys.executable).parent / "interlock"), "up", "--port", str(port), "--data", str(place / "data")]
+    program_file, data = str(Path(sys.executable).parent / "interlock"), str(place / "data")
+    command = [program_file, "up", "--port", str(port), "--data", data]
     with Program(command, log=place / "interlock.log", cwd=place, environment=SERVER_ENVIRONMENT) as program:
         program.expect("ready ", 60)
-        headers = {"Authorization": f"Bearer {program.expect('token ', 10)}"}
+        made = subprocess.run([program_file, "token", "--data", data], capture_output=True, text=True, check=True)
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
         workflows = {name: _store(port, headers, graph.definition) for name, graph in GRAPHS.items()}
         yield InterlockServer(port, headers, workflows)
 

@@ -127,6 +127,7 @@ COLUMN_GRANTS = {
         "expires_at",
         "revoked_at",
         "replaced_by",
+        "payer",
         "last_used_at",
     },
     ("authenticated", "api_keys", "UPDATE"): {"expires_at", "revoked_at", "replaced_by"},

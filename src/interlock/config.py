@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -29,7 +29,8 @@ _KEY_BYTES = 32
 _KEY_SIGNS = 10
 """A random key of that length has more different signs than this."""
 _EXAMPLE = re.compile(
-    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key|super[-_ ]?secret"
+    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key|"
+    r"super[-_ ]?secret"
 )
 """What keys say that were copied from a manual."""
 MAKE_A_KEY = "openssl rand -base64 48"
@@ -224,6 +225,7 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     @classmethod
     def _spell_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_host_name, value))
+
 
 def load(**given: Any) -> Settings:
     """The settings from command-line options (strongest), environment, `.env`, defaults.

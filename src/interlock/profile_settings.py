@@ -1,4 +1,4 @@
-"""The settings that name the environment, and those whose defaults follow from it: the log, and which pages may call."""
+"""The settings that name the environment, and those that follow from it: the log, and which pages may call."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class ProfileSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default_factory=_of_profile("log_level"),
         validation_alias=_named("LOG_LEVEL"),
-        description="Least level that is logged; default: `DEBUG` in development, `WARNING` in production, else `INFO`.",
+        description="Least level that is logged; default: `DEBUG` in development, `WARNING` in production, else "
+        "`INFO`.",
     )
     log_format: Literal["standard", "json", "simple"] = Field(
         default_factory=_of_profile("log_format"),
@@ -78,8 +79,8 @@ class ProfileSettings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default_factory=_of_profile("cors_origins"),
         validation_alias=_named("CORS_ORIGINS", "ALLOWED_ORIGINS"),
-        description="Origins of pages that may call, such as `https://studio.example`, or `*`; in local mode others get "
-        "403. Default: in development `http://localhost:3000` and `:8080`.",
+        description="Origins of pages that may call, such as `https://studio.example`, or `*`; in local mode others "
+        "get 403. Default: in development `http://localhost:3000` and `:8080`.",
     )
     cors_allow_credentials: bool = Field(
         False,
@@ -124,7 +125,9 @@ class ProfileSettings(BaseSettings):
         if not self.local:
             problems += [f"{name}=false: this cannot be switched off; leave it out" for name in self.open_walls]
         if ANY_ORIGIN in self.cors_origins and self.cors_allow_credentials:
-            problems.append("INTERLOCK_CORS_ORIGINS=* cannot be with INTERLOCK_CORS_ALLOW_CREDENTIALS; name the origins")
+            problems.append(
+                "INTERLOCK_CORS_ORIGINS=* cannot be with INTERLOCK_CORS_ALLOW_CREDENTIALS; name the origins"
+            )
         if ANY_ORIGIN in self.cors_origins and self.local:
             problems.append("INTERLOCK_CORS_ORIGINS=* cannot be in local mode, which asks for no credentials")
         return problems

@@ -73,9 +73,7 @@ async def test_a_ticket_is_taken_once_by_fifty_who_want_it(access: PostgresAcces
     assert [one.principal for one in taken if one is not None] == [tenant.principal]
 
 
-async def test_a_tenant_keeps_so_many_tickets_and_no_more(
-    access: PostgresAccess, tenant: Any, new_tenant: Any
-) -> None:
+async def test_a_tenant_keeps_so_many_tickets_and_no_more(access: PostgresAccess, tenant: Any, new_tenant: Any) -> None:
     async def kept(whose: Any, times: int) -> int:
         return [await access.add_ticket(RandomIds().new().bytes, ticket(whose), 3) for _ in range(times)].count(True)
 

@@ -96,9 +96,7 @@ async def test_a_page_that_may_not_call_stands_in_the_log(operator: Any, nobody:
     assert (entry["action"], entry["status"], entry["code"]) == ("GET *", 403, "ORIGIN_DENIED")
 
 
-async def test_a_caller_who_does_not_stop_at_a_refusal_is_one_entry_with_a_number(
-    admin: Any, make_caller: Any
-) -> None:
+async def test_a_caller_who_does_not_stop_at_a_refusal_is_one_entry_with_a_number(admin: Any, make_caller: Any) -> None:
     viewer = await make_caller(admin.tenant_id, subject="viewer", scopes={Scope.EXECUTIONS_READ})
     for _ in range(30):
         assert (await viewer.http.delete(f"/api/app/api-keys/{RandomIds().new()}")).status_code == 403
@@ -109,9 +107,7 @@ async def test_a_caller_who_does_not_stop_at_a_refusal_is_one_entry_with_a_numbe
     assert {one["action"] for one in found} == {"DELETE /api/app/api-keys/{key_id}", "GET /api/app/audit"}
 
 
-async def test_the_operator_reads_what_no_tenant_can(
-    operator: Any, admin: Any, production: httpx2.AsyncClient
-) -> None:
+async def test_the_operator_reads_what_no_tenant_can(operator: Any, admin: Any, production: httpx2.AsyncClient) -> None:
     told = f"probe-{RandomIds().new().hex}"
     headers = {"authorization": "Bearer nobody", "user-agent": told}
     assert (await production.get("/api/app/executions", headers=headers)).status_code == 401

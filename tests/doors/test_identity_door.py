@@ -215,6 +215,15 @@ async def test_signing_up_logging_in_and_renewing_count_once_under_a_key(client:
     assert (await client.get("/auth/v1/user", headers=bearer(renewed))).status_code == 200, "a repeat ends no login"
 
 
+async def test_strangers_who_choose_the_same_key_do_not_meet(client: httpx2.AsyncClient) -> None:
+    headers = {"idempotency-key": "1"}
+    bodies = [{"email": address(), "password": PASSWORD} for _ in range(2)]
+    made = [await client.post("/auth/v1/signup", json=body, headers=headers) for body in bodies]
+    assert [answer.json()["user"]["email"] for answer in made] == [body["email"] for body in bodies]
+    own = [await client.post("/auth/v1/token?grant_type=password", json=body, headers=headers) for body in bodies]
+    assert [answer.json()["user"]["email"] for answer in own] == [body["email"] for body in bodies]
+
+
 async def test_a_refused_login_does_not_use_a_key_up(client: httpx2.AsyncClient) -> None:
     email = (await signed_up(client))["user"]["email"]
     headers = {"idempotency-key": RandomIds().new().hex}

@@ -32,6 +32,7 @@ ECHO = {"name": "Echo", "nodes": [{"id": "a", "type": "echo"}], "connections": [
 P99_MS = 250.0
 GOOD_SECONDS = 2.0
 GROWTH = 1.25
+LEAST = 10.0
 MOST_OPEN = 1_500
 TENANT = "many"
 
@@ -121,8 +122,10 @@ async def find_knee(load: Load, first: float, seconds: float) -> tuple[float, li
             knee, rate, misses = rate, rate * GROWTH, 0
         else:
             misses += 1
+        if misses == 2 and not knee and rate > LEAST:
+            rate, misses = rate / 2, 0
         await asyncio.sleep(1.0)
-    return knee or rate / GROWTH, curve
+    return knee or rate, curve
 
 
 async def count(url: str) -> int:

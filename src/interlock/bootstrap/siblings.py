@@ -1,4 +1,4 @@
-"""The processes that serve on one port: each tells the others its figures, so that any of them can tell those of all."""
+"""The processes on one port: each tells the others its figures, so that any of them can tell those of all."""
 
 from __future__ import annotations
 

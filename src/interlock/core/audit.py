@@ -18,9 +18,9 @@ class Outcome(StrEnum):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. ``action`` is method and route template; ``target`` what was acted on: the ids of the path, else of what
-    was made. ``detail`` is what was set, where that matters for who may do what; never a secret. A refusal that was
-    repeated stands here once, with how many ``times`` it was told, and as it was for the first time.
+    """One call. ``action`` is method and route template; ``target`` what was acted on: the ids of the path, else of
+    what was made. ``detail`` is what was set, where that matters for who may do what; never a secret. A refusal that
+    was repeated stands here once, with how many ``times`` it was told, and as it was for the first time.
 
     ``tenant_id`` is empty for a caller that no credential named. ``status`` and ``code`` are what was answered; the
     code is empty if all went well.

@@ -57,4 +57,5 @@ def _add(families: dict[str, _Family], text: bytes, *, with_gauges: bool) -> Non
 
 
 def _lines(family: _Family) -> Iterable[str]:
-    return (f"{sample} {floatToGoString(value)}" for sample, value in family.samples.items())
+    for sample, value in family.samples.items():
+        yield f"{sample} {floatToGoString(value)}"  # type: ignore[no-untyped-call]

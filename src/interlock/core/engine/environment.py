@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from interlock.core.engine.flow.board import Board
+from interlock.core.engine.flow.board import read_key
 from interlock.core.execution import Execution
 
 
@@ -84,10 +84,7 @@ class Activation:
 
         A name that is no root of the language is a key of the board (flows allow it in their parameters).
         """
-        return {root: _ROOTS[root](self) if root in _ROOTS else self._key(root) for root in roots}
-
-    def _key(self, name: str) -> Any:
-        return Board(self.execution).get(name)
+        return {root: _ROOTS[root](self) if root in _ROOTS else read_key(self.execution, root) for root in roots}
 
 
 def instant(at: datetime) -> str:

@@ -11,6 +11,9 @@ RESULT = "result:"
 """Before the name of a state, in the key of its newest result."""
 
 
+_ABSENT = object()
+
+
 class Board(Mapping[str, Any]):
     """A view, not a copy: it reads the execution whenever it is asked.
 
@@ -23,14 +26,10 @@ class Board(Mapping[str, Any]):
         self._execution = execution
 
     def __getitem__(self, key: str) -> Any:
-        execution = self._execution
-        if (told := _TOLD.get(key)) is not None:
-            return told(execution)
-        if key in execution.calling:
-            return execution.calling[key]
-        if key not in execution.blackboard and key.startswith(RESULT):
-            return execution.outputs[key.removeprefix(RESULT)][1]
-        return execution.blackboard[key]
+        found = read_key(self._execution, key, _ABSENT)
+        if found is _ABSENT:
+            raise KeyError(key)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.plain())
@@ -45,6 +44,20 @@ class Board(Mapping[str, Any]):
         results = {RESULT + state: found[1] for state, found in outputs.items()}
         told = {key: tell(execution) for key, tell in _TOLD.items()}
         return {**results, **execution.blackboard, **execution.calling, **told}
+
+
+def read_key(execution: Execution, key: str, default: Any = None) -> Any:
+    """What stands under a key of a flow's board."""
+    if key[:1] == "_":
+        if (told := _TOLD.get(key)) is not None:
+            return told(execution)
+        if key in execution.calling:
+            return execution.calling[key]
+    if key in execution.blackboard:
+        return execution.blackboard[key]
+    if key.startswith(RESULT) and (found := execution.outputs.get(key.removeprefix(RESULT))) is not None:
+        return found[1]
+    return default
 
 
 def board_of(execution: Execution, place: str, home: str) -> Mapping[str, Any]:

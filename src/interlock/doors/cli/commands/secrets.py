@@ -29,7 +29,7 @@ def list_keys(context: typer.Context, data_dir: DataDir = None, as_json: AsJson 
 def rotate(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Seal with a new key from now on.
 
-    What the older keys sealed stays readable, and is sealed anew when it is used next.
+    What the older keys sealed stays readable, and is sealed anew within an hour.
     """
     caller, output = caller_of(context), Output(as_json=as_json)
 

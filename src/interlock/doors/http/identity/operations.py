@@ -53,6 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=LoginAnswer,
         failures=(409, 422),
         keeping=Keeping.ONCE,
+        claimed=people.named_in,
     ),
     _operation(
         "POST",
@@ -65,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=LoginAnswer,
         failures=(400, 409, 422, 429),
         keeping=Keeping.ONCE,
+        claimed=people.named_in,
     ),
     _operation(
         "GET",

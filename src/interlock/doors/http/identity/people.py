@@ -46,6 +46,11 @@ async def sign_up(call: Call[SignUpBody, None]) -> Reply:
     return JsonReply(login_answer(await directory.log_in.open(account)), headers=NO_STORE)
 
 
+def named_in(body: SignUpBody | TokenBody) -> str:
+    """Who the caller says it is: an address, or the bearer of a refresh token."""
+    return body.email.strip().lower() or getattr(body, "refresh_token", "")
+
+
 async def verify(call: Call[None, VerifyQuery]) -> Reply:
     """Confirm the address that the link was mailed to; a person reads the answer."""
     confirm = directory_of(call).confirm

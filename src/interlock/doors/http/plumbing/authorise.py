@@ -67,7 +67,8 @@ async def authorise(
     request or a WebSocket handshake; ``exchange.credential`` is set, and ``exchange.principal`` to whoever a true
     credential names, also if that is refused then.
 
-    ``read_body`` reads the whole body as it came, which a signature covers, once a signer is known; without it (WebSockets) signatures are refused.
+    ``read_body`` reads the whole body as it came, which a signature covers, once a signer is known; without it
+    (WebSockets) signatures are refused.
     ``told_token`` is a token from a socket's first message, looked at last. ``told_tenant`` is the tenant that a
     socket's address names for local mode, in place of ``X-Tenant-Id``.
 

@@ -37,8 +37,16 @@ def key_of(call: Call[Any, Any]) -> Key | None:
     digest = hashlib.sha256(call.exchange.path.rpartition(call.prefix)[2].rstrip("/").encode())
     digest.update(b"\0")
     digest.update(call.raw_body)
-    scope = f"{call.principal.subject} {call.operation.method} {call.operation.route}"
+    scope = f"{_whose(call)} {call.operation.method} {call.operation.route}"
     return Key(scope, key, digest.hexdigest())
+
+
+def _whose(call: Call[Any, Any]) -> str:
+    """Whose key it is: strangers who happen to choose the same one must not meet."""
+    claimed = call.operation.claimed
+    if claimed is None:
+        return call.principal.subject
+    return f"{call.principal.subject} {hashlib.sha256(claimed(call.body).encode(errors='surrogatepass')).hexdigest()}"
 
 
 async def answer(call: Call[Any, Any]) -> Reply:

@@ -195,6 +195,7 @@ class Operation:
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer
+    claimed: Callable[[Any], str] | None = None  # by the body: who a caller says it is whom nobody knows yet
     is_start: bool = False  # every call starts an execution of the caller's tenant, or nothing
     is_change: bool = False  # changes something although its method says that it looks
     is_logged: bool = False  # the log of an execution names its caller, in the commit of what it does

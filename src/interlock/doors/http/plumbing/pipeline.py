@@ -96,9 +96,7 @@ class Pipeline:
         error = not_found("NOT_FOUND", "There is no WebSocket at this path")
         await self.refuse(error, 404, (), scope, receive, send)
 
-    async def turn_away(
-        self, error: InterlockError, status: int, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def turn_away(self, error: InterlockError, status: int, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request for who sends it, before its operation is looked for; the audit log has it."""
         await self.refuse(error, status, (), scope, receive, send)
         auditing.note_turned_away(scope[EXCHANGE], self._context, status=status, code=error.code)

@@ -39,9 +39,7 @@ _EXPOSED = (
 )
 
 
-_REMOTE = InterlockError(
-    ErrorKind.DENIED, "REMOTE_DENIED", "In local mode this server answers its own machine only"
-)
+_REMOTE = InterlockError(ErrorKind.DENIED, "REMOTE_DENIED", "In local mode this server answers its own machine only")
 _MISDIRECTED = InterlockError(ErrorKind.DENIED, "MISDIRECTED_REQUEST", "This server does not serve that host name")
 _FOREIGN = InterlockError(ErrorKind.DENIED, "ORIGIN_DENIED", "Pages of this origin may not call this server")
 
