@@ -82,6 +82,7 @@ def test_the_order_of_the_page_holds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load().port == 1
     monkeypatch.setenv("PORT", "2")
     assert load().port == 2
+    monkeypatch.delenv("PORT")
     monkeypatch.setenv("INTERLOCK_PORT", "3")
     assert load().port == 3
     assert load(port=4).port == 4

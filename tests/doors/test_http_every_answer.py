@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from doors.socket_house import SOON, Port, served
 from interlock.core.principal import Scope
+from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.guesses import MOST
 from interlock.kit.ids import RandomIds
 
@@ -95,6 +96,41 @@ async def test_the_ids_of_what_was_cut_off_are_its_own(port: Port) -> None:
     sent = b"GET /live HTTP/1.1\r\nHost: a\r\nX-Request-Id: r-1\r\nX-Trace-Id: t-1\r\nHost: b\r\n\r\n"
     _, headers, body = await spoken(port, sent)
     assert (headers["x-request-id"], headers["x-trace-id"], body["trace_id"]) == ("r-1", "t-1", "t-1")
+
+
+async def test_who_waits_when_the_time_of_a_stopping_server_is_over_is_told_so_by_the_door(
+    house: Any, caller: Any
+) -> None:
+    context, sent, is_reading = house.context(), [], asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        is_reading.set()
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/app/workflows",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {caller.token}".encode())],
+        "client": ("127.0.0.1", 1),
+    }
+    waiting = asyncio.ensure_future(build_app(context, house.telemetry.expose)(scope, receive, send))
+    async with asyncio.timeout(SOON):
+        await is_reading.wait()
+    context.drain.begin()
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=SOON)
+    start, body = sent
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    assert (start["status"], headers["retry-after"], headers["connection"]) == (503, "1", "close")
+    assert set(OWN) <= headers.keys()
+    told = json.loads(body["body"])
+    assert (told["error"], told["error_code"]) == ("service_unavailable", "SERVICE_UNAVAILABLE")
 
 
 # Sockets --------------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ async def test_a_scratch_blackboard_has_an_id_that_may_be_chosen(tempo: Tempo, s
 async def test_a_key_may_hold_slashes(tempo: Tempo) -> None:
     written = await tempo.put("/api/state/scratch/files%2F2026%2Fa.txt", "here")
     assert written["key"] == "files/2026/a.txt"
+    await tempo.get("/api/state/scratch/files/2026/a.txt", 404)
     assert (await tempo.get("/api/state/scratch/files%2F2026%2Fa.txt"))["value"] == "here"
     assert (await tempo.get("/api/state/scratch"))["state"] == {"files/2026/a.txt": "here"}
     version = (await tempo.http.get("/api/state/scratch/files%2F2026%2Fa.txt")).headers["etag"]

@@ -87,6 +87,9 @@ async def test_an_address_is_confirmed_by_its_link_and_a_disabled_account_is_out
         made = await client.post("/auth/v1/signup", json={"email": email, "password": PASSWORD})
         assert (made.status_code, made.json()["email_confirmed_at"]) == (200, None)
         assert (await logged_in(client, email)).json()["error_code"] == "email_not_confirmed"
+        operator = {"authorization": f"Bearer {serving.mint('root', 'default', frozenset(Scope))}"}
+        own_tenant = f"/api/app/tenants/{made.json()['app_metadata']['tenant_id']}"
+        assert (await client.get(own_tenant, headers=operator)).json()["users"] == 1, "commands find it by --tenant"
         message = await asyncio.wait_for(mail.messages.get(), 20)
         assert f"To: {email}" in message
         assert "From: interlock@example.org" in message
@@ -106,7 +109,6 @@ async def test_an_address_is_confirmed_by_its_link_and_a_disabled_account_is_out
         assert again.status_code == 200
         assert mail.messages.empty(), "a confirmed address gets no mail"
         wanted = {"client_name": "ci", "scopes": ["tools:read"]}
-        operator = {"authorization": f"Bearer {serving.mint('root', 'default', frozenset(Scope))}"}
         known = (await client.get("/api/app/tenants", params={"limit": 100}, headers=operator)).json()["tenants"]
         names = {tenant["name"] for tenant in known}
         key = (await client.post("/api/app/api-keys", json=wanted, headers=operator)).json()["key"]

@@ -37,7 +37,7 @@ class Accounts(Protocol):
     """
 
     async def add(self, account: Account, password_hash: str) -> None:
-        """A new account. Raises CONFLICT if its address or id is taken."""
+        """A new account, and with it its tenant. Raises CONFLICT if its address or id is taken."""
         ...
 
     async def find(self, email: str) -> tuple[Account, str] | None:

@@ -37,7 +37,7 @@ class PostgresAccounts:
         await self._connections.close()
 
     async def add(self, account: Account, password_hash: str) -> None:
-        """A new account. Raises CONFLICT if its address or id is taken."""
+        """A new account, and with it its tenant. Raises CONFLICT if its address or id is taken."""
         async with self._transaction() as session:
             await session.run(
                 _SQL["add"],
@@ -50,6 +50,7 @@ class PostgresAccounts:
                 account.confirmed_at,
                 account.created_at,
             )
+            await session.run(_SQL["note_tenant"], account.tenant_id)
 
     async def find(self, email: str) -> tuple[Account, str] | None:
         """The account of an address with its password hash."""

@@ -191,7 +191,7 @@ class Operation:
     headers: tuple[HeaderField, ...] = ()
     example: Any = None
     tags: tuple[str, ...] = ()
-    takes_rest: bool = False  # the last parameter of its path may hold slashes
+    takes_rest: bool = False  # the last parameter of its path may hold slashes, written as %2F
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer

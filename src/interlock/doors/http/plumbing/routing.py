@@ -72,6 +72,8 @@ class RouteTable(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         place, values = self._find(scope["path"])
+        if place is not None and place.takes_rest and not _is_whole(scope, values[-1]):
+            place = None
         return Match.FULL, {"interlock.place": place, "interlock.values": values}
 
     def _find(self, path: str) -> tuple[_Segment | None, list[str]]:
@@ -146,6 +148,13 @@ def _split(path: str) -> list[str]:
     if segments[-1] == "":
         segments.pop()
     return segments
+
+
+def _is_whole(scope: Scope, value: str) -> bool:
+    """Whether the slashes in the last value of a path were written as ``%2F``, so that they part no segments."""
+    slashes = value.count("/")
+    written = str(scope.get("raw_path") or b"", "latin-1")
+    return not slashes or len(_split(written)) == len(_split(scope["path"])) - slashes
 
 
 def _allowed(place: _Segment) -> list[str]:

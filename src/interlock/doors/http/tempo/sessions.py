@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from interlock.core.engine.flow.program import CONTROL_EVENTS
 from interlock.core.engine.flow.standing import missing_at_joins
@@ -21,9 +21,8 @@ from interlock.services.sessions.picture import Picture
 class StateAnswer(msgspec.Struct, kw_only=True):
     """``valid_events`` are those the flow defines here; ``tick`` is the number of the last event.
 
-    ``error`` is there after a failure, ``abort_reason`` after a stop.
-
-    ``inherit_session`` is the session whose blackboard this one began with, ``successors`` those that did so with its.
+    ``error`` is there after a failure, ``abort_reason`` after a stop. ``inherit_session`` is the session whose
+    blackboard this one began with, ``successors`` those that did so with its.
     """
 
     session_id: str
@@ -37,7 +36,7 @@ class StateAnswer(msgspec.Struct, kw_only=True):
     waiting_for: str | None
     tick: int
     error: dict[str, Any] | None
-    abort_reason: str | None
+    abort_reason: str | UnsetType = UNSET
     inherit_session: str | None
     successors: list[str]
     created_at: str
@@ -74,7 +73,7 @@ async def state(call: Call[None, None]) -> Reply:
             waiting_for=waiting_for(standing.waiting_reason),
             tick=standing.seq,
             error=_error(picture),
-            abort_reason=picture.abort_reason,
+            abort_reason=UNSET if picture.abort_reason is None else picture.abort_reason,
             inherit_session=picture.session.inherit_session,
             successors=list(picture.successors),
             created_at=rfc3339(picture.session.created_at),

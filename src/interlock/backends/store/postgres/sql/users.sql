@@ -11,6 +11,9 @@ insert into interlock.users (user_id, tenant_id, email, role, user_metadata, pas
   updated_at)
 values ($1, $2, $3, $4, $5::text::json, $6, $7, $8, $8);
 
+-- name: note_tenant
+insert into interlock.tenants (tenant_id) values ($1) on conflict do nothing;
+
 -- name: find
 select user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at, updated_at,
   password_hash
