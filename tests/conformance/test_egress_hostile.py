@@ -254,6 +254,7 @@ def test_a_server_that_falls_silent_meets_the_deadline(meet: Meet, beginning: by
 @pytest.mark.parametrize("beginning", [OK + b"a: ", UNTIL_CLOSED])
 def test_a_server_that_drips_meets_the_same_deadline(meet: Meet, beginning: bytes) -> None:
     """J4."""
+
     async def serve(writer: asyncio.StreamWriter) -> None:
         for part in itertools.chain([beginning], itertools.repeat(b"a")):
             writer.write(part)

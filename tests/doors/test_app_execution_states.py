@@ -9,7 +9,8 @@ import pytest
 
 SLEEPS: dict[str, Any] = {"nodes": [{"id": "s", "type": "wait", "parameters": {"seconds": 3600}}]}
 ECHO: dict[str, Any] = {"nodes": [{"id": "a", "type": "echo"}]}
-FAILS: dict[str, Any] = {"nodes": [{"id": "f", "type": "http_request", "parameters": {"url": "{{ 'http://0.0.0.1/' }}"}}]}
+NOWHERE = "{{ 'http://0.0.0.1/' }}"
+FAILS: dict[str, Any] = {"nodes": [{"id": "f", "type": "http_request", "parameters": {"url": NOWHERE}}]}
 FLOW: dict[str, Any] = {
     "kind": "flow",
     "states": ["draft", "review", "done"],

@@ -114,3 +114,12 @@ def test_whoever_watches_is_told_what_moves_a_session_on(interlock: Interlock, f
 def test_a_session_of_the_house_is_listed_by_its_flow(interlock: Interlock) -> None:
     interlock("sessions", "start", "echo_test_flow", "--params", '{"input": "x"}')
     assert "echo_test_flow" in interlock("list").out
+
+
+def test_a_session_is_shown_watched_and_listed_by_the_id_it_was_given(interlock: Interlock, flow: str) -> None:
+    name = f"{flow}-7"
+    interlock("sessions", "start", flow, "--session-id", name, "--params", '{"input": "x"}')
+    assert interlock("show", name).code == 0
+    assert name in {found["id"] for found in interlock("list", "--json").json["executions"]}
+    assert interlock("signal", name, "OK").code == 0
+    assert interlock("watch", name).code == 0

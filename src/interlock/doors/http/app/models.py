@@ -14,6 +14,7 @@ from interlock.doors.http.app.door import APP
 from interlock.doors.http.plumbing.operation import Call, Handler, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.ports.models import Budget
+from interlock.services.models.budgets import MAX_DOLLARS
 from interlock.services.models.holders import TENANT
 
 
@@ -23,7 +24,7 @@ class ModelsQuery(msgspec.Struct, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
-class ModelObject(msgspec.Struct, kw_only=True):
+class PricedModel(msgspec.Struct, kw_only=True):
     """A model and the provider that is asked first. Prices are US dollars for a million tokens; null: unknown."""
 
     name: str
@@ -32,18 +33,18 @@ class ModelObject(msgspec.Struct, kw_only=True):
     output_usd: float | None
 
 
-class ModelList(msgspec.Struct, kw_only=True):
-    models: list[ModelObject]
+class PricedModels(msgspec.Struct, kw_only=True):
+    models: list[PricedModel]
     total_count: int
 
 
 class CapBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """US dollars that may be spent altogether, from the first call on."""
 
-    cap_usd: Annotated[float, Meta(ge=0)]
+    cap_usd: Annotated[float, Meta(ge=0, le=MAX_DOLLARS)]
 
 
-class BudgetObject(msgspec.Struct, kw_only=True):
+class Budgeted(msgspec.Struct, kw_only=True):
     """``holder`` is ``tenant``, or the id of a key or a person; ``key`` is the public id of a key.
 
     ``held_usd`` is set aside for calls that are under way or about to come.
@@ -56,12 +57,12 @@ class BudgetObject(msgspec.Struct, kw_only=True):
     held_usd: float
 
 
-class BudgetList(msgspec.Struct, kw_only=True):
-    budgets: list[BudgetObject]
+class BudgetsOfTenant(msgspec.Struct, kw_only=True):
+    budgets: list[Budgeted]
     total_count: int
 
 
-class BudgetRemoved(msgspec.Struct, kw_only=True):
+class BudgetLifted(msgspec.Struct, kw_only=True):
     success: bool
     message: str
     holder: str
@@ -71,7 +72,7 @@ async def list_models(call: Call[None, ModelsQuery]) -> Reply:
     """The models that the caller may use, by name."""
     relayed, name = call.services.models.relay, call.query.name
     found = relayed.offered(call.principal) if name is None else relayed.find(call.principal, name)
-    return JsonReply(ModelList(models=[_model(one) for one in found], total_count=len(found)))
+    return JsonReply(PricedModels(models=[_model(one) for one in found], total_count=len(found)))
 
 
 async def list_budgets(call: Call[None, None]) -> Reply:
@@ -79,7 +80,7 @@ async def list_budgets(call: Call[None, None]) -> Reply:
     budgets = call.services.budgets
     found, keys = await budgets.list(call.principal), await budgets.name_keys(call.principal)
     answer = [_budget(one, keys.get(one.holder)) for one in found]
-    return JsonReply(BudgetList(budgets=answer, total_count=len(answer)))
+    return JsonReply(BudgetsOfTenant(budgets=answer, total_count=len(answer)))
 
 
 async def set_budget(call: Call[CapBody, None]) -> Reply:
@@ -94,12 +95,12 @@ async def remove_budget(call: Call[None, None]) -> Reply:
     """Lift the cap of a holder. What was spent is forgotten with it."""
     holder = await call.services.budgets.remove(call.principal, call.path["holder"]) or TENANT
     call.acts_on(holder)
-    return JsonReply(BudgetRemoved(success=True, message="The budget is removed", holder=holder))
+    return JsonReply(BudgetLifted(success=True, message="The budget is removed", holder=holder))
 
 
-def _model(deployment: Deployment) -> ModelObject:
+def _model(deployment: Deployment) -> PricedModel:
     price = deployment.price
-    return ModelObject(
+    return PricedModel(
         name=deployment.model,
         provider=deployment.provider,
         input_usd=None if price is None else price.input / NANODOLLARS,
@@ -107,8 +108,8 @@ def _model(deployment: Deployment) -> ModelObject:
     )
 
 
-def _budget(budget: Budget, key: str | None) -> BudgetObject:
-    return BudgetObject(
+def _budget(budget: Budget, key: str | None) -> Budgeted:
+    return Budgeted(
         holder=budget.holder or TENANT,
         key=key,
         cap_usd=budget.cap / NANODOLLARS,
@@ -132,8 +133,10 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
 
 
 MODELS: tuple[Operation, ...] = (
-    _operation("GET", "/models", Scope.MODELS_USE, "List the models", list_models, query=ModelsQuery, answer=ModelList),
-    _operation("GET", "/budgets", Scope.ADMIN, "List the budgets", list_budgets, answer=BudgetList),
+    _operation(
+        "GET", "/models", Scope.MODELS_USE, "List the models", list_models, query=ModelsQuery, answer=PricedModels
+    ),
+    _operation("GET", "/budgets", Scope.ADMIN, "List the budgets", list_budgets, answer=BudgetsOfTenant),
     _operation(
         "PUT",
         "/budgets/{holder}",
@@ -141,7 +144,7 @@ MODELS: tuple[Operation, ...] = (
         "Set a budget",
         set_budget,
         body=CapBody,
-        answer=BudgetObject,
+        answer=Budgeted,
         failures=(404,),
     ),
     _operation(
@@ -150,7 +153,7 @@ MODELS: tuple[Operation, ...] = (
         Scope.ADMIN,
         "Remove a budget",
         remove_budget,
-        answer=BudgetRemoved,
+        answer=BudgetLifted,
         failures=(404,),
     ),
 )

@@ -10,13 +10,14 @@ from interlock.core.models.prices import NANODOLLARS
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.ports.models import Budget
+from interlock.services.models.budgets import MAX_DOLLARS
 from interlock.services.models.holders import TENANT
 
 
 class BudgetBody(msgspec.Struct, forbid_unknown_fields=True):
     """US dollars that may be spent altogether, from the first call on."""
 
-    cap_usd: Annotated[float, msgspec.Meta(ge=0)]
+    cap_usd: Annotated[float, msgspec.Meta(ge=0, le=MAX_DOLLARS)]
 
 
 class BudgetObject(msgspec.Struct, omit_defaults=True):
