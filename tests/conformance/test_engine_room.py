@@ -88,7 +88,8 @@ async def test_a_full_queue_refuses_starts_and_takes_them_again_later(house: Hou
     assert {(error.kind, error.code, error.retry_after) for error in refused} == {
         (ErrorKind.LIMITED, "QUEUE_FULL", 1.0)
     }
-    assert len(queued) in (3, 4), "one more if the queue was just being counted"
+    # One more if the queue was just being counted, one less if a claim was under way and the first one was queued too.
+    assert len(queued) in (2, 3, 4)
     count = "select count(*) from interlock.executions"
     assert (await house.rows(count))[0][0] == 1 + len(queued), "nothing of what was refused exists"
     gate.opened.set()

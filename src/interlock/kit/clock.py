@@ -15,14 +15,25 @@ class Clock(Protocol):
     def monotonic(self) -> float: ...
 
 
+SLEWED = timedelta(seconds=1)
+"""A step back of less than this is waited out, so that what comes later is later; a greater one is taken."""
+_TICK = timedelta(microseconds=1)
+
+
 class SystemClock:
     """The machine's clocks, with an offset that aligns the wall to the database (``align``)."""
 
     def __init__(self) -> None:
         self._offset = timedelta(0)
+        self._told = datetime.min.replace(tzinfo=UTC)
 
     def now(self) -> datetime:
-        return datetime.now(UTC) + self._offset
+        """Later than any instant told before, unless the wall was set back by ``SLEWED`` or more."""
+        now = datetime.now(UTC) + self._offset
+        if now <= self._told and self._told - now < SLEWED:
+            now = self._told + _TICK
+        self._told = now
+        return now
 
     def monotonic(self) -> float:
         return time.monotonic()

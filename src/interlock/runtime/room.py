@@ -39,6 +39,7 @@ class Room:
         self._is_claiming = False
         self._behind: frozenset[str] = frozenset()
         self._queued: Counter[str] = Counter()  # here, since the depths were counted
+        self._asked: Counter[str] = Counter()  # of these, when the last claim began
         self._depths: Mapping[str, int] = {}
         self.share = tenant_cap
 
@@ -50,7 +51,7 @@ class Room:
 
     def fits(self, tenant_id: str) -> bool:
         """Whether an execution of this tenant may be owned here at once."""
-        if self.free_slots() <= 0 or tenant_id in self._behind:
+        if self.free_slots() <= 0 or self._has_queue(tenant_id):
             return False
         here = self._runner.tenant_counts.get(tenant_id, 0) + self.promised(tenant_id)
         return here + (CLAIM_BATCH if self._is_claiming else 0) < self.share
@@ -74,6 +75,7 @@ class Room:
     def claiming(self) -> Iterator[dict[str, int]]:
         """A claim is under way and may fill any share; what comes back is promised already, by tenant."""
         self._is_claiming = True
+        self._asked = self._queued.copy()
         try:
             yield dict(self._coming)
         finally:
@@ -92,8 +94,12 @@ class Room:
         return bool(self._behind)
 
     def set_behind(self, tenants: Iterable[str]) -> None:
-        """The tenants that have more due than this process had room for."""
+        """The tenants that have more due than this process had room for; of the others all was taken that was there."""
         self._behind = frozenset(tenants)
+        for tenant_id, count in self._asked.items():
+            if tenant_id not in self._behind:
+                self._queued[tenant_id] -= min(count, self._queued[tenant_id])
+        self._depths = {tenant_id: depth for tenant_id, depth in self._depths.items() if tenant_id in self._behind}
 
     def set_depths(self, depths: Mapping[str, int]) -> None:
         """How long the queues are, as they were just counted."""
@@ -110,6 +116,10 @@ class Room:
         """Raise what a start of this tenant would raise now for want of room."""
         if not self.fits(tenant_id):
             self._check_queue(tenant_id)
+
+    def _has_queue(self, tenant_id: str) -> bool:
+        """Whether something of this tenant waits to be claimed, as far as this process knows."""
+        return tenant_id in self._behind or self._queued[tenant_id] > 0 or self._depths.get(tenant_id, 0) > 0
 
     def _check_queue(self, tenant_id: str) -> None:
         """What the others have queued since the last count is taken to be as much as here."""
