@@ -7,6 +7,7 @@ along. ``--postgres-bindir`` runs everything on another Postgres than the instal
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+import structlog
 
 from interlock.backends.store.embedded import EmbeddedPostgres, EmbeddedUrls
 from interlock.backends.store.embedded.roles import DATABASE, OWNER, SERVER
@@ -32,6 +34,11 @@ from interlock.kit.ids import RandomIds
 
 pytest_plugins = ["served", "valkey_house", "figures", "model_gateway", "together"]
 ALL_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Log lines go past pytest: what a command prints must not have those of a server in this process in it."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.__stderr__))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -129,22 +129,27 @@ class EventSocket(BaseRoute):
         if context.settings.is_local and session_id != ALL and asked is None and "live" not in query:
             told_after = told_after or await _said_at_once(socket)
         after = _number(told_after or asked or "0")
-        leave = await context.seats.take(WATCH.door.name, principal)
+        watching = await self._watch(session_id, principal, after, is_live=query.get("live") == "1")
+        if watching is None:
+            await socket.close(1000, "the session has ended")
+            return
+        only = None if session_id == ALL else session_id
+        try:  # after it has begun to watch: asking for a seat takes a while, and the client believes it is watching
+            leave = await context.seats.take(WATCH.door.name, principal)
+        except BaseException:
+            watching.close()
+            raise
         try:
-            watching: Watching | None
-            if session_id == ALL:
-                watching = await watch_tenant(context.services, principal)
-            else:
-                is_live = query.get("live") == "1"
-                watching = await watch_session(context.services, principal, session_id, after, is_live=is_live)
-            if watching is None:
-                await socket.close(1000, "the session has ended")
-                return
-            only = None if session_id == ALL else session_id
             talk = Talk(context, socket, scope, exchange, principal, only)
             await self._converse(socket, watching, talk, exchange, principal, only)
         finally:
             leave()
+
+    async def _watch(self, session_id: str, principal: Principal, after: int, *, is_live: bool) -> Watching | None:
+        services = self._context.services
+        if session_id == ALL:
+            return await watch_tenant(services, principal)
+        return await watch_session(services, principal, session_id, after, is_live=is_live)
 
     async def _authorise(
         self, socket: Socket, scope: Scope, exchange: Exchange, query: dict[str, str]
