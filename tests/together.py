@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/access/", "tests/conformance/test_hosted_supabase.py")
+TOGETHER = ("tests/access/", "tests/conformance/test_hosted_supabase.py", "tests/e2e/test_canaries.py")
 
 
 class Together(LoadScopeScheduling):

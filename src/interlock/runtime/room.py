@@ -39,7 +39,6 @@ class Room:
         self._is_claiming = False
         self._behind: frozenset[str] = frozenset()
         self._queued: Counter[str] = Counter()  # here, since the depths were counted
-        self._asked: Counter[str] = Counter()  # of these, when the last claim began
         self._depths: Mapping[str, int] = {}
         self.share = tenant_cap
 
@@ -75,7 +74,6 @@ class Room:
     def claiming(self) -> Iterator[dict[str, int]]:
         """A claim is under way and may fill any share; what comes back is promised already, by tenant."""
         self._is_claiming = True
-        self._asked = self._queued.copy()
         try:
             yield dict(self._coming)
         finally:
@@ -94,12 +92,8 @@ class Room:
         return bool(self._behind)
 
     def set_behind(self, tenants: Iterable[str]) -> None:
-        """The tenants that have more due than this process had room for; of the others all was taken that was there."""
+        """The tenants that have more due than this process had room for."""
         self._behind = frozenset(tenants)
-        for tenant_id, count in self._asked.items():
-            if tenant_id not in self._behind:
-                self._queued[tenant_id] -= min(count, self._queued[tenant_id])
-        self._depths = {tenant_id: depth for tenant_id, depth in self._depths.items() if tenant_id in self._behind}
 
     def set_depths(self, depths: Mapping[str, int]) -> None:
         """How long the queues are, as they were just counted."""
@@ -118,7 +112,7 @@ class Room:
             self._check_queue(tenant_id)
 
     def _has_queue(self, tenant_id: str) -> bool:
-        """Whether something of this tenant waits to be claimed, as far as this process knows."""
+        """Whether something of this tenant may wait to be claimed: what was queued counts until the next look around."""
         return tenant_id in self._behind or self._queued[tenant_id] > 0 or self._depths.get(tenant_id, 0) > 0
 
     def _check_queue(self, tenant_id: str) -> None:
