@@ -112,7 +112,7 @@ class Room:
             self._check_queue(tenant_id)
 
     def _has_queue(self, tenant_id: str) -> bool:
-        """Whether something of this tenant may wait to be claimed: what was queued counts until the next look around."""
+        """Whether something of this tenant may wait to be claimed: what was queued counts until the next count."""
         return tenant_id in self._behind or self._queued[tenant_id] > 0 or self._depths.get(tenant_id, 0) > 0
 
     def _check_queue(self, tenant_id: str) -> None:
