@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -82,6 +83,8 @@ def on_a_terminal(
     or call it with the command's process id."""
     screen, inside = pty.openpty()
     fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 110, 0, 0))
+    # Handed down as a terminal has it: what runs in the background of a shell hands down that Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command,
         stdin=inside,
@@ -90,6 +93,7 @@ def on_a_terminal(
         env={**environment, "TERM": "xterm-256color"},
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     os.close(inside)
     written = b""
     left = list(dialogue)
