@@ -63,7 +63,8 @@ class Verdict(msgspec.Struct, frozen=True):
     @property
     def tightest(self) -> Standing:
         """The window with the fewest requests left; of several, the one that stays so for longest."""
-        return min(self.standings, key=_tightness)
+        standings = self.standings
+        return standings[0] if len(standings) == 1 else min(standings, key=_tightness)
 
     def later(self, seconds: float) -> Verdict:
         """The same so many seconds later, if nothing has changed meanwhile."""

@@ -8,11 +8,15 @@ import os
 import time
 from datetime import UTC, datetime
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 _VERSION_AND_VARIANT = (0x7 << 76) | (0x2 << 62)
 _NAMED = (0x8 << 76) | (0x2 << 62)
 _RANDOM_MASK = ~((0xF << 76) | (0x3 << 62)) & ((1 << 80) - 1)
+_DRAWN_AT_ONCE = 256
+_tails: list[int] = []
+"""Drawn already and not used yet, by any thread of this process. A forked one draws its own."""
+os.register_at_fork(after_in_child=_tails.clear)
 
 
 class Ids(Protocol):
@@ -26,8 +30,31 @@ class RandomIds:
 
     def new(self) -> UUID:
         milliseconds = time.time_ns() // 1_000_000
-        tail = int.from_bytes(os.urandom(10), "big") & _RANDOM_MASK | _VERSION_AND_VARIANT
-        return UUID(int=(milliseconds << 80) | tail)
+        return _uuid((milliseconds << 80) | _tail())
+
+
+def _tail() -> int:
+    """The 80 bits behind the milliseconds. The system is asked for many at once: to call it costs more."""
+    while True:
+        try:
+            return _tails.pop()
+        except IndexError:
+            drawn = os.urandom(10 * _DRAWN_AT_ONCE)
+            tails = (int.from_bytes(drawn[at : at + 10]) for at in range(0, len(drawn), 10))
+            _tails.extend(tail & _RANDOM_MASK | _VERSION_AND_VARIANT for tail in tails)
+
+
+_set_number = UUID.__dict__["int"].__set__
+_set_safety = UUID.__dict__["is_safe"].__set__
+_OF_UNKNOWN_SAFETY = SafeUUID.unknown
+
+
+def _uuid(number: int) -> UUID:
+    """``UUID(int=number)`` at a third of its cost: several ids are made for each request and step."""
+    made = UUID.__new__(UUID)
+    _set_number(made, number)
+    _set_safety(made, _OF_UNKNOWN_SAFETY)
+    return made
 
 
 class CountingIds:

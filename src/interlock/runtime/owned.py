@@ -104,9 +104,10 @@ class Owned:
 
     def committed(self, entry: Entry) -> None:
         """An entry of it was committed."""
-        own = [row[1] for row in entry.rows if row[0] == self.execution.execution_id]
-        if own:
-            self.committed_seq = own[-1]
+        for execution_id, seq, *_ in reversed(entry.rows):
+            if execution_id == self.execution.execution_id:
+                self.committed_seq = seq
+                return
 
     def wake_waiters(self, *, is_committed: bool) -> None:
         """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""

@@ -46,11 +46,17 @@ class MemoryLimiter:
     async def take(self, caller: str, windows: Sequence[Window]) -> Verdict:
         """Count one request in all windows, or in none if one of them is full."""
         now = self._now()
-        standings = self._look(caller, windows, now)
-        if any(standing.used >= standing.window.limit for standing in standings):
-            return Verdict(False, standings, now)
-        self._add(caller, windows, now)
-        return Verdict(True, self._look(caller, windows, now), now)
+        found = [(window, self._kept_for(caller, window), *shape(window, self._strategy)) for window in windows]
+        used = [kept.log.used(now, hold) for _, kept, _, hold in found]
+        is_admitted = all(count < window.limit for count, window in zip(used, windows, strict=True))
+        standings = []
+        for count, (window, kept, length, hold) in zip(used, found, strict=True):
+            if is_admitted:
+                kept.log.add(now, length)
+                kept.empty_at = now + hold
+            standings.append(Standing(window, count + is_admitted, kept.log.reset_after(now, hold)))
+        self._forget(now)
+        return Verdict(is_admitted, tuple(standings), now)
 
     async def give_back(self, caller: str, verdict: Verdict) -> None:
         """Let an admitted request count no longer."""
@@ -58,7 +64,8 @@ class MemoryLimiter:
 
     async def look(self, caller: str, windows: Sequence[Window]) -> tuple[Standing, ...]:
         """Where the caller stands, without counting anything."""
-        return self._look(caller, windows, self._now())
+        now = self._now()
+        return tuple(self._standing(caller, window, now) for window in windows)
 
     def __len__(self) -> int:
         """How many windows are kept."""
@@ -66,9 +73,6 @@ class MemoryLimiter:
 
     def _now(self) -> int:
         return int(self._clock.monotonic() * 1_000_000)
-
-    def _look(self, caller: str, windows: Sequence[Window], now: int) -> tuple[Standing, ...]:
-        return tuple(self._standing(caller, window, now) for window in windows)
 
     def _standing(self, caller: str, window: Window, now: int) -> Standing:
         kept = self._kept.get((window.caller or caller, window.name))
@@ -78,18 +82,15 @@ class MemoryLimiter:
         used = kept.log.used(now, hold)
         return Standing(window, used, kept.log.reset_after(now, hold))
 
-    def _add(self, caller: str, windows: Sequence[Window], now: int) -> None:
-        for window in windows:
-            length, hold = shape(window, self._strategy)
-            key = window.caller or caller, window.name
-            kept = self._kept.get(key)
-            if kept is None:
-                kept = self._kept[key] = _Kept()
-            else:
-                self._kept.move_to_end(key)
-            kept.log.add(now, length)
-            kept.empty_at = now + hold
-        self._forget(now)
+    def _kept_for(self, caller: str, window: Window) -> _Kept:
+        """The log of a window, now the one that was used last."""
+        key = window.caller or caller, window.name
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = _Kept()
+        else:
+            self._kept.move_to_end(key)
+        return kept
 
     def _remove(self, caller: str, verdict: Verdict, at: int) -> None:
         for standing in verdict.standings:

@@ -29,6 +29,7 @@ MARKS = {
 
 _BASE = ("timestamp", "level", "message", "event", "logger")
 _CALLSITE = ("filename", "lineno", "func_name")
+_HIDDEN = frozenset({*_BASE, *_CALLSITE})
 _SHORT = 256
 # Control characters of both sets, the separators that some programs take for line ends, and those that turn the
 # direction of writing: with them a text could pretend to be another line.
@@ -50,13 +51,19 @@ def json_line(record: Record) -> str:
 
 def standard_line(record: Record, *, has_marks: bool = False) -> str:
     """``<time> - <LEVEL> - <file>:<line>:<function> - <message> key=value …``."""
-    site = ":".join(str(record.get(name, "?")) for name in _CALLSITE)
-    hidden = {*_BASE, *_CALLSITE}
-    fields = [f"{_word(name)}={_written(value)}" for name, value in record.items() if name not in hidden]
-    if "message" in record:
-        fields.insert(0, f"event={_written(record.get('event', ''))}")
-    told = " ".join([_message(record, has_marks=has_marks), *fields])
+    site = ":".join([str(record.get(name, "?")) for name in _CALLSITE])
+    names, template = _shown(tuple(record))
+    told = _message(record, has_marks=has_marks) + template % tuple([_written(record[name]) for name in names])
     return _bounded(f"{record.get('timestamp', '')} - {_level(record)} - {site} - {told}")
+
+
+@lru_cache(maxsize=1024)
+def _shown(names: tuple[str, ...]) -> tuple[list[str], str]:
+    """The fields behind the message of a record with these fields, and the template of their values."""
+    shown = [name for name in names if name not in _HIDDEN]
+    if "message" in names:
+        shown.insert(0, "event")
+    return shown, "".join(" " + _word(name).replace("%", "%%") + "=%s" for name in shown)
 
 
 def simple_line(record: Record, *, has_marks: bool = False) -> str:
@@ -79,7 +86,6 @@ def _message(record: Record, *, has_marks: bool) -> str:
     return mark + str(record.get("message", event))
 
 
-@lru_cache(maxsize=1024)
 def _word(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else json.dumps(name)
 
@@ -89,6 +95,12 @@ def _written(value: Any) -> str:
     if type(value) is int or type(value) is float:
         return repr(value)
     text = value if isinstance(value, str) else _encode(value)
+    return text if text.isalnum() else _quoted(text)  # ids are all different and need no quotes
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    """The text in quotes, if it could be taken for something else without them."""
     return text if _PLAIN.fullmatch(text) else _quote(text)
 
 

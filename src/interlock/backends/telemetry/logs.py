@@ -8,8 +8,9 @@ import functools
 import logging
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType
 from typing import Any, Protocol, cast
 
 import structlog
@@ -115,27 +116,28 @@ class RequestLines:
         self._redactor = redactor
         self._render = render
         self._stamp = _Stamp()
-        self._waiting: list[str] = []
+        self._waiting: list[Record] = []
 
     def bind(self) -> RequestLines:
         return self
 
     def info(self, event: str, **fields: Any) -> None:
         """Write one line. ``fields`` stand in it in their order."""
-        fields |= {"event": event, "level": "info", "timestamp": self._stamp.now(), "logger": self._lines.name}
-        self._waiting.append(self._render(self._redactor.record({**fields, **_site(sys._getframe(1))})))
-        if len(self._waiting) == 1:
+        if not self._waiting:
+            self._now = self._stamp.now()
             asyncio.get_running_loop().call_soon(self._write)
+        frame = sys._getframe(1)
+        fields |= {"event": event, "level": "info", "timestamp": self._now, "logger": self._lines.name}
+        self._waiting.append(fields | _site(frame.f_code, frame.f_lineno))
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self._lines.msg("\n".join(waiting))
+        self._lines.msg("\n".join(map(self._render, self._redactor.records(waiting))))
 
 
-def _site(frame: FrameType) -> Record:
-    code = frame.f_code
-    name = code.co_filename.rpartition("/")[2]
-    return {"filename": name, "lineno": frame.f_lineno, "func_name": code.co_name}
+@lru_cache(maxsize=64)
+def _site(code: CodeType, line: int) -> dict[str, Any]:
+    return {"filename": code.co_filename.rpartition("/")[2], "lineno": line, "func_name": code.co_name}
 
 
 def _logger(bound: type[Any], redactor: Redactor, render: Render, logger: _Lines, **made_with: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -19,6 +19,8 @@ TRACEBACK = "exception"
 """The field whose end says most."""
 
 _MAX_DEPTH = 5
+_MOST_NAMES = 1024
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 _MAX_ITEMS = 100
 _CUT = " …cut"
 _NAMES = re.compile(
@@ -50,6 +52,7 @@ class Redactor:
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._known: set[str] = set()
+        self._ordinary_names: set[tuple[str, ...]] = set()
         self._pattern: re.Pattern[str] | None = None
         self.learn(*known)
 
@@ -57,6 +60,7 @@ class Redactor:
         """From now on these values are taken out too, also as they stand in an address."""
         found = {value for value in values if len(value) >= LEAST_KNOWN}
         self._known |= found | {spell(value) for value in found for spell in (quote, quote_plus)}
+        self._ordinary_names.clear()
         longest_first = sorted(self._known, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -70,13 +74,37 @@ class Redactor:
 
     def record(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """All fields of a record, see ``value``; ordinary ones are looked at together, because they are so many."""
-        told = "\n".join([*fields, *(value for value in fields.values() if type(value) is str)])
-        if len(told) > MAX_TEXT or _has_any(_HINTS, told) or _has_any(self._known, told):
-            return {self.text(name): self.value(name, value) for name, value in fields.items()}
-        return {
-            name: value if type(value) is str and not _is_telling(name) else self.value(name, value)
-            for name, value in fields.items()
-        }
+        return self.records([fields])[0]
+
+    def records(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The same for several records."""
+        told = "\n".join([value for fields in records for value in fields.values() if type(value) is str])
+        if len(told) > MAX_TEXT and len(records) > 1:
+            middle = len(records) // 2
+            return [*self.records(records[:middle]), *self.records(records[middle:])]
+        is_ordinary = len(told) <= MAX_TEXT and self._is_ordinary(told)
+        return [self._ordinary(fields) if is_ordinary else self._any(fields) for fields in records]
+
+    def _is_ordinary(self, text: str) -> bool:
+        return not _has_any(_HINTS, text) and not _has_any(self._known, text)
+
+    def _ordinary(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A record whose texts hold nothing that is looked for."""
+        if self._are_ordinary(tuple(fields)) and _PLAIN.issuperset(map(type, fields.values())):
+            return dict(fields)
+        return self._any(fields)
+
+    def _any(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {self.text(name): self.value(name, value) for name, value in fields.items()}
+
+    def _are_ordinary(self, names: tuple[str, ...]) -> bool:
+        """Whether names of fields say nothing. They are those of the code, few, and always the same."""
+        if names in self._ordinary_names:
+            return True
+        are_ordinary = not any(map(_is_telling, names)) and self._is_ordinary("\n".join(names))
+        if are_ordinary and len(self._ordinary_names) < _MOST_NAMES:
+            self._ordinary_names.add(names)
+        return are_ordinary
 
     def value(self, name: str, value: Any, depth: int = 0) -> Any:
         """A field of a record as plain data; what a telling name holds is gone, unless it is a number or nothing."""

@@ -44,16 +44,17 @@ class Admission:
         self._patience = Patience()
         self._recalling: asyncio.TimerHandle | None = None
         self._recalled_at = float("-inf")
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self, asker: str | None) -> None:
         """Raises LIMITED, or UNAVAILABLE, if the asker's line is too long to stand behind; costs next to nothing."""
         line = self._lines.get(asker) if asker is not None else None
-        if line and self._wait_behind(line) > self._patience.seconds(_now()):
+        if line and self._wait_behind(line) > self._patience.seconds(self._now()):
             raise self.refusal(asker)
 
     def _wait_behind(self, line: deque[tuple[float, asyncio.Future[None]]]) -> float:
         """How long whoever comes now will wait: as long as the first has, and as the lines have moved lately."""
-        return max(_now() - line[0][0], len(line) * len(self._lines) * self._pace)
+        return max(self._now() - line[0][0], len(line) * len(self._lines) * self._pace)
 
     async def enter(self, asker: str | None) -> Callable[[], None]:
         """Wait for a place; what comes back gives it up, and may be called again. Raises like ``check``.
@@ -62,13 +63,14 @@ class Admission:
         """
         if asker is None:
             return _nothing
-        now = _now()
+        now = self._now()
         self._note(asker, now)
         if asker in self._lines or not self._take(asker):
             self.check(asker)
             await self._stand_in_line(asker, now)
+            now = self._now()
         place = object()
-        self._held[place] = (asker, _now())
+        self._held[place] = (asker, now)
         self._recall_later()
         return lambda: self._leave(place)
 
@@ -110,7 +112,7 @@ class Admission:
 
         Whoever has its share sends too much, unless the server is slow; else all together are too many.
         """
-        is_slow = _now() - self._recalled_at < _SLOW_SECONDS
+        is_slow = self._now() - self._recalled_at < _SLOW_SECONDS
         if is_slow or asker is None or self._holding[asker] < self._share():
             return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
         return InterlockError(
@@ -167,7 +169,7 @@ class Admission:
         return served
 
     def _note_pace(self) -> None:
-        now = _now()
+        now = self._now()
         if self._served_at is not None:
             self._pace += _LEARNING * (now - self._served_at - self._pace)
         self._served_at = now
@@ -181,7 +183,7 @@ class Admission:
     def _recall(self) -> None:
         """Take back what was lent for too long."""
         self._recalling = None
-        now = _now()
+        now = self._now()
         while self._held and now - next(iter(self._held.values()))[1] >= LENT_SECONDS:
             place, (asker, _) = self._held.popitem(last=False)
             self._overdue.add(place)
@@ -189,10 +191,12 @@ class Admission:
             self._let_go(asker)
         self._recall_later()
 
+    def _now(self) -> float:
+        """The loop's time. The loop is asked for once: to find it is a call of the system."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
+
 
 def _nothing() -> None:
     """There was no place to give up."""
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -60,7 +60,8 @@ class Answering(RequestResponseCycle):
             self.chunked_encoding = True
             headers.append((b"transfer-encoding", b"chunked"))
         self._head = _head_of(STATUS_LINE[status], headers)
-        asyncio.get_running_loop().call_soon(self._release)
+        if self.chunked_encoding:  # a body whose length is known is there
+            asyncio.get_running_loop().call_soon(self._release)
 
     def _go_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
