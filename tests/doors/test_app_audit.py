@@ -116,9 +116,14 @@ async def test_a_caller_who_does_not_stop_at_a_refusal_is_one_entry_with_a_numbe
 async def test_the_operator_reads_what_no_tenant_can(operator: Any, admin: Any, production: httpx2.AsyncClient) -> None:
     told = f"probe-{RandomIds().new().hex}"
     headers = {"authorization": "Bearer nobody", "user-agent": told}
-    assert (await production.get("/api/app/executions", headers=headers)).status_code == 401
-    found = [one for one in await entries(operator, strangers=True, limit=100) if one["user_agent"] == told]
-    assert [(one["subject"], one["status"]) for one in found] == [("anonymous", 401)]
+
+    async def stands_there() -> dict[str, Any] | None:
+        assert (await production.get("/api/app/executions", headers=headers)).status_code == 401
+        found = await entries(operator, strangers=True, limit=100)
+        return next((one for one in found if one["user_agent"] == told), None)
+
+    entry = await until(stands_there, "the refusal stands in the log")
+    assert (entry["subject"], entry["status"]) == ("anonymous", 401)
     assert (await admin.get("/audit", params={"strangers": True})).status_code == 403
 
 
