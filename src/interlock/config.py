@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
@@ -18,23 +16,13 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
-from interlock.kit.hosts import canonical, host_of, in_url
 from interlock.limit_settings import LimitSettings
 from interlock.model_settings import ModelSettings
 from interlock.profile_settings import ProfileSettings
+from interlock.setting_values import KEY_BYTES, MAKE_A_KEY, entries, host_name, is_guessable, refuse_no_network
 
 PREFIX = "INTERLOCK_"
 
-_KEY_BYTES = 32
-_KEY_SIGNS = 10
-"""A random key of that length has more different signs than this."""
-_EXAMPLE = re.compile(
-    r"(?i)change[-_ ]?(me|this|it|in)|your[-_ ]|example|placeholder|insecure|replace[-_ ]|secret[-_ ]key|"
-    r"super[-_ ]?secret"
-)
-"""What keys say that were copied from a manual."""
-MAKE_A_KEY = "openssl rand -base64 48"
-"""What prints a good key."""
 _FOLLOWS = "default_factory_not_called"
 """What pydantic says of a default that follows from a value which could not be used: that one is enough to name."""
 _TRUTHS = dict.fromkeys(("true", "yes", "on", "1"), "true") | dict.fromkeys(("false", "no", "off", "0"), "false")
@@ -176,7 +164,7 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     @classmethod
     def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for entry in value:
-            _refuse_no_network(entry)
+            refuse_no_network(entry)
         return value
 
     @field_validator("token")
@@ -201,7 +189,7 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
         keys = value.get_secret_value().split(",") if value is not None else []
         if any(is_guessable(key) for key in keys):
             raise ValueError(
-                f"holds a key that is too easy to guess; each needs {_KEY_BYTES} random characters, such as "
+                f"holds a key that is too easy to guess; each needs {KEY_BYTES} random characters, such as "
                 f"`{MAKE_A_KEY}` prints"
             )
         return value
@@ -209,22 +197,17 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     @field_validator("host")
     @classmethod
     def _spell_host(cls, value: str) -> str:
-        return _host_name(value)
+        return host_name(value)
 
     @field_validator("trusted_hosts", "cors_origins", "egress_allow", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """A list as commas or as a JSON array."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return _array(value)
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return entries(value) if isinstance(value, str) else value
 
     @field_validator("trusted_hosts")
     @classmethod
     def _spell_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_host_name, value))
+        return tuple(map(host_name, value))
 
 
 def load(**given: Any) -> Settings:
@@ -255,12 +238,6 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
         problems += map(_explain, wrong)
         settings = Settings(**told | {name: _default(name) for name in map(_field_of, wrong) if name})
     return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
-
-
-def is_guessable(key: str) -> bool:
-    """Whether a secret is too short, of too few signs, or looks like one from a manual."""
-    is_thin = len(key.encode()) < _KEY_BYTES or len(set(key)) < _KEY_SIGNS
-    return is_thin or key != key.strip() or _EXAMPLE.search(key) is not None
 
 
 def worker_environment(settings: Settings, port: int) -> dict[str, str]:
@@ -373,27 +350,3 @@ def _explain(error: Any) -> str:
     value = "" if is_secret else f"={','.join(given) if isinstance(given, tuple) else given}"
     reason = _ANSWER.fullmatch(error["msg"])
     return f"{env_name}{value}: {reason['reason'] if reason else error['msg']}"
-
-
-def _array(text: str) -> tuple[str, ...]:
-    try:
-        parts = json.loads(text)
-    except ValueError:
-        parts = None
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-        raise ValueError("is no list; write the entries with commas, or as a JSON array of texts")
-    return tuple(parts)
-
-
-def _host_name(text: str) -> str:
-    host = canonical(text)
-    if host_of(in_url(host)) != host:
-        raise ValueError(f"{text!r} is no host name; write each one without scheme and port, like box.example")
-    return host
-
-
-def _refuse_no_network(text: str) -> None:
-    try:
-        _ = text.lower() == "loopback" or ip_network(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is neither a network such as 10.1.0.0/16 nor the word loopback") from error

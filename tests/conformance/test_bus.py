@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -12,45 +11,26 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 
-from interlock.backends.bus import postgres as postgres_module
+from bus_house import SOON, TENANT, new_id, start_bus
 from interlock.backends.bus import redis as redis_module
-from interlock.backends.bus.hints import LOOK, MAX_BYTES, InboxGrew, LogGrew, pack, unpack
+from interlock.backends.bus.hints import LOOK, MAX_BYTES, LogGrew, pack, unpack
 from interlock.backends.bus.memory import MemoryBus, topic_of
 from interlock.backends.bus.postgres import CHANNEL, PostgresBus
 from interlock.backends.bus.redis import RedisBus
 from interlock.kit.ids import RandomIds
 
-TENANT = "a tenant"
-SOON = 5.0  # a deadline, reached only when something is wrong
 NEVER = 0.05  # long enough for a hint that should not come
 
 SharedBus = PostgresBus | RedisBus
 Bus = MemoryBus | SharedBus
 
 
-def new_id() -> UUID:
-    return RandomIds().new()
-
-
 @pytest.fixture(params=["postgres", "redis"])
 def wire(request) -> str:
     """What processes tell each other hints through."""
     return request.param
-
-
-async def start_bus(stack: AsyncExitStack, bus: Any) -> Any:
-    """A bus that believes it has peers, stopped with ``stack``."""
-    await bus.start()
-    stack.push_async_callback(bus.stop)
-    bus.set_peers(True)
-    if not isinstance(bus, MemoryBus):
-        bus._outbox.forget()  # nobody needs to look: nothing was missed yet
-    return bus
 
 
 @pytest.fixture
@@ -378,177 +358,3 @@ async def test_hints_that_cannot_be_read_hurt_nobody(running, listener):
     (text,) = pack([LogGrew(execution_id, topic_of(TENANT))], [])
     await listener.say(text)
     assert await follower.wait(SOON)
-
-
-# A lost connection ----------------------------------------------------------------------------------------------
-
-
-async def cut(database: Any, bus: PostgresBus, made: list[Any]) -> None:
-    """End the connection of a bus as the database's administrator would."""
-    superuser = await asyncpg.connect(database.superuser_url)
-    await superuser.execute("select pg_terminate_backend($1, 5000)", made[-1].get_server_pid())
-    await superuser.close()
-
-
-async def test_a_lost_connection_is_made_again(database, running_postgres, monkeypatch):
-    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
-    made: list[Any] = []
-
-    async def connect() -> Any:
-        made.append(await asyncpg.connect(database.serve_url))
-        return made[-1]
-
-    there = await running_postgres()
-    bus = PostgresBus(connect)
-    await bus.start()
-    bus.set_peers(True)
-    for attempt in (1, 2, 3):
-        execution_id = new_id()
-        near, far = bus.follow(execution_id), there.follow(execution_id)
-        await cut(database, bus, made)
-        assert await near.wait(SOON), "after the pause everybody looks for itself"
-        assert len(made) == attempt + 1
-        bus.log_grew(execution_id, TENANT)
-        assert await far.wait(SOON)
-        there.log_grew(execution_id, TENANT)
-        assert await near.wait(SOON)
-    await bus.stop()
-
-
-async def test_a_database_that_is_away_at_the_start_is_found_later(database, running_postgres, monkeypatch):
-    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
-    there = await running_postgres()
-    tries = 0
-
-    async def connect() -> Any:
-        nonlocal tries
-        tries += 1
-        if tries < 4:
-            raise ConnectionRefusedError("not yet")
-        return await asyncpg.connect(database.serve_url)
-
-    bus = PostgresBus(connect)
-    async with asyncio.timeout(SOON):
-        await bus.start()
-    follower = bus.follow(execution_id := new_id())
-    assert await follower.wait(SOON), "it listens now"
-    there.log_grew(execution_id, TENANT)
-    assert await follower.wait(SOON)
-    await bus.stop()
-
-
-async def test_a_silent_connection_is_given_up(database, monkeypatch):
-    monkeypatch.setattr(postgres_module, "FIRST_DELAY", 0.001)
-    monkeypatch.setattr(postgres_module, "PING_SECONDS", 0.02)
-    monkeypatch.setattr(postgres_module, "ANSWER_SECONDS", 0.02)
-    made: list[Any] = []
-    again = asyncio.Event()
-
-    async def connect() -> Any:
-        if made:
-            again.set()
-        made.append(await asyncpg.connect(database.serve_url))
-        return made[-1]
-
-    bus = PostgresBus(connect)
-    await bus.start()
-    transport = made[0]._transport
-    transport.pause_reading()  # answers stop coming, as behind a dead link
-    async with asyncio.timeout(SOON):
-        await again.wait()
-    await bus.stop()
-
-
-async def test_a_bus_stops_whatever_it_is_doing(database):
-    async def never() -> Any:
-        await asyncio.Event().wait()
-
-    busy = PostgresBus(never)
-    starting = asyncio.create_task(busy.start())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(SOON):
-        await busy.stop()
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-    unstarted = PostgresBus(never)
-    await unstarted.stop()
-
-
-async def test_a_lost_redis_is_found_again_and_everybody_looks_for_themselves(new_valkey, monkeypatch):
-    monkeypatch.setattr(redis_module, "FIRST_DELAY", 0.01)
-    server = new_valkey()
-    port = server.port
-    async with AsyncExitStack() as stack:
-        here = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
-        there = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
-        near, far = here.follow(one := new_id()), there.follow(one)
-        server.terminate()
-        here.log_grew(one, TENANT)
-        assert await near.wait(0), "what happens here is heard without Redis"
-        new_valkey(port=port)
-        assert await near.wait(SOON), "after the pause everybody looks for itself"
-        assert await far.wait(SOON)
-        follower = there.follow(two := new_id())
-        here.log_grew(two, TENANT)
-        assert await follower.wait(SOON)
-
-
-async def test_a_redis_that_is_away_at_the_start_delays_nothing(new_valkey, monkeypatch):
-    monkeypatch.setattr(redis_module, "FIRST_DELAY", 0.01)
-    server = new_valkey()
-    port, url = server.port, server.connection_url
-    server.terminate()
-    async with AsyncExitStack() as stack:
-        async with asyncio.timeout(SOON):
-            bus = await start_bus(stack, RedisBus(url, RandomIds()))
-        follower = bus.follow(new_id())
-        new_valkey(port=port)
-        assert await follower.wait(SOON), "it listens now"
-
-
-async def test_a_redis_that_says_nothing_is_given_up(new_valkey, monkeypatch):
-    for name, seconds in (("FIRST_DELAY", 0.01), ("PING_SECONDS", 0.05), ("ANSWER_SECONDS", 0.1)):
-        monkeypatch.setattr(redis_module, name, seconds)
-    server = new_valkey()
-    async with AsyncExitStack() as stack:
-        bus = await start_bus(stack, RedisBus(server.connection_url, RandomIds()))
-        follower = bus.follow(new_id())
-        server._process.send_signal(signal.SIGSTOP)
-        with capture_logs() as lines:
-            async with asyncio.timeout(SOON):
-                while not any(line["event"] == "bus.connection_lost" for line in lines):
-                    await asyncio.sleep(0.01)
-        server._process.send_signal(signal.SIGCONT)
-        assert await follower.wait(SOON), "it has connected again"
-
-
-# The form of hints ----------------------------------------------------------------------------------------------
-
-IDS = st.uuids()
-
-
-LOGS = st.lists(st.builds(LogGrew, IDS, st.sampled_from([topic_of(name) for name in "abc"])), max_size=800)
-INBOXES = st.lists(st.builds(InboxGrew, IDS, st.none() | st.integers(0, 2**63 - 1)), max_size=600)
-
-
-@given(LOGS, INBOXES)
-def test_packed_hints_come_back_by_tenant_and_fit(logs, inboxes):
-    texts = list(pack(logs, inboxes))
-    assert all(len(text.encode()) <= MAX_BYTES for text in texts)
-    topics = list(dict.fromkeys(topic for _, topic in logs))
-    ordered = sorted(logs, key=lambda hint: topics.index(hint.topic))
-    assert [hint for text in texts for hint in unpack(text)] == [*ordered, *inboxes]
-    assert len(texts) <= 1 + (23 * (len(logs) + 4) + 43 * len(inboxes)) // (MAX_BYTES - 70)
-
-
-def test_a_text_without_hints_asks_to_look():
-    assert unpack(LOOK) == []
-
-
-@given(st.text(max_size=100) | st.text("2;:AZaz09-_=", max_size=60))
-def test_any_text_is_read_or_refused(text):
-    try:
-        hints = unpack(text)
-    except ValueError:
-        return
-    assert all(isinstance(hint, UUID | tuple) for hint in hints)

@@ -324,6 +324,17 @@ async def test_endless_redirects_end(make_egress: MakeEgress) -> None:
         assert len(site.requests) == 6
 
 
+async def test_a_last_answer_that_leads_nowhere_is_no_further_redirect(make_egress: MakeEgress) -> None:
+    """J3."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/again"} if len(site.requests) <= 5 else {})
+
+    async with serving(answer) as site:
+        assert (await call(make_egress("loopback"), site.url(), follow_redirects=True)).status == 302
+        assert len(site.requests) == 6
+
+
 async def test_tls_is_checked_for_the_name_that_was_asked_for(
     make_egress: MakeEgress, names: dict[str, list[list[str]]], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.backends.identity import local
+from interlock.backends.identity import believed
 from interlock.backends.identity.local import AUDIENCE, ISSUER, LocalIdentity
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import Scope
@@ -216,11 +216,11 @@ async def test_what_is_believed_is_the_whole_token(here):
 
 
 async def test_memory_for_tokens_is_bounded(here, monkeypatch):
-    monkeypatch.setattr(local, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(believed, "_MOST", 3)
     tokens = [here.identity.mint(f"user-{number}") for number in range(8)]
     for token in tokens:
         await here.identity.authenticate(token)
-    assert len(here.identity._verified) == 3
+    assert len(here.identity._believed._known) == 3
     assert [(await here.identity.authenticate(token)).subject for token in tokens] == [f"user-{n}" for n in range(8)]
 
 

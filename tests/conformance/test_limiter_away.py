@@ -66,6 +66,28 @@ async def test_a_redis_that_forgot_is_told_again(new_valkey: Any, monkeypatch: A
         assert limiter.state == "connected"
 
 
+async def test_who_stops_while_connecting_leaves_no_connection_behind(new_valkey: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(redis_module, "ANSWER_SECONDS", SOON)
+    async with AsyncExitStack() as stack:
+        url = new_valkey().connection_url
+        client = Redis.from_url(url)
+        stack.push_async_callback(client.aclose)
+        await client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # scripts get no answer
+        connecting = asyncio.create_task(running(url, stack))
+
+        async def others() -> int:
+            return sum(one["cmd"].startswith("eval") for one in await client.client_list())
+
+        async with asyncio.timeout(SOON):
+            while not await others():
+                await asyncio.sleep(0.01)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+            while await others():
+                await asyncio.sleep(0.01)
+
+
 async def test_a_busy_process_does_not_take_redis_for_lost(two: tuple[Any, list[RedisLimiter]]) -> None:
     _, limiters = two
     caller = next(callers)

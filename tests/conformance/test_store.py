@@ -290,7 +290,7 @@ async def test_approvals_are_found_and_listed(store, tenant, planted):
     decided = await planted(tenant, approval_status="approved")
 
     async def found(**wishes: Any) -> tuple[list[UUID], int]:
-        conditions = {"status": None, "execution_id": None, "limit": 10, "offset": 0, **wishes}
+        conditions = {"status": None, "execution_ids": None, "limit": 10, "offset": 0, **wishes}
         async with store.transaction(tenant.principal, read_only=True) as transaction:
             page = await transaction.list_approvals(**conditions)
         return [approval.approval_id for approval in page.items], page.total
@@ -298,7 +298,9 @@ async def test_approvals_are_found_and_listed(store, tenant, planted):
     both = sorted([pending.approval_id, decided.approval_id], reverse=True)
     assert await found() == (both, 2)
     assert await found(status="pending") == ([pending.approval_id], 1)
-    assert await found(execution_id=decided.execution_id) == ([decided.approval_id], 1)
+    assert await found(execution_ids=[decided.execution_id]) == ([decided.approval_id], 1)
+    assert await found(execution_ids=[decided.execution_id, pending.execution_id]) == (both, 2)
+    assert await found(execution_ids=[]) == ([], 0)
     assert await found(limit=1, offset=1) == (both[1:], 2)
     async with store.transaction(tenant.principal, read_only=True) as transaction:
         approval = await transaction.approval(decided.approval_id)

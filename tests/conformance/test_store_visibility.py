@@ -30,7 +30,7 @@ async def seen(store: PostgresStore, who: Principal, workflow: Workflow, executi
             (await transaction.list_workflows(search=None, tags=[], limit=9, offset=0)),
             (await transaction.list_executions(ExecutionFilter())),
             (await transaction.list_executions(ExecutionFilter(workflow_id=execution.workflow_id))),
-            (await transaction.list_approvals(status=None, execution_id=None, limit=9, offset=0)),
+            (await transaction.list_approvals(status=None, execution_ids=None, limit=9, offset=0)),
         ]
         answers = {
             "head": await transaction.head(workflow.workflow_id),

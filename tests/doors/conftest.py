@@ -33,7 +33,7 @@ from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, start_relay
 from interlock.core.limits import LimitTable
 from interlock.doors.http.app_factory import build_app
-from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats
+from interlock.doors.http.plumbing.context import Context, DoorSeats, Drain
 from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.kit.clock import SystemClock
@@ -70,7 +70,7 @@ class House:
             clock=self.clock,
             ids=self.ids,
             drain=Drain(),
-            seats=StreamSeats(told, self.telemetry, self.services.access.seats),
+            seats=DoorSeats(told, self.telemetry, self.services.access.seats),
             limits=self.limits(told, limits or {}),
         )
 

@@ -79,6 +79,30 @@ async def test_what_was_made_and_what_was_set_stands_in_the_log(admin: Any, oper
     assert key["key"] not in str(await entries(admin))
 
 
+@pytest.mark.parametrize("start", ["/api/app/executions/x/stream?access_token=", "/x#access_token=", ""])
+async def test_a_ticket_that_was_refused_for_its_address_leaves_no_token_in_the_log(admin: Any, start: str) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
+    assert (await admin.post("/stream-tickets", {"resource": start + token})).status_code == 400
+    (entry,) = await entries(admin, action="POST /api/app/stream-tickets")
+    assert (entry["status"], "eyJ" in str(entry)) == (400, False)
+
+
+async def test_a_ticket_is_noted_with_its_stream(admin: Any) -> None:
+    path = "/api/app/executions/x/stream"
+    assert (await admin.post("/stream-tickets", {"resource": path})).status_code == 201
+    (entry,) = await entries(admin, action="POST /api/app/stream-tickets")
+    assert entry["target"] == path
+
+
+@pytest.mark.parametrize("chosen", ["order-9", "5f0c7a52-6f2e-4d7b-9a53-2d0f5e8f0b11"])
+async def test_who_asks_for_what_is_not_there_stands_in_the_log_with_the_id_that_was_written(
+    admin: Any, chosen: str
+) -> None:
+    assert (await admin.post(f"/executions/{chosen}/cancel")).status_code == 404
+    (entry,) = await entries(admin, action="POST /api/app/executions/{execution_id}/cancel")
+    assert (entry["target"], entry["status"]) == (chosen, 404)
+
+
 async def test_a_refusal_of_the_models_door_has_its_code(admin: Any, production: httpx2.AsyncClient) -> None:
     key = await key_of(admin, "models:use")
     body = {"model": "nobody-has-this", "messages": [{"role": "user", "content": "hi"}]}

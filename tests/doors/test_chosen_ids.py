@@ -31,6 +31,22 @@ async def test_the_app_door_knows_a_session_by_its_chosen_id(
     assert (await tempo.state(session_id))["session_state"] == "completed"
 
 
+@pytest.mark.parametrize("chosen", ["order-9", "uuid"])
+async def test_the_questions_of_a_session_are_found_by_its_chosen_id(
+    tempo: Tempo, make_caller: MakeCaller, chosen: str
+) -> None:
+    session_id = str(uuid4()) if chosen == "uuid" else chosen
+    caller = await make_caller(tempo.tenant_id)
+    told = {"node_id": "approval", "params": {"title": "Pay?"}, "session_id": session_id, "wait_ms": 5_000}
+    assert await tempo.started(told) == session_id
+    (asked,) = (await caller.get("/approvals")).json()["approvals"]
+    body = (await caller.get(f"/approvals?execution_id={session_id}")).json()
+    assert (body["approvals"], body["total"]) == ([asked], 1)
+    by_plain_id = (await caller.get(f"/approvals?execution_id={asked['execution_id']}")).json()
+    assert by_plain_id["approvals"] == [asked]
+    assert (await caller.get("/approvals?execution_id=order-10")).json()["total"] == 0
+
+
 async def test_an_id_that_nobody_chose_is_unknown_as_it_was_written(caller: Caller) -> None:
     for text in ("order-8", str(uuid4()), "no such"):
         answer = await caller.get(f"/executions/{text}")

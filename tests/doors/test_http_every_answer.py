@@ -220,9 +220,7 @@ async def test_a_signature_that_holds_opens_what_is_not_json_no_further(house: A
 # Limits, caches, pages ------------------------------------------------------------------------------------------
 
 
-async def test_what_is_refused_behind_the_limits_does_not_count(
-    production: httpx2.AsyncClient, make_caller: Any
-) -> None:
+async def test_what_a_handler_cannot_do_counts_all_the_same(production: httpx2.AsyncClient, make_caller: Any) -> None:
     admin = await make_caller(scopes=frozenset(Scope))
     key = (await admin.post("/api-keys", {"client_name": "n", "scopes": ["models:use"]})).json()["key"]
     body = {"model": "none", "messages": [{"role": "user", "content": "hi"}]}
@@ -230,8 +228,8 @@ async def test_what_is_refused_behind_the_limits_does_not_count(
     for _ in range(3):
         answer = await production.post("/v1/chat/completions", json=body, headers={"x-api-key": key})
         assert answer.status_code == 503
-        left.append(answer.headers["x-ratelimit-remaining"])
-    assert len(set(left)) == 1
+        left.append(int(answer.headers["x-ratelimit-remaining"]))
+    assert left == [left[0], left[0] - 1, left[0] - 2]
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
@@ -255,7 +253,7 @@ async def test_all_pages_may_read_where_all_were_let_in_and_none_brings_cookies(
     assert answer.headers["access-control-allow-credentials"] == "true"
 
 
-@pytest.mark.parametrize("since", ["2147483648", "999999999999", "-1", "x"])
+@pytest.mark.parametrize("since", ["1000000000", "2147483648", "999999999999", "-1", "x"])
 async def test_a_stream_resumes_after_a_number_that_an_event_can_have(caller: Any, since: str) -> None:
     execution_id = await caller.started({"nodes": [{"id": "a", "type": "echo"}]}, wait_ms=5_000)
     answer = await caller.get(f"/executions/{execution_id}/stream", params={"since": since})

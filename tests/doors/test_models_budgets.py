@@ -29,6 +29,16 @@ class Payer(NamedTuple):
         path = f"/v1/budgets/{holder}" if holder else "/v1/budgets"
         return await self.http.request(method, path, headers=self.key, json=body or None)
 
+    async def audited(self, action: str) -> dict[str, Any]:
+        """What the audit log says of an action, as soon as it is there."""
+        async with asyncio.timeout(10):
+            while True:
+                listed = (await self.http.get("/api/app/audit", headers=self.person)).json()["entries"]
+                for entry in listed:
+                    if entry["action"] == action:
+                        return entry
+                await asyncio.sleep(0.05)
+
     async def chat(self, model: str = "m") -> int:
         body = {"model": model, "messages": HELLO, "max_tokens": 20}
         return (await self.http.post("/v1/chat/completions", json=body, headers=self.key)).status_code
@@ -121,9 +131,13 @@ async def test_a_budget_that_is_removed_limits_nobody_and_begins_anew(payer: Pay
 async def test_the_removal_of_a_budget_is_in_the_audit_log(payer: Payer) -> None:
     await payer.budget("PUT", "tenant", cap_usd=1)
     await payer.budget("DELETE", "tenant")
-    async with asyncio.timeout(10):
-        while True:
-            listed = (await payer.http.get("/api/app/audit", headers=payer.person)).json()["entries"]
-            if any(one["action"] == "DELETE /v1/budgets/{holder}" for one in listed):
-                return
-            await asyncio.sleep(0.05)
+    assert (await payer.audited("DELETE /v1/budgets/{holder}"))["target"] == "tenant"
+
+
+@pytest.mark.parametrize("door", ["/v1", "/api/app"])
+async def test_the_audit_log_has_a_cap_to_the_cent(payer: Payer, door: str) -> None:
+    headers = payer.key if door == "/v1" else payer.person
+    set_to = await payer.http.put(f"{door}/budgets/{payer.public_id}", headers=headers, json={"cap_usd": 12345678.91})
+    assert set_to.json()["cap_usd"] == 12345678.91
+    told = await payer.audited(f"PUT {door}/budgets/{{holder}}")
+    assert (told["target"], told["detail"]) == (payer.public_id, "cap_usd=12345678.91")

@@ -76,7 +76,7 @@ async def test_models_are_listed_with_their_providers(gateway: Gateway) -> None:
     ]
     assert (await gateway.openai.models.retrieve("mapped")).id == "mapped"
     with pytest.raises(openai.NotFoundError) as refused:
-        await gateway.openai.models.retrieve("nothing")
+        await gateway.openai.with_options(api_key=KEY + "-narrow").models.retrieve("nothing")
     assert refused.value.code == "model_not_found"
 
 
@@ -275,3 +275,8 @@ async def test_a_key_for_one_model_sees_it_also_if_no_provider_names_it(gateway:
     assert [(one["id"], one["owned_by"]) for one in listed] == [("only-this", "other")]
     shown = await gateway.http.get("/v1/models/only-this", headers=headers)
     assert shown.json()["id"] == "only-this"
+
+
+async def test_a_model_that_no_provider_names_is_shown_if_one_takes_any_name(gateway: Gateway) -> None:
+    shown = await gateway.http.get("/v1/models/made-up")
+    assert (shown.status_code, shown.json()["owned_by"]) == (200, "other")

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from uvicorn.server import ServerState
 
 from doors.socket_house import served
 from interlock.backends.limiter.memory import MemoryLimiter
@@ -22,6 +23,7 @@ from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.doorstep import REMEMBERED_SECONDS
 from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.tally import Tally
+from interlock.doors.http.plumbing.wire import protocol_over
 from interlock.kit.clock import SystemClock
 from interlock.services.limits import CountRequests
 
@@ -82,6 +84,49 @@ async def flooded(house: Any, **changes: str) -> AsyncIterator[Flood]:
     async with served(flood.context) as port:
         flood.url = f"http://127.0.0.1:{port.number}"
         yield flood
+
+
+def fill_queues(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no room for any start."""
+
+    def full(of: str) -> None:
+        raise NO_PLACE
+
+    engine: Any = context.services.start_execution._engine
+    monkeypatch.setattr(engine._starting._room, "queue", full)
+    monkeypatch.setattr(engine._starting._room, "check", full)
+    monkeypatch.setattr(engine._starting._room, "fits", lambda of: False)
+
+
+class Swallowing(asyncio.Transport):
+    """A client that takes whatever is written, at once."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__({"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 80)})
+        self.written: list[bytes] = []
+        self.has_all = asyncio.Event()
+        self._missing = answers
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+        self._missing -= data.startswith(b"HTTP/1.1 ")
+        if not self._missing:
+            self.has_all.set()
+
+    def pause_reading(self) -> None:
+        """It sends nothing more."""
+
+    def resume_reading(self) -> None:
+        """It sends nothing more."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    def abort(self) -> None:
+        """Nothing is left to do."""
 
 
 def told(answer: httpx2.Response) -> dict[str, Any]:
@@ -195,18 +240,12 @@ async def test_a_full_line_is_refused_early_as_long_as_it_is_full(
 async def test_a_start_that_finds_a_full_queue_is_refused_early_unless_it_has_a_key(
     house: Any, tenant_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(of: str) -> None:
-        raise NO_PLACE
-
     async with flooded(house, **{"app:*": "1000/hour"}) as flood, flood.client(tenant_id) as http:
         workflow = (await http.post("/api/app/workflows", json=ECHO)).json()["workflow_id"]
         path = f"/api/app/workflows/{workflow}/execute"
         assert (await http.post(path, json={}, headers={"idempotency-key": "k"})).status_code == 200
         flood.clock.seconds += 1.0
-        start = flood.context.services.start_execution
-        monkeypatch.setattr(start._engine._starting._room, "queue", full)
-        monkeypatch.setattr(start._engine._starting._room, "check", full)
-        monkeypatch.setattr(start._engine._starting._room, "fits", lambda of: False)
+        fill_queues(flood.context, monkeypatch)
         refused = await http.post(path, json={})
         asked = flood.limiter.times
         again = await http.post(path, json={})
@@ -215,6 +254,67 @@ async def test_a_start_that_finds_a_full_queue_is_refused_early_unless_it_has_a_
         assert flood.limiter.times == asked
         await http.post(path, json={}, headers={"idempotency-key": "k"})
         assert flood.limiter.times == asked + 1
+
+
+async def test_each_reason_is_told_in_its_own_words(
+    house: Any, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full queue of executions and a full line have one code."""
+    monkeypatch.setattr(patience, "BURST_SECONDS", -1.0)
+    async with flooded(house, **{"app:*": "1000/hour"}) as flood:
+        admission = Admission(1, 1)
+        flood.context = dataclasses.replace(flood.context, admission=admission)
+        async with served(flood.context) as port, flood.client(tenant_id) as http:
+            http.base_url = httpx2.URL(f"http://127.0.0.1:{port.number}")
+            workflow = (await http.post("/api/app/workflows", json=ECHO)).json()["workflow_id"]
+            path = f"/api/app/workflows/{workflow}/execute"
+            fill_queues(flood.context, monkeypatch)
+            waiting = [await http.post(path, json={}) for _ in range(2)]
+            leave = await admission.enter(tenant_id)
+            line = asyncio.create_task(admission.enter(tenant_id))
+            await asyncio.sleep(0)
+            crowded = await http.post(path, json={})
+            leave()
+            (await line)()
+            waiting.append(await http.post(path, json={}))
+    answers = [*waiting, crowded]
+    assert {(answer.status_code, answer.json()["error_code"]) for answer in answers} == {(429, "QUEUE_FULL")}
+    assert {answer.json()["message"] for answer in waiting} == {NO_PLACE.message}
+    assert crowded.json()["message"].startswith("More requests of yours")
+
+
+async def test_an_answer_without_news_opens_no_window_that_it_does_not_count_in(house: Any, tenant_id: str) -> None:
+    async with flooded(house, **STARTS, **{"app:/executions*": "50/hour"}) as flood, flood.client(tenant_id) as http:
+        workflow = (await http.post("/api/app/workflows", json=ECHO)).json()["workflow_id"]
+        path = f"/api/app/workflows/{workflow}/execute"
+        started = (await http.post(path, json={"wait_ms": 3000})).json()["execution_id"]
+        seen = await http.get(f"/api/app/executions/{started}")
+        assert (await http.post(path, json={})).status_code == 429
+        news = await http.get(f"/api/app/executions/{started}", headers={"if-none-match": seen.headers["etag"]})
+        asked = flood.limiter.times
+        assert (news.status_code, (await http.post(path, json={})).status_code) == (304, 429)
+        assert flood.limiter.times == asked
+
+
+async def test_a_long_pipeline_of_a_caller_over_its_limit_is_answered_in_order(house: Any, tenant_id: str) -> None:
+    many = 2000
+    async with flooded(house, **STARTS) as flood, flood.client(tenant_id) as http, served(flood.context) as port:
+        request = (
+            f"POST {START} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {http.headers['authorization']}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 2\r\nX-Request-ID: n{}\r\n\r\n{{}}"
+        )
+        client = Swallowing(many)
+        made = protocol_over(port.connections, flood.context.doorstep)
+        protocol = made(config=port.server.config, server_state=ServerState(), app_state={})
+        protocol.connection_made(client)
+        protocol.data_received("".join(request.format(number) for number in range(many)).encode())
+        async with asyncio.timeout(60):
+            await client.has_all.wait()
+        protocol.connection_lost(None)
+    heads = [answer.partition(b"\r\n\r\n")[0] for answer in b"".join(client.written).split(b"HTTP/1.1 ")[1:]]
+    assert [int(head[:3]) for head in heads] == [404, *[429] * (many - 1)]
+    told = [next(line for line in head.split(b"\r\n") if line.startswith(b"x-request-id")) for head in heads]
+    assert told == [b"x-request-id: n%d" % number for number in range(many)]
 
 
 async def test_a_second_of_refusals_of_one_sort_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

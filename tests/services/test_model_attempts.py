@@ -14,6 +14,7 @@ from interlock.core.errors import InterlockError
 from interlock.core.models.requests import read_chat
 from interlock.core.models.routing import Deployment
 from interlock.kit.clock import SystemClock
+from interlock.services.models import attempts as attempting
 from interlock.services.models.attempts import Attempts
 from model_house import Upstream, chunk, refusing, running_upstream, streamed
 
@@ -118,6 +119,38 @@ async def test_a_request_that_is_wrong_is_not_carried_from_door_to_door(upstream
     with pytest.raises(InterlockError) as refused:
         await attempts(upstream, egress, []).open(asked(), [*M, N])
     assert (refused.value.code, len(upstream.asked)) == ("LLM_REQUEST_REFUSED", 1)
+
+
+async def test_who_may_still_serve_it_has_the_last_word(upstream: Any, egress: Any) -> None:
+    waits: list[float] = []
+    upstream.answers["m"], upstream.answers["n"] = refusing(429, **{"retry-after": "60"}), refusing(404)
+    with pytest.raises(InterlockError) as refused:
+        await attempts(upstream, egress, waits).open(asked(), [*M, N])
+    error = refused.value
+    assert (error.code, error.retry_after, error.retryable) == ("LLM_PROVIDER_ERROR", 60.0, False)
+    assert (waits, len(upstream.asked)) == ([], 2)
+
+
+async def test_what_it_said_before_counts_no_more_when_it_turns_us_away_too(upstream: Any, egress: Any) -> None:
+    upstream.answers["m"], upstream.answers["n"] = refusing(429, 404), refusing(404)
+    with pytest.raises(InterlockError) as refused:
+        await attempts(upstream, egress, []).open(asked(), [*M, N])
+    assert (refused.value.code, len(upstream.asked)) == ("LLM_REQUEST_REFUSED", 3)
+
+
+async def test_names_that_callers_make_up_do_not_pile_up(egress: Any) -> None:
+    gone = Upstream(url="http://127.0.0.1:9/v1")
+    opener = attempts(gone, egress, [])
+    for number in range(attempting._MOST_RESTING + 20):
+        alone = [Deployment("p", f"alone-{number}", "x", None)]
+        together = [Deployment("p", f"{which}-{number}", "x", None) for which in "ab"]
+        for deployments in (alone, together):
+            with pytest.raises(InterlockError):
+                await opener.open(asked(), deployments)
+    resting = {one.model for one in opener._cool_until}
+    assert len(resting) == attempting._MOST_RESTING
+    assert not any(name.startswith("alone") for name in resting)
+    assert f"b-{number}" in resting
 
 
 async def test_nobody_at_the_address_is_tried_three_times(egress: Any) -> None:

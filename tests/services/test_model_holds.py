@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 import pytest
 
@@ -20,9 +20,13 @@ from interlock.ports.models import Budget, CallRow
 from interlock.services.models.holds import Hold, Holds
 from interlock.services.models.no_books import NoBooks
 
-WHO = Principal("ann", "tenant", frozenset({Scope.MODELS_USE}))
 WHERE = [Deployment("p", "m", "m", price(1.0))]
 ASKED = read_chat({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
+
+
+def budget(tenant_id: str, holder: str) -> Budget:
+    budget_id = uuid5(NAMESPACE_OID, f"{tenant_id}/{holder}")
+    return Budget(budget_id=budget_id, tenant_id=tenant_id, holder=holder, cap=10**15)
 
 
 class Ledger(NoBooks):
@@ -34,7 +38,9 @@ class Ledger(NoBooks):
         self._verdicts: asyncio.Queue[bool] = asyncio.Queue()
 
     async def budgets_of(self, tenant_id: str, holder: str) -> tuple[Budget, ...]:
-        return (Budget(budget_id=UUID(int=1), tenant_id=tenant_id, holder="", cap=10**15),)
+        """The tenant's, and for everybody but Ann one of their own before it; elsewhere nothing but those."""
+        own = () if holder == "ann" else (budget(tenant_id, holder),)
+        return (*own, budget(tenant_id, "")) if tenant_id == "tenant" else own
 
     async def take_slice(self, budget_id: UUID, slice_id: UUID, least: int, lease: float) -> int:
         return 10**12
@@ -60,8 +66,9 @@ class House:
         self.ledger = Ledger()
         self.holds = Holds(self.ledger, SystemClock(), RandomIds())
 
-    async def come(self) -> asyncio.Task[Hold]:
-        task = asyncio.create_task(self.holds.take(WHO, ASKED, WHERE, "trace"))
+    async def come(self, subject: str = "ann", tenant_id: str = "tenant") -> asyncio.Task[Hold]:
+        who = Principal(subject, tenant_id, frozenset({Scope.MODELS_USE}))
+        task = asyncio.create_task(self.holds.take(who, ASKED, WHERE, "trace"))
         await turns()
         return task
 
@@ -111,3 +118,24 @@ async def test_while_the_ledger_is_away_no_second_call_begins() -> None:
         house.ledger.let()
         await house.holds.stop()
     assert {row.call_id for row in house.ledger.written} >= {first.result().row.call_id, fourth.result().row.call_id}
+
+
+async def test_callers_with_budgets_of_their_own_share_the_one_early_call_of_their_tenant() -> None:
+    """Else a process that dies overspends the tenant's budget by one call of each of them."""
+    house = House()
+    async with asyncio.timeout(5):
+        first = await house.come("key-0")
+        others = [await house.come(f"key-{number}") for number in range(1, 20)] + [await house.come("ann")]
+        elsewhere = [await house.come(f"key-{number}", "without") for number in range(20, 23)]
+        assert first.done()
+        assert not any(other.done() for other in others)
+        assert all(one.done() for one in elsewhere), "nothing but their own budgets can be overspent"
+        for _ in range(2):
+            house.ledger.let()
+        await asyncio.gather(*others)
+        house.settle(first, *others, *elsewhere)
+        for _ in range(2):
+            house.ledger.let()
+        await house.holds.stop()
+    assert sum(row.status == "settled" for row in house.ledger.written) == 24
+    assert not house.holds._early

@@ -184,3 +184,27 @@ def test_what_is_shown_of_large_values_is_small() -> None:
     for problem in validate(source).errors:
         shown = (problem.message, problem.path, problem.hint, str(problem.value))
         assert all(len(text) < 1000 for text in shown)
+
+
+def flow_of_warnings(count: int, **more: Any) -> dict[str, Any]:
+    """A flow in which so many parameters are none of their node's."""
+    states = [f"s{number}" for number in range(count // 20)]
+    unknown = {f"p{number}": 1 for number in range(20)}
+    return {
+        "states": [*states, "end"],
+        "state_node_map": dict.fromkeys(states, "transform"),
+        "state_params": dict.fromkeys(states, {"template": "x", **unknown}),
+        **more,
+    }
+
+
+def test_warnings_alone_never_refuse_a_definition() -> None:
+    checked = validate(flow_of_warnings(600))
+    assert checked.errors == ()
+    assert len(checked.warnings) == 500
+
+
+def test_errors_behind_many_warnings_are_still_shown() -> None:
+    checked = validate(flow_of_warnings(600, timers={"s0": {"after": -1, "event": "GO"}}))
+    assert {problem.code for problem in checked.errors} == {"OUT_OF_RANGE", "TIMER_WITHOUT_TRANSITION"}
+    assert len(checked.errors) + len(checked.warnings) == 500

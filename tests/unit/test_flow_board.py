@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from interlock.core.engine.flow.blackboard_names import blackboard_names
 from interlock.core.engine.flow.board import board_of
 from interlock.core.events import ExecutionStarted
 from interlock.core.workflow import FlowDefinition
+from timing import least_cpu_seconds
 from unit.engine_driver import Driver, stored
 from unit.test_engine_flow import flow, to
 
@@ -128,3 +130,40 @@ def test_a_log_without_what_it_was_called_for_is_folded_as_before() -> None:
     assert stored(driver.log[0]) == driver.log[0]
     driver.signal(SignalKind.EVENT, "GO")
     assert driver.execution.tasks["read"].input["input"] is None
+
+
+HUGE = ".".join("a" * 65_536)  # 128 KiB, as deep as it can be written
+LONGEST = "result:" + ".".join("a" * 32)
+
+
+def test_a_path_of_any_length_is_looked_up_at_once() -> None:
+    board = {"a": {"a": 1}, HUGE: 2}
+    tracemalloc.start()
+    assert read_path(board, HUGE) == 2
+    assert read_path(board, HUGE + ".b", "absent") == "absent"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert least_cpu_seconds(lambda: read_path(board, HUGE + ".b"), enough=0.1) < 0.1
+
+
+def test_the_longest_names_of_states_are_read_with_what_is_inside() -> None:
+    assert rendered(f"{{{{{LONGEST}.echo}}}}", {LONGEST: {"echo": 7}}) == 7
+    assert read_path({LONGEST: {"echo": 7}}, f"{LONGEST}.echo") == 7
+
+
+@pytest.mark.parametrize("path", [".".join("a" * 34), ".".join("a-" * 34), "a-" * 257, ".".join("a" * 2_000)])
+def test_a_placeholder_with_a_path_beyond_all_keys_is_refused(path: str) -> None:
+    text = f"{{{{{path}}}}}"
+    with pytest.raises(ExpressionError, match="a path has at most 32 dots and 512 characters"):
+        compile_template(text, extra_roots=blackboard_names(text))
+
+
+def test_what_is_compiled_of_the_largest_paths_stays_small() -> None:
+    paths = [".".join([*"a" * 32, f"b{number}-" + "c" * 440]) for number in range(100)]
+    tracemalloc.start()
+    template = compile_template([f"{{{{{path}}}}}" for path in paths], extra_roots={"a"})
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 4 << 20
+    assert template.render({"a": None}) == [None] * 100

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from address_house import INTERNAL_SPELLINGS
 from interlock.core.errors import InterlockError
 from interlock.core.models.price_table import AS_OF, TABLE, VERSION, list_price
 from interlock.core.models.prices import Price, Usage, price, total
@@ -16,6 +18,10 @@ from interlock.core.models.requests import DEFAULT_MAX_TOKENS, read_chat, read_e
 from interlock.core.models.routing import Offer, Routes, priced
 from interlock.core.models.slices import Slice
 from interlock.core.models.tokens import count_text
+from interlock.kit.clock import SystemClock
+from interlock.kit.ids import RandomIds
+from interlock.services.models.bundle import build_models
+from interlock.services.models.no_books import NoBooks
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -174,6 +180,12 @@ def test_who_lacks_a_provider_is_told_the_whole_name_of_the_setting() -> None:
         Routes([]).find(["a"])
 
 
+@pytest.mark.parametrize(("offers", "is_configured"), [([], False), ([Offer(provider="any")], True)])
+def test_a_provider_that_takes_any_name_makes_models_available(offers: list[Offer], is_configured: bool) -> None:
+    parts: dict[str, Any] = {"books": NoBooks(), "clock": SystemClock(), "ids": RandomIds()}
+    assert build_models(routes=Routes(offers), providers={}, **parts).relay.is_configured is is_configured
+
+
 ADDRESS_PARTS: list[dict[str, Any]] = [
     {"type": "image_url", "image_url": {"url": "ADDRESS"}},
     {"type": "image_url", "image_url": "ADDRESS"},
@@ -188,6 +200,10 @@ ADDRESS_PARTS: list[dict[str, Any]] = [
     {"type": "document", "source": {"type": "url", "url": "ADDRESS"}},
     {"type": "tool_result", "content": [{"type": "image", "source": {"somewhere": "ADDRESS"}}]},
 ]
+
+
+def ascii_start(host: str) -> str:
+    return ascii(host[:40])
 
 
 def with_address(part: dict[str, Any], address: str) -> dict[str, Any]:
@@ -207,6 +223,33 @@ def test_no_part_of_a_message_leads_a_provider_to_what_is_not_public(part: dict[
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "data:image/png;base64,AAAA"])
 def test_every_part_may_lead_to_what_is_public_or_hold_it(part: dict[str, Any], address: str) -> None:
     assert read_chat(with_address(part, address)).body["messages"] == with_address(part, address)["messages"]
+
+
+@pytest.mark.parametrize("host", [
+    *INTERNAL_SPELLINGS, "127.0.0.0x1", "a.b.0x", "0x7f.0.0.1", "1.2.3.4.5", "example.com:80:80", "a..b",
+    "ex ample.org", "printer.local", "x.\u24dbocalhost", "example.org\\@127.0.0.1", "example.org\\.example.net", "example.org\t",
+    "example.org:8\uff10", "\u00e4." * 100_000 + "example",
+], ids=ascii_start)  # fmt: skip
+def test_no_spelling_of_a_host_that_is_not_public_gets_to_a_provider(host: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"https://{host}/a.png"}}
+    assert code_of({"model": "m", "messages": [{"role": "user", "content": [part]}]}) == "FIELD_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("host", [
+    "example.org", "EXAMPLE.org.", "example.org:8443", "8.8.8.8", "[2606:4700::1111]:443", "m\u00fcnchen.example",
+    "my_service-1.example", "[64:ff9b::8.8.8.8]", "1and1.example",
+])  # fmt: skip
+@pytest.mark.parametrize("rest", ["", "/a b@c.png", "?x=@y", "#\\"])
+def test_every_spelling_of_a_public_host_does(host: str, rest: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"https://{host}{rest}"}}
+    assert read_chat({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+
+
+@given(st.text())
+def test_any_text_in_place_of_an_address_is_taken_or_refused(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://[{text}]:{text}/"):
+        with suppress(InterlockError):
+            read_chat({"model": "m", "messages": [{"role": "user", "content": [{"type": "image", "image": url}]}]})
 
 
 def test_addresses_are_refused_where_content_is_one_part_and_beside_it() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from interlock.core.errors import InterlockError
 from interlock.core.models.prices import Usage
 from interlock.core.models.stream import DONE, MAX_EVENT, StreamReader
+from timing import least_cpu_seconds
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2}
 
@@ -87,6 +88,19 @@ def test_without_the_providers_word_tokens_are_counted_here() -> None:
     assert reader.output_tokens == 0
     reader.feed(chunk("one") + chunk("two") + chunk("a rather long third one"))
     assert reader.output_tokens == 10
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_many_events_that_are_looked_into_cost_no_more_each_than_few(keeps: bool) -> None:
+    """Where each of them is searched for to the end of the piece, these take half a minute."""
+    events = (event({"usage": USAGE}) + chunk("a", error=None, usage=None)) * 20_000
+
+    def work() -> None:
+        reader = StreamReader(keeps_usage=keeps)
+        assert len(reader.feed(events)) >= len(chunk("a")) * 20_000
+        assert reader.usage == Usage(9, 2)
+
+    assert least_cpu_seconds(work, enough=3.0) < 3.0
 
 
 WRONG = (b"{nope", b'{"a": 1', b"[1]", b"nope", b'"data"', b'{"a": nope}', b"{} {}", b'{"a": "\xff"}', b"{},{}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from interlock.config import MAKE_A_KEY, Settings, is_guessable
+from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.hosts import in_url, is_loopback
+from interlock.setting_values import MAKE_A_KEY, is_guessable
 
 OLDEST_POSTGRES = 150000
 

@@ -13,10 +13,11 @@ from interlock.backends.store.postgres.migrate import status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.bootstrap.checks import missing_secrets, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
-from interlock.config import MAKE_A_KEY, Settings
+from interlock.config import Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
 from interlock.nodes import load as load_nodes
+from interlock.setting_values import MAKE_A_KEY
 
 LEAST_FREE = 512 * 1024 * 1024
 

@@ -21,7 +21,7 @@ from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.mail.smtp import SmtpMail
 from interlock.backends.store.postgres.users import PostgresAccounts
 from interlock.bootstrap.checks import takes_local_tokens
-from interlock.config import Settings, is_guessable
+from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import Clock
 from interlock.kit.hosts import in_url, is_loopback
@@ -32,6 +32,7 @@ from interlock.ports.identity import Identity
 from interlock.ports.secrets import Secrets
 from interlock.services.identity.bundle import DirectoryServices, build_directory
 from interlock.services.identity.confirm import ConfirmAddresses
+from interlock.setting_values import is_guessable
 
 ISSUER = "interlock"
 """What tokens of the built-in directory name as their issuer unless a setting says otherwise."""

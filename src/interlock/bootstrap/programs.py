@@ -66,7 +66,7 @@ def serve_processes(options: ServeOptions) -> int:
     count = options.workers or 1
     if count > 1:
         _refuse_embedded(settings)
-        _configure_logs(settings, as_json=options.as_json)
+        configure_logs(settings, as_json=options.as_json)
 
         def on_ready(url: str, token: str) -> None:
             announce(url, token, settings, as_json=options.as_json, processes=count)
@@ -151,7 +151,7 @@ def _settings_of(options: UpOptions | ServeOptions) -> Settings:
 
 
 def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
-    _configure_logs(settings, as_json=as_json)
+    configure_logs(settings, as_json=as_json)
 
     def on_ready(url: str, parts: Parts) -> None:
         is_told_by_program = as_json or settings.ends_with_input  # to the one that started several
@@ -162,10 +162,11 @@ def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
     return 0
 
 
-def _configure_logs(settings: Settings, *, as_json: bool) -> None:
+def configure_logs(settings: Settings, *, as_json: bool = False) -> None:
     """Log as the settings say, and begin with what deserves a warning; of several processes the first one says it.
 
-    Servers log to standard output, but where that is to hold one answer for a program.
+    Servers log to standard output, but where that is to hold one answer for a program. Raises RULE for a log file that
+    cannot be written.
     """
     stream = sys.stderr if as_json else sys.stdout
     try:

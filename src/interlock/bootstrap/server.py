@@ -25,7 +25,7 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.client import ClientAddresses
 from interlock.doors.http.plumbing.connections import Connections, WireLimits
-from interlock.doors.http.plumbing.context import Context, Drain, StreamSeats, SumUp, only_own
+from interlock.doors.http.plumbing.context import Context, DoorSeats, Drain, SumUp, only_own
 from interlock.doors.http.plumbing.settings import HttpSettings
 from interlock.doors.http.plumbing.socket_wire import MAX_FRAME, SocketWire
 from interlock.doors.http.plumbing.wire import protocol_over
@@ -89,7 +89,7 @@ def context_of(parts: Parts, sum_up: SumUp = only_own) -> Context:
         clock=parts.clock,
         ids=parts.ids,
         drain=Drain(),
-        seats=StreamSeats(settings, parts.telemetry, parts.services.access.seats),
+        seats=DoorSeats(settings, parts.telemetry, parts.services.access.seats),
         limits=limits_of(parts.settings, parts.limits, parts.clock),
         started=parts.clock.monotonic(),
         sum_up=sum_up,

@@ -50,8 +50,8 @@ async def open_limits(
         limiter = redis_limiter.RedisLimiter(url, clock, count_replicas, settings.rate_limit_strategy)
     else:
         limiter = MemoryLimiter(clock, settings.rate_limit_strategy)
-    await limiter.start()
     stack.push_async_callback(limiter.stop)
+    await limiter.start()
     return CountRequests(limit_table(settings), limiter)
 
 

@@ -16,6 +16,8 @@ ANSWER_SECONDS = 1.0
 """How long a process that does not answer is waited for."""
 _MOST_ENDED = 64
 """Of so many processes that have ended the figures are kept."""
+_END = b"# EOF\n"
+"""The last line of what one tells: a text without it was cut off, and may end in the middle of a figure."""
 
 log = structlog.get_logger("siblings")
 
@@ -52,7 +54,7 @@ class Siblings:
 
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            writer.write(self._expose())
+            writer.write(self._expose() + _END)
             await writer.drain()
         writer.close()
 
@@ -60,9 +62,11 @@ class Siblings:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(place)
-                text = await reader.read()
+                text = _whole(await reader.read())
                 writer.close()
-                return text
+            if not text:
+                log.warning("siblings.silent", process=place.stem, reason="its answer was cut off")
+            return text
         except ConnectionRefusedError:  # it was killed
             place.unlink(missing_ok=True)
         except (OSError, TimeoutError) as error:
@@ -72,18 +76,31 @@ class Siblings:
     def _keep(self, place: Path, text: bytes) -> None:
         new = place.with_suffix(f".{os.getpid()}")
         try:
-            new.write_bytes(text)
+            new.write_bytes(text + _END)
             new.replace(_last(place))
         except OSError as error:
             log.warning("siblings.not_kept", reason=str(error))
 
     def _ended(self, living: set[Path]) -> list[bytes]:
         """The figures of processes that have ended, as far as they are known."""
-        found = sorted((place.stat().st_mtime, place) for place in self._folder.glob("*.last") if place not in living)
-        for _, place in found[:-_MOST_ENDED]:
+        found = sorted(_read(place) for place in self._folder.glob("*.last") if place not in living)
+        for _, place, _ in found[:-_MOST_ENDED]:
             place.unlink(missing_ok=True)
-        return [place.read_bytes() for _, place in found[-_MOST_ENDED:]]
+        return [text for *_, text in found[-_MOST_ENDED:]]
 
 
 def _last(place: Path) -> Path:
     return place.with_suffix(".last")
+
+
+def _read(place: Path) -> tuple[float, Path, bytes]:
+    """When a process told its figures last, where they are, and what they are."""
+    try:
+        return place.stat().st_mtime, place, _whole(place.read_bytes())
+    except OSError:  # another process has tidied up
+        return 0.0, place, b""
+
+
+def _whole(text: bytes) -> bytes:
+    """What was told, without its end; nothing if it was cut off."""
+    return text.removesuffix(_END) if text.endswith(_END) else b""

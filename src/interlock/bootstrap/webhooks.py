@@ -63,6 +63,8 @@ async def _keep_sealed(signing: PostgresSigningSecrets) -> None:
             count = await signing.reseal()
         except InterlockError as error:
             log.warning("secrets.not_resealed", code=error.code, reason=error.message)
+        except Exception:  # noqa: BLE001 - one round's error must not end the rounds
+            log.exception("secrets.not_resealed")
         else:
             if count:
                 log.info("secrets.resealed", secrets=count)

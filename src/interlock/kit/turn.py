@@ -17,6 +17,11 @@ class Turn:
     def __init__(self) -> None:
         self._token: Token[Callable[[], None] | None] | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether ``begin`` was called."""
+        return self._token is not None
+
     def begin(self, give_up: Callable[[], None]) -> None:
         """``give_up`` ends the turn; it may be called several times, and is at the end."""
         self._give_up = give_up

@@ -11,8 +11,6 @@ import msgspec
 import structlog
 
 from interlock.core.approval import Approval, Decision
-from interlock.core.errors import not_found
-from interlock.core.execution import ENDED
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
 from interlock.kit.clock import SystemClock
@@ -32,6 +30,7 @@ from interlock.runtime.liveness import Liveness
 from interlock.runtime.node_totals import NodeTotals
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
+from interlock.runtime.rest import Rest
 from interlock.runtime.room import Room
 from interlock.runtime.runner import Runner
 from interlock.runtime.signalling import Signalling
@@ -99,6 +98,7 @@ class LocalEngine:
             telemetry=telemetry,
             room=self.room,
         )
+        self._rest = Rest(ledger, bus, clock)
         self._starting = Starting(
             ledger=ledger,
             journal=self._journal,
@@ -118,6 +118,7 @@ class LocalEngine:
             inboxes=self._inboxes,
             claiming=self._claiming,
             room=self.room,
+            rest=self._rest,
             bus=bus,
             clock=clock,
         )
@@ -245,7 +246,9 @@ class LocalEngine:
         started = await self._starting.start(request)
         execution = started.owned.execution
         if started.first is not None:
-            first = await self.standing(ExecutionId(started.first.execution_id), request.wait)
+            first = await self.standing(
+                ExecutionId(started.first.execution_id), max(0.0, until - self._clock.monotonic())
+            )
             return msgspec.structs.replace(first, is_replay=True)
         if request.wait <= 0 or started.standing.ended_at is not None:
             return started.standing
@@ -270,22 +273,7 @@ class LocalEngine:
         self._starting.check_room(tenant_id)
 
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:
-        until = self._clock.monotonic() + wait
-        subscription = self._bus.follow(execution_id) if wait > 0 else None
-        try:
-            while True:
-                row = await guarded(self._ledger.standing(execution_id))
-                if row is None:
-                    raise not_found("NOT_FOUND", f"There is no execution {execution_id}")
-                left = until - self._clock.monotonic()
-                at_rest = row["status"] in ENDED or row["status"] in ("waiting", "paused")
-                if subscription is None or at_rest or left <= 0:
-                    return Standing(execution_id=execution_id, **row)
-                give_up()
-                await subscription.wait(min(left, 1.0))
-        finally:
-            if subscription is not None:
-                subscription.close()
+        return await self._rest.standing(execution_id, wait)
 
     # Signals -----------------------------------------------------------------------------------------------
 

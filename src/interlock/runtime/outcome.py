@@ -10,7 +10,7 @@ from interlock.core.engine.flow.standing import FlowStanding, flow_standing
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.events import FlowTransitioned
-from interlock.core.execution import ENDED, Status
+from interlock.core.execution import ENDED, Status, WaitingReason
 from interlock.ports.engine import SignalOutcome
 
 _AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
@@ -28,7 +28,8 @@ def outcome_of(turn: Turn, first: int) -> dict[str, Any]:
                 "details": refusal.details,
             }
         }
-    flow = flow_standing(turn.execution) if turn.execution.status in _AT_REST else None
+    rests = turn.execution.status in _AT_REST and turn.execution.waiting_reason is not WaitingReason.RETRY_AT
+    flow = flow_standing(turn.execution) if rests else None
     is_quiet = flow is not None and flow.result is None and not flow.artifacts
     return {
         **({"flow": flow} if is_quiet else {}),  # what nodes said may be large, and is in the log

@@ -104,18 +104,23 @@ class Owned:
 
     def committed(self, entry: Entry) -> None:
         """An entry of it was committed."""
-        for execution_id, seq, *_ in reversed(entry.rows):
-            if execution_id == self.execution.execution_id:
-                self.committed_seq = seq
+        own = self.execution.execution_id
+        for row in reversed(entry.rows):
+            if row[0] is own or row[0] == own:
+                self.committed_seq = row[1]
                 return
 
     def wake_waiters(self, *, is_committed: bool) -> None:
-        """Whoever waits learns that it rests, or (not committed) that this process no longer knows."""
+        """Whoever waits learns that it rests, or (not committed, between attempts) that this process cannot say."""
         waiters, self.rest_waiters = self.rest_waiters, []
-        self.rested = self.standing() if waiters and is_committed else None
+        if not waiters:
+            self.rested = None
+            return
+        rests = is_committed and not self.is_between_attempts
+        self.rested = self.standing() if rests else None
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_result(is_committed)
+                waiter.set_result(rests)
 
     @property
     def is_between_attempts(self) -> bool:

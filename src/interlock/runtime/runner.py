@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -33,6 +32,7 @@ from interlock.runtime.outcome import outcome_of
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import Parked
 from interlock.runtime.record import Recording, record
+from interlock.runtime.storing import Storing
 from interlock.runtime.timers import Timers
 
 STAYS_OWNED = timedelta(seconds=5)
@@ -59,7 +59,6 @@ class Runner:
         telemetry: Telemetry,
     ) -> None:
         self._journal = journal
-        self._blobs = blobs
         self._bus = bus
         self._executors = executors
         self._clock = clock
@@ -77,7 +76,7 @@ class Runner:
         self.freed: Callable[[], None] = lambda: None
         self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
-        self._storing: set[asyncio.Task[None]] = set()
+        self._storing = Storing(journal, blobs)
 
     # Owning ------------------------------------------------------------------------------------------------
 
@@ -259,26 +258,9 @@ class Runner:
         if owned.backlog is not None:
             owned.backlog.append(recording)
         elif recording.blobs:
-            owned.backlog = deque([recording])
-            task = asyncio.create_task(self._send_backlog(owned, owned.backlog))
-            self._storing.add(task)
-            task.add_done_callback(self._storing.discard)
+            self._storing.begin(owned, recording)
         else:
             self._journal.submit(recording.entry)
-
-    async def _send_backlog(self, owned: Owned, backlog: deque[Recording]) -> None:
-        """Entries one after the other, each behind its blobs; what cannot be stored is refused with all behind it."""
-        try:
-            while backlog:
-                for content in backlog[0].blobs:
-                    await self._blobs.put(owned.tenant_id, content)
-                self._journal.submit(backlog.popleft().entry)
-        except Exception as error:
-            log.exception("runner.blob_failed", execution_id=str(owned.execution.execution_id))
-            for recording in backlog:
-                recording.entry.refused(recording.entry, error)
-        finally:
-            owned.backlog = None
 
     # After the commit --------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from interlock.core.approval import Approval, ApprovalStatus, Decision
 from interlock.core.commands import Signal
 from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
+from interlock.core.execution import ENDED
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.kit import failpoints
 from interlock.kit.clock import Clock
@@ -28,6 +29,7 @@ from interlock.runtime.inbox import Inboxes
 from interlock.runtime.outcome import read_outcome
 from interlock.runtime.owned import Owned
 from interlock.runtime.reading import Reading
+from interlock.runtime.rest import Rest
 from interlock.runtime.room import Room
 from interlock.runtime.runner import AT_REST, Runner
 
@@ -54,6 +56,7 @@ class Signalling:
         inboxes: Inboxes,
         claiming: Claiming,
         room: Room,
+        rest: Rest,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -63,6 +66,7 @@ class Signalling:
         self._inboxes = inboxes
         self._claiming = claiming
         self._room = room
+        self._rest = rest
         self._bus = bus
         self._clock = clock
         self._background: set[asyncio.Task[Any]] = set()
@@ -104,15 +108,22 @@ class Signalling:
         outcome = read_outcome(sent.inbox_seq, await self._outcome(sent, request.wait))
         if sent.is_duplicate:
             return msgspec.structs.replace(outcome, is_replay=True)
-        if request.rest <= 0 or outcome.flow is not None:
+        if request.rest <= 0 or outcome.flow is not None or outcome.status in ENDED:
             return outcome
         return msgspec.structs.replace(outcome, flow=await self._rested(request.execution_id, request.rest))
 
     async def _rested(self, execution_id: ExecutionId, seconds: float) -> FlowStanding | None:
-        """How a flow stands once it rests; None if it takes longer, or this process cannot say."""
+        """How a flow stands once it rests; None if it takes longer, or this process cannot say though it rests."""
+        until = self._clock.monotonic() + seconds
         owned = self._runner.owned.get(execution_id)
-        if owned is None or owned.kind != "flow":
-            return None
+        standing = await self._rested_here(owned, seconds) if owned is not None else None
+        left = until - self._clock.monotonic()
+        if standing is None and left > 0:
+            await self._rest.standing(execution_id, left)
+        return standing
+
+    async def _rested_here(self, owned: Owned, seconds: float) -> FlowStanding | None:
+        """The same, as memory says; None also if this process let it go before it rested."""
         rests = owned.execution.status in AT_REST and not owned.is_between_attempts
         standing = owned.standing() if rests else None
         if standing is not None:

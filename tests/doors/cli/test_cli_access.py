@@ -75,6 +75,8 @@ def test_a_key_ends_when_it_is_said_in_either_way(interlock: Interlock, tenant_i
         (),
         ("ci", "--expires", "soon"),
         ("ci", "--expires", "9d", "--days", "9"),
+        ("ci", "--days", "5000000"),
+        ("ci", "--expires", "0001-01-01T00:00:00+23:00"),
         ("ci", "--config", "--signing"),
         ("ci", "--config", "--tier", "golden"),
     ):

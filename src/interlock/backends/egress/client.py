@@ -7,24 +7,29 @@ import ssl
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import TracebackType
+from typing import Any
 from urllib.parse import urljoin
 
 from interlock.backends.egress.address import AddressPolicy
 from interlock.backends.egress.answer import Answer
 from interlock.backends.egress.body import read_body
-from interlock.backends.egress.connect import Connector
+from interlock.backends.egress.connect import CONNECT_SECONDS, Connector
 from interlock.backends.egress.failures import failed
-from interlock.backends.egress.pool import Pool
+from interlock.backends.egress.pool import MOST_OPEN, Pool
 from interlock.backends.egress.request import Request, prepare
-from interlock.backends.egress.target import Target, parse_target
+from interlock.backends.egress.shares import Shares
+from interlock.backends.egress.target import Origin, Target, parse_target
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
-from interlock.ports.egress import EgressResponse
+from interlock.ports.egress import ASKER, EgressResponse
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _FOLLOWED_METHODS = frozenset(("GET", "HEAD"))
 _REPEATABLE = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS"))
 _REMEMBERED = 256
+_KEY = "Idempotency-Key"
+MOST_OF_ONE = MOST_OPEN // 4
+"""Calls of one tenant at a time: servers of one that hang leave connections for the others."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -33,12 +38,19 @@ class GuardedEgress:
     """Satisfies ``ports/egress``. ``allow`` names the networks besides the public one: see AddressPolicy.
 
     ``tls`` replaces the default context where the operator has an authority of their own. Make it anywhere; use
-    and close it in one event loop.
+    and close it in one event loop. Whole calls for one ASKER are at most ``MOST_OF_ONE`` at a time, others wait.
     """
 
-    def __init__(self, allow: Sequence[str] = (), *, tls: ssl.SSLContext | None = None) -> None:
-        self._connector = Connector(AddressPolicy(allow), tls)
+    def __init__(
+        self,
+        allow: Sequence[str] = (),
+        *,
+        tls: ssl.SSLContext | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self._connector = Connector(AddressPolicy(allow), tls, connect_seconds)
         self._pool = Pool(self._connector.connect)
+        self._shares = Shares(MOST_OF_ONE, MOST_OPEN)
         self._prepared = lru_cache(_REMEMBERED)(_prepare)  # streamed calls differ in little but their bodies
         self._closed = False
 
@@ -63,18 +75,28 @@ class GuardedEgress:
         """Make one call as the port promises."""
         request = _prepare(method, url, tuple(headers.items()))
         hops = _MAX_REDIRECTS if follow_redirects and request.method in _FOLLOWED_METHODS else 0
+        asker, has_turn = ASKER.get(), False
         try:
             async with asyncio.timeout(timeout):
+                await self._shares.take(asker)
+                has_turn = True
                 return await self._follow(request, body, timeout, max_bytes, hops)
         except TimeoutError as error:
-            message = f"The call to {request.target.origin.host!r} took longer than {timeout:g} seconds."
-            raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, retryable=True) from error
+            raise _too_late(request.target.origin, timeout, has_turn=has_turn) from error
+        finally:
+            if has_turn:
+                self._shares.give(asker)
 
     def open(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout: float, idle: float
     ) -> Opening:
         """Make one call whose answer is read while it comes, as the port promises."""
-        return Opening(self, self._prepared(method, url, tuple(headers.items())), body, timeout, idle)
+        key = headers.get(_KEY)
+        if key is None:
+            return Opening(self, self._prepared(method, url, tuple(headers.items())), body, timeout, idle)
+        # What is different in each call would only drive out what is remembered of others.
+        rest = tuple(item for item in headers.items() if item[0] != _KEY)
+        return Opening(self, self._prepared(method, url, rest).with_header(_KEY, key), body, timeout, idle)
 
     async def begin(
         self, request: Request, body: bytes | None, head: float, idle: float | None, *, may_repeat: bool
@@ -105,14 +127,14 @@ class GuardedEgress:
         headers = request.headers
         for _ in range(hops):
             answer = await self._call(request, body, timeout, max_bytes)
-            if answer.status not in _REDIRECTS or "location" not in answer.headers:
+            if not _is_redirect(answer):
                 return answer
             target = _next_target(request.target, answer.headers["location"])
-            if target.url.origin() != request.target.url.origin():
+            if target.origin != request.target.origin:
                 headers, body = (), None  # what they hold is meant for the first origin
             request = prepare(request.method, target, headers)
         answer = await self._call(request, body, timeout, max_bytes)
-        if hops and answer.status in _REDIRECTS:
+        if hops and _is_redirect(answer):
             raise failed(request.target.origin, f"redirected more than {_MAX_REDIRECTS} times")
         return answer
 
@@ -167,6 +189,20 @@ async def _begun(answer: Answer, seconds: float | None) -> Answer:
 
 def _prepare(method: str, url: str, headers: Headers) -> Request:
     return prepare(method, parse_target(url), headers)
+
+
+def _is_redirect(answer: EgressResponse) -> bool:
+    return answer.status in _REDIRECTS and "location" in answer.headers
+
+
+def _too_late(origin: Origin, seconds: float, *, has_turn: bool) -> InterlockError:
+    if has_turn:
+        message, details = f"The call to {origin.host!r} took longer than {seconds:g} seconds.", dict[str, Any]()
+    else:
+        message = f"The call to {origin.host!r} had no turn within {seconds:g} seconds: "
+        message += f"{MOST_OF_ONE} calls of this tenant were under way."
+        details = {"connected": False}
+    return InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, details=details, retryable=True)
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:

@@ -17,8 +17,8 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.egress import ASKER
 
 _LOOKUP_SECONDS = 5.0
-_NEXT_SECONDS = 5.0
-"""An address that is silent for so long is left for the next one of the same host."""
+CONNECT_SECONDS = 10.0
+"""So long connecting may take, TLS included; each address of a host but the last has an equal part of it."""
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 
@@ -51,20 +51,25 @@ class CheckedResolver:
 class Connector:
     """Connects to permitted addresses only; the name that was asked for stays in TLS."""
 
-    def __init__(self, policy: AddressPolicy, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, policy: AddressPolicy, tls: ssl.SSLContext | None, seconds: float = CONNECT_SECONDS) -> None:
         self._policy = policy
         self._tls = tls
+        self._seconds = seconds
         self._resolver = CheckedResolver(policy)
 
     async def connect(self, origin: Origin, free: Lost, lost: Lost) -> Connection:
         """A new connection. Raises EGRESS_BLOCKED, EXTERNAL_SERVICE_ERROR with ``connected: false``."""
         addresses = await self._addresses(origin)
         try:
-            opened = await self._open(addresses)
-            return await self._begin(origin, opened, free, lost)
+            async with asyncio.timeout(self._seconds):
+                opened = await self._open(addresses)
+                return await self._begin(origin, opened, free, lost)
         except ssl.SSLError as error:
             what = "has no valid TLS certificate for this name, or speaks no TLS"
             raise failed(origin, what, connected=False) from error
+        except TimeoutError as error:
+            what = f"could not be connected to within {self._seconds:g} seconds"
+            raise failed(origin, what, retryable=True, connected=False) from error
         except OSError as error:
             raise failed(origin, "could not be connected to", retryable=True, connected=False) from error
 
@@ -87,7 +92,7 @@ class Connector:
         """A socket that is connected to the first address that answers. Raises OSError."""
         for address in addresses[:-1]:
             try:
-                async with asyncio.timeout(_NEXT_SECONDS):
+                async with asyncio.timeout(self._seconds / len(addresses)):
                     return await self._open_one(address)
             except OSError:  # also the time out
                 continue

@@ -90,9 +90,9 @@ class Pool:
 
     def _make_room(self) -> None:
         """Hang up where somebody waits for longest."""
-        first = [waiting[0] for waiting in self._idle.values() if waiting]
-        if first:
-            min(first, key=lambda connection: connection.idle_since).abort()
+        lists = [waiting for waiting in self._idle.values() if waiting]
+        if lists:  # it leaves its list at once, so that who comes next finds another one
+            min(lists, key=lambda waiting: waiting[0].idle_since).pop(0).abort()
 
     def _sweep(self) -> None:
         oldest = asyncio.get_running_loop().time() - IDLE_SECONDS

@@ -21,6 +21,12 @@ class Request:
     headers: tuple[tuple[str, str], ...]
     head: bytes
 
+    def with_header(self, name: str, value: str) -> Request:
+        """The same request with one header more. Raises EGRESS_BLOCKED for what would bend it."""
+        header = (name, value)
+        check_headers((header,))
+        return Request(self.method, self.target, (*self.headers, header), self.head + f"{name}: {value}\r\n".encode())
+
     def message(self, body: bytes | None) -> bytes:
         """All bytes of it."""
         if body is None and self.method not in _WITH_BODY:

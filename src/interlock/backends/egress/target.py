@@ -5,21 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, NoReturn
 
 from yarl import URL
 
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.public_hosts import AUTHORITY, address_of
 from interlock.ports.egress import OWN_HEADERS
 
 _MAX_URL = 8192  # characters
 _BEGINNING = re.compile(r"https?://(?P<authority>[^/?#]+)", re.IGNORECASE)
-_AUTHORITY = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\[\]@%:]+)(?::[0-9]{0,5})?")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029\ud800-\udfff]")
-_HOST_NAME = re.compile(r"(?=.{1,253}\.?$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
-# A last label like this makes resolvers read the whole name as a number: 127.1, 0x7f000001, 2130706433.
-_NUMERIC_END = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?")
 _SECRET_PARTS = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -68,14 +64,14 @@ def parse_target(url: str) -> Target:
         _refuse(url, "it must begin with http:// or https:// and a host")
     if "@" in beginning["authority"]:
         _refuse(url, "a user name or password in it is not allowed; send a header instead")
-    authority = _AUTHORITY.fullmatch(beginning["authority"])
+    authority = AUTHORITY.fullmatch(beginning["authority"])
     try:
         parsed = URL(url)
     except ValueError:
         parsed = URL()
     if authority is None or not parsed.raw_host or not parsed.port:
         _refuse(url, "its host or port cannot be read")
-    is_address = _is_address(url, parsed.raw_host, authority["host"].startswith("["))
+    is_address = _is_address(url, parsed.raw_host, in_brackets=authority["host"].startswith("["))
     return Target(parsed, Origin(parsed.scheme == "https", parsed.raw_host, parsed.port, is_address))
 
 
@@ -95,15 +91,12 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> None:
             raise blocked(f"The header {name!r} is set by the client itself; leave it out.")
 
 
-def _is_address(url: str, host: str, in_brackets: bool) -> bool:
+def _is_address(url: str, host: str, *, in_brackets: bool) -> bool:
     """Tell an address from a name; refuse what is neither, or would be read differently by others."""
     try:
-        (IPv6Address if in_brackets else IPv4Address)(host)
+        return address_of(f"[{host}]" if in_brackets else host) is not None
     except ValueError:
-        if in_brackets or not _HOST_NAME.fullmatch(host) or _NUMERIC_END.fullmatch(host):
-            _refuse(url, "its host is neither a name nor an address in the usual form")
-        return False
-    return True
+        _refuse(url, "its host is neither a name nor an address in the usual form")
 
 
 def _refuse(url: str, reason: str) -> NoReturn:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 import msgspec
 
+from interlock.backends.identity.believed import Believed, digest_of
 from interlock.backends.identity.refusal import refused
 from interlock.backends.identity.signing_keys import SigningKey, SigningKeys
 from interlock.core.principal import LOCAL_TENANT, Principal, Scope
@@ -27,10 +26,8 @@ LOCAL_SCOPES = frozenset(Scope) - {Scope.ADMIN}
 """What the local user may do: everything but administer."""
 
 _RENEW = "`interlock token --data DIR` makes a new one with the key in this server's data directory"
-_REMEMBERED = timedelta(seconds=4)
+BELIEVED_SECONDS = 4.0
 """So long a token is believed unseen: within 5 s after a rotation none of before is."""
-_MAX_REMEMBERED = 10_000
-_MAX_CHARACTERS = 8_192
 _REQUIRED = ["iss", "aud", "exp", "sub", "tenant_id", "scope"]
 # Times are checked here, by the clock that is passed in.
 _OPTIONS: Any = {"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
@@ -52,7 +49,7 @@ class LocalIdentity:
     def __init__(self, data_dir: Path, clock: Clock) -> None:
         self._clock = clock
         self._keys = SigningKeys(data_dir / KEY_FILE, clock)
-        self._verified: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
+        self._believed = Believed(clock, BELIEVED_SECONDS)
 
     def open(self) -> None:
         """Read the signing keys, or make the first one. Raises UNAVAILABLE."""
@@ -88,21 +85,15 @@ class LocalIdentity:
 
         A token that was verified is believed for 4 s at most, and never beyond its end.
         """
-        if not bearer:
-            raise refused("missing_token", "This call needs a token: Authorization: Bearer …")
-        if len(bearer) > _MAX_CHARACTERS:
-            raise refused("invalid_token", "The token is too long to be one of ours")
-        digest = hashlib.sha256(bearer.encode(errors="surrogatepass")).digest()
-        now = self._clock.now()
-        remembered = self._verified.get(digest)
-        if remembered is not None and now < remembered[1]:
-            return remembered[0]
-        self._verified.pop(digest, None)
-        principal, ends_at = self._verify(bearer, now)
-        self._remember(digest, principal, min(ends_at, now + _REMEMBERED))
+        digest = digest_of(bearer)
+        known = self._believed.get(digest)
+        if known is not None:
+            return known
+        principal, expires_at = self._verify(bearer, self._clock.now().timestamp())
+        self._believed.put(digest, principal, expires_at)
         return principal
 
-    def _verify(self, bearer: str, now: datetime) -> tuple[Principal, datetime]:
+    def _verify(self, bearer: str, now: float) -> tuple[Principal, float]:
         try:
             key = self._key_of(jwt.get_unverified_header(bearer))
             content = jwt.decode(
@@ -111,9 +102,9 @@ class LocalIdentity:
             claims = msgspec.convert(content, _Claims)
         except (jwt.PyJWTError, msgspec.ValidationError, ValueError, RecursionError) as error:
             raise refused("invalid_token", f"The token is not valid here; {_RENEW}") from error
-        if claims.exp <= now.timestamp():
+        if claims.exp <= now:
             raise refused("expired", f"The token has expired; {_RENEW}")
-        if claims.nbf > now.timestamp():
+        if claims.nbf > now:
             raise refused("invalid_token", "The token is not valid yet")
         principal = Principal(
             subject=claims.sub,
@@ -122,7 +113,7 @@ class LocalIdentity:
             email=claims.email,
             role=claims.role,
         )
-        return principal, now + timedelta(seconds=claims.exp - now.timestamp())
+        return principal, claims.exp
 
     def _key_of(self, header: dict[str, Any]) -> SigningKey:
         kid = header.get("kid")
@@ -132,8 +123,3 @@ class LocalIdentity:
         if key is None:
             raise jwt.InvalidKeyError("the key is not known here")
         return key
-
-    def _remember(self, digest: bytes, principal: Principal, until: datetime) -> None:
-        self._verified[digest] = (principal, until)
-        if len(self._verified) > _MAX_REMEMBERED:
-            self._verified.popitem(last=False)

@@ -183,9 +183,11 @@ class RedisLimiter:
             await self._ask(pipe, _PROBE_CALLER, _PROBE, counts=True)
         except LOST as error:
             self._log.info("limiter.redis_away", error=str(error) or type(error).__name__)
-            self._broken.append(pipe)
-            await self._close_broken()
+            await pipe.close()
             return
+        except BaseException:  # above all: whoever connects is stopped
+            await pipe.close()
+            raise
         self._is_lost.clear()
         self._pipe = pipe
         try:

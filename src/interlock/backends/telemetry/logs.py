@@ -80,7 +80,16 @@ def configure(
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Foreign()], force=True)
+    _end_other_outputs()
     return redactor
+
+
+def _end_other_outputs() -> None:
+    """Server programs give their loggers outputs that redact nothing; from now on they speak through ours."""
+    for logger in list(logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger) and logger.handlers:
+            logger.handlers.clear()
+            logger.propagate = True
 
 
 class _Lines:

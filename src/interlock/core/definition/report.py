@@ -74,7 +74,10 @@ class Place(NamedTuple):
 
 
 class Report:
-    """The problems of one definition, in the order they were met, at most MAX_PROBLEMS and one that says so."""
+    """The problems of one definition, in the order they were met, at most MAX_PROBLEMS and one that says so.
+
+    Warnings give way to errors, so that the definition is never refused for their number.
+    """
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -94,13 +97,24 @@ class Report:
         if self.is_full or self._is_unreadable(place.path):
             return
         if len(self.problems) == MAX_PROBLEMS:
-            message = f"There are more than {MAX_PROBLEMS} problems; the rest is not shown"
-            self.problems.append(Problem(code="TOO_MANY_PROBLEMS", message=message, path=""))
-            return
+            if code in WARNINGS:
+                return
+            if not self._drop_warning():
+                message = f"There are more than {MAX_PROBLEMS} problems; the rest is not shown"
+                self.problems.append(Problem(code="TOO_MANY_PROBLEMS", message=message, path=""))
+                return
         problem = Problem(
             code=code, message=message, path=place.path, node_id=place.node_id, value=shown(value), hint=hint
         )
         self.problems.append(problem)
+
+    def _drop_warning(self) -> bool:
+        """Make room for an error; False if there is nothing but errors."""
+        for index in range(len(self.problems) - 1, -1, -1):
+            if is_warning(self.problems[index]):
+                del self.problems[index]
+                return True
+        return False
 
     def close_reading(self) -> None:
         """What is wrong so far could not be read; what the checks say about these places is an echo of it."""

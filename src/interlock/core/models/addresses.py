@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from interlock.core.errors import rule_broken
+from interlock.core.public_hosts import AUTHORITY, address_of, is_public, meant_by
 
 FIELD_NOT_ALLOWED = "FIELD_NOT_ALLOWED"
 
@@ -18,6 +17,8 @@ _ADDRESSES = frozenset(("url", "image", "video", "audio", "images", "videos", "i
 _ADDRESSES |= {"input_image", "file_url"}
 """What can be nothing but an address, or bytes behind ``data:``."""
 _LIKE_ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.-]*://|file:)", re.IGNORECASE)
+_BEGINNING = re.compile(r"https://(?P<authority>[^/?#]{1,300})(?:[/?#]|\Z)", re.IGNORECASE)
+_OWN_NAMES = (".localhost", ".internal", ".local")
 _NOT_FETCHED = frozenset(("annotations", "citations"))
 """Where a model said that it had read something."""
 
@@ -45,22 +46,25 @@ def _look(value: Any, name: str) -> None:
 
 
 def _check(url: str) -> None:
-    if url.startswith("data:"):
-        return
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:
-        host = ""
-    if not url.lower().startswith("https://") or not _is_public_name(host):
+    if not url.startswith("data:") and not _is_public_url(url):
         raise rule_broken(
             FIELD_NOT_ALLOWED, "An address in a message must be https on a public host, or data:", field="messages.url"
         )
 
 
-def _is_public_name(host: str) -> bool:
-    if not host or "." not in host.rstrip(".") or host.rstrip(".").endswith((".localhost", ".internal", ".local")):
+def _is_public_url(url: str) -> bool:
+    """Whether every reader finds the same public host in it: neither user information nor an unusual number."""
+    beginning = _BEGINNING.match(url)
+    authority = AUTHORITY.fullmatch(beginning["authority"]) if beginning is not None else None
+    if authority is None:
         return False
     try:
-        return ip_address(host).is_global
+        host = authority["host"].encode("idna").decode().lower()
+        address = address_of(host)
     except ValueError:
-        return not host.rstrip(".").rpartition(".")[2].isdigit()
+        return False
+    return _is_public_name(host.rstrip(".")) if address is None else is_public(meant_by(address))
+
+
+def _is_public_name(name: str) -> bool:
+    return "." in name and not name.endswith(_OWN_NAMES)

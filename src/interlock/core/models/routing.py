@@ -44,6 +44,11 @@ class Routes:
         self._offers = tuple(offers)
         self._ordered = sorted(self._offers, key=lambda offer: not offer.models)
 
+    @property
+    def has_offers(self) -> bool:
+        """Whether any provider serves anything, by name or by any name."""
+        return bool(self._offers)
+
     def names(self) -> list[str]:
         """The models that providers name, in order."""
         return sorted({name for offer in self._offers for name in offer.models})

@@ -76,8 +76,7 @@ class StreamReader:
         self._uncounted_bytes += len(whole)
         if self._uncounted_bytes > _MOST_UNCOUNTED:
             self._count()
-        seen = _sight(whole, 0)
-        return whole if seen < 0 else b"".join(self._look_where_needed(whole, seen))
+        return b"".join(self._look_where_needed(whole)) if _has_sights(whole) else whole
 
     def _readable(self, whole: bytes) -> bytes:
         """Everything before the first event that is not JSON, which no caller could read; it ends the stream."""
@@ -95,19 +94,19 @@ class StreamReader:
             end += len(event) + 2
         return whole
 
-    def _look_where_needed(self, whole: bytes, seen: int) -> Iterator[bytes]:
-        start = 0
-        while seen >= 0:
-            before = whole.rfind(b"\n\n", start, seen)
+    def _look_where_needed(self, whole: bytes) -> Iterator[bytes]:
+        start, seen = 0, _sights(whole, 0, [-1] * len(_MARKS))
+        while (at := min(seen)) < len(whole):
+            before = whole.rfind(b"\n\n", start, at)
             begin = before + 2 if before >= 0 else start
-            end = whole.index(b"\n\n", seen) + 2
+            end = whole.index(b"\n\n", at) + 2
             if begin > start:
                 yield whole[start:begin]
             yield self._look(whole[begin : end - 2].strip(b"\n"))
             start = end
             if self.is_over():
                 return
-            seen = _sight(whole, start)
+            seen = _sights(whole, start, seen)
         yield whole[start:]
 
     def _count(self) -> None:
@@ -144,16 +143,29 @@ class StreamReader:
         return False, usage is not None and is_bare
 
 
-def _sight(whole: bytes, start: int) -> int:
-    """Where the next thing to see is, or -1."""
-    first = -1
-    for mark, rest in _MARKS:
-        at = whole.find(mark, start)
-        while at >= 0 and rest.match(whole, at + len(mark)) is None:
-            at = whole.find(mark, at + 1)
-        if at >= 0 and (first < 0 or at < first):
-            first = at
-    return first
+def _has_sights(whole: bytes) -> bool:
+    """Whether there is anything to see, which there rarely is: it is asked of every piece."""
+    for mark, rest in _MARKS:  # noqa: SIM110 - a generator would cost as much as all of it
+        if mark in whole and _sight(whole, 0, mark, rest) < len(whole):
+            return True
+    return False
+
+
+def _sights(whole: bytes, start: int, known: list[int]) -> list[int]:
+    """Where the next thing to see of each kind is from ``start`` on, the length of ``whole`` if nowhere.
+
+    What is ``known`` and still to come is not searched for again: an event costs no look at all that follows it.
+    """
+    return [
+        at if at >= start else _sight(whole, start, mark, rest) for at, (mark, rest) in zip(known, _MARKS, strict=True)
+    ]
+
+
+def _sight(whole: bytes, start: int, mark: bytes, rest: re.Pattern[bytes]) -> int:
+    at = whole.find(mark, start)
+    while at >= 0 and rest.match(whole, at + len(mark)) is None:
+        at = whole.find(mark, at + 1)
+    return at if at >= 0 else len(whole)
 
 
 class _Object(msgspec.Struct):

@@ -13,6 +13,7 @@ from interlock.core.principal import Scope, Tier
 from interlock.doors.cli.failures import WrongUseError
 from interlock.kit.instants import rfc3339
 
+MOST_DAYS = 9999
 _DAYS = re.compile(r"([1-9][0-9]{0,3})d")
 
 
@@ -34,9 +35,9 @@ def read_end(expires: str, days: int | None, now: datetime) -> str | None:
         return rfc3339(now + timedelta(days=int(in_days[1])))
     try:
         found = datetime.fromisoformat(expires)
-    except ValueError as error:
+        return rfc3339(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
         raise WrongUseError(f"--expires: {expires!r} is no time; write it like 2027-01-31 or 90d") from error
-    return rfc3339(found if found.tzinfo is not None else found.replace(tzinfo=UTC))
 
 
 def record_of(wishes: dict[str, Any], tenant: str, profile: str, *, signing: bool) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from interlock.core.approval import Approval
@@ -17,13 +18,19 @@ class ListApprovals:
         self._store = store
 
     async def __call__(
-        self, principal: Principal, *, status: str | None, execution_id: UUID | None, limit: int, offset: int
+        self,
+        principal: Principal,
+        *,
+        status: str | None,
+        execution_ids: Sequence[UUID] | None,
+        limit: int,
+        offset: int,
     ) -> Page:
-        """A page of approvals, newest first. Raises DENIED."""
+        """A page of approvals, of all executions or of these, newest first. Raises DENIED."""
         principal.require(Scope.APPROVALS_READ)
         async with self._store.transaction(principal, read_only=True) as transaction:
             return await transaction.list_approvals(
-                status=status, execution_id=execution_id, limit=limit, offset=offset
+                status=status, execution_ids=execution_ids, limit=limit, offset=offset
             )
 
     async def get(self, principal: Principal, approval_id: UUID) -> Approval:

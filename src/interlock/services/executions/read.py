@@ -77,7 +77,7 @@ class ReadExecutions:
                 records += page
                 more = len(page) == EVENTS_PAGE
             asked = await transaction.list_approvals(
-                status=ApprovalStatus.PENDING, execution_id=execution_id, limit=PENDING_SHOWN, offset=0
+                status=ApprovalStatus.PENDING, execution_ids=[execution_id], limit=PENDING_SHOWN, offset=0
             )
         values = await large_values(self._blobs, principal.tenant_id, records)
         version = await self._store.version(principal, VersionId(row.version_id))

@@ -26,6 +26,8 @@ MAX_WAIT = 20.0
 COOL_SECONDS = 5.0
 """A deployment that failed is left alone for so long while there is another."""
 
+_MOST_RESTING = 256
+"""Deployments that have a rest; of more, those that failed longest ago are asked again."""
 _REFUSAL_BYTES = 65_536
 _OPEN_ENDS = frozenset({408, 502, 504, 520, 524})
 """What proxies say when they do not know what became of a request."""
@@ -91,6 +93,8 @@ class Attempts:
         """
         work = work or Work(deployments[0])
         last: InterlockError
+        passing: InterlockError | None = None
+        has_others = len(deployments) > 1
         for number in range(ROUNDS):
             wait: float | None = None
             for deployment in self._rested(deployments):
@@ -102,12 +106,16 @@ class Attempts:
                 except InterlockError as error:
                     if not error.retryable:
                         raise
-                    last, wait = error, max(wait or 0.0, error.retry_after or 0.0)
-                self._cool(deployment, last.retry_after or COOL_SECONDS)
+                    last = passing = error
+                    wait = max(wait or 0.0, error.retry_after or 0.0)
+                if has_others:
+                    self._cool(deployment, last.retry_after or COOL_SECONDS)
             if not deployments or number + 1 == ROUNDS or (wait or 0.0) > MAX_WAIT:
                 break
             if wait is not None:  # else nobody said that it is worth waiting
                 await self._pause(wait or WAITS[number])
+        if deployments and passing is not None:  # that another one will not serve it says less than that this one may
+            last = passing
         # The tries are used up here; a caller that tries again at once would only multiply them.
         raise InterlockError(last.kind, last.code, last.message, details=last.details, retry_after=last.retry_after)
 
@@ -119,8 +127,8 @@ class Attempts:
 
     def _cool(self, deployment: Deployment, seconds: float) -> None:
         now = self._clock.monotonic()
-        self._cool_until = {one: until for one, until in self._cool_until.items() if until > now}
-        self._cool_until[deployment] = now + seconds
+        resting = [(one, until) for one, until in self._cool_until.items() if until > now and one != deployment]
+        self._cool_until = {**dict(resting[1 - _MOST_RESTING :]), deployment: now + seconds}
 
     async def _try(self, request: ModelRequest, deployment: Deployment, key: str, work: Work) -> Opened:
         call = self._providers[deployment.provider].call(request.kind, body_for(request, deployment), key)

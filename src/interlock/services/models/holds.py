@@ -108,6 +108,8 @@ class Holds:
         self._ids = ids
         self._writer = LedgerWriter(books)
         self._purses: dict[tuple[UUID, ...], Purse] = {}
+        self._early: dict[UUID, asyncio.Future[bool]] = {}  # by budget: the write that such a call's row goes with
+        self._has_next: set[UUID] = set()  # budgets for which a call waits to be the next one
         self._known: dict[tuple[str, str], tuple[tuple[Budget, ...], float]] = {}
 
     async def stop(self) -> None:
@@ -143,7 +145,7 @@ class Holds:
         slice_id = await purse.reserve(estimate)
         paid_from = (budgets[0].budget_id, slice_id)
         hold = Hold(self, self._row(principal, request, deployments[0], trace_id, estimate, paid_from), purse)
-        await self._enter(hold, purse)
+        await self._enter(hold, budgets[-1].budget_id)
         return hold
 
     def written(self, row: CallRow, outcome: CallOutcome, answer: Answer | None) -> asyncio.Future[bool]:
@@ -170,14 +172,18 @@ class Holds:
         self._known[tenant_id, holder] = (found, now + _KNOWN_SECONDS)
         return found
 
-    async def _enter(self, hold: Hold, purse: Purse) -> None:
-        """Write the hold. One call at a time may be on its way before its row is there; others wait for theirs."""
+    async def _enter(self, hold: Hold, budget_id: UUID) -> None:
+        """Write the hold. One call at a time may be on its way before its row is there; others wait for theirs.
+
+        One of all that spend ``budget_id``: a process that dies then leaves one unwritten, whoever else has a budget.
+        """
         writing = self._writer.add(hold.row, is_urgent=True)
         try:
-            if purse.early is not None and not purse.has_next:
-                await self._next(purse, purse.early)
-            if purse.early is None and not writing.done():
-                self._begin_early(purse, writing)
+            early = self._early.get(budget_id)
+            if early is not None and budget_id not in self._has_next:
+                await self._next(budget_id, early)
+            if budget_id not in self._early and not writing.done():
+                self._begin_early(budget_id, writing)
                 return
             is_written = await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -187,21 +193,21 @@ class Holds:
             hold.settle(None, Usage(), "failed")
             raise unavailable("The ledger of model calls cannot be written now; try again")
 
-    async def _next(self, purse: Purse, early: asyncio.Future[bool]) -> None:
-        purse.has_next = True
+    async def _next(self, budget_id: UUID, early: asyncio.Future[bool]) -> None:
+        self._has_next.add(budget_id)
         try:
             await asyncio.shield(early)
         finally:
-            purse.has_next = False
+            self._has_next.discard(budget_id)
 
-    def _begin_early(self, purse: Purse, writing: asyncio.Future[bool]) -> None:
+    def _begin_early(self, budget_id: UUID, writing: asyncio.Future[bool]) -> None:
         """No other call begins so until this one's row is written, however often that has to be tried."""
-        purse.early = writing
+        self._early[budget_id] = writing
 
         def over(done: asyncio.Future[bool]) -> None:
-            purse.early = None
+            del self._early[budget_id]
             if not done.result() and self._writer.coming is not None:
-                self._begin_early(purse, self._writer.coming)
+                self._begin_early(budget_id, self._writer.coming)
 
         writing.add_done_callback(over)
 

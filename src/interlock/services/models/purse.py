@@ -19,16 +19,10 @@ LEASE_SECONDS = 30.0
 
 
 class Purse:
-    """Reserves and settles within what was leased; asks the database only when that is not enough.
-
-    One call may begin before its row is in the ledger: ``early`` is the write that row goes with, and ``has_next``
-    says that a call waits to be the next one that begins so.
-    """
+    """Reserves and settles within what was leased; asks the database only when that is not enough."""
 
     def __init__(self, budgets: tuple[Budget, ...], books: Books, writer: LedgerWriter, clock: Clock, ids: Ids) -> None:
         self.budgets = budgets
-        self.early: asyncio.Future[bool] | None = None
-        self.has_next = False
         self._books = books
         self._writer = writer
         self._clock = clock

@@ -44,7 +44,7 @@ class RelayModels:
     @property
     def is_configured(self) -> bool:
         """Whether there is any model at all."""
-        return bool(self._routes.names())
+        return self._routes.has_offers
 
     def offered(self, principal: Principal) -> tuple[Deployment, ...]:
         """The models that the caller may use, each with where it is asked first."""
@@ -52,7 +52,10 @@ class RelayModels:
         return self._routes.offered(principal.allowed_models)
 
     def find(self, principal: Principal, model: str) -> tuple[Deployment, ...]:
-        """Where a model is asked first; nowhere if nobody serves it, or the caller may not use it."""
+        """The one model with where it is asked first, as ``offered`` tells of all; empty if the caller has none such.
+
+        A provider that takes any name serves it too.
+        """
         principal.require(Scope.MODELS_USE)
         allowed = principal.allowed_models
         return self._routes.offered((model,)) if allowed is None or model in allowed else ()

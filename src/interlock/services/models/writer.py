@@ -40,9 +40,8 @@ class LedgerWriter:
     def add(self, row: CallRow, answer: Answer | None = None, *, is_urgent: bool = False) -> asyncio.Future[bool]:
         """Have a row written soon, or now if it ``is_urgent``, in one commit with the answer that was paid for.
 
-        It replaces one of the same call that is still waiting.
-
-        What comes back tells when the write it goes with is over, and whether it was done.
+        It replaces one of the same call that is still waiting. What comes back tells when the write it goes with is
+        over, and whether it was done.
         """
         self._waiting[row.call_id] = row
         if is_urgent or answer is not None:

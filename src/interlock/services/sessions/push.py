@@ -78,17 +78,12 @@ class PushEvents:
             outcome = known(await self._engine.signal(signal))
         except InterlockError as error:
             raise await self._refused(principal, session_id, push, error) from error
-        standing = await self._standing(principal, session_id, outcome, push.wait)
+        standing = await self._standing(principal, session_id, outcome)
         return Pushed(session, standing, outcome.first_seq, outcome.is_replay)
 
-    async def _standing(
-        self, principal: Principal, session_id: str, outcome: SignalOutcome, wait: float
-    ) -> FlowStanding:
+    async def _standing(self, principal: Principal, session_id: str, outcome: SignalOutcome) -> FlowStanding:
         if outcome.flow is not None:
             return outcome.flow
-        if wait > 0 and not outcome.is_replay and outcome.status == Status.RUNNING:
-            session = await self._find(principal, session_id)
-            await self._engine.standing(ExecutionId(session.execution_id), wait)
         if outcome.last_seq is None:
             return (await self._picture(principal, session_id)).standing
         return await self._picture.rested(principal, session_id, outcome.last_seq - 1)

@@ -11,7 +11,6 @@ import msgspec
 
 from interlock.core.engine.flow.standing import FlowStanding
 from interlock.core.errors import ErrorKind, InterlockError, conflict, invalid, rule_broken, unavailable
-from interlock.core.execution import Status
 from interlock.core.ids import ExecutionId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import FlowDefinition
@@ -113,7 +112,7 @@ class StartSessions:
         if calling.digest != wish.digest:
             raise _in_use(session_id)
         session = await self._find(principal, session_id)
-        if wish.wait > 0 and row.status in (Status.QUEUED, Status.RUNNING):
+        if wish.wait > 0:
             await self._engine.standing(ExecutionId(session.execution_id), wish.wait)
         return SessionStarted(session, await self._picture.rested(principal, session_id, 0), True)
 

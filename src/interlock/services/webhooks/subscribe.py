@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets as randomness
 from collections.abc import Sequence
 from uuid import UUID
@@ -139,14 +138,21 @@ class ManageWebhooks:
 
 async def _find_workflow(transaction: Transaction, reference: str) -> UUID:
     """The workflow with this id, or the one that is registered as this flow. Raises NOT_FOUND."""
-    with contextlib.suppress(ValueError):
-        workflow_id = UUID(reference)
-        if await transaction.head(workflow_id) is not None:
-            return workflow_id
+    workflow_id = _read_id(reference)
+    if workflow_id is not None and await transaction.head(workflow_id) is not None:
+        return workflow_id
     flow = await transaction.find_flow(reference)
     if flow is None:
         raise not_found("NOT_FOUND", f"There is no workflow and no flow {reference[:64]}")
     return flow.workflow_id
+
+
+def _read_id(reference: str) -> UUID | None:
+    """The id that a reference is; None for the name of a flow."""
+    try:
+        return UUID(reference)
+    except ValueError:
+        return None
 
 
 def unknown_webhook(webhook_id: UUID) -> InterlockError:

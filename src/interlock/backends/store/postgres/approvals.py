@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from interlock.backends.store.postgres.counting import COUNTED, total
@@ -25,9 +26,11 @@ class ApprovalQueries:
         row = await self._session.row(_SQL["approval"], approval_id)
         return None if row is None else approval_of(row)
 
-    async def list_approvals(self, *, status: str | None, execution_id: UUID | None, limit: int, offset: int) -> Page:
-        """Approvals, newest first. The total is exact up to 10,000 and stays there."""
-        wanted = (status, execution_id)
+    async def list_approvals(
+        self, *, status: str | None, execution_ids: Sequence[UUID] | None, limit: int, offset: int
+    ) -> Page:
+        """Approvals, of all executions or of these, newest first. The total is exact up to 10,000 and stays there."""
+        wanted = (status, execution_ids)
         await self._session.run(_FRAME["plan_by_values"])
         rows = await self._session.rows(_SQL["list_approvals"], *wanted, limit, offset)
 

@@ -13,6 +13,8 @@ from interlock.core.engine.expressions.errors import Fault
 
 SOURCE_BYTES = 4096  # of one expression, in UTF-8
 DEPTH = 32  # nesting of parentheses, brackets, calls, signs and choices
+PATH_LENGTH = 512  # characters of a path that may begin with a key of its own
+PATH_DOTS = 32  # in such a path
 NODES = 256  # literals, roots, path steps, operators and calls of one expression
 RESULT_BYTES = 1 << 20  # of one result: every value counts VALUE_BYTES, texts and keys their UTF-8 length on top
 VALUE_BYTES = 8

@@ -202,7 +202,7 @@ def awaits_join(flow: CompiledFlow, execution: Execution, event: str) -> FlowSta
 
 
 def finish(flow: CompiledFlow, turn: Turn, state: FlowState, event: str) -> None:
-    """Say that a state without a node is done, and take its fan-in if all other sources are."""
+    """Say that a state is done by an event on which no transition of its own holds; take its fan-in if it is full."""
     turn.emit(FlowEventRaised(flow_state=state.name, event=event))
     join = _full_join(turn.execution, state)
     if join is not None:

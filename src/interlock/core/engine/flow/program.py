@@ -119,11 +119,10 @@ class FlowProgram:
         execution.shown = Shown()
 
     def on_flow_event(self, execution: Execution, event: FlowEventRaised) -> None:
-        if not event.task_id:  # a timer: the flow had been at rest
+        if not event.task_id:  # no node raised it but a timer, or somebody who says that a state is done
             execution.chain = 0
             execution.timers.pop(_TIMER + event.flow_state, None)
-            state = self.flow.states[event.flow_state]
-            if state.node is None and event.event not in state.out:  # somebody said that it is done
+            if self.flow.states[event.flow_state].node is None:
                 self._done(execution, event.flow_state, event.event)
 
     def on_transition(self, execution: Execution, event: FlowTransitioned, at: datetime) -> None:
@@ -186,9 +185,11 @@ class FlowProgram:
         if state.timer is None:
             return
         transition = choose(self.flow, turn, state, state.timer.event)
+        if transition is None:
+            finish(self.flow, turn, state, state.timer.event)
+            return
         turn.emit(FlowEventRaised(flow_state=state.name, event=state.timer.event))
-        if transition is not None:
-            take(self.flow, turn, transition, state.name, state.timer.event)
+        take(self.flow, turn, transition, state.name, state.timer.event)
 
     def signal(self, turn: Turn, signal: Signal) -> None:
         """Move by an event from outside. One that no transition wants is refused and leaves nothing in the log."""

@@ -10,7 +10,7 @@ from interlock.core.principal import LOCAL_TENANT
 from interlock.doors.cli.access_tables import keys_table
 from interlock.doors.cli.calling import caller_of, carry_out_async
 from interlock.doors.cli.failures import DONE
-from interlock.doors.cli.new_keys import read_end, read_name, record_of
+from interlock.doors.cli.new_keys import MOST_DAYS, read_end, read_name, record_of
 from interlock.doors.cli.options import AsJson, TenantOption, Url
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.server import segment
@@ -36,7 +36,8 @@ def create(
         str, typer.Option("--tier", metavar="WORD", help="standard, premium, or development in local mode.")
     ] = "standard",
     days: Annotated[
-        int | None, typer.Option("--days", metavar="N", min=1, help="Days until it ends.", show_default=False)
+        int | None,
+        typer.Option("--days", metavar="N", min=1, max=MOST_DAYS, help="Days until it ends.", show_default=False),
     ] = None,
     expires: Annotated[
         str,

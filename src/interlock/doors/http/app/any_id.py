@@ -19,20 +19,27 @@ def by_any_id(handler: Handler) -> Handler:
     @wraps(handler)
     async def called(call: Call[Any, Any]) -> Reply:
         text = call.path["execution_id"]
-        refused: InterlockError | None = None
-        for execution_id in possible_ids(call.principal.tenant_id, text):
-            call.path["execution_id"] = str(execution_id)
-            try:
-                return await handler(call)
-            except InterlockError as error:
-                if error.kind is not ErrorKind.NOT_FOUND:
-                    raise
-                refused = refused or _as_written(error, str(execution_id), text)
-        if refused is not None:
-            raise refused
-        return await handler(call)
+        try:
+            return await _by_each(handler, call, text)
+        finally:
+            call.path["execution_id"] = text  # the audit log tells what was written
 
     return called
+
+
+async def _by_each(handler: Handler, call: Call[Any, Any], text: str) -> Reply:
+    refused: InterlockError | None = None
+    for execution_id in possible_ids(call.principal.tenant_id, text):
+        call.path["execution_id"] = str(execution_id)
+        try:
+            return await handler(call)
+        except InterlockError as error:
+            if error.kind is not ErrorKind.NOT_FOUND:
+                raise
+            refused = refused or _as_written(error, str(execution_id), text)
+    if refused is not None:
+        raise refused
+    return await handler(call)
 
 
 def _as_written(error: InterlockError, execution_id: str, text: str) -> InterlockError:

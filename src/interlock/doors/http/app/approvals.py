@@ -63,7 +63,7 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
     page = await call.services.list_approvals(
         call.principal,
         status=_status_in(query.status),
-        execution_id=_execution(call, query.execution_id) if query.execution_id is not None else None,
+        execution_ids=_executions(call, query.execution_id) if query.execution_id is not None else None,
         limit=query.limit,
         offset=query.offset,
     )
@@ -76,10 +76,9 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
     return tagged(answer, call.header("if-none-match"))
 
 
-def _execution(call: Call[Any, Any], text: str) -> UUID:
-    """The execution that is asked for, by its own id or by one that a client of a session chose."""
-    found = possible_ids(call.principal.tenant_id, text)
-    return found[0] if found else read_id(text, "execution")
+def _executions(call: Call[Any, Any], text: str) -> list[UUID]:
+    """What is asked for, by an execution's own id or by one that a client of a session chose: it may be either."""
+    return possible_ids(call.principal.tenant_id, text) or [read_id(text, "execution")]
 
 
 async def get_approval(call: Call[None, None]) -> Reply:

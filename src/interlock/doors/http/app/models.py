@@ -86,7 +86,7 @@ async def list_budgets(call: Call[None, None]) -> Reply:
 async def set_budget(call: Call[CapBody, None]) -> Reply:
     """Set the cap of a holder: an API key by its id or public id, a person, or ``tenant``."""
     budget = await call.services.budgets.set(call.principal, call.path["holder"], call.body.cap_usd)
-    call.acts_on(budget.holder or TENANT, f"cap_usd={call.body.cap_usd:g}")
+    call.acts_on(budget.holder or TENANT, f"cap_usd={call.body.cap_usd}")
     keys = await call.services.budgets.name_keys(call.principal)
     return JsonReply(_budget(budget, keys.get(budget.holder)))
 

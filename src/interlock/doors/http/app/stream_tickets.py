@@ -25,7 +25,7 @@ class TicketObject(msgspec.Struct, kw_only=True):
 
 async def create_ticket(call: Call[TicketBody, None]) -> Reply:
     """A ticket that opens this one stream once, with the caller's rights, within the minute."""
-    call.acts_on(call.body.resource)
     tickets, credential = call.services.access.tickets, call.credential
     issued = await tickets.issue(call.principal, call.body.resource, credential, ends_at(credential))
+    call.acts_on(call.body.resource)  # only now: an address that is refused may hold a credential
     return JsonReply(TicketObject(ticket=issued.ticket, expires_in=issued.expires_in), status=201, headers=NO_STORE)

@@ -57,7 +57,7 @@ async def set_budget(call: Call[BudgetBody, None]) -> Reply:
     """Set the cap of a holder: an API key by its id or public id, a person, or ``tenant``."""
     call.acts_on(call.path["holder"], f"cap_usd={call.body.cap_usd}")
     budget = await call.services.budgets.set(call.principal, call.path["holder"], call.body.cap_usd)
-    call.acts_on(budget.holder or TENANT, f"cap_usd={call.body.cap_usd:g}")
+    call.acts_on(budget.holder or TENANT, f"cap_usd={call.body.cap_usd}")
     return JsonReply(_object(budget))
 
 

@@ -30,9 +30,9 @@ async def list_models(call: Call[None, None]) -> Reply:
 
 
 async def show_model(call: Call[None, None]) -> Reply:
-    """One model."""
+    """One model, also one that no provider names, if one takes any name."""
     wanted = call.path["model"]
-    for found in call.services.models.relay.offered(call.principal):
-        if found.model == wanted:
-            return JsonReply(ModelObject(found.model, found.provider))
-    raise not_found("MODEL_NOT_FOUND", f"There is no model {wanted[:100]}", field="model")
+    found = call.services.models.relay.find(call.principal, wanted)
+    if not found:
+        raise not_found("MODEL_NOT_FOUND", f"There is no model {wanted[:100]}", field="model")
+    return JsonReply(ModelObject(found[0].model, found[0].provider))

@@ -17,6 +17,8 @@ PLACES = 32
 """Requests that are worked on at a time. Half of them go to whoever comes, the others evenly to all who ask."""
 ALONE = 512
 """Requests of one asker at a time while nobody else asks."""
+QUEUE_FULL = "QUEUE_FULL"
+"""The code of whatever is refused because too much of its sort waits already."""
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 _LEARNING = 0.05
@@ -117,7 +119,7 @@ class Admission:
             return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
         return InterlockError(
             ErrorKind.LIMITED,
-            "QUEUE_FULL",
+            QUEUE_FULL,
             "More requests of yours are under way than this server can work on; send fewer at a time",
             retryable=True,
             retry_after=1.0,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interlock.core.audit import AuditEntry, Outcome
+from interlock.doors.http.plumbing.admission import QUEUE_FULL
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.operation import ANONYMOUS, Operation
 from interlock.doors.http.plumbing.trace import Exchange
 
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS", "WS"})
 _REFUSED_ACCESS = frozenset({401, 403, 429})
-_CROWDED = "QUEUE_FULL"
-"""Says nothing of who may do what, and comes by the thousand when there is too much to do already."""
 _MAX_TEXT = 256
 
 
@@ -29,7 +28,8 @@ def note(
 
     ``status`` is the HTTP status, also of what a socket was refused for; 0 for a caller who left before the answer.
     """
-    if code == _CROWDED or (_is_looking(operation) and status not in _REFUSED_ACCESS):
+    # A full queue says nothing of who may do what, and refuses by the thousand when there is too much to do already.
+    if code == QUEUE_FULL or (_is_looking(operation) and status not in _REFUSED_ACCESS):
         return
     context.services.access.audit.note(_entry(operation, exchange, context, path, status, code))
 

@@ -47,7 +47,7 @@ _LOCAL_KEY_HOLDER = Principal(
 """Who calls the tools door of a local server with the key that everybody knows."""
 
 _MAY_BE_ANONYMOUS = frozenset({Policy.OPTIONAL, Policy.PROOF})
-_WITHOUT_SCOPE = frozenset({Policy.OPTIONAL, Policy.PROOF})
+"""Whoever may come without a credential needs no scope with one."""
 
 
 async def authorise(
@@ -91,7 +91,7 @@ async def authorise(
         raise
     if principal.kind == "anonymous":
         return principal
-    if operation.scope is not None and operation.policy not in _WITHOUT_SCOPE:
+    if operation.scope is not None and operation.policy not in _MAY_BE_ANONYMOUS:
         principal.require(operation.scope)
     return principal
 

@@ -13,8 +13,7 @@ from interlock.doors.http.plumbing.proofs import Proofs
 from interlock.doors.http.plumbing.settings import HttpSettings, HttpTelemetry
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
-from interlock.services.access.stream_seats import SeatLimits
-from interlock.services.access.stream_seats import StreamSeats as SharedSeats
+from interlock.services.access.stream_seats import SeatLimits, StreamSeats
 from interlock.services.bundle import Services
 
 
@@ -37,10 +36,10 @@ class Drain:
         return lambda: self._callbacks.discard(callback)
 
 
-class StreamSeats:
+class DoorSeats:
     """How many streams a principal and a tenant hold open, over all processes."""
 
-    def __init__(self, settings: HttpSettings, telemetry: HttpTelemetry, seats: SharedSeats) -> None:
+    def __init__(self, settings: HttpSettings, telemetry: HttpTelemetry, seats: StreamSeats) -> None:
         self._limits = SeatLimits(settings.streams_per_principal, settings.streams_per_tenant)
         self._telemetry = telemetry
         self._seats = seats
@@ -76,7 +75,7 @@ class Context:
     clock: Clock
     ids: Ids
     drain: Drain
-    seats: StreamSeats
+    seats: DoorSeats
     limits: Limits
     admission: Admission = field(default_factory=Admission)
     proofs: Proofs = field(default_factory=Proofs)

@@ -66,7 +66,7 @@ class _Known:
         self.closed_until = at + closed
         self.state = state  # of the store of limits
         self.given_back = given_back
-        self.templates: dict[str, Written] = {}  # by code
+        self.templates: dict[str, Written] = {}  # by what they say
 
 
 class Doorstep:
@@ -135,13 +135,13 @@ class Doorstep:
     ) -> Written:
         """The answer with this request's own ids, or the template of a moment ago."""
         is_whole = self._templates.is_named(scope)
-        code = crowd.code if crowd is not None else _FULL
-        written = known.templates.get(code)
+        reason = crowd.message if crowd is not None else _FULL  # a code alone has several meanings
+        written = known.templates.get(reason)
         if is_whole or written is None or now >= written.until:
             error, limited = (crowd, None) if crowd is not None else self._still_full(known, now)
             written = self._templates.write(known.operation, error, limited, scope, first)
             if not is_whole:
-                known.templates[code] = written
+                known.templates[reason] = written
         return written
 
     def _find(self, scope: Scope, now: float, *, is_late: bool) -> _Known | None:

@@ -20,9 +20,6 @@ from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.kit.clock import Clock
 from interlock.services.limits import CountRequests, Plan, Taken
 
-_NO_ROOM = (429, 503)
-"""What a request that fitted is refused with behind the limits: by a full queue, or by a server that stops."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limited:
@@ -42,7 +39,7 @@ class Limits:
         self._plans: dict[tuple[str, str, str], Plan | None] = {}
         self.guesses = Guesses(clock)
         self.given_back = 0
-        """How many counts this process has given back: a full window may have room again."""
+        """How many counts this process has given back for want of room: a full window may have room again."""
 
     @property
     def state(self) -> str:
@@ -93,9 +90,11 @@ class Limits:
         limited = exchange.limited
         if limited is None or not limited.taken.verdict.is_admitted:
             return
-        if exchange.status in _NO_ROOM or (exchange.status == 304 and limited.taken.plan.free_304):
+        if exchange.had_no_room:
             self.given_back += 1
-            await self._count.give_back(limited.taken)
+        elif exchange.status != 304 or not limited.taken.plan.free_304:
+            return
+        await self._count.give_back(limited.taken)
 
     async def standings(self, group: Group, scope: Scope, principal: Principal) -> list[tuple[Rule, Standing]]:
         """Where a caller stands in all windows of a group."""

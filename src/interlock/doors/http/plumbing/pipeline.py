@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from interlock.core.errors import InterlockError, not_found
+from interlock.core.errors import ErrorKind, InterlockError, not_found
 from interlock.core.principal import Principal
 from interlock.doors.http.plumbing import auditing
+from interlock.doors.http.plumbing.admission import QUEUE_FULL
 from interlock.doors.http.plumbing.authorise import authorise
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.denial import denying
@@ -53,6 +54,7 @@ class Pipeline:
                     is_noted = True  # there was no whole request
                     return
                 except InterlockError as error:
+                    exchange.had_no_room = self._is_for_want_of_room(error, turn)
                     self._context.doorstep.remember(operation, exchange, scope, error)
                     reply = self._refused(error, operation.door, exchange)
                 except Exception:  # noqa: BLE001 - the last wall: logged with its traceback, told as a code and an id
@@ -148,6 +150,11 @@ class Pipeline:
             decode_body(raw, operation, self._context.settings.max_body, principal),
             raw,
         )
+
+    def _is_for_want_of_room(self, error: InterlockError, turn: Turn) -> bool:
+        """Whether a counted request is refused for nothing of its own: a queue is full, or the server stops."""
+        is_kept_out = not turn.has_begun or self._context.drain.has_begun
+        return error.code == QUEUE_FULL or (is_kept_out and error.kind is ErrorKind.UNAVAILABLE)
 
     def _refused(self, error: InterlockError, door: Door, exchange: Exchange, headers: Headers = ()) -> Reply:
         exchange.code = error.code

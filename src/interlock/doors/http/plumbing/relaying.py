@@ -24,7 +24,7 @@ MAX_CACHE_SECONDS = 86_400
 CACHE = HeaderField(
     "X-Interlock-Cache",
     f"How many seconds an answer may be old that is given again, 1 to {MAX_CACHE_SECONDS}.",
-    {"type": "string", "pattern": "^[1-9][0-9]{0,3}$"},
+    {"type": "string", "pattern": "^[1-9][0-9]{0,4}$"},
 )
 """As the document tells of it."""
 MAX_KEPT = 8 * 1_048_576

@@ -25,9 +25,8 @@ LEFT = "interlock.left"
 
 _OPENING = b": connected\n\nretry: 3000\n\n"
 _KEEP_ALIVE = b": keep-alive\n\n"
-_MAX_CURSOR_DIGITS = 10
-_MAX_CURSOR = 2**31 - 1
-"""No log has more events: their numbers are 32 bits wide."""
+_MAX_CURSOR_DIGITS = 9
+"""No log has nearly so many events; more digits would not fit into the 32 bits of their numbers."""
 
 
 class Source(Protocol):
@@ -64,8 +63,7 @@ def resume_after(last_event_id: str | None, since: str | None) -> int:
     text = last_event_id if last_event_id not in (None, "") else since
     if text is None:
         return 0
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_CURSOR_DIGITS
-    if not is_number or int(text) > _MAX_CURSOR:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_CURSOR_DIGITS):
         raise invalid("INVALID_CURSOR", "A stream resumes after a whole number of an event, 0 or more", field="since")
     return int(text)
 

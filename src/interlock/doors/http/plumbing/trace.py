@@ -39,6 +39,7 @@ class Exchange:
         "detail",
         "door",
         "ends_at",
+        "had_no_room",
         "headers",
         "limited",
         "method",
@@ -67,6 +68,7 @@ class Exchange:
         self.credential = ""  # the token it came with; never logged
         self.ends_at: float | None = None  # epoch seconds: when what a ticket was made with is over
         self.limited: Limited | None = None  # set once its limits were asked
+        self.had_no_room = False  # refused after it was counted, for what others have under way
         self.status = 0
         self.code = ""  # why it was refused
         self.target = ""  # what was made or tried, for the audit log

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 from httptools import HttpParserInvalidMethodError
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from interlock.doors.http.plumbing.connections import Connections
@@ -42,14 +43,26 @@ class _Refused(Exception):
     """Raised into the parser, which hands the connection over to ``send_400_response``."""
 
 
+class _Flow(FlowControl):
+    """Reads nothing more while ``is_held``, whoever is done with what came before."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
 class WatchedProtocol(HttpToolsProtocol):
     """One connection. Subclasses made by ``protocol_over`` know the connections of their server."""
 
     connections_of_server: ClassVar[Connections]
     doorstep: ClassVar[Doorstep]
+    flow: _Flow
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self.watched = self.connections_of_server
         self.limits = self.watched.limits
         self.address = self.client[0] if self.client else ""
@@ -116,11 +129,13 @@ class WatchedProtocol(HttpToolsProtocol):
         else:
             self._postponed = data
             self.flow.pause_reading()
+            self.flow.is_held = True
             self.watched.intake.postpone(self._asker, self._go_on)
 
     def _go_on(self, is_late: bool) -> None:
         """It is the turn of what was postponed."""
         data, self._postponed = self._postponed, b""
+        self.flow.is_held = False
         if not self._is_lost:
             self._is_late = is_late
             self.flow.resume_reading()
@@ -175,9 +190,14 @@ class WatchedProtocol(HttpToolsProtocol):
             self.cycle.expected_content_length = cast("int", _UNTIL_CLOSED)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Begin with a request, unless it can be refused at once, which costs no task and no turn of the loop."""
+        """Begin with a request, unless it can be refused at once, which costs no task and no turn of the loop.
+
+        A refusal at once begins with the next one in the pipeline, so that only the last there is refused so: each of
+        the others would stand on the stack of the one before.
+        """
         refusal = None
-        if cycle.keep_alive and not self.watched.is_draining and not self.flow.write_paused:
+        is_last = not self.pipeline
+        if is_last and cycle.keep_alive and not self.watched.is_draining and not self.flow.write_paused:
             scope = cast("Scope", cycle.scope)
             refusal = self.doorstep.refusal(scope, cycle.default_headers, is_late=self._is_late)
         if refusal is None:

@@ -42,7 +42,7 @@ delete from interlock.keys k where (k.tenant_id, k.scope, k.key) in (
   order by e.expires_at limit $1);
 
 -- name: status
-select status, waiting_reason, output, error, created_at, ended_at, workflow_id, trace_id
+select kind, status, waiting_reason, output, error, created_at, ended_at, workflow_id, trace_id
 from interlock.executions where execution_id = $1;
 
 -- name: ensure_partitions
