@@ -20,6 +20,8 @@ from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.core.commands import SignalKind
+from interlock.core.ids import ExecutionId
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import (
     ConnectionDefinition,
@@ -33,7 +35,7 @@ from interlock.core.workflow import (
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
-from interlock.ports.engine import Key, Standing, StartExecution
+from interlock.ports.engine import Key, SendSignal, Standing, StartExecution
 from interlock.ports.node import Attempt, Done, Services
 from interlock.runtime.engine import LocalEngine
 
@@ -191,6 +193,20 @@ def chain(*nodes: NodeDefinition) -> GraphDefinition:
     pairs = pairwise(nodes)
     return GraphDefinition(
         nodes=nodes, connections=tuple(ConnectionDefinition(source=a.id, target=b.id) for a, b in pairs)
+    )
+
+
+def signal(house: House, execution_id: UUID, name: str, payload: Any = None, **more: Any) -> SendSignal:
+    """What somebody sends to an execution, an event unless ``kind`` says otherwise."""
+    return SendSignal(
+        execution_id=ExecutionId(execution_id),
+        tenant_id=house.tenant.tenant_id,
+        kind=more.pop("kind", SignalKind.EVENT),
+        name=name,
+        payload=payload,
+        sent_by="user-1",
+        trace_id="1" * 32,
+        **more,
     )
 
 

@@ -117,6 +117,12 @@ async def test_a_socket_by_such_an_address_is_refused_too(apps: Callable[..., AS
         sent.append(message["type"])
 
     for server in (("192.168.1.2", 8000), ("127.0.0.1", 8000), ("/run/interlock.sock", None), None):
-        scope = {"type": "websocket", "path": "/ws", "headers": [], "server": server, "query_string": b""}
+        scope: dict[str, Any] = {
+            "type": "websocket",
+            "path": "/ws",
+            "headers": [],
+            "server": server,
+            "query_string": b"",
+        }
         await app({**scope, "subprotocols": []}, receive, send)
     assert sent == ["websocket.close"] * 4

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from engine_house import ASK, Gate, House, chain, node
+from engine_house import ASK, Gate, House, chain, node, signal
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.approval import ApprovalStatus, Decision
-from interlock.core.commands import SignalKind
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.core.ids import ApprovalId, ExecutionId
-from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
-from interlock.ports.engine import Key, SendSignal
+from interlock.core.ids import ApprovalId
+from interlock.core.workflow import ConnectionDefinition, GraphDefinition
+from interlock.ports.engine import Key
 from interlock.ports.ledger import Flush, FlushResult, OutcomeUnknown
-
-
-def signal(house: House, execution_id: UUID, name: str, payload: Any = None, **more: Any) -> SendSignal:
-    return SendSignal(
-        execution_id=ExecutionId(execution_id),
-        tenant_id=house.tenant.tenant_id,
-        kind=more.pop("kind", SignalKind.EVENT),
-        name=name,
-        payload=payload,
-        sent_by="user-1",
-        trace_id="1" * 32,
-        **more,
-    )
 
 
 async def approval_of(house: House, execution_id: UUID) -> ApprovalId:
@@ -384,47 +369,3 @@ async def test_a_timer_fires_after_the_process_that_set_it_is_gone(house: House)
         return (await second.standing(standing.execution_id, 0)).status == "succeeded"
 
     await house.until(has_ended, "the timer fired")
-
-
-async def test_an_attempt_that_falls_silent_has_failed(house: House) -> None:
-    gate = Gate()
-    engine = await house.engine(nodes=(gate,))
-    silent = NodeDefinition(id="g", type="gate", heartbeat=0.2)
-    standing = await house.start(engine, chain(silent))
-    assert (standing.status, standing.error["code"]) == ("failed", "HEARTBEAT_LOST")
-    await house.until(lambda: gate.cancelled == 1, "the silent attempt was ended")
-
-
-async def test_the_timeout_of_a_definition_ends_its_executions(house: House) -> None:
-    engine = await house.engine()
-    graph = GraphDefinition(nodes=(node("w", "wait", seconds=60),), settings=GraphSettings(timeout=0.3))
-    standing = await house.start(engine, graph, wait=0)
-
-    async def has_ended() -> bool:
-        return (await engine.standing(standing.execution_id, 0)).status == "failed"
-
-    await house.until(has_ended, "the execution timed out")
-    assert (await engine.standing(standing.execution_id, 0)).error["code"] == "TIMEOUT"
-
-
-async def test_a_deadline_holds_while_the_execution_is_paused(house: House) -> None:
-    engine = await house.engine()
-    graph = GraphDefinition(nodes=(node("w", "wait", seconds=60),), settings=GraphSettings(timeout=1.0))
-    standing = await house.start(engine, graph, wait=0)
-    await engine.signal(signal(house, standing.execution_id, "", kind=SignalKind.PAUSE))
-
-    async def has_ended() -> bool:
-        return (await engine.standing(standing.execution_id, 0)).status == "failed"
-
-    await house.until(has_ended, "the execution timed out")
-
-
-async def test_a_deadline_ends_kernel_nodes_too(house: House) -> None:
-    engine = await house.engine()
-    patient = NodeDefinition(id="w", type="wait", parameters={"signal": "never"}, deadline=0.3)
-    standing = await house.start(engine, chain(patient), wait=0)
-
-    async def has_ended() -> bool:
-        return (await engine.standing(standing.execution_id, 0)).status == "failed"
-
-    await house.until(has_ended, "the node timed out")

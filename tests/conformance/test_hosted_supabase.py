@@ -19,10 +19,11 @@ import asyncpg
 import httpx2
 import pytest
 
-import row_checks
+import catalogue_checks
+from catalogue_checks import CHECKS
 from interlock.backends.store.embedded import EmbeddedPostgres
 from interlock.backends.store.postgres.migrate import MIGRATIONS, migrate
-from row_checks import CHECKS, trying
+from row_checks import trying
 from row_world import furnish
 from serving import Serving
 from tenants_house import owner_of_everything
@@ -169,7 +170,7 @@ async def furnished(project: Project, plant_in: Any) -> Project:
 
 async def test_the_walls_are_the_same_there(furnished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every named check of row-level security, as the login that serves."""
-    monkeypatch.setitem(row_checks.OPEN_POLICIES, "owner_only", f"{{{USER}}}")
+    monkeypatch.setitem(catalogue_checks.OPEN_POLICIES, "owner_only", f"{{{USER}}}")
     connection = await asyncpg.connect(furnished.serve_url)
     for check in CHECKS.values():
         async with trying(connection):

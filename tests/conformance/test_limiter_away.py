@@ -72,7 +72,7 @@ async def test_who_stops_while_connecting_leaves_no_connection_behind(new_valkey
         url = new_valkey().connection_url
         client = Redis.from_url(url)
         stack.push_async_callback(client.aclose)
-        await client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # scripts get no answer
+        await client.client_pause(60_000, all=False)  # scripts get no answer
         connecting = asyncio.create_task(running(url, stack))
 
         async def others() -> int:

@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 import asyncpg
 import pytest
 
+from catalogue_checks import CATALOGUE_CHECKS, CHECKS, failing
 from interlock.backends.store.embedded.roles import OWNER
 from interlock.backends.store.postgres.migrate import migrate
 from interlock.kit.ids import RandomIds
 from row_checks import (
-    CATALOGUE_CHECKS,
-    CHECKS,
     ROW_CHECKS,
     caught_by,
-    failing,
     is_refused,
     trying,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx2
@@ -310,60 +309,6 @@ async def test_the_trace_of_a_request_stands_in_the_events_it_causes(caller: Any
     events = (await caller.get(f"/executions/{execution_id}/events")).json()["events"]
     assert events[0]["trace_id"] == "start-1"
     assert events[-1]["trace_id"] == "signal-2"
-
-
-class Lines:
-    """Keeps request lines."""
-
-    def __init__(self) -> None:
-        self.written: list[dict[str, Any]] = []
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.written.append({"event": event, **fields})
-
-
-@pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
-    """Where the next servers write their request lines."""
-    kept = Lines()
-    real = structlog.get_logger
-
-    class Bound:
-        def bind(self) -> Lines:
-            return kept
-
-    monkeypatch.setattr(
-        structlog, "get_logger", lambda name=None: Bound() if name == "interlock.access" else real(name)
-    )
-    return kept
-
-
-async def test_every_request_leaves_one_line_without_secrets(house: Any, make_caller: Any, lines: Lines) -> None:
-    """H1."""
-    caller = await make_caller(app=house.app())
-    await caller.http.get(f"/api/v1/app/executions/{UNKNOWN}?wait_ms=1&access_token=SECRET")
-    (line,) = lines.written
-    assert (line["event"], line["method"], line["status"]) == ("request.completed", "GET", 404)
-    assert line["route"] == "/api/app/executions/{execution_id}"
-    assert (line["principal_id"], line["tenant_id"]) == (caller.subject, caller.tenant_id)
-    assert line["duration_ms"] >= 0
-    assert line["bytes_out"] > 0
-    assert "SECRET" not in json.dumps(line)
-    assert caller.token not in json.dumps(line)
-
-
-async def test_successful_probes_leave_no_line(house: Any, lines: Lines) -> None:
-    app = house.app()
-    for path in ("/live", "/ready", "/health", "/metrics"):
-        await ask(app, "GET", path)
-    assert lines.written == []
-    await ask(house.app(is_local=False), "GET", "/metrics")
-    assert [line["status"] for line in lines.written] == [401]
-
-
-async def test_the_access_log_can_be_switched_off(house: Any, lines: Lines) -> None:
-    await ask(house.app(access_log=False), "GET", "/version")
-    assert lines.written == []
 
 
 async def test_a_failure_nobody_foresaw_tells_only_its_code_and_trace(

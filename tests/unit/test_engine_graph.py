@@ -1,4 +1,4 @@
-"""Graphs: joins, branches, maps, loops, failures, retries, waiting; each behaviour by its events."""
+"""Graphs: joins, branches, failures, retries, ends; each behaviour by its events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from interlock.core.commands import AttemptLost, SignalKind, TaskSuspended
+from interlock.core.commands import AttemptLost, SignalKind
 from interlock.core.engine.kernels import MAX_DEPTH
 from interlock.core.engine.losing import MAX_CRASHES
 from interlock.core.events import (
@@ -132,91 +132,6 @@ def test_connection_condition_and_mapping_are_evaluated_once_and_recorded() -> N
     driver.check_fold()
 
 
-def test_map_runs_its_body_per_item_within_its_concurrency_and_keeps_the_order() -> None:
-    driver = Driver(
-        graph(
-            node("each", "map", parameters={"items": "{{ $json.items }}", "concurrency": 2}),
-            node("body", parameters={"mapping": "{{ $json * 10 }}"}),
-            node("sum", parameters={"mapping": "{{ sum($json) }}"}),
-            edge("each", "body", port="iteration"),
-            edge("each", "sum"),
-        ),
-        {"items": [1, 2, 3]},
-    )
-    assert driver.running() == ["each[0]/body", "each[1]/body"]
-    driver.succeed("each[1]/body", 20)
-    assert driver.running() == ["each[0]/body", "each[2]/body"]
-    driver.check_fold()
-    assert driver.run().output == 60
-
-
-def test_map_over_batches_gives_lists_to_its_body() -> None:
-    driver = Driver(
-        graph(
-            node("each", "map", parameters={"items": "{{ $json }}", "batch_size": 2}),
-            node("body", parameters={"mapping": "{{ len($json) }}"}),
-            edge("each", "body", port="iteration"),
-        ),
-        [1, 2, 3],
-    )
-    assert driver.run().output == [2, 1]
-
-
-def test_map_of_nothing_completes_with_an_empty_list() -> None:
-    parts = (node("each", "map", parameters={"items": []}), node("body"), edge("each", "body", port="iteration"))
-    assert Driver(graph(*parts)).run().output == []
-
-
-def test_map_of_something_that_is_no_list_fails_with_its_type() -> None:
-    parts = (node("each", "map", parameters={"items": "text"}), node("body"), edge("each", "body", port="iteration"))
-    driver = Driver(graph(*parts))
-    assert driver.execution.error is not None
-    assert driver.execution.error.code == "PARAMETER_INVALID"
-    assert "str" in driver.execution.error.message
-
-
-def test_loops_nest_and_see_the_nodes_around_them() -> None:
-    driver = Driver(
-        graph(
-            node("start"),
-            node("outer", "map", parameters={"items": [1, 2]}),
-            node("inner", "map", parameters={"items": "{{ [$json, $json + 10] }}"}),
-            node("leaf", parameters={"mapping": "{{ $json + $node['start'].result }}"}),
-            edge("start", "outer"),
-            edge("outer", "inner", port="iteration"),
-            edge("inner", "leaf", port="iteration"),
-        ),
-        100,
-    )
-    assert driver.run().output == [[101, 111], [102, 112]]
-    driver.check_fold()
-
-
-def test_while_loop_asks_its_condition_before_each_iteration() -> None:
-    driver = Driver(
-        graph(
-            node("again", "loop", parameters={"while": "$json < 3", "max_iterations": 10}),
-            node("add", parameters={"mapping": "{{ $json + 1 }}"}),
-            edge("again", "add", port="iteration"),
-        ),
-        0,
-    )
-    assert driver.run().output == [1, 2, 3]
-
-
-def test_counted_loop_runs_in_order() -> None:
-    driver = Driver(
-        graph(
-            node("again", "loop", parameters={"times": 3}),
-            node("body", parameters={"mapping": "{{ $loop.index }}"}),
-            edge("again", "body", port="iteration"),
-            edge("body", "again"),
-        )
-    )
-    assert driver.running() == ["again[0]/body"]
-    assert driver.run().output == [0, 1, 2]
-
-
 def test_failure_stops_the_execution_and_names_the_node() -> None:
     driver = Driver(graph(node("a"), node("b"), node("c"), edge("a", "c")))
     driver.err("a")
@@ -329,87 +244,6 @@ def test_the_timeout_of_a_kernel_node_is_one_for_its_task() -> None:
     assert driver.execution.error.code == "TIMEOUT"
 
 
-def test_wait_rests_until_its_time() -> None:
-    driver = Driver(graph(node("w", "wait", parameters={"seconds": 60}), node("b"), edge("w", "b")))
-    assert (driver.execution.status, driver.execution.waiting_reason) == (Status.WAITING, WaitingReason.TIMER)
-    driver.pass_time(59)
-    assert driver.running() == []
-    driver.pass_time(1)
-    assert driver.running() == ["b"]
-
-
-def test_signal_reaches_the_waiting_node() -> None:
-    driver = Driver(graph(node("w", "wait", parameters={"signal": "go"})))
-    assert driver.execution.waiting_reason is WaitingReason.SIGNAL
-    driver.signal(SignalKind.EVENT, "go", {"x": 1})
-    assert driver.execution.output == {"x": 1}
-
-
-def test_early_signal_is_kept_until_somebody_waits_for_it() -> None:
-    driver = Driver(graph(node("a"), node("w", "wait", parameters={"signal": "go"}), edge("a", "w")))
-    driver.signal(SignalKind.EVENT, "go", "early")
-    driver.check_fold()
-    driver.succeed("a")
-    assert driver.execution.output == "early"
-    driver.check_fold()
-
-
-def test_signal_that_does_not_come_in_time_fails_or_takes_the_timeout_port() -> None:
-    driver = Driver(graph(node("w", "wait", parameters={"signal": "go", "timeout_seconds": 5})))
-    driver.pass_time(5)
-    assert driver.execution.error is not None
-    patient = {"signal": "go", "timeout_seconds": 5, "on_timeout": "continue"}
-    driver = Driver(graph(node("w", "wait", parameters=patient), node("late"), edge("w", "late", port="timeout")))
-    driver.pass_time(5)
-    assert driver.running() == ["late"]
-
-
-@pytest.mark.parametrize(("status", "port"), [("approved", "confirmed"), ("denied", "rejected")])
-def test_approval_chooses_the_port(status: str, port: str) -> None:
-    driver = Driver(
-        graph(
-            node("ask", "approval", parameters={"title": "Pay?"}),
-            node("confirmed"),
-            node("rejected"),
-            edge("ask", "confirmed", port="confirmed"),
-            edge("ask", "rejected", port="rejected"),
-        )
-    )
-    assert driver.execution.waiting_reason is WaitingReason.APPROVAL
-    driver.decide_approval("ask", status, data={"edited": 1}, by="ann", decision="x")
-    assert driver.running() == [port]
-    assert driver.execution.tasks[port].input["mapping"]["data"] == {"edited": 1}
-    driver.check_fold()
-
-
-def test_expired_approval_fails_continues_or_answers_by_itself() -> None:
-    for action, expected in (
-        ("fail", Status.FAILED),
-        ("continue", Status.SUCCEEDED),
-        ("default_response", Status.SUCCEEDED),
-    ):
-        driver = Driver(graph(node("ask", "approval")))
-        driver.decide_approval("ask", "expired", on_timeout=action, default_response={"approved": True})
-        assert driver.execution.status is expected
-
-
-def test_escalated_approval_keeps_waiting_with_a_new_deadline() -> None:
-    driver = Driver(graph(node("ask", "approval", parameters={"timeout_seconds": 60})))
-    driver.decide_approval("ask", "escalated", assignees=["boss"], expires_at="2026-01-01T02:00:00+00:00")
-    assert driver.execution.status is Status.WAITING
-    assert driver.execution.tasks["ask"].wake_at is not None
-    driver.check_fold()
-
-
-def test_task_may_answer_with_an_intent_to_ask() -> None:
-    driver = Driver(graph(node("a"), node("b"), edge("a", "b", port="confirmed")))
-    driver.apply(TaskSuspended(task_id="a", attempt=1, waits_for="approval", approval={"title": "Sure?"}))
-    assert driver.approval().title == "Sure?"
-    driver.check_fold()
-    driver.decide_approval("a")
-    assert driver.running() == ["b"]
-
-
 def test_cancel_ends_at_once_and_nothing_starts_afterwards() -> None:
     driver = Driver(graph(node("a"), node("b"), edge("a", "b")))
     driver.signal(SignalKind.CANCEL, payload={"reason": "enough"})
@@ -469,17 +303,6 @@ def test_failed_child_fails_its_parent_with_its_error() -> None:
 def test_disabled_node_passes_its_data_on() -> None:
     driver = Driver(graph(node("a", disabled=True, parameters={"mapping": "changed"}), node("b"), edge("a", "b")), 7)
     assert driver.execution.tasks["b"].input == {"mapping": 7}
-
-
-def test_disabled_first_node_of_a_loop_passes_its_item_on() -> None:
-    driver = Driver(
-        graph(
-            node("each", "map", parameters={"items": [1, 2]}),
-            node("first", disabled=True, parameters={"mapping": "changed"}),
-            edge("each", "first", port="iteration"),
-        )
-    )
-    assert driver.execution.output == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,8 @@ def test_every_part_may_lead_to_what_is_public_or_hold_it(part: dict[str, Any], 
 
 @pytest.mark.parametrize("host", [
     *INTERNAL_SPELLINGS, "127.0.0.0x1", "a.b.0x", "0x7f.0.0.1", "1.2.3.4.5", "example.com:80:80", "a..b",
-    "ex ample.org", "printer.local", "x.\u24dbocalhost", "example.org\\@127.0.0.1", "example.org\\.example.net", "example.org\t",
-    "example.org:8\uff10", "\u00e4." * 100_000 + "example",
+    "ex ample.org", "printer.local", "x.\u24dbocalhost", "example.org\\@127.0.0.1", "example.org\\.example.net",
+    "example.org\t", "example.org:8\uff10", "\u00e4." * 100_000 + "example",
 ], ids=ascii_start)  # fmt: skip
 def test_no_spelling_of_a_host_that_is_not_public_gets_to_a_provider(host: str) -> None:
     part = {"type": "image_url", "image_url": {"url": f"https://{host}/a.png"}}

@@ -63,7 +63,7 @@ async def _keep_sealed(signing: PostgresSigningSecrets) -> None:
             count = await signing.reseal()
         except InterlockError as error:
             log.warning("secrets.not_resealed", code=error.code, reason=error.message)
-        except Exception:  # noqa: BLE001 - one round's error must not end the rounds
+        except Exception:  # one round's error must not end the rounds
             log.exception("secrets.not_resealed")
         else:
             if count:

@@ -7,8 +7,6 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import RenderableType
 
 from interlock.core.workflow import Problem
@@ -20,18 +18,10 @@ from interlock.doors.cli.live import live_view
 from interlock.doors.cli.output import PlainConsole
 from interlock.doors.cli.picture import Picture, begin
 from interlock.doors.cli.pretty import pretty
-from interlock.doors.cli.programs import Check
 from interlock.doors.cli.reasons import Reason, why_it_rests
-from interlock.doors.cli.screens import outcome_line
-from interlock.doors.cli.signs import span_bar
 from interlock.doors.cli.tables import (
-    approvals_list,
-    artifacts_table,
-    checks_table,
-    executions_table,
     problems_list,
 )
-from interlock.doors.cli.texts import age, duration, epoch, one_line, shown, size
 from interlock.doors.cli.timeline import timeline
 
 START = 1_795_000_000.0  # 2026-11-18 11:06:40 UTC
@@ -164,59 +154,6 @@ def render_problems() -> str:
     return render(*problems_list(problems, frozenset({1})), width=60)
 
 
-EXECUTIONS: list[dict[str, Any]] = [
-    {
-        "execution_id": EXECUTION,
-        "workflow_id": "W",
-        "status": "WAITING",
-        "waiting_reason": "approval",
-        "start_time": START * 1000,
-        "end_time": None,
-    },
-    {
-        "execution_id": EXECUTION.replace("1", "2"),
-        "workflow_id": "V",
-        "status": "SUCCESS",
-        "start_time": (START - 7200) * 1000,
-        "end_time": (START - 7200 + 3) * 1000,
-    },
-]
-NAMES = {"W": "airports", "V": "a name that no screen of an ordinary width has room for, so that it is cut"}
-APPROVALS: list[dict[str, Any]] = [
-    {
-        "approval_id": EXECUTION.replace("0001", "000a"),
-        "execution_id": EXECUTION,
-        "node_id": "ask",
-        "status": "pending",
-        "title": "Shall the invoice R-2211 of 1200.50 EUR to the Northern Paper Supply be paid today?",
-        "assignees": ["ada@accounts.example", "role:admin"],
-        "expires_at": "2026-11-18T12:06:40Z",
-    },
-    {
-        "approval_id": EXECUTION.replace("0001", "000b"),
-        "execution_id": EXECUTION,
-        "node_id": "other",
-        "status": "approved",
-        "title": "",
-        "assignees": [],
-        "expires_at": "2026-11-18T12:06:40Z",
-        "decided_by": "local",
-        "reason": "fair",
-        "decided_at": "2026-11-18T11:00:00Z",
-    },
-]
-
-
-def render_lists() -> str:
-    artifacts = [{"name": "report.md", "size": 4690, "content_type": "text/markdown", "sha256": "ab" * 32}]
-    checks = [Check("python", True, "3.11.7"), Check("schema", False, "0002_more", "Run `interlock migrate up`")]
-    return render(artifacts_table(artifacts), checks_table(checks))
-
-
-def render_executions(width: int) -> str:
-    return render(executions_table(EXECUTIONS, NAMES, START + 75, width), width=width)
-
-
 def render_question() -> str:
     approval = {
         "approval_id": "A",
@@ -345,76 +282,6 @@ def test_problems_have_place_value_and_hint() -> None:
     )
 
 
-def test_lists_of_files_and_checks() -> None:
-    assert render_lists() == expected(
-        """
-        Name       Size     Type           SHA-256
-        report.md  4.6 KiB  text/markdown  abababababab
-                Check   Found
-        ✓ good  python  3.11.7
-        ✗ bad   schema  0002_more
-                        → Run `interlock migrate up`
-        """
-    )
-
-
-def test_a_wide_screen_has_an_execution_a_line_with_its_times() -> None:
-    names = {"W": "airports", "V": "rivers"}
-    assert render(executions_table(EXECUTIONS, names, START + 75, 116), width=116) == expected(
-        """
-        Execution                             Status                  Started (UTC)        Took         Workflow
-        01990000-0000-7000-8000-000000000001  ◔ WAITING (approval)    2026-11-18 11:06:40  1 min 15 s   airports
-        02990000-0000-7000-8000-000000000002  ✓ SUCCESS               2026-11-18 09:06:40  3.0 s        rivers
-        """
-    )
-
-
-def test_a_middling_screen_has_an_execution_a_line_with_its_age() -> None:
-    assert render_executions(100) == expected(
-        """
-        Execution                             Status                  Age     Workflow
-        01990000-0000-7000-8000-000000000001  ◔ WAITING (approval)    1 min   airports
-        02990000-0000-7000-8000-000000000002  ✓ SUCCESS               2 h     a name that no screen of an o…
-        """
-    )
-
-
-def test_a_narrow_screen_breaks_nothing_but_what_is_waited_for() -> None:
-    assert render_executions(80) == expected(
-        """
-        Execution                             Status      Age     Workflow
-        01990000-0000-7000-8000-000000000001  ◔ WAITING   1 min   airports
-                                              (approval)
-        02990000-0000-7000-8000-000000000002  ✓ SUCCESS   2 h     a name that no screen…
-        """
-    )
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 116, 120, 200])
-def test_ids_are_whole_on_every_screen(width: int) -> None:
-    text = render_executions(width) + "\n" + render(*approvals_list(APPROVALS, START), width=width)
-    for found in (*EXECUTIONS, *APPROVALS):
-        assert str(found.get("approval_id") or found["execution_id"]) in text
-    assert all(len(line) <= width for line in text.splitlines())
-
-
-def test_a_question_has_the_whole_width_and_every_id_that_a_command_takes() -> None:
-    assert render(*approvals_list(APPROVALS, START), width=80) == expected(
-        """
-        01990000-0000-7000-8000-00000000000a  ○ pending, 1 h 00 min left
-          Shall the invoice R-2211 of 1200.50 EUR to the Northern Paper Supply be paid
-          today?
-          for ada@accounts.example, role:admin
-          node ask of execution 01990000-0000-7000-8000-000000000001
-
-        01990000-0000-7000-8000-00000000000b  ✓ approved
-          A decision is needed
-          node other of execution 01990000-0000-7000-8000-000000000001
-          by local, 2026-11-18 11:00:00 UTC: fair
-        """
-    )
-
-
 @pytest.mark.parametrize("width", [80, 90, 100, 140])
 def test_a_timeline_fits_its_screen_and_keeps_its_words(width: int) -> None:
     lines = render(timeline(half_way(), START + 10, width), width=width).splitlines()
@@ -458,85 +325,3 @@ def test_a_large_request_is_cut_and_says_where_the_rest_is() -> None:
     assert (len(lines), lines[-1]) == (41, "… 62 more lines; see all with `more`")
     assert pretty({"a": [], "b": {}}) == '{"a":[],"b":{}}'
     assert pretty("plain\ntext") == "plain\ntext"
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "line"),
-    [
-        ("SUCCESS", "", "Succeeded."),
-        ("ERROR", "C: m", "Failed: C: m"),
-        ("TIMEOUT", "", "Ran out of time."),
-        ("CANCELED", "", "Cancelled."),
-        ("RUNNING", "", "Left while RUNNING."),
-    ],
-)
-def test_the_outcome_is_one_sentence(status: str, error: str, line: str) -> None:
-    picture = begin("E", "w")
-    picture.status, picture.error = status, error
-    assert outcome_line(picture).plain == line
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, ""),
-        (-1, "0 ms"),
-        (0.04, "40 ms"),
-        (0.9996, "1.0 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min 00 s"),
-        (125, "2 min 05 s"),
-        (3780, "1 h 03 min"),
-        (187_200, "2 d 04 h"),
-    ],
-)
-def test_spans_of_time_read_well(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, ""),
-        (0.04, "40 ms"),
-        (59.9, "59.9 s"),
-        (60, "1 min"),
-        (3569, "59 min"),
-        (3600, "1 h"),
-        (86_000, "23 h"),
-        (86_400, "1 d"),
-    ],
-)
-def test_ages_are_short(seconds: float | None, text: str) -> None:
-    assert age(seconds) == text
-    assert len(text) <= 6
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (12 << 20, "12.0 MiB"), (5 << 40, "5.0 TiB")]
-)
-def test_sizes_read_well(count: int, text: str) -> None:
-    assert size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "at"),
-    [(None, None), (True, None), (1500, 1.5), ("1970-01-01T00:00:02Z", 2.0), ("nonsense", None)],
-)
-def test_instants_are_read_in_both_forms(value: Any, at: float | None) -> None:
-    assert epoch(value) == at
-
-
-@given(st.text())
-def test_no_text_keeps_a_character_that_steers(text: str) -> None:
-    safe = shown(text)
-    assert all(sign in "\t\n" or sign.isprintable() or sign.isspace() or ord(sign) > 0x9F for sign in safe)
-    assert "\n" not in one_line(text)
-    assert len(one_line(text, 20)) <= 20
-
-
-@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 200))
-def test_a_bar_stays_on_its_line_and_is_always_seen(begin_at: float, end_at: float, whole: float, width: int) -> None:
-    bar = span_bar(begin_at, end_at, whole, width)
-    assert 1 <= len(bar) <= width
-    assert "━" in bar
