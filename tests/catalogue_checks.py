@@ -11,7 +11,6 @@ from row_checks import READABLE, ROW_CHECKS, Check, trying
 
 CATALOGUE_CHECKS: dict[str, Check] = {}
 
-
 GRANTS = {
     **{("authenticated", table): {"SELECT"} for table in READABLE},
     ("authenticated", "workflows"): {"SELECT", "INSERT"},

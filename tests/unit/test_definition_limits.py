@@ -193,7 +193,7 @@ def flow_of_warnings(count: int, **more: Any) -> dict[str, Any]:
     return {
         "states": [*states, "end"],
         "state_node_map": dict.fromkeys(states, "transform"),
-        "state_params": dict.fromkeys(states, {"template": "x", **unknown}),
+        "state_params": {state: {"template": "x", **unknown} for state in states},
         **more,
     }
 

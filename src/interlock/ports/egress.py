@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 ASKER: ContextVar[str] = ContextVar("ASKER", default="")
-"""The tenant that a call is made for, so that its slow names and servers hold up nobody else's; empty for our own calls."""
+"""The tenant that a call is made for, so that its slow servers hold up nobody else's; empty for our own calls."""
 
 
 OWN_HEADERS = frozenset(("host", "content-length", "transfer-encoding", "te", "trailer", "expect"))
