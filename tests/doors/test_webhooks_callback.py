@@ -218,7 +218,7 @@ async def test_a_superseded_attempt_is_ignored_and_written_down(
 
 
 async def test_no_callback_before_the_deadline_fails_the_session(caller: Any, receiver: Receiver) -> None:
-    flow = CALL + "timeouts: {call: 0.5}\n"
+    flow = CALL + "timeouts: {call: 2}\n"  # time enough for the call to begin on a busy machine
     session_id = await start(caller, receiver.url, flow=flow)
     await receiver.wait_for(1)
 

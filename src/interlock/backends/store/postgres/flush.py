@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -11,12 +14,15 @@ from interlock.backends.store.postgres.queries import load
 from interlock.core.events import FORMAT
 from interlock.ports.ledger import NO_ROWS, Flush
 
+T = TypeVar("T")
+
 _SQL = load("flush")
 _BEFORE_EVENTS = ("starts",)
 _ROWS_AFTER_EVENTS = ("changes", "parks", "outcomes", "approvals", "closings", "artifacts", "notices")
 _AFTER_EVENTS = (*_ROWS_AFTER_EVENTS, "outbox")
 _PLACE = re.compile(r"(?<!:):([a-z_]+)")
 _CONSTANTS = {"format": FORMAT}
+_BETWEEN, _NULL = "\x1f", "\x1e"  # JSON has them escaped, and no name or id holds them
 
 
 class Statement(NamedTuple):
@@ -69,6 +75,29 @@ class FlushStatements:
             text, places = compose(parts)
             found = self._prepared[parts] = (await self._connection.prepare(text, timeout=timeout), places)
         prepared, places = found
-        values = _CONSTANTS | {"runner_id": runner_id}
+        values = _CONSTANTS | {"runner_id": runner_id} | _columns(flush)
         arguments = [values[name] if name in values else getattr(flush, name) for name in places]
         return await prepared.fetchrow(*arguments, timeout=timeout)
+
+
+def _columns(flush: Flush) -> dict[str, str]:
+    """The columns of the events, one text each: as arrays they would take this process five times as long to send."""
+    return {
+        "execution_ids": _BETWEEN.join(_told(flush.execution_ids, attrgetter("hex"))),
+        "seqs": _BETWEEN.join(map(str, flush.seqs)),
+        "types": _BETWEEN.join(flush.types),
+        "data": _BETWEEN.join(flush.data),
+        "refs": _BETWEEN.join([_NULL if refs is None else refs for refs in flush.refs]),
+        "at": _BETWEEN.join(_told(flush.at, datetime.isoformat)),
+        "trace_ids": _BETWEEN.join([*flush.trace_ids, ""]),  # an empty text would be no value instead of an empty one
+    }
+
+
+def _told(values: Sequence[T], say: Callable[[T], str]) -> Iterator[str]:
+    """Each value as text. Those of one entry are the same object, and said once."""
+    last: T | None = None
+    text = ""
+    for value in values:
+        if value is not last:
+            last, text = value, say(value)
+        yield text

@@ -1,6 +1,7 @@
 -- The flush: many entries in one statement, so in one commit. It is put together from the blocks below, in this order,
 -- those of a part only if the flush has rows for it: a part that is left out costs nothing. The `_result` blocks are
 -- the columns of its answer. A runner that was reaped, or a flush that was done already, writes nothing.
+-- The columns of events come as one text each, with chr(31) between the values and chr(30) for null.
 -- Run as interlock_engine.
 
 -- name: me
@@ -84,7 +85,9 @@ sources as materialized (
 new_events as (
   insert into interlock.events (execution_id, seq, tenant_id, private_to, type, data, refs, at, trace_id, format)
   select e.execution_id, e.seq, s.tenant_id, s.private_to, e.type, e.data::json, e.refs::json, e.at, e.trace_id, :format
-  from unnest(:execution_ids::uuid[], :seqs::int[], :types::text[], :data::text[], :refs::text[], :at::timestamptz[], :trace_ids::text[])
+  from unnest(string_to_array(:execution_ids, chr(31))::uuid[], string_to_array(:seqs, chr(31))::int[],
+      string_to_array(:types, chr(31)), string_to_array(:data, chr(31)), string_to_array(:refs, chr(31), chr(30)),
+      string_to_array(:at, chr(31))::timestamptz[], string_to_array(:trace_ids, chr(31)))
     as e(execution_id, seq, type, data, refs, at, trace_id)
   join sources s using (execution_id)
 )
@@ -199,7 +202,8 @@ array(select coalesce(owner, 0) from woken) as woken_owners
 published as (  -- in the commit of the event: what a webhook of its tenant wants to hear of
   insert into interlock.outbox (execution_id, seq, tenant_id)
   select e.execution_id, e.seq, s.tenant_id
-  from unnest(:execution_ids::uuid[], :seqs::int[], :types::text[]) as e(execution_id, seq, type)
+  from unnest(string_to_array(:execution_ids, chr(31))::uuid[], string_to_array(:seqs, chr(31))::int[],
+      string_to_array(:types, chr(31))) as e(execution_id, seq, type)
   join sources s using (execution_id)
   where exists (select from interlock.webhooks w
     where w.tenant_id = s.tenant_id and w.is_active and e.type = any (w.events))
