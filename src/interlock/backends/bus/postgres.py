@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
-from uuid import UUID
 
 import asyncpg
-import structlog
 
-from interlock.backends.bus.followers import LogFollower, TenantFollower
 from interlock.backends.bus.hints import unpack
-from interlock.backends.bus.memory import MemoryBus, OnInbox
-from interlock.backends.bus.outbox import Outbox
-from interlock.ports.bus import LogRow
+from interlock.backends.bus.shared import SharedBus
 
 CHANNEL = "interlock_hints"
 PING_SECONDS = 30.0
@@ -28,19 +23,15 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect = Callable[[], Awaitable[Connection]]
 
 
-class PostgresBus:
+class PostgresBus(SharedBus):
     """Satisfies ``ports.bus.Bus`` over one connection that ``connect`` makes, as the serving role.
 
     The connection must not go through a pooler in transaction mode.
     """
 
     def __init__(self, connect: Connect) -> None:
+        super().__init__()
         self._connect = connect
-        self._local = MemoryBus()
-        self._outbox = Outbox()
-        self._is_settled = asyncio.Event()  # the first connection listens, or has failed
-        self._keeper: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
         """Listen, or keep trying to in the background if the database is away."""
@@ -54,32 +45,6 @@ class PostgresBus:
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
         await self._local.stop()
-
-    def log_grew(self, execution_id: UUID, tenant_id: str, rows: Sequence[LogRow] = ()) -> None:
-        """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
-        self._local.log_grew(execution_id, tenant_id, rows)
-        self._outbox.log_grew(execution_id, tenant_id)
-
-    def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
-        """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
-        self._local.inbox_grew(execution_id, owner)
-        self._outbox.inbox_grew(execution_id, owner)
-
-    def follow(self, execution_id: UUID) -> LogFollower:
-        """A subscription from now on; follow first and read then."""
-        return self._local.follow(execution_id)
-
-    def follow_tenant(self, tenant_id: str, on_hint: Callable[[], None]) -> TenantFollower:
-        """A subscription to all executions of a tenant from now on. ``on_hint`` must not block or raise."""
-        return self._local.follow_tenant(tenant_id, on_hint)
-
-    def on_inbox(self, callback: OnInbox) -> None:
-        """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
-        self._local.on_inbox(callback)
-
-    def set_peers(self, others: bool) -> None:
-        """Whether other processes live; without any, nothing is sent (listening goes on)."""
-        self._outbox.set_peers(others)
 
     async def _keep_connected(self) -> None:
         delay = FIRST_DELAY

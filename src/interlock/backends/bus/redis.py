@@ -6,21 +6,16 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from interlock.backends.bus.followers import LogFollower, TenantFollower
 from interlock.backends.bus.hints import unpack
-from interlock.backends.bus.memory import MemoryBus, OnInbox
-from interlock.backends.bus.outbox import Outbox
+from interlock.backends.bus.shared import SharedBus
 from interlock.kit.ids import Ids
-from interlock.ports.bus import LogRow
 
 CHANNEL = "interlock:hints"
 PING_SECONDS = 15.0
@@ -30,7 +25,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0
 _LOST = (RedisError, OSError)  # OSError: also a timeout
 
 
-class RedisBus:
+class RedisBus(SharedBus):
     """Satisfies ``ports.bus.Bus`` over two connections to ``url``: one hears, one says.
 
     On the wire a hint stands behind the name of the process that says it, which hears itself: so it knows that hearing
@@ -38,13 +33,9 @@ class RedisBus:
     """
 
     def __init__(self, url: str, ids: Ids) -> None:
+        super().__init__()
         self._url = url
         self._name = ids.new().hex
-        self._local = MemoryBus()
-        self._outbox = Outbox()
-        self._is_settled = asyncio.Event()  # the first connection listens, or has failed
-        self._keeper: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
         """Listen, or keep trying to in the background if Redis is away."""
@@ -57,32 +48,6 @@ class RedisBus:
             await _end([self._keeper], every=1.0)
             self._keeper = None
         await self._local.stop()
-
-    def log_grew(self, execution_id: UUID, tenant_id: str, rows: Sequence[LogRow] = ()) -> None:
-        """Wake whoever follows the execution here at once, and on other processes within some milliseconds."""
-        self._local.log_grew(execution_id, tenant_id, rows)
-        self._outbox.log_grew(execution_id, tenant_id)
-
-    def inbox_grew(self, execution_id: UUID, owner: int | None) -> None:
-        """Tell everybody who asked by ``on_inbox``, here at once and then on other processes."""
-        self._local.inbox_grew(execution_id, owner)
-        self._outbox.inbox_grew(execution_id, owner)
-
-    def follow(self, execution_id: UUID) -> LogFollower:
-        """A subscription from now on; follow first and read then."""
-        return self._local.follow(execution_id)
-
-    def follow_tenant(self, tenant_id: str, on_hint: Callable[[], None]) -> TenantFollower:
-        """A subscription to all executions of a tenant from now on. ``on_hint`` must not block or raise."""
-        return self._local.follow_tenant(tenant_id, on_hint)
-
-    def on_inbox(self, callback: OnInbox) -> None:
-        """Be told of ``inbox_grew`` of any process. The callback must not block or raise."""
-        self._local.on_inbox(callback)
-
-    def set_peers(self, others: bool) -> None:
-        """Whether other processes live; without any, nothing is sent (listening goes on)."""
-        self._outbox.set_peers(others)
 
     async def _keep_connected(self) -> None:
         pause = _Pause()
