@@ -97,6 +97,33 @@ async def test_a_seat_that_was_given_up_is_free_for_the_next(process: Any, tenan
     await until_all_seats_are_free(both[1], person(tenant))
 
 
+async def test_streams_one_after_the_other_ask_the_database_once(process: Any, tenant: Any) -> None:
+    seats, other = await process(), await process()
+    (await seats.take(person(tenant), LIMITS))()
+    told = 0
+    hold = seats._store.hold_seats
+
+    async def counted(*values: Any) -> Any:
+        nonlocal told
+        told += 1
+        return await hold(*values)
+
+    seats._store.hold_seats = counted  # type: ignore[method-assign]
+    for _ in range(50):
+        (await seats.take(person(tenant), LIMITS))()
+    assert told == 0
+    await until_all_seats_are_free(other, person(tenant))
+    assert told == 1
+
+
+async def test_a_process_that_stops_keeps_no_spare_seat(process: Any, tenant: Any) -> None:
+    seats, other = await process(), await process()
+    for leave in seated(await take([seats], [person(tenant)], 10)):
+        leave()
+    await seats.renew()
+    assert len(seated(await take([other], [person(tenant)], 20))) == 20
+
+
 async def test_seats_of_a_killed_process_come_back_when_its_lease_is_over(process: Any, tenant: Any) -> None:
     killed, other = await process(timedelta(seconds=0.5)), await process()
     assert len(seated(await take([killed], [person(tenant)], 20))) == 20

@@ -20,6 +20,8 @@ from interlock.ports.access import AccessStore
 RENEW_SECONDS = 10.0
 LEASE = timedelta(seconds=35)
 """What a process holds counts so long after it said so; seats of one that was killed are free again then."""
+SPARE_SECONDS = 0.5
+"""A seat that was given up is kept so long for the next stream of its holder: that one need not ask the database."""
 _AT_ONCE = 500
 _RETRY_AFTER = 5
 
@@ -39,7 +41,10 @@ class _Asking(NamedTuple):
 
 
 class StreamSeats:
-    """Gives out seats. Whatever is asked for while the database is told goes with the next statement, all at once."""
+    """Gives out seats. Whatever is asked for while the database is told goes with the next statement, all at once.
+
+    A seat that is given up while its holder has no more than half of its own is kept for a moment for its next stream.
+    """
 
     def __init__(self, store: AccessStore, ids: Ids, *, lease: timedelta = LEASE) -> None:
         self._store = store
@@ -47,6 +52,9 @@ class StreamSeats:
         self._lease = lease
         self._held: Counter[SeatHolder] = Counter()
         self._of_tenant: Counter[str] = Counter()
+        self._spare: Counter[SeatHolder] = Counter()  # held, and nobody sits there
+        self._idle: Counter[SeatHolder] = Counter()  # the fewest that were spare since they were looked at
+        self._looking: asyncio.TimerHandle | None = None
         self._asking: dict[SeatHolder, list[_Asking]] = {}
         self._changed: set[SeatHolder] = set()
         self._writer: asyncio.Task[None] | None = None
@@ -55,6 +63,10 @@ class StreamSeats:
     async def take(self, principal: Principal, limits: SeatLimits) -> Callable[[], None]:
         """Take a seat; what comes back gives it up, once. Raises LIMITED, and UNAVAILABLE without the database."""
         holder = SeatHolder(principal.tenant_id, principal.subject)
+        if self._spare[holder]:
+            _add(self._spare, holder, -1)
+            self._idle[holder] = min(self._idle[holder], self._spare[holder])
+            return self._leaver(holder, limits)
         self._refuse_what_is_full_here(holder, limits)
         seat = asyncio.get_running_loop().create_future()
         self._asking.setdefault(holder, []).append(_Asking(limits, seat))
@@ -63,20 +75,18 @@ class StreamSeats:
             await seat
         except asyncio.CancelledError:
             if seat.done() and not seat.cancelled() and seat.exception() is None:
-                self._leave(holder)  # nobody sits down on it any more
+                self._free(holder)  # nobody sits down on it any more
             raise
-        is_taken = True
-
-        def leave() -> None:
-            nonlocal is_taken
-            if is_taken:
-                is_taken = False
-                self._leave(holder)
-
-        return leave
+        return self._leaver(holder, limits)
 
     async def renew(self) -> None:
-        """Say again what this process holds, and forget processes that are gone. Raises UNAVAILABLE."""
+        """Say again what this process holds, which is no spare seat, and forget processes that are gone.
+
+        Raises UNAVAILABLE.
+        """
+        for holder, spare in self._spare.items():
+            self._free(holder, spare)
+        self._spare.clear()
         self._changed.update(self._held)
         self._write_soon()
         if self._writer is not None:
@@ -89,9 +99,47 @@ class StreamSeats:
         if self._of_tenant[holder.tenant_id] >= limits.per_tenant:
             raise _full(*_of_tenant(limits))
 
-    def _leave(self, holder: SeatHolder) -> None:
-        _add(self._held, holder, -1)
-        _add(self._of_tenant, holder.tenant_id, -1)
+    def _leaver(self, holder: SeatHolder, limits: SeatLimits) -> Callable[[], None]:
+        is_taken = True
+
+        def leave() -> None:
+            nonlocal is_taken
+            if is_taken:
+                is_taken = False
+                self._leave(holder, limits)
+
+        return leave
+
+    def _leave(self, holder: SeatHolder, limits: SeatLimits) -> None:
+        """Keep the seat for a moment, unless somebody elsewhere may want it: more than half of all are held."""
+        of_tenant = self._of_tenant[holder.tenant_id]
+        if self._held[holder] * 2 > limits.per_principal or of_tenant * 2 > limits.per_tenant:
+            self._free(holder)
+            return
+        self._spare[holder] += 1
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(SPARE_SECONDS, self._free_idle)
+
+    def _free_idle(self) -> None:
+        """Give up the seats that nobody has taken since this was done last."""
+        self._looking = None
+        for holder, spare in list(self._spare.items()):
+            idle = self._idle[holder]
+            _add(self._spare, holder, -idle)
+            self._free(holder, idle)
+            self._idle[holder] = spare - idle
+        self._idle = Counter({holder: self._idle[holder] for holder in self._spare})
+        if self._spare:
+            self._look_soon()
+
+    def _free(self, holder: SeatHolder, seats: int = 1) -> None:
+        if not seats:
+            return
+        _add(self._held, holder, -seats)
+        _add(self._of_tenant, holder.tenant_id, -seats)
         self._changed.add(holder)
         self._write_soon()
 
