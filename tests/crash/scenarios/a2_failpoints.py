@@ -20,7 +20,7 @@ from interlock.kit import failpoints
 
 TITLE = "every failpoint as a crash, a pause and an error"
 ACTIONS = ("exit", "sleep", "raise")
-AT_ONCE = 3
+AT_ONCE = 2
 SLOTS = "2"
 """So few that starts queue up and the victim has something to claim."""
 ALONE = ("claiming.",)

@@ -70,6 +70,9 @@ class Reader:
                 async with self._stage.client.session.get(self._url, headers=headers, timeout=timeout) as response:
                     if response.status == 204:
                         return True
+                    if response.status == 429:  # the seat of its last visit is not free yet
+                        await asyncio.sleep(float(response.headers["Retry-After"]))
+                        return False
                     if response.status != 200:
                         raise RuntimeError(f"the stream answered {response.status}: {await response.text()}")
                     async for number, data in _frames(response.content):
