@@ -124,6 +124,19 @@ async def test_a_process_that_stops_keeps_no_spare_seat(process: Any, tenant: An
     assert len(seated(await take([other], [person(tenant)], 20))) == 20
 
 
+async def test_what_was_spare_before_a_renewal_is_not_given_up_again(process: Any, tenant: Any) -> None:
+    seats, other = await process(), await process()
+    for leave in seated(await take([seats], [person(tenant)], 4)):
+        leave()
+    seats._free_idle()
+    await seats.renew()
+    taken = seated(await take([seats], [person(tenant)], 6))
+    taken.pop()()
+    seats._free_idle()
+    await seats.renew()
+    assert len(seated(await take([other], [person(tenant)], 20))) == 15
+
+
 async def test_seats_of_a_killed_process_come_back_when_its_lease_is_over(process: Any, tenant: Any) -> None:
     killed, other = await process(timedelta(seconds=0.5)), await process()
     assert len(seated(await take([killed], [person(tenant)], 20))) == 20

@@ -87,6 +87,7 @@ class StreamSeats:
         for holder, spare in self._spare.items():
             self._free(holder, spare)
         self._spare.clear()
+        self._idle.clear()
         self._changed.update(self._held)
         self._write_soon()
         if self._writer is not None:
