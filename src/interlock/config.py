@@ -90,7 +90,12 @@ class Settings(ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     migrate_database_url: SecretStr | None = Field(
         None, description="The same database as its owner, for `interlock migrate`; never used to serve."
     )
-    database_pool_size: int = Field(10, ge=2, le=200, description="Connections for requests, per process.")
+    database_pool_size: int = Field(
+        10,
+        ge=2,
+        le=200,
+        description="Connections for requests, per process; engine, access and bookings take up to 20 more.",
+    )
     pg_bindir: Path | None = Field(None, description="Folder of the Postgres programs for the embedded database.")
     slots: int = Field(2000, ge=1, le=100_000, description="Executions one process works on at a time.")
     tenant_cap: int = Field(1000, ge=1, description="Executions of one tenant that are worked on at a time.")

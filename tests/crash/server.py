@@ -47,7 +47,6 @@ class Server:
                 "INTERLOCK_EGRESS_ALLOW": "loopback",
                 "INTERLOCK_LOCAL": "1",
                 "INTERLOCK_ACCESS_LOG": "false",
-                "INTERLOCK_DATABASE_POOL_SIZE": "5",  # up to nine servers share the connections of one Postgres
                 "INTERLOCK_FAILPOINTS": failpoints,
                 **self._settings,
             },

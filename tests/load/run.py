@@ -62,7 +62,7 @@ PROGRAMS = (
 def run(program: Program) -> bool:
     """Run one program and print its verdict. True if it held."""
     began = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(
         program.command(),
         env=environment,

@@ -27,7 +27,7 @@ def server_settings(socket_dir: Path) -> dict[str, str]:
         "synchronous_commit": "on",
         "wal_level": "replica",
         # sized
-        "max_connections": "100",
+        "max_connections": "300",  # a server process takes up to thirty
         "shared_buffers": "256MB" if memory_bytes() >= 4 * GIB else "128MB",
         "max_wal_size": "1GB",
         "checkpoint_timeout": "10min",
