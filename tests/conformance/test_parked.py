@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -37,9 +37,9 @@ class CountingLedger(PostgresLedger):
 
     loads = 0
 
-    async def load(self, execution_id: UUID) -> Loaded | None:
-        self.loads += 1
-        return await super().load(execution_id)
+    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
+        self.loads += len(execution_ids)
+        return await super().load(execution_ids)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from interlock.core.ids import ExecutionId
 from interlock.ports.blobs import Blobs
 from interlock.ports.ledger import Head, Ledger, Loaded
 from interlock.runtime.inbox import signal_of
+from interlock.runtime.loads import Loads
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import LARGEST
 from interlock.runtime.payloads import internalise
@@ -29,6 +30,7 @@ class Reading:
 
     def __init__(self, ledger: Ledger, blobs: Blobs, programs: Programs, runner: Runner) -> None:
         self._ledger = ledger
+        self._loads = Loads(ledger)
         self._blobs = blobs
         self._programs = programs
         self._runner = runner
@@ -78,7 +80,7 @@ class Reading:
             return
         runner_id = self.runner_id
         try:
-            loaded = await self._ledger.load(execution_id)
+            loaded = await self._loads.get(execution_id)
             if loaded is None or loaded.owner != runner_id:
                 return
             owned = await self._owned(loaded)

@@ -14,12 +14,13 @@ import msgspec
 from interlock.backends.store.postgres.connection import EnginePool, close_quietly, connect_as_engine
 from interlock.backends.store.postgres.flush import FlushStatements
 from interlock.backends.store.postgres.lease import PostgresLease
+from interlock.backends.store.postgres.load_logs import load_logs
 from interlock.backends.store.postgres.queries import load
-from interlock.backends.store.postgres.read_back import approval_of, event_of
+from interlock.backends.store.postgres.read_back import approval_of
 from interlock.backends.store.postgres.signals import Posting, Signals
 from interlock.backends.store.postgres.totals import TotalsQueries
 from interlock.core.approval import Approval
-from interlock.core.events import FORMAT, Recorded
+from interlock.core.events import FORMAT
 from interlock.core.workflow import Definition
 from interlock.ports.ledger import (
     Claim,
@@ -43,7 +44,6 @@ _LOAD = load("load")
 DEADLOCK_TRIES = 3
 FLUSH_TIMEOUT = 5.0
 """Seconds after which the outcome of a flush counts as unknown."""
-_PAGE = 5_000
 _definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
 
 
@@ -191,44 +191,9 @@ class PostgresLedger(TotalsQueries):
     async def adopt_orphans(self) -> int:
         return len(await self._rows(_OWNERSHIP["orphans"]))
 
-    async def load(self, execution_id: UUID) -> Loaded | None:
-        """An unfinished execution with all its events, or None if it ended or never was."""
+    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
         async with self._pool.use() as connection:
-            row = await connection.fetchrow(_LOAD["execution"], execution_id)
-            if row is None:
-                return None
-            events: list[Recorded] = []
-            refs: dict[int, dict[str, str]] = {}
-            size = 0
-            while True:
-                last = events[-1].seq if events else 0
-                page = await connection.fetch(_LOAD["events"], execution_id, last, _PAGE)
-                events.extend(event_of(found) for found in page)
-                size += sum(len(found["data"]) for found in page)
-                refs |= {found["seq"]: msgspec.json.decode(found["refs"]) for found in page if found["refs"]}
-                if len(page) < _PAGE:
-                    break
-        return Loaded(
-            execution_id=execution_id,
-            tenant_id=row["tenant_id"],
-            user_id=row["user_id"],
-            visibility=row["visibility"],
-            workflow_id=row["workflow_id"],
-            version_id=row["version_id"],
-            number=row["workflow_number"],
-            kind=row["kind"],
-            root_id=row["root_id"],
-            trace_id=row["trace_id"],
-            owner=row["owner"],
-            epoch=row["epoch"],
-            inbox_seq=row["inbox_seq"],
-            folded=row["folded"],
-            priority=row["priority"],
-            children=row["children"],
-            events=events,
-            size=size,
-            refs=refs,
-        )
+            return await load_logs(connection, execution_ids)
 
     async def version(self, version_id: UUID) -> Definition:
         text = await self._value(_LOAD["version"], version_id)

@@ -1,6 +1,6 @@
 -- Reading executions back. Run as interlock_engine.
 
--- name: execution
+-- name: executions
 select x.execution_id, x.tenant_id, x.user_id, x.visibility, x.workflow_id, x.version_id, x.workflow_number, x.kind,
   x.root_id, x.trace_id, x.parent_id, x.metadata, l.owner, l.epoch, l.inbox_seq, l.priority,
   coalesce((select min(i.inbox_seq) - 1 from interlock.inbox i
@@ -8,9 +8,18 @@ select x.execution_id, x.tenant_id, x.user_id, x.visibility, x.workflow_id, x.ve
   array(select c.execution_id from interlock.executions c join interlock.live using (execution_id)
     where c.parent_id = x.execution_id and c.execution_id > x.execution_id) as children  -- ids go by time
 from interlock.executions x join interlock.live l using (execution_id)
-where x.execution_id = $1;
+where x.execution_id = any($1::uuid[]);
 
--- name: events
+-- name: first_events
+-- Of each execution the first $2 events.
+select e.execution_id, e.seq, e.type, e.data, e.refs, e.at, e.trace_id
+from unnest($1::uuid[]) as wanted(execution_id)
+cross join lateral (
+  select * from interlock.events own where own.execution_id = wanted.execution_id order by own.seq limit $2
+) e
+order by e.execution_id, e.seq;
+
+-- name: more_events
 select seq, type, data, refs, at, trace_id from interlock.events
 where execution_id = $1 and seq > $2 order by seq limit $3;
 

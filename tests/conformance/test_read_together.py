@@ -1,0 +1,107 @@
+"""What a process takes over at the same time is read by a few queries, and what cannot be read spoils only itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+import pytest
+
+from conftest import Database, Tenant
+from engine_house import House, chain, node, signal
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.core.workflow import FlowDefinition, TransitionDefinition
+from interlock.ports.ledger import Loaded
+from interlock.runtime.loads import TOGETHER
+
+MANY = 4 * TOGETHER
+TURNS = 120
+TURNING = FlowDefinition(
+    states=("heads", "tails", "over"),
+    initial_state="heads",
+    terminal_states=("over",),
+    transitions=(
+        TransitionDefinition(source=("heads",), event="TURN", target=("tails",)),
+        TransitionDefinition(source=("tails",), event="TURN", target=("heads",)),
+        TransitionDefinition(source=("heads", "tails"), event="END", target=("over",)),
+    ),
+)
+
+
+class NotingLedger(PostgresLedger):
+    """Notes how many logs each query reads."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.read: list[int] = []
+
+    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
+        self.read.append(len(execution_ids))
+        return await super().load(execution_ids)
+
+
+@pytest.fixture
+async def house(database: Database, tenant: Tenant) -> AsyncIterator[House]:
+    found = House(database, tenant)
+    await found.open()
+    yield found
+    await found.close()
+
+
+async def leave_waiting(house: House, count: int) -> list[UUID]:
+    """So many executions that are due and nobody's: queued behind one that holds the only place, and then it died."""
+    full = await house.engine("full", tenant_cap=1)
+    workflow = await house.workflow(chain(node("w", "wait", signal="go")))
+    await house.start(full, chain(node("w", "wait", seconds=4)), wait=0.0)
+    starts = [full.start(house.request(workflow, wait=0.0)) for _ in range(count)]
+    standings = await asyncio.gather(*starts)
+    await house.kill(full)
+    return [standing.execution_id for standing in standings]
+
+
+async def test_executions_claimed_together_are_read_by_few_queries(house: House) -> None:
+    left = await leave_waiting(house, MANY)
+    ledger = NotingLedger(house.database.serve_url)
+    engine = await house.engine("heir", ledger=ledger)
+
+    async def all_wait() -> bool:
+        found = await house.rows(
+            "select count(*) from interlock.executions where status = 'waiting' and execution_id = any($1)", left
+        )
+        return bool(found[0][0] == MANY)
+
+    await house.until(all_wait, "all executions at their signal")
+    for execution_id in left[:3]:
+        ended = await engine.signal(signal(house, execution_id, "go"))
+        assert ended.status == "succeeded"
+    assert max(ledger.read) == TOGETHER
+    assert len(ledger.read) < MANY / 4
+
+
+async def test_a_log_that_cannot_be_read_spoils_nothing_for_those_read_with_it(house: House) -> None:
+    broken, *whole = await leave_waiting(house, 20)
+    await house.rows(
+        "update interlock.events set type = 'of.the.future' where execution_id = $1 and seq = 1 returning 1", broken
+    )
+    await house.engine("heir")
+
+    async def all_wait() -> bool:
+        found = await house.rows("select execution_id from interlock.executions where status = 'waiting'")
+        return {row[0] for row in found} >= set(whole)
+
+    await house.until(all_wait, "all others at their signal")
+    status = await house.rows("select status from interlock.executions where execution_id = $1", broken)
+    assert status[0][0] not in ("waiting", "succeeded")
+
+
+async def test_a_long_log_is_read_to_its_end(house: House) -> None:
+    one, other = await house.engine("one"), await house.engine("other")
+    standing = await house.start(one, TURNING)
+    for _ in range(TURNS):
+        await one.signal(signal(house, standing.execution_id, "TURN"))
+    ended = await other.signal(signal(house, standing.execution_id, "END"))
+    assert ended.status == "succeeded"
+    log = await house.log(standing.execution_id)
+    assert [seq for seq, _ in log] == list(range(1, len(log) + 1))
+    assert sum(kind == "flow.transitioned" for _, kind in log) == TURNS + 1
