@@ -11,6 +11,7 @@ import pytest
 from conftest import Database, Tenant
 from engine_house import House, chain, node, signal
 from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.core.events import ExecutionStarted
 from interlock.core.workflow import FlowDefinition, TransitionDefinition
 from interlock.ports.ledger import Loaded
 from interlock.runtime.loads import TOGETHER
@@ -81,18 +82,24 @@ async def test_executions_claimed_together_are_read_by_few_queries(house: House)
 
 async def test_a_log_that_cannot_be_read_spoils_nothing_for_those_read_with_it(house: House) -> None:
     broken, *whole = await leave_waiting(house, 20)
-    await house.rows(
-        "update interlock.events set type = 'of.the.future' where execution_id = $1 and seq = 1 returning 1", broken
-    )
+    change = "update interlock.events set type = $2 where execution_id = $1 and seq = 1 returning 1"
+    await house.rows(change, broken, "of.the.future")
     await house.engine("heir")
 
-    async def all_wait() -> bool:
+    async def waiting() -> set[UUID]:
         found = await house.rows("select execution_id from interlock.executions where status = 'waiting'")
-        return {row[0] for row in found} >= set(whole)
+        return {row[0] for row in found}
 
-    await house.until(all_wait, "all others at their signal")
-    status = await house.rows("select status from interlock.executions where execution_id = $1", broken)
-    assert status[0][0] not in ("waiting", "succeeded")
+    async def others_wait() -> bool:
+        return await waiting() >= set(whole)
+
+    async def broken_waits() -> bool:
+        return broken in await waiting()
+
+    await house.until(others_wait, "all others at their signal")
+    assert not await broken_waits()
+    await house.rows(change, broken, ExecutionStarted.type)
+    await house.until(broken_waits, "the one that was broken at its signal, once it can be read")
 
 
 async def test_a_long_log_is_read_to_its_end(house: House) -> None:

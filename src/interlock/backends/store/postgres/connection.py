@@ -57,15 +57,18 @@ class EnginePool:
         self._dsn = dsn
         self._size = size
         self._idle: asyncio.LifoQueue[asyncpg.Connection[Any] | None] = asyncio.LifoQueue()
+        self._is_open = False
 
     async def open(self) -> None:
         """Fill the pool; the first connection is made at once, so that a wrong URL shows here."""
+        self._is_open = True
         self._idle.put_nowait(await connect_as_engine(self._dsn))
         for _ in range(self._size - 1):
             self._idle.put_nowait(None)
 
     async def close(self) -> None:
-        """Close all idle connections."""
+        """Close all idle connections, and the others when they come back."""
+        self._is_open = False
         while not self._idle.empty():
             connection = self._idle.get_nowait()
             if connection is not None:
@@ -86,6 +89,6 @@ class EnginePool:
             usable = connection
             raise
         finally:
-            if usable is None and connection is not None:
+            if connection is not None and (usable is None or not self._is_open):
                 connection.terminate()
-            self._idle.put_nowait(usable)
+            self._idle.put_nowait(usable if self._is_open else None)
