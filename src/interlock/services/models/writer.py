@@ -15,8 +15,6 @@ _MAX_WAITING = 20_000
 _RETRY_SECONDS = 0.5
 _LINGER_SECONDS = 0.005
 """What is not urgent is written so much later, and then often with what comes next."""
-_GATHER_SECONDS = 0.002
-"""So much later what several calls wait for, who then share one write."""
 _log = structlog.get_logger("interlock.models")
 
 
@@ -92,7 +90,7 @@ class LedgerWriter:
                 async with asyncio.timeout(_LINGER_SECONDS):
                     await self._has_urgent.wait()
         if self._urgent > 1 and not self._answers:
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(0)  # what begins in this turn of the loop shares the write; more would wait idly
         self._urgent = 0
         self._has_urgent.clear()
 
