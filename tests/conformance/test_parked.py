@@ -11,15 +11,20 @@ from uuid import UUID
 import pytest
 
 from conftest import Database, Tenant
-from engine_house import House
+from engine_house import DEADLINE, Gate, House, chain, node, signal
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
+from interlock.core.engine.graph.program import GraphProgram
+from interlock.core.execution import Execution, Ready, Status
 from interlock.core.ids import ExecutionId
 from interlock.core.workflow import FlowDefinition, TransitionDefinition
+from interlock.kit.ids import RandomIds
+from interlock.nodes import load
 from interlock.ports.engine import SendSignal, SignalOutcome
 from interlock.ports.ledger import Loaded
 from interlock.runtime.engine import LocalEngine
-from interlock.runtime.parked import LARGEST
+from interlock.runtime.owned import Owned
+from interlock.runtime.parked import LARGEST, Parked
 
 TURNS = FlowDefinition(
     states=("heads", "tails", "over"),
@@ -53,9 +58,9 @@ async def house(database: Database, tenant: Tenant) -> AsyncIterator[House]:
     await found.close()
 
 
-async def engine_of(house: House, name: str) -> tuple[LocalEngine, CountingLedger]:
+async def engine_of(house: House, name: str, **options: Any) -> tuple[LocalEngine, CountingLedger]:
     ledger = CountingLedger(house.database.serve_url)
-    return await house.engine(name, ledger=ledger), ledger
+    return await house.engine(name, ledger=ledger, **options), ledger
 
 
 async def send(house: House, engine: LocalEngine, execution_id: UUID, name: str, payload: Any = None) -> SignalOutcome:
@@ -115,3 +120,71 @@ async def test_a_large_execution_is_not_kept(house: House) -> None:
     moved = await send(house, engine, standing.execution_id, "TURN")
     assert moved.flow is not None
     assert (moved.flow.active, ledger.loads[standing.execution_id]) == (("tails",), 1)
+
+
+async def test_what_was_queued_here_is_not_read_back_when_its_turn_comes(house: House) -> None:
+    gate = Gate()
+    engine, ledger = await engine_of(house, "one", nodes=(gate,), tenant_cap=1)
+    workflow = await house.workflow(chain(node("g", "gate")))
+    await engine.start(house.request(workflow, wait=0))
+    await gate.entered.wait()
+    queued = [await engine.start(house.request(workflow, wait=0)) for _ in range(5)]
+    assert [standing.status for standing in queued] == ["queued"] * 5
+    gate.opened.set()
+    for standing in queued:
+        assert (await engine.standing(standing.execution_id, DEADLINE)).status == "succeeded"
+        assert ledger.loads[standing.execution_id] == 0
+        log = await house.log(standing.execution_id)
+        assert [seq for seq, _ in log] == list(range(1, len(log) + 1))
+
+
+async def test_what_was_told_to_one_that_is_queued_counts_when_its_turn_comes(house: House) -> None:
+    gate = Gate()
+    engine, _ = await engine_of(house, "one", nodes=(gate,), tenant_cap=1)
+    workflow = await house.workflow(chain(node("g", "gate")))
+    await engine.start(house.request(workflow, wait=0))
+    await gate.entered.wait()
+    first, paused, last = [await engine.start(house.request(workflow, wait=0)) for _ in range(3)]
+    await engine.signal(signal(house, paused.execution_id, "", kind=SignalKind.PAUSE, wait=0.0))
+    gate.opened.set()
+    for standing in (first, last):
+        assert (await engine.standing(standing.execution_id, DEADLINE)).status == "succeeded"
+
+    async def is_paused() -> bool:
+        return (await engine.standing(paused.execution_id, 0)).status == "paused"
+
+    await house.until(is_paused, "the pause")
+    assert len(gate.attempts) == 3, "it does not begin"
+
+
+def owned_as(status: Status) -> Owned:
+    """An execution of one node that was let go with this status."""
+    execution = Execution(ExecutionId(RandomIds().new()), GraphProgram(chain(node("n")), load().types))
+    if status is Status.QUEUED:
+        execution.ready["n"] = Ready("", "n", ())
+    owned = Owned(
+        execution,
+        tenant_id="t",
+        user_id="u",
+        visibility="tenant",
+        workflow_id=None,
+        number=1,
+        root_id=execution.execution_id,
+        trace_id="1" * 32,
+        priority=5,
+    )
+    owned.size = 100
+    return owned
+
+
+def test_one_that_is_queued_takes_only_free_room_and_one_that_is_parked_any() -> None:
+    parked = Parked(most=2)
+    first, second, third = (owned_as(Status.QUEUED) for _ in range(3))
+    for owned in (first, second, third):
+        parked.keep(owned)
+    assert [parked.take(owned.execution.execution_id, 2) for owned in (first, third)] == [first, None]
+    fourth, fifth = owned_as(Status.WAITING), owned_as(Status.WAITING)
+    parked.keep(fourth)
+    parked.keep(fifth)
+    found = [parked.take(owned.execution.execution_id, 2) for owned in (second, fourth, fifth)]
+    assert found == [None, fourth, fifth]

@@ -102,8 +102,12 @@ class NodeTotal(msgspec.Struct):
 
 
 class Claimed(msgspec.Struct, frozen=True):
+    """An execution that is ours now: how often it was owned or freed, and how far its inbox goes."""
+
     execution_id: UUID
     tenant_id: str
+    epoch: int
+    inbox_seq: int
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -132,7 +132,7 @@ class Claiming:
             claim = await self._ledger.claim(self.runner_id, free, CLAIM_BATCH, self._room.share, promised)
             self._room.set_behind(claim.behind)
             for found in claim.claimed:
-                self._reading.take_over(found.execution_id, found.tenant_id)
+                self._reading.continue_claimed(found)
         if claim.claimed:
             failpoints.hit("claiming.after_claim")
             self._telemetry.claimed(len(claim.claimed), self._clock.monotonic() - begun)

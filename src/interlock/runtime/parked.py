@@ -1,40 +1,51 @@
-"""Executions this process let go last, so that one that moves again need not be read back."""
+"""Executions this process knows and does not own: one that moves again, or whose turn comes, need not be read back."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from uuid import UUID
 
+from interlock.core.execution import Status
 from interlock.runtime.owned import Owned
 
-MOST = 2_000
+MOST = 5_000
 MOST_BYTES = 16 * 1024 * 1024
 LARGEST = 256 * 1024
 """Bytes of the log of the largest execution that is kept."""
 
 
 class Parked:
-    """The executions parked last, as their logs tell them; the oldest give way.
+    """The executions parked last and those queued first, as their logs tell them.
+
+    The oldest that is parked gives way to the next one. One that is queued takes only the room that is free: who
+    came first is the first to be claimed.
 
     Only an owner writes to a log, and each change of the owner raises the epoch. So what is kept is what a reader of
     the log would find, as long as the epoch says that nobody else has owned the execution since.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._kept: OrderedDict[UUID, Owned] = OrderedDict()
         self._bytes = 0
 
     def keep(self, owned: Owned) -> None:
-        """Keep an execution that was just parked, if it is small and all of it is committed."""
+        """Keep an execution that was just parked or queued, if it is small and all of it is committed."""
         execution = owned.execution
         is_whole = owned.committed_seq == execution.seq
         if owned.size > LARGEST or not is_whole or execution.running or execution.program.children():
             return
+        if execution.status is Status.QUEUED and self._is_full(owned.size):
+            return
         self.take(execution.execution_id, 0)
         self._kept[execution.execution_id] = owned
         self._bytes += owned.size
-        while len(self._kept) > MOST or self._bytes > MOST_BYTES:
+        while self._is_full(0):
             self._bytes -= self._kept.popitem(last=False)[1].size
+
+    def _is_full(self, size: int) -> bool:
+        """Whether there is too much, or too little room for so many bytes more."""
+        return len(self._kept) + (size > 0) > self._most or self._bytes + size > MOST_BYTES
 
     def take(self, execution_id: UUID, epoch: int) -> Owned | None:
         """What is kept of an execution that this process has adopted with ``epoch``; None if others owned it since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,7 @@ from interlock.core.engine.evolve import fold
 from interlock.core.execution import Execution
 from interlock.core.ids import ExecutionId
 from interlock.ports.blobs import Blobs
-from interlock.ports.ledger import Head, Ledger, Loaded
+from interlock.ports.ledger import Claimed, Head, Ledger, Loaded
 from interlock.runtime.inbox import signal_of
 from interlock.runtime.loads import Loads
 from interlock.runtime.owned import Owned
@@ -68,15 +69,29 @@ class Reading:
         owned = self._runner.parked.take(execution_id, epoch)
         if owned is None or execution_id in self._open or signal.inbox_seq != owned.folded + 1:
             self.take_over(execution_id, tenant_id)
-            return
+        else:
+            self._continue(owned, [signal])
+
+    def continue_claimed(self, found: Claimed) -> None:
+        """Go on with an execution that was just claimed: from memory if it was parked or queued here, else read it."""
+        owned = self._runner.parked.take(found.execution_id, found.epoch)
+        if owned is None or found.execution_id in self._open or found.inbox_seq != owned.folded:
+            self.take_over(found.execution_id, found.tenant_id)
+        else:
+            self._continue(owned, [])
+
+    def _continue(self, owned: Owned, signals: Sequence[Signal]) -> None:
         try:
-            self._runner.continue_parked(owned, signal)
+            self._runner.continue_parked(owned, signals)
         except Exception:
+            execution_id = owned.execution.execution_id
             log.exception("reading.failed", execution_id=str(execution_id))
             self._runner.spoil(execution_id)
 
     async def _take_over(self, execution_id: UUID) -> None:
-        if execution_id in self._runner.owned:
+        there = self._runner.owned.get(execution_id)
+        if there is not None:  # what was heard of it before it was here may be news to it
+            self._runner.read_inbox(there)
             return
         runner_id = self.runner_id
         try:

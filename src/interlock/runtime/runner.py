@@ -124,9 +124,9 @@ class Runner:
             self.read_inbox(owned)
         self._rest_or_wait(owned)
 
-    def continue_parked(self, owned: Owned, signal: Signal) -> None:
-        """Go on with an execution that was parked here, by the one signal that has come since."""
-        self._resume(owned, [signal])
+    def continue_parked(self, owned: Owned, signals: Sequence[Signal]) -> None:
+        """Go on with an execution that was parked or queued here, by all signals that have come since."""
+        self._resume(owned, signals)
         self._rest_or_wait(owned)
 
     def _resume(self, owned: Owned, signals: Sequence[Signal]) -> None:

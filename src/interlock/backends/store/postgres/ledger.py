@@ -157,7 +157,7 @@ class PostgresLedger(TotalsQueries):
         told = runner_id, slots, per_tenant, share, FORMAT, tenants, counts
         rows = await self._rows(_OWNERSHIP["claim"], *told)
         return Claim(
-            [Claimed(row["execution_id"], row["tenant_id"]) for row in rows if row["execution_id"] is not None],
+            [Claimed(*row) for row in rows if row["execution_id"] is not None],
             frozenset(row["tenant_id"] for row in rows if row["execution_id"] is None),
         )
 

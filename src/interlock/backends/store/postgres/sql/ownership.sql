@@ -95,11 +95,11 @@ with recursive me as materialized (
 ), claimed as (
   update interlock.live l set owner = $1, epoch = l.epoch + 1, wake_at = null, format = greatest(l.format, $5)
   from chosen, me where l.execution_id = chosen.execution_id
-  returning l.execution_id, l.tenant_id
+  returning l.execution_id, l.tenant_id, l.epoch, l.inbox_seq
 )
-select execution_id, tenant_id from claimed
+select execution_id, tenant_id, epoch, inbox_seq from claimed
 union all
-select null, tenant_id from due where turn > room group by tenant_id;
+select null, tenant_id, null, null from due where turn > room group by tenant_id;
 
 -- name: next_due
 select min(wake_at) as wake_at, interlock.now() as now from interlock.live where owner is null and wake_at is not null;
