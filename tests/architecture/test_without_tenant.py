@@ -28,6 +28,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/flush.py": "writes what executions did",
     f"{STORE}/ledger.py": "is the engine's side of the database",
     f"{STORE}/lease.py": "says who owns executions",
+    f"{STORE}/load_logs.py": "reads logs back for the engine",
     f"{STORE}/migrate.py": "makes the schema, as its owner",
     f"{STORE}/seats.py": "counts open streams of all processes",
     f"{STORE}/signals.py": "puts signals into inboxes",
