@@ -216,6 +216,18 @@ ASK = GraphDefinition(
 )
 
 
+COIN = FlowDefinition(
+    states=("heads", "tails", "over"),
+    initial_state="heads",
+    terminal_states=("over",),
+    transitions=(
+        TransitionDefinition(source=("heads",), event="TURN", target=("tails",)),
+        TransitionDefinition(source=("tails",), event="TURN", target=("heads",)),
+        TransitionDefinition(source=("heads", "tails"), event="END", target=("over",)),
+    ),
+)
+
+
 def given_up(node_id: str, kind: str, parameters: dict[str, Any]) -> GraphDefinition:
     """A graph that gives such a node up after 0.4 s, and then waits for the signal ``go``."""
     return GraphDefinition(

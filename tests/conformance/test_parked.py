@@ -11,13 +11,12 @@ from uuid import UUID
 import pytest
 
 from conftest import Database, Tenant
-from engine_house import DEADLINE, Gate, House, chain, node, signal
+from engine_house import COIN, DEADLINE, Gate, House, chain, node, signal
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.commands import SignalKind
 from interlock.core.engine.graph.program import GraphProgram
 from interlock.core.execution import Execution, Ready, Status
 from interlock.core.ids import ExecutionId
-from interlock.core.workflow import FlowDefinition, TransitionDefinition
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
 from interlock.ports.engine import SendSignal, SignalOutcome
@@ -25,17 +24,6 @@ from interlock.ports.ledger import Loaded
 from interlock.runtime.engine import LocalEngine
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import LARGEST, Parked
-
-TURNS = FlowDefinition(
-    states=("heads", "tails", "over"),
-    initial_state="heads",
-    terminal_states=("over",),
-    transitions=(
-        TransitionDefinition(source=("heads",), event="TURN", target=("tails",)),
-        TransitionDefinition(source=("tails",), event="TURN", target=("heads",)),
-        TransitionDefinition(source=("heads", "tails"), event="END", target=("over",)),
-    ),
-)
 
 
 class CountingLedger(PostgresLedger):
@@ -85,7 +73,7 @@ async def transitions(house: House, execution_id: UUID) -> int:
 
 async def test_an_execution_parked_here_is_not_read_back(house: House) -> None:
     engine, ledger = await engine_of(house, "one")
-    standing = await house.start(engine, TURNS)
+    standing = await house.start(engine, COIN)
     for _ in range(5):
         await send(house, engine, standing.execution_id, "TURN")
     ended = await send(house, engine, standing.execution_id, "END")
@@ -96,7 +84,7 @@ async def test_an_execution_parked_here_is_not_read_back(house: House) -> None:
 async def test_what_another_process_has_owned_meanwhile_is_read_back(house: House) -> None:
     one, ledger = await engine_of(house, "one")
     other, _ = await engine_of(house, "other")
-    standing = await house.start(one, TURNS)
+    standing = await house.start(one, COIN)
     await send(house, other, standing.execution_id, "TURN")
     moved = await send(house, one, standing.execution_id, "TURN")
     assert moved.flow is not None
@@ -106,7 +94,7 @@ async def test_what_another_process_has_owned_meanwhile_is_read_back(house: Hous
 
 async def test_events_of_two_processes_at_once_are_all_folded_once(house: House) -> None:
     engines = [(await engine_of(house, name))[0] for name in ("one", "other")]
-    standing = await house.start(engines[0], TURNS)
+    standing = await house.start(engines[0], COIN)
     sent = [send(house, engines[n % 2], standing.execution_id, "TURN", {"n": n}) for n in range(60)]
     outcomes = await asyncio.gather(*sent)
     assert sorted(found.inbox_seq for found in outcomes) == list(range(1, 61))
@@ -116,7 +104,7 @@ async def test_events_of_two_processes_at_once_are_all_folded_once(house: House)
 
 async def test_a_large_execution_is_not_kept(house: House) -> None:
     engine, ledger = await engine_of(house, "one")
-    standing = await house.start(engine, TURNS, input={"text": "x" * LARGEST})
+    standing = await house.start(engine, COIN, input={"text": "x" * LARGEST})
     moved = await send(house, engine, standing.execution_id, "TURN")
     assert moved.flow is not None
     assert (moved.flow.active, ledger.loads[standing.execution_id]) == (("tails",), 1)

@@ -9,25 +9,14 @@ from uuid import UUID
 import pytest
 
 from conftest import Database, Tenant
-from engine_house import House, chain, node, signal
+from engine_house import COIN, House, chain, node, signal
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.core.events import ExecutionStarted
-from interlock.core.workflow import FlowDefinition, TransitionDefinition
 from interlock.ports.ledger import Loaded
 from interlock.runtime.loads import TOGETHER
 
 MANY = 4 * TOGETHER
 TURNS = 120
-TURNING = FlowDefinition(
-    states=("heads", "tails", "over"),
-    initial_state="heads",
-    terminal_states=("over",),
-    transitions=(
-        TransitionDefinition(source=("heads",), event="TURN", target=("tails",)),
-        TransitionDefinition(source=("tails",), event="TURN", target=("heads",)),
-        TransitionDefinition(source=("heads", "tails"), event="END", target=("over",)),
-    ),
-)
 
 
 class NotingLedger(PostgresLedger):
@@ -104,7 +93,7 @@ async def test_a_log_that_cannot_be_read_spoils_nothing_for_those_read_with_it(h
 
 async def test_a_long_log_is_read_to_its_end(house: House) -> None:
     one, other = await house.engine("one"), await house.engine("other")
-    standing = await house.start(one, TURNING)
+    standing = await house.start(one, COIN)
     for _ in range(TURNS):
         await one.signal(signal(house, standing.execution_id, "TURN"))
     ended = await other.signal(signal(house, standing.execution_id, "END"))
