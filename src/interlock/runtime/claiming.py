@@ -127,10 +127,10 @@ class Claiming:
         if free <= 0:
             return 0
         failpoints.hit("claiming.before_claim")
-        begun, runner_id = self._clock.monotonic(), self.runner_id
+        begun, runner_id = self._clock.monotonic(), self._reading.runner_id
         with self._room.claiming() as promised:
             claim = await self._ledger.claim(runner_id, free, CLAIM_BATCH, self._room.share, promised)
-            if self.runner_id != runner_id:
+            if self._reading.runner_id != runner_id:
                 return 0  # whatever the earlier runner took is free again
             self._room.set_behind(claim.behind)
             for found in claim.claimed:

@@ -16,6 +16,9 @@ TOGETHER = 50
 AT_ONCE = 2
 """Queries under way; more would keep others from the ledger's connections."""
 
+SECONDS = 35.0
+"""So long a query may take; a connection may have gone silent."""
+
 Asked: TypeAlias = tuple[UUID, "asyncio.Future[Loaded | None]"]
 log = structlog.get_logger("loads")
 
@@ -57,7 +60,12 @@ class Loads:
     async def _read(self, asked: list[Asked]) -> None:
         """Answer each. What cannot be read spoils nothing for the others: then each is read alone."""
         try:
-            found = await self._ledger.load([execution_id for execution_id, _ in asked])
+            async with asyncio.timeout(SECONDS):
+                found = await self._ledger.load([execution_id for execution_id, _ in asked])
+        except (OSError, TimeoutError) as error:  # the database is away: the poll of what is owned asks again
+            for _, answer in asked:
+                _fail(answer, error)
+            return
         except Exception as error:  # noqa: BLE001 - whoever asked is told
             if len(asked) == 1:
                 _fail(asked[0][1], error)

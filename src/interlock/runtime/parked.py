@@ -32,12 +32,12 @@ class Parked:
     def keep(self, owned: Owned) -> None:
         """Keep an execution that was just parked or queued, if it is small and all of it is committed."""
         execution = owned.execution
+        self.drop(execution.execution_id)
         is_whole = owned.committed_seq == execution.seq
         if owned.size > LARGEST or not is_whole or execution.running or execution.program.children():
             return
         if execution.status is Status.QUEUED and self._is_full(owned.size):
             return
-        self.take(execution.execution_id, 0)
         self._kept[execution.execution_id] = owned
         self._bytes += owned.size
         while self._is_full(0):
@@ -47,13 +47,17 @@ class Parked:
         """Whether there is too much, or too little room for so many bytes more."""
         return len(self._kept) + (size > 0) > self._most or self._bytes + size > MOST_BYTES
 
+    def drop(self, execution_id: UUID) -> Owned | None:
+        """Keep it no longer; what was kept of it."""
+        owned = self._kept.pop(execution_id, None)
+        if owned is not None:
+            self._bytes -= owned.size
+        return owned
+
     def take(self, execution_id: UUID, epoch: int) -> Owned | None:
         """What is kept of an execution that this process has adopted with ``epoch``; None if others owned it since."""
-        owned = self._kept.pop(execution_id, None)
-        if owned is None:
-            return None
-        self._bytes -= owned.size
-        if epoch != owned.epoch + 1:
+        owned = self.drop(execution_id)
+        if owned is None or epoch != owned.epoch + 1:
             return None
         owned.adopt(epoch)
         return owned

@@ -75,7 +75,8 @@ class Reading:
     def continue_claimed(self, found: Claimed) -> None:
         """Go on with an execution that was just claimed: from memory if it was parked or queued here, else read it."""
         owned = self._runner.parked.take(found.execution_id, found.epoch)
-        if owned is None or found.execution_id in self._open or found.inbox_seq != owned.folded:
+        is_here = found.execution_id in self._runner.owned  # read back before the claim's answer came
+        if owned is None or is_here or found.execution_id in self._open or found.inbox_seq != owned.folded:
             self.take_over(found.execution_id, found.tenant_id)
         else:
             self._continue(owned, [])

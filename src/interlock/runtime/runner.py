@@ -81,7 +81,8 @@ class Runner:
     # Owning ------------------------------------------------------------------------------------------------
 
     def keep(self, owned: Owned) -> None:
-        """Begin to own an execution."""
+        """Begin to own an execution; what was kept of it from before is worth nothing any more."""
+        self.parked.drop(owned.execution.execution_id)
         self.owned[owned.execution.execution_id] = owned
         self.tenant_counts[owned.tenant_id] = self.tenant_counts.get(owned.tenant_id, 0) + 1
 
@@ -234,7 +235,13 @@ class Runner:
             owned.wake_waiters(is_committed=True)
 
     def settle(self, owned: Owned) -> None:
-        """An execution that ended or rests with its very first entry is never owned; whoever waits is told."""
+        """An execution that ended or rests with its very first entry is never owned; whoever waits is told.
+
+        If it was claimed and read back before its commit was known here, it goes on there.
+        """
+        if owned.execution.execution_id in self.owned:
+            owned.wake_waiters(is_committed=False)
+            return
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         else:

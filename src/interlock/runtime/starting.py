@@ -194,7 +194,8 @@ class Starting:
                 self._bus.log_grew(entry.execution_id, entry.tenant_id, entry.own_rows())
                 self._runner.children.announce(entry)
                 owned.committed(entry)
-                if keeps and self._runner.may_release():
+                is_here = entry.execution_id in self._runner.owned  # read back before this was known
+                if keeps and self._runner.may_release() and not is_here:
                     self._runner.keep(owned)
                     self._runner.act(owned, entry)
                     self._runner.tell_if_at_rest(owned, entry)
