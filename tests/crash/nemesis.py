@@ -38,9 +38,13 @@ class Nemesis:
         self.kills: list[Kill] = []
 
     async def rage(self, seconds: float) -> None:
-        """Kill for so long, then wait until all servers serve again."""
-        random, until = self._stage.random, steady() + seconds
+        """Kill for so long, then wait until all servers serve again.
+
+        If most kills met a server that had only just started and held nothing, it goes on, for twice the time at most.
+        """
+        random, begun = self._stage.random, steady()
         while True:
+            until = begun + (seconds if self._mostly_hit_work() else 2 * seconds)
             pause = random.uniform(5.0, 9.0)
             if steady() + pause > until:
                 await asyncio.sleep(max(0.0, until - steady()))
@@ -50,6 +54,9 @@ class Nemesis:
             if victims:
                 await self.kill(random.choice(victims), random.uniform(0.0, 3.0))
         await self.settled()
+
+    def _mostly_hit_work(self) -> bool:
+        return 2 * sum(bool(kill.owned) for kill in self.kills) > len(self.kills)
 
     async def settled(self) -> None:
         """Wait until every killed server serves again."""

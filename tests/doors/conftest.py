@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +41,7 @@ from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
 from interlock.runtime.engine import LocalEngine
 from interlock.runtime.webhook_calls import PrepareWebhookCalls
+from interlock.services.access.audit import AuditLog
 from interlock.services.access.bundle import build_access
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
@@ -59,6 +60,8 @@ class House:
     ids: RandomIds
     egress: GuardedEgress
     check_url: StoredUrls
+    access_store: PostgresAccess
+    store: PostgresStore
 
     def context(self, limits: dict[str, str] | None = None, **settings: Any) -> Context:
         """A context with its own settings over the same services."""
@@ -82,6 +85,12 @@ class House:
     def app(self, **settings: Any) -> ASGIApp:
         """The whole server, with its own settings."""
         return build_app(self.context(**settings), self.telemetry.expose)
+
+    def app_with_log(self) -> tuple[ASGIApp, AuditLog]:
+        """The whole server with an audit log of its own, in which strangers of other tests take no room."""
+        log = AuditLog(self.access_store, self.store, self.clock)
+        services = replace(self.services, access=replace(self.services.access, audit=log))
+        return build_app(replace(self.context(), services=services), self.telemetry.expose), log
 
     def mint(self, caller: Caller, seconds: float) -> str:
         """A further token of a caller, with its own life."""
@@ -153,7 +162,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             check_value=schemas.check_value,
             webhooks=webhooks,
         )
-        yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url)
+        yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url, access_store, store)
 
 
 @dataclass(frozen=True)

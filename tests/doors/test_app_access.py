@@ -300,15 +300,13 @@ async def test_a_stream_that_was_refused_stands_in_the_log(
     narrow = await make_caller(admin.tenant_id, subject="narrow", scopes={Scope.WORKFLOWS_READ})
     bearer = {"none": "", "wrong": "Bearer nobody", "no scope": f"Bearer {narrow.token}"}[credential]
     headers = {"authorization": bearer, "x-trace-id": f"probe-{RandomIds().new().hex}"}
-    await house.services.access.audit.flush()  # so that this refusal is not folded into one that is like it
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(house.app()), base_url="http://127.0.0.1:8000"
-    ) as client:
+    app, log = house.app_with_log()
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
         if not bearer:
             del headers["authorization"]
         answer = await client.get(f"/api/app/executions/{RandomIds().new()}/stream", headers=headers)
     assert answer.status_code == (403 if credential == "no scope" else 401)
-    await house.services.access.audit.flush()
+    await log.flush()
     connection = await asyncpg.connect(database.superuser_url)
     row = await connection.fetchrow("select * from interlock.audit where trace_id = $1", headers["x-trace-id"])
     await connection.close()

@@ -4,86 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from uvicorn.server import ServerState
 
+from doors.flood_house import START, STARTS, Swallowing, flooded
 from doors.socket_house import served
-from interlock.backends.limiter.memory import MemoryLimiter
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.core.limits import LimitTable, Verdict, Window
 from interlock.doors.http.plumbing import patience
 from interlock.doors.http.plumbing.admission import Admission
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.doorstep import REMEMBERED_SECONDS
-from interlock.doors.http.plumbing.limits import Limits
 from interlock.doors.http.plumbing.tally import Tally
 from interlock.doors.http.plumbing.wire import protocol_over
-from interlock.kit.clock import SystemClock
-from interlock.services.limits import CountRequests
 
 ECHO = {"name": "Echo", "nodes": [{"id": "a", "type": "echo"}], "connections": []}
 VARY = ("timestamp", "request_id", "trace_id", "retry_after", "reset_time", "message")
 NO_PLACE = InterlockError(ErrorKind.LIMITED, "QUEUE_FULL", "too many wait", retryable=True, retry_after=1.0)
-
-
-class Moved(SystemClock):
-    """The machine's clock, which the test moves on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.seconds
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.seconds)
-
-
-class Asked(MemoryLimiter):
-    """Says how often it was asked."""
-
-    times = 0
-
-    async def take(self, caller: str, windows: Sequence[Window]) -> Verdict:
-        self.times += 1
-        return await super().take(caller, windows)
-
-
-class Flood:
-    """A served context with limits of its own, and clients of it."""
-
-    def __init__(self, house: Any, changes: dict[str, str]) -> None:
-        self.clock = Moved()
-        self.limiter = Asked(self.clock)
-        table = LimitTable(changes, is_local=True)
-        limits = Limits(CountRequests(table, self.limiter), self.clock)
-        self.context: Context = dataclasses.replace(house.context(), clock=self.clock, limits=limits)
-        self._house = house
-        self.url = ""
-
-    def client(self, tenant: str, subject: str = "ann", **headers: str) -> httpx2.AsyncClient:
-        token = self._house.identity.mint(subject, tenant)
-        return httpx2.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {token}", **headers})
-
-    async def asked_by(self, http: httpx2.AsyncClient) -> tuple[int, int]:
-        """The status of an answer, and how often the limiter was asked for it."""
-        before = self.limiter.times
-        return (await http.get("/api/app/executions")).status_code, self.limiter.times - before
-
-
-@asynccontextmanager
-async def flooded(house: Any, **changes: str) -> AsyncIterator[Flood]:
-    flood = Flood(house, changes)
-    async with served(flood.context) as port:
-        flood.url = f"http://127.0.0.1:{port.number}"
-        yield flood
 
 
 def fill_queues(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,37 +37,6 @@ def fill_queues(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine._starting._room, "fits", lambda of: False)
 
 
-class Swallowing(asyncio.Transport):
-    """A client that takes whatever is written, at once."""
-
-    def __init__(self, answers: int) -> None:
-        super().__init__({"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 80)})
-        self.written: list[bytes] = []
-        self.has_all = asyncio.Event()
-        self._missing = answers
-
-    def write(self, data: Any) -> None:
-        self.written.append(bytes(data))
-        self._missing -= data.startswith(b"HTTP/1.1 ")
-        if not self._missing:
-            self.has_all.set()
-
-    def pause_reading(self) -> None:
-        """It sends nothing more."""
-
-    def resume_reading(self) -> None:
-        """It sends nothing more."""
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """Nothing is left to do."""
-
-    def abort(self) -> None:
-        """Nothing is left to do."""
-
-
 def told(answer: httpx2.Response) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in (*VARY, "details")}
 
@@ -136,10 +44,6 @@ def told(answer: httpx2.Response) -> dict[str, Any]:
 @pytest.fixture
 def tenant_id(house: Any) -> str:
     return f"tenant-{house.ids.new()}"
-
-
-STARTS = {"app:POST /workflows/{id}/execute": "1/minute"}
-START = "/api/app/workflows/01890000-0000-7000-8000-000000000000/execute"
 
 
 async def test_the_second_refusal_asks_nobody_and_is_worded_like_the_first(house: Any, tenant_id: str) -> None:

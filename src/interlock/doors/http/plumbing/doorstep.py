@@ -16,6 +16,7 @@ from starlette.types import Scope
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing.limits import Limited
 from interlock.doors.http.plumbing.operation import Operation, Policy
+from interlock.doors.http.plumbing.repeats import Repeats
 from interlock.doors.http.plumbing.tally import Tally
 from interlock.doors.http.plumbing.trace import Exchange
 
@@ -75,6 +76,7 @@ class Doorstep:
     def __init__(self) -> None:
         self._known: OrderedDict[Mark, _Known] = OrderedDict()  # oldest first
         self._anybodies: dict[tuple[str, str, str], _Known] = {}
+        self._repeats: Repeats[_Known] = Repeats()
         self._is_open = False
         self.methods_at: MethodsAt = lambda path: ()
         """What can be asked for at a path; nothing where no operation is."""
@@ -108,11 +110,13 @@ class Doorstep:
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
 
-    def refusal(self, scope: Scope, first_headers: RawHeaders, *, is_late: bool = False) -> bytes | None:
+    def refusal(
+        self, scope: Scope, first_headers: RawHeaders, data: bytes = b"", *, is_late: bool = False
+    ) -> bytes | None:
         """The whole answer to a request that the pipeline would refuse; None if it is to be looked at as any other.
 
-        ``is_late`` says that it has waited for too long already. Counted and logged like any other answer, but for the
-        log line, which stands for all of a second.
+        ``is_late`` says that it has waited for too long already, ``data`` how the request began on the wire. Counted
+        and logged like any other answer, but for the log line, which stands for all of a second.
         """
         if not self._is_open or not (self._known or is_late):
             return None
@@ -120,10 +124,29 @@ class Doorstep:
         known = self._find(scope, now, is_late=is_late)
         if known is None:
             return None
-        crowd = self._context.admission.refusal(known.asker) if is_late else self._crowd(known, scope)
+        has_key = any(name == _KEY for name, _ in scope["headers"])
+        crowd = self._crowd(known, has_key=has_key, is_late=is_late)
         if crowd is None and not self._is_full(known, now):
             return None
         told = self._answer(known, crowd, now, scope, first_headers)
+        if data and not told.is_whole:
+            self._repeats.keep(_address_of(scope), data, scope["headers"], known, now, has_key=has_key)
+        return self._tell(known, told, now)
+
+    def refusal_again(self, address: str, data: bytes, *, is_late: bool = False) -> bytes | None:
+        """Like ``refusal``, for a request that has not been read; None if its bytes do not say enough."""
+        now = self._context.clock.monotonic() if self._is_open else 0.0
+        repeat = self._repeats.find(address, data, now)
+        if repeat is None:
+            return None
+        known = repeat.what
+        crowd = self._crowd(known, has_key=repeat.has_key, is_late=is_late)
+        if crowd is None and not self._is_full(known, now):
+            return None
+        written = known.templates.get(_reason(crowd))
+        return self._tell(known, written, now) if written is not None and now < written.until else None
+
+    def _tell(self, known: _Known, told: Written, now: float) -> bytes:
         operation = known.operation
         self._tally.note(operation.method, operation.route, told.status, told.code, known.asker)
         seconds = self._context.clock.monotonic() - now
@@ -135,7 +158,7 @@ class Doorstep:
     ) -> Written:
         """The answer with this request's own ids, or the template of a moment ago."""
         is_whole = self._templates.is_named(scope)
-        reason = crowd.message if crowd is not None else _FULL  # a code alone has several meanings
+        reason = _reason(crowd)
         written = known.templates.get(reason)
         if is_whole or written is None or now >= written.until:
             error, limited = (crowd, None) if crowd is not None else self._still_full(known, now)
@@ -175,18 +198,19 @@ class Doorstep:
                 return None
         if not has_credential:
             return None
-        peer = scope.get("client")
-        who.append(peer[0].encode() if peer else b"")
+        who.append(_address_of(scope).encode())
         who.append(self._context.limits.client_of(scope).encode())
         # Header lines hold no line breaks, so that no two callers have one digest. Credentials are not kept.
         digest = blake2b(b"\n".join(who), digest_size=16).digest()
         return operation.door.name, operation.method, operation.route, digest
 
-    def _crowd(self, known: _Known, scope: Scope) -> InterlockError | None:
+    def _crowd(self, known: _Known, *, has_key: bool, is_late: bool) -> InterlockError | None:
         """Why there is no place for the caller now, in line or in its tenant's queue; None if there is."""
+        if is_late:
+            return self._context.admission.refusal(known.asker)
         try:
             self._context.admission.check(known.asker)
-            if known.tenant_id is not None and not any(name == _KEY for name, _ in scope["headers"]):
+            if known.tenant_id is not None and not has_key:
                 self._context.services.start_execution.check_room(known.tenant_id)
         except InterlockError as error:
             return error
@@ -200,3 +224,13 @@ class Doorstep:
     def _still_full(self, known: _Known, now: float) -> tuple[InterlockError, Limited]:
         assert known.limited is not None  # else nothing were full
         return self._context.limits.refused_later(known.limited, now - known.at)
+
+
+def _address_of(scope: Scope) -> str:
+    peer = scope.get("client")
+    return peer[0] if peer else ""
+
+
+def _reason(crowd: InterlockError | None) -> str:
+    """What a template is kept by: a code alone has several meanings."""
+    return crowd.message if crowd is not None else _FULL

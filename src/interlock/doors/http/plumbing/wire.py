@@ -80,7 +80,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._postponed = b""
         self._is_late = False
         self._asker = ""
-        self._newest = b""
+        self._newest = self._began = b""
         self._waiting: set[Callable[[], None]] = set()
         if not self.watched.enter(self):
             self._refuse(503)
@@ -147,17 +147,37 @@ class WatchedProtocol(HttpToolsProtocol):
             self._ignore(data)
             return
         if self._phase is _Phase.SILENT or (self._phase is _Phase.NOTHING and not self._is_answering()):
+            if self._is_refused_again(data):
+                return
             self._enter(_Phase.HEADERS)
         if self._phase is _Phase.HEADERS:
+            self._began = b"" if self._head else data
             self._head += len(data)
             self._newest = data
         super().data_received(data)
         if self._phase is _Phase.HEADERS and self._head > self.limits.header_bytes and not self._is_closing():
             self._refuse(431)
 
+    def _is_refused_again(self, data: bytes) -> bool:
+        """Whether it was one request like others that were just refused, and is answered."""
+        if not self._may_refuse_at_once():
+            return False
+        refusal = self.doorstep.refusal_again(self.address, data, is_late=self._is_late)
+        if refusal is None:
+            return False
+        self.transport.write(refusal)
+        self._enter(_Phase.NOTHING)
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        return True
+
+    def _may_refuse_at_once(self) -> bool:
+        return not (self.pipeline or self.watched.is_draining or self.flow.write_paused or self._is_closing())
+
     def on_message_begin(self) -> None:
         if self._phase is not _Phase.HEADERS:
             self._enter(_Phase.HEADERS)
+            self._began = b""  # behind another one
         self._fields = 0
         self._status = 400
         super().on_message_begin()
@@ -196,10 +216,9 @@ class WatchedProtocol(HttpToolsProtocol):
         the others would stand on the stack of the one before.
         """
         refusal = None
-        is_last = not self.pipeline
-        if is_last and cycle.keep_alive and not self.watched.is_draining and not self.flow.write_paused:
+        if cycle.keep_alive and self._may_refuse_at_once():
             scope = cast("Scope", cycle.scope)
-            refusal = self.doorstep.refusal(scope, cycle.default_headers, is_late=self._is_late)
+            refusal = self.doorstep.refusal(scope, cycle.default_headers, self._began, is_late=self._is_late)
         if refusal is None:
             super()._start_asgi_task(cycle, app)
             return
