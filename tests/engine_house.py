@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,7 @@ from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
 from interlock.ports.engine import Key, SendSignal, Standing, StartExecution
+from interlock.ports.ledger import Loaded
 from interlock.ports.node import Attempt, Done, Services
 from interlock.runtime.engine import LocalEngine
 
@@ -62,6 +64,20 @@ class Gate:
             self.cancelled += 1
             raise
         return Done(output={"by": attempt.attempt})
+
+
+class CountingLedger(PostgresLedger):
+    """Counts how often each log is read back, and how many each query reads."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.loads: Counter[UUID] = Counter()
+        self.together: list[int] = []
+
+    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
+        self.loads.update(execution_ids)
+        self.together.append(len(execution_ids))
+        return await super().load(execution_ids)
 
 
 class House:

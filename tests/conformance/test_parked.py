@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
-import pytest
-
-from conftest import Database, Tenant
-from engine_house import COIN, DEADLINE, Gate, House, chain, node, signal
-from interlock.backends.store.postgres.ledger import PostgresLedger
+from engine_house import COIN, DEADLINE, CountingLedger, Gate, House, chain, node, signal
 from interlock.core.commands import SignalKind
 from interlock.core.engine.graph.program import GraphProgram
 from interlock.core.execution import Execution, Ready, Status
@@ -20,30 +14,9 @@ from interlock.core.ids import ExecutionId
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
 from interlock.ports.engine import SendSignal, SignalOutcome
-from interlock.ports.ledger import Loaded
 from interlock.runtime.engine import LocalEngine
 from interlock.runtime.owned import Owned
-from interlock.runtime.parked import LARGEST, Parked
-
-
-class CountingLedger(PostgresLedger):
-    """Counts how often each log is read back."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.loads: Counter[UUID] = Counter()
-
-    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
-        self.loads.update(execution_ids)
-        return await super().load(execution_ids)
-
-
-@pytest.fixture
-async def house(database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    found = House(database, tenant)
-    await found.open()
-    yield found
-    await found.close()
+from interlock.runtime.parked import LARGEST, OLD_SECONDS, Parked
 
 
 async def engine_of(house: House, name: str, **options: Any) -> tuple[LocalEngine, CountingLedger]:
@@ -169,10 +142,21 @@ def test_one_that_is_queued_takes_only_free_room_and_one_that_is_parked_any() ->
     parked = Parked(most=2)
     first, second, third = (owned_as(Status.QUEUED) for _ in range(3))
     for owned in (first, second, third):
-        parked.keep(owned)
+        parked.keep(owned, OLD_SECONDS)
     assert [parked.take(owned.execution.execution_id, 2) for owned in (first, third)] == [first, None]
     fourth, fifth = owned_as(Status.WAITING), owned_as(Status.WAITING)
-    parked.keep(fourth)
-    parked.keep(fifth)
+    parked.keep(fourth, OLD_SECONDS)
+    parked.keep(fifth, OLD_SECONDS)
     found = [parked.take(owned.execution.execution_id, 2) for owned in (second, fourth, fifth)]
     assert found == [None, fourth, fifth]
+
+
+def test_what_was_queued_long_ago_and_never_came_back_gives_way() -> None:
+    parked = Parked(most=2)
+    first, second, third, fourth = (owned_as(Status.QUEUED) for _ in range(4))
+    parked.keep(first, 0.0)
+    parked.keep(second, 1.0)
+    parked.keep(third, OLD_SECONDS + 0.5)
+    parked.keep(fourth, OLD_SECONDS + 0.5)
+    found = [parked.take(owned.execution.execution_id, 2) for owned in (first, second, third, fourth)]
+    assert found == [None, second, third, None]

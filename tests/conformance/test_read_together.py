@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
-import pytest
-
-from conftest import Database, Tenant
-from engine_house import COIN, House, chain, node, signal
-from interlock.backends.store.postgres.ledger import PostgresLedger
+from engine_house import COIN, CountingLedger, House, chain, node, signal
 from interlock.core.events import ExecutionStarted
-from interlock.ports.ledger import Loaded
 from interlock.runtime.loads import TOGETHER
 
 MANY = 4 * TOGETHER
 TURNS = 120
-
-
-class NotingLedger(PostgresLedger):
-    """Notes how many logs each query reads."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.read: list[int] = []
-
-    async def load(self, execution_ids: Sequence[UUID]) -> list[Loaded]:
-        self.read.append(len(execution_ids))
-        return await super().load(execution_ids)
-
-
-@pytest.fixture
-async def house(database: Database, tenant: Tenant) -> AsyncIterator[House]:
-    found = House(database, tenant)
-    await found.open()
-    yield found
-    await found.close()
 
 
 async def leave_waiting(house: House, count: int) -> list[UUID]:
@@ -52,7 +26,7 @@ async def leave_waiting(house: House, count: int) -> list[UUID]:
 
 async def test_executions_claimed_together_are_read_by_few_queries(house: House) -> None:
     left = await leave_waiting(house, MANY)
-    ledger = NotingLedger(house.database.serve_url)
+    ledger = CountingLedger(house.database.serve_url)
     engine = await house.engine("heir", ledger=ledger)
 
     async def all_wait() -> bool:
@@ -65,8 +39,8 @@ async def test_executions_claimed_together_are_read_by_few_queries(house: House)
     for execution_id in left[:3]:
         ended = await engine.signal(signal(house, execution_id, "go"))
         assert ended.status == "succeeded"
-    assert max(ledger.read) == TOGETHER
-    assert len(ledger.read) < MANY / 4
+    assert max(ledger.together) == TOGETHER
+    assert len(ledger.together) < MANY / 4
 
 
 async def test_a_log_that_cannot_be_read_spoils_nothing_for_those_read_with_it(house: House) -> None:

@@ -245,7 +245,7 @@ class Runner:
         if owned.execution.ended is not None:
             self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
         else:
-            self.parked.keep(owned)
+            self.parked.keep(owned, self._clock.monotonic())
         self.children.forget(owned.execution.execution_id)
         owned.wake_waiters(is_committed=True)
 
@@ -366,7 +366,7 @@ class Runner:
             if owned.hinted:  # a signal may have adopted it meanwhile
                 self.take_over(owned.execution.execution_id)
             else:
-                self.parked.keep(owned)
+                self.parked.keep(owned, self._clock.monotonic())
             return
         self.read_inbox(owned)  # a signal came between: fold it first
         self.timers.set(owned)

@@ -76,9 +76,15 @@ class EnginePool:
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        """A connection for a few statements outside a transaction. Waits at most 10 s for a free one."""
+        """A connection for a few statements outside a transaction. Waits at most 10 s for a free one.
+
+        Raises ConnectionError once the pool is closed.
+        """
         async with asyncio.timeout(10.0):
             connection = await self._idle.get()
+        if not self._is_open:
+            self._idle.put_nowait(connection)
+            raise ConnectionError("the pool of connections is closed")
         usable: asyncpg.Connection[Any] | None = None
         try:
             if connection is None or connection.is_closed():

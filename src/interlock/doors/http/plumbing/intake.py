@@ -15,9 +15,9 @@ from interlock.doors.http.plumbing.patience import Patience
 
 A_TURN = 32
 """Parts of requests that one turn takes up."""
-CROWD_SECONDS = 0.1
+CROWD_SECONDS = 0.03
 """The patience with a crowd that stays."""
-_LATE = 4
+_LATE = 16
 """So many are refused in the time of one that is not."""
 
 Begin = Callable[[bool], None]
