@@ -146,12 +146,21 @@ class Wire:
 
     async def ask(self, *parts: bytes) -> bytes:
         """The answer to a request that comes in these parts."""
-        self._client.written.clear()
         self._client.expect(1)
-        for part in parts:
-            self.protocol.data_received(part)
+        self.send(*parts)
         async with asyncio.timeout(10):
             await self._client.has_all.wait()
+        return self.written
+
+    def send(self, *parts: bytes) -> None:
+        """Have these parts read."""
+        self._client.written.clear()
+        for part in parts:
+            self.protocol.data_received(part)
+
+    @property
+    def written(self) -> bytes:
+        """What came back since."""
         return b"".join(self._client.written)
 
     async def at_rest(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from doors.flood_house import request_bytes, wired
 from interlock.doors.http.plumbing.doorstep import REMEMBERED_SECONDS
+from interlock.doors.http.plumbing.intake import Intake
 
 
 @pytest.fixture
@@ -65,3 +67,34 @@ async def test_a_head_is_refused_unread_for_a_second_only_and_never_once_the_win
         assert wire.parsed == before + 1
         flood.clock.seconds += 61
         assert (await wire.ask(request_bytes(http)))[9:12] == b"404"
+
+
+class Crowded(Intake):
+    """Has no room, and a crowd in every line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Callable[[bool], None]] = []
+
+    def has_room(self) -> bool:
+        return False
+
+    def is_crowded(self, asker: str) -> bool:
+        return True
+
+    def postpone(self, asker: str, begin: Callable[[bool], None]) -> None:
+        self.waiting.append(begin)
+
+
+async def test_in_a_crowd_it_does_not_even_wait_for_its_turn(house: Any, tenant_id: str) -> None:
+    async with wired(house, tenant_id) as (_, http, wire):
+        intake = wire.protocol.watched.intake = Crowded()
+        wire.send(request_bytes(http))
+        assert wire.written == b"", "nobody was refused for a crowd yet: it waits"
+        intake.waiting.pop()(True)
+        first, before = wire.written, wire.parsed
+        wire.send(request_bytes(http))
+        assert without_ids(wire.written) == without_ids(first)
+        wire.send(request_bytes(http, more="X-Other: 1\r\n"))
+        assert wire.written == b"", "what nobody knows waits for its turn"
+        assert wire.parsed == before

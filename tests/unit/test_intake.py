@@ -88,6 +88,26 @@ async def test_in_a_crowd_the_last_come_is_taken_up_while_the_first_are_refused(
     assert (taken.begun, taken.late) == (["first", "new"], ["old", "older"])
 
 
+async def test_a_line_is_crowded_when_it_has_its_part_of_a_turn_and_only_in_a_crowd(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(intake, "_now", lambda: now)
+    taken = Taken(4)
+    for number in range(4 + 3):
+        taken.come("flood", str(number))
+    assert not taken.intake.is_crowded("flood")
+    now += module.BURST_SECONDS
+    assert not taken.intake.is_crowded("flood"), "one less than a turn takes up"
+    taken.come("flood", "7")
+    assert taken.intake.is_crowded("flood")
+    assert not taken.intake.is_crowded("small")
+    taken.come("small", "s")
+    assert not taken.intake.is_crowded("small"), "half a turn is its part"
+    taken.come("small", "s")
+    assert taken.intake.is_crowded("small")
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 40)), max_size=12), st.integers(1, 9))
 @settings(max_examples=50, deadline=None)
 def test_everything_is_taken_up_once_and_of_each_in_order(arrivals: list[tuple[str, int]], a_turn: int) -> None:

@@ -167,7 +167,7 @@ class Admission:
                 del self._lines[asker]
         if not self._lines:
             self._served_at = None
-            self._patience.note_none()
+            self._patience.note_none(self._now())
         return served
 
     def _note_pace(self) -> None:

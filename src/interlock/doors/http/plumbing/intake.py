@@ -42,6 +42,14 @@ class Intake:
         self._begun += 1
         return True
 
+    def is_crowded(self, asker: str) -> bool:
+        """Whether the line of ``asker`` holds its part of a whole turn already, in a crowd that stays.
+
+        Whoever comes next would wait, and then be too late.
+        """
+        line = self._lines.get(asker)
+        return line is not None and len(line) * len(self._lines) >= self._a_turn and self._patience.is_crowd(_now())
+
     def postpone(self, asker: str, begin: Begin) -> None:
         """Call ``begin`` in a later turn, after all that wait in the line of ``asker``."""
         now = _now()
@@ -68,7 +76,7 @@ class Intake:
             if not line:
                 del self._lines[asker]
         if not self._lines:
-            self._patience.note_none()
+            self._patience.note_none(now)
 
     def _serve(self, line: deque[tuple[float, Begin]], oldest: float) -> None:
         """Begin with the first of a line. Those that are too late are refused, and then it is the last one's turn.

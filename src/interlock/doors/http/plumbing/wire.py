@@ -126,7 +126,7 @@ class WatchedProtocol(HttpToolsProtocol):
             self._postponed += data
         elif self.watched.intake.has_room():
             self._take_up(data)
-        else:
+        elif not (self.watched.intake.is_crowded(self._asker) and self._is_refused_again(data, is_late=True)):
             self._postponed = data
             self.flow.pause_reading()
             self.flow.is_held = True
@@ -146,8 +146,8 @@ class WatchedProtocol(HttpToolsProtocol):
         if self._ignored is not None:
             self._ignore(data)
             return
-        if self._phase is _Phase.SILENT or (self._phase is _Phase.NOTHING and not self._is_answering()):
-            if self._is_refused_again(data):
+        if self._is_at_rest():
+            if self._is_refused_again(data, is_late=self._is_late):
                 return
             self._enter(_Phase.HEADERS)
         if self._phase is _Phase.HEADERS:
@@ -158,11 +158,15 @@ class WatchedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.HEADERS and self._head > self.limits.header_bytes and not self._is_closing():
             self._refuse(431)
 
-    def _is_refused_again(self, data: bytes) -> bool:
+    def _is_at_rest(self) -> bool:
+        """Whether the next byte begins a request, and no answer is due before its own."""
+        return self._phase is _Phase.SILENT or (self._phase is _Phase.NOTHING and not self._is_answering())
+
+    def _is_refused_again(self, data: bytes, *, is_late: bool) -> bool:
         """Whether it was one request like others that were just refused, and is answered."""
-        if not self._may_refuse_at_once():
+        if self._ignored is not None or not (self._is_at_rest() and self._may_refuse_at_once()):
             return False
-        refusal = self.doorstep.refusal_again(self.address, data, is_late=self._is_late)
+        refusal = self.doorstep.refusal_again(self.address, data, is_late=is_late)
         if refusal is None:
             return False
         self.transport.write(refusal)

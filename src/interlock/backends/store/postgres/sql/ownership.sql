@@ -58,7 +58,8 @@ select runner_id, name, format, started_at, seen_at from interlock.runners order
 -- name: claim
 -- Tenant by tenant, then by priority and due time, never more than $2 in all and $3 a tenant, and of no tenant so many
 -- that this runner has more than its share $4 of them, of which $7 are promised to $6. $5: highest event format known
--- here. A row without an execution names a tenant that has more due than there was room for.
+-- here. A row without an execution names a tenant that has more due than there was room for. What a tenant has room for
+-- is counted once: without its own step it would be counted for every row.
 with recursive me as materialized (
   select runner_id from interlock.journals where runner_id = $1 for key share
 ), tenants as (
@@ -67,26 +68,25 @@ with recursive me as materialized (
   select (select l.tenant_id from interlock.live l
     where l.owner is null and l.wake_at is not null and l.tenant_id > t.tenant_id order by l.tenant_id limit 1)
   from tenants t where t.tenant_id is not null
+), rooms as materialized (
+  select t.tenant_id, greatest(0, least($3, $4
+    - (select count(*) from interlock.live o where o.owner = $1 and o.tenant_id = t.tenant_id)
+    - coalesce((select p.count from unnest($6::text[], $7::int[]) as p(tenant_id, count)
+        where p.tenant_id = t.tenant_id), 0)))::int as room
+  from tenants t where t.tenant_id is not null
 ), due as materialized (
-  select d.execution_id, t.tenant_id, c.room,
-    row_number() over (partition by t.tenant_id order by d.priority desc, d.wake_at) as turn
-  from tenants t
-  cross join lateral (
-    select greatest(0, least($3, $4
-      - (select count(*) from interlock.live o where o.owner = $1 and o.tenant_id = t.tenant_id)
-      - coalesce((select p.count from unnest($6::text[], $7::int[]) as p(tenant_id, count)
-          where p.tenant_id = t.tenant_id), 0)))::int as room
-  ) c
+  select d.execution_id, r.tenant_id, r.room,
+    row_number() over (partition by r.tenant_id order by d.priority desc, d.wake_at) as turn
+  from rooms r
   cross join lateral (
     select p.priority from generate_series(9, 0, -1) as p(priority)
   ) p
   cross join lateral (
     select l.execution_id, l.priority, l.wake_at from interlock.live l
-    where l.tenant_id = t.tenant_id and l.priority = p.priority and l.owner is null
+    where l.tenant_id = r.tenant_id and l.priority = p.priority and l.owner is null
       and l.wake_at <= interlock.now() and l.format <= $5
-    order by l.wake_at limit c.room + 1
+    order by l.wake_at limit r.room + 1
   ) d
-  where t.tenant_id is not null
 ), chosen as (
   select l.execution_id from interlock.live l
   where l.owner is null and l.execution_id in (
