@@ -40,7 +40,8 @@ class Nemesis:
     async def rage(self, seconds: float) -> None:
         """Kill for so long, then wait until all servers serve again.
 
-        If most kills met a server that had only just started and held nothing, it goes on, for twice the time at most.
+        While not most of the kills hit work, as when a server has only just started, it goes on, for twice the time at
+        most.
         """
         random, begun = self._stage.random, steady()
         while True:

@@ -69,6 +69,43 @@ async def test_a_head_is_refused_unread_for_a_second_only_and_never_once_the_win
         assert (await wire.ask(request_bytes(http)))[9:12] == b"404"
 
 
+async def test_another_caller_another_address_and_a_busy_connection_are_read(house: Any, tenant_id: str) -> None:
+    async with wired(house, tenant_id) as (flood, http, wire):
+        before = wire.parsed
+        async with flood.client(tenant_id, "bob") as other:
+            assert (await wire.ask(request_bytes(other)))[9:12] == b"404"
+        wire.protocol.address = "10.0.0.9"
+        await wire.ask(request_bytes(http))
+        wire.protocol.address = "127.0.0.1"
+        wire.protocol.watched.is_draining = True
+        assert b"connection: close" in await wire.ask(request_bytes(http))
+        assert wire.parsed == before + 3
+
+
+async def test_who_was_looked_at_a_second_ago_is_looked_at_again(house: Any, tenant_id: str) -> None:
+    """Also when its head was read and kept a moment ago."""
+    async with wired(house, tenant_id) as (flood, http, wire):
+        flood.clock.seconds += REMEMBERED_SECONDS - 0.1
+        other = request_bytes(http, more="X-Other: 1\r\n")
+        await wire.ask(other)
+        asked = flood.limiter.times
+        flood.clock.seconds += 0.2
+        await wire.ask(other)
+        assert flood.limiter.times == asked + 1
+
+
+async def test_the_rest_of_a_head_is_no_head(house: Any, tenant_id: str) -> None:
+    """Behind a whole request comes the first byte of the next, then its rest, which looks like a head."""
+    async with wired(house, tenant_id) as (_, http, wire):
+        whole = request_bytes(http)
+        for _ in range(2):
+            await wire.ask(whole + whole[:1])
+            await wire.at_rest()
+            await wire.ask(whole[1:])
+            await wire.at_rest()
+        assert b" 429 " not in await wire.ask(whole[1:])
+
+
 class Crowded(Intake):
     """Has no room, and a crowd in every line."""
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.doors.http.plumbing import intake
 from interlock.doors.http.plumbing import patience as module
 from interlock.doors.http.plumbing.intake import Intake
 
@@ -78,7 +77,7 @@ async def test_in_a_crowd_the_last_come_is_taken_up_while_the_first_are_refused(
 ) -> None:
     monkeypatch.setattr(module, "BURST_SECONDS", 0.0)
     now = 100.0
-    monkeypatch.setattr(intake, "_now", lambda: now)
+    monkeypatch.setattr(Intake, "now", lambda _: now)
     taken = Taken(1)
     for name in ("first", "old", "older"):
         taken.come("a", name)
@@ -92,7 +91,7 @@ async def test_a_line_is_crowded_when_it_has_its_part_of_a_turn_and_only_in_a_cr
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(intake, "_now", lambda: now)
+    monkeypatch.setattr(Intake, "now", lambda _: now)
     taken = Taken(4)
     for number in range(4 + 3):
         taken.come("flood", str(number))

@@ -61,6 +61,7 @@ class EnginePool:
 
     async def open(self) -> None:
         """Fill the pool; the first connection is made at once, so that a wrong URL shows here."""
+        self._idle = asyncio.LifoQueue()
         self._is_open = True
         self._idle.put_nowait(await connect_as_engine(self._dsn))
         for _ in range(self._size - 1):
@@ -73,6 +74,7 @@ class EnginePool:
             connection = self._idle.get_nowait()
             if connection is not None:
                 await close_quietly(connection)
+        self._idle.put_nowait(None)  # whoever waits hears of it, and tells the next
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection[Any]]:

@@ -19,6 +19,8 @@ ALONE = 512
 """Requests of one asker at a time while nobody else asks."""
 QUEUE_FULL = "QUEUE_FULL"
 """The code of whatever is refused because too much of its sort waits already."""
+TOO_BUSY = "The server is too busy at the moment; try again"
+TOO_MANY = "More requests of yours are under way than this server can work on; send fewer at a time"
 LENT_SECONDS = 1.0
 """So long a request counts as worked on, at most: who takes longer waits for somebody else."""
 _LEARNING = 0.05
@@ -114,16 +116,15 @@ class Admission:
 
         Whoever has its share sends too much, unless the server is slow; else all together are too many.
         """
+        reason = self.reason(asker)
+        if reason == TOO_BUSY:
+            return unavailable(TOO_BUSY, retry_after=1.0)
+        return InterlockError(ErrorKind.LIMITED, QUEUE_FULL, reason, retryable=True, retry_after=1.0)
+
+    def reason(self, asker: str | None) -> str:
+        """The message of ``refusal``."""
         is_slow = self._now() - self._recalled_at < _SLOW_SECONDS
-        if is_slow or asker is None or self._holding[asker] < self._share():
-            return unavailable("The server is too busy at the moment; try again", retry_after=1.0)
-        return InterlockError(
-            ErrorKind.LIMITED,
-            QUEUE_FULL,
-            "More requests of yours are under way than this server can work on; send fewer at a time",
-            retryable=True,
-            retry_after=1.0,
-        )
+        return TOO_BUSY if is_slow or asker is None or self._holding[asker] < self._share() else TOO_MANY
 
     def _share(self) -> int:
         """The places that everybody who asks may have at the same time."""

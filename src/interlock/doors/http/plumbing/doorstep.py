@@ -69,6 +69,11 @@ class _Known:
         self.given_back = given_back
         self.templates: dict[str, Written] = {}  # by what they say
 
+    @property
+    def is_anybody(self) -> bool:
+        """Whether nobody has looked who calls, so that there is nothing to look at again."""
+        return self.asker is None and self.limited is None
+
 
 class Doorstep:
     """Remembers who was refused what, for a second. Until it is opened it remembers nothing and refuses nobody."""
@@ -125,12 +130,13 @@ class Doorstep:
         if known is None:
             return None
         has_key = any(name == _KEY for name, _ in scope["headers"])
-        crowd = self._crowd(known, has_key=has_key, is_late=is_late)
+        crowd = self._context.admission.refusal(known.asker) if is_late else self._crowd(known, has_key=has_key)
         if crowd is None and not self._is_full(known, now):
             return None
         told = self._answer(known, crowd, now, scope, first_headers)
         if data and not told.is_whole:
-            self._repeats.keep(_address_of(scope), data, scope["headers"], known, now, has_key=has_key)
+            until = (now if known.is_anybody else known.at) + REMEMBERED_SECONDS
+            self._repeats.keep(_address_of(scope), data, scope["headers"], known, until, has_key=has_key)
         return self._tell(known, told, now)
 
     def refusal_again(self, address: str, data: bytes, *, is_late: bool = False) -> bytes | None:
@@ -140,10 +146,14 @@ class Doorstep:
         if repeat is None:
             return None
         known = repeat.what
-        crowd = self._crowd(known, has_key=repeat.has_key, is_late=is_late)
-        if crowd is None and not self._is_full(known, now):
-            return None
-        written = known.templates.get(_reason(crowd))
+        if is_late:
+            reason = self._context.admission.reason(known.asker)
+        else:
+            crowd = self._crowd(known, has_key=repeat.has_key)
+            if crowd is None and not self._is_full(known, now):
+                return None
+            reason = _reason(crowd)
+        written = known.templates.get(reason)
         return self._tell(known, written, now) if written is not None and now < written.until else None
 
     def _tell(self, known: _Known, told: Written, now: float) -> bytes:
@@ -204,10 +214,8 @@ class Doorstep:
         digest = blake2b(b"\n".join(who), digest_size=16).digest()
         return operation.door.name, operation.method, operation.route, digest
 
-    def _crowd(self, known: _Known, *, has_key: bool, is_late: bool) -> InterlockError | None:
+    def _crowd(self, known: _Known, *, has_key: bool) -> InterlockError | None:
         """Why there is no place for the caller now, in line or in its tenant's queue; None if there is."""
-        if is_late:
-            return self._context.admission.refusal(known.asker)
         try:
             self._context.admission.check(known.asker)
             if known.tenant_id is not None and not has_key:

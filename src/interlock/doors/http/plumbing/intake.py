@@ -15,6 +15,8 @@ from interlock.doors.http.plumbing.patience import Patience
 
 A_TURN = 32
 """Parts of requests that one turn takes up."""
+AT_ONCE = 256
+"""Requests that one turn refuses without a look at their turn."""
 CROWD_SECONDS = 0.03
 """The patience with a crowd that stays."""
 _LATE = 16
@@ -30,9 +32,11 @@ class Intake:
     def __init__(self, a_turn: int = A_TURN) -> None:
         self._a_turn = a_turn
         self._begun = 0
+        self._turned_away = 0
         self._lines: OrderedDict[str, deque[tuple[float, Begin]]] = OrderedDict()  # whose turn is first
         self._patience = Patience(CROWD_SECONDS)
         self._is_due = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def has_room(self) -> bool:
         """Whether this turn takes up one more; it is counted then."""
@@ -45,29 +49,33 @@ class Intake:
     def is_crowded(self, asker: str) -> bool:
         """Whether the line of ``asker`` holds its part of a whole turn already, in a crowd that stays.
 
-        Whoever comes next would wait, and then be too late.
+        Whoever comes next need not wait to hear of it. True only so often in one turn: the rest may wait for the next.
         """
         line = self._lines.get(asker)
-        return line is not None and len(line) * len(self._lines) >= self._a_turn and self._patience.is_crowd(_now())
+        if line is None or self._turned_away >= AT_ONCE or len(line) * len(self._lines) < self._a_turn:
+            return False
+        is_crowd = self._patience.is_crowd(self.now())
+        self._turned_away += is_crowd
+        return is_crowd
 
     def postpone(self, asker: str, begin: Begin) -> None:
         """Call ``begin`` in a later turn, after all that wait in the line of ``asker``."""
-        now = _now()
+        now = self.now()
         self._patience.note_lines(now)
         self._lines.setdefault(asker, deque()).append((now, begin))
 
     def _see_to_next_turn(self) -> None:
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._loop_here().call_soon(self._turn)
 
     def _turn(self) -> None:
         self._is_due = False
-        self._begun = 0
+        self._begun = self._turned_away = 0
         if not self._lines:
             return
         self._see_to_next_turn()
-        now = _now()
+        now = self.now()
         patience = self._patience.seconds(now)
         while self._lines and self._begun < self._a_turn:
             asker, line = next(iter(self._lines.items()))
@@ -92,6 +100,12 @@ class Intake:
             self._begun += 1
             (line.pop() if late else line.popleft())[1](False)
 
+    def now(self) -> float:
+        """The loop's time, in seconds."""
+        return self._loop_here().time()
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+    def _loop_here(self) -> asyncio.AbstractEventLoop:
+        """The loop; it is asked for once: to find it is a call of the system."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop

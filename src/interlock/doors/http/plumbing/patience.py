@@ -7,31 +7,42 @@ BURST_SECONDS = 2.0
 CROWD_SECONDS = 0.5
 """The patience once there have been lines for as long as a burst: more comes than can be done."""
 CALM_SECONDS = 1.0
-"""A crowd is over when there were no lines for so long; a moment without any is only that."""
+"""A crowd that was there for long is over when there were no lines for so long."""
 
 
 class Patience:
-    """Of one place with lines. ``now`` is any clock's time in seconds, always the same clock's."""
+    """Of one place with lines. ``now`` is any clock's time in seconds, always the same clock's.
+
+    Time with lines counts, and time without any counts against it: neither is a crowd over with a moment in which
+    nobody happens to wait, nor do short lines that come again and again add up to one.
+    """
 
     def __init__(self, crowd: float = CROWD_SECONDS) -> None:
         self._crowd = crowd
-        self._since: float | None = None
-        self._none_since: float | None = None
+        self._counted = 0.0
+        self._at = 0.0
+        self._has_lines = False
 
     def note_lines(self, now: float) -> None:
         """There are lines."""
-        if self._since is None or (self._none_since is not None and now - self._none_since >= CALM_SECONDS):
-            self._since = now
-        self._none_since = None
+        self._note(now, has_lines=True)
 
     def note_none(self, now: float) -> None:
         """There are no lines any more."""
-        self._none_since = now
+        self._note(now, has_lines=False)
 
     def is_crowd(self, now: float) -> bool:
         """Whether there have been lines for longer than a burst."""
-        return self._since is not None and now - self._since >= BURST_SECONDS
+        return self._count(now) >= BURST_SECONDS
 
     def seconds(self, now: float) -> float:
         """What anybody may wait at the moment."""
         return min(BURST_SECONDS, self._crowd) if self.is_crowd(now) else BURST_SECONDS
+
+    def _note(self, now: float, *, has_lines: bool) -> None:
+        self._counted, self._at, self._has_lines = self._count(now), now, has_lines
+
+    def _count(self, now: float) -> float:
+        """Seconds with lines less those without, as far as they still matter."""
+        passed = now - self._at if self._has_lines else self._at - now
+        return min(BURST_SECONDS + CALM_SECONDS, max(0.0, self._counted + passed))

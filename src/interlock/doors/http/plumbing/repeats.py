@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Generic, TypeVar
 
 What = TypeVar("What")
 
-KEPT_SECONDS = 1.0
 MOST = 4_096
+"""Heads that are kept."""
 LONGEST = 2_048
 """Bytes of the longest head that is kept."""
 
@@ -33,10 +34,10 @@ class Repeat(Generic[What]):
 
 
 class Repeats(Generic[What]):
-    """The heads of requests that were refused, by the address they came from. ``now`` is monotonic seconds."""
+    """Digests of the heads of refused requests, by the address they came from. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bytes], Repeat[What]] = OrderedDict()  # oldest first
+        self._kept: OrderedDict[tuple[str, bytes], Repeat[What]] = OrderedDict()  # the first to come was kept first
 
     def keep(
         self,
@@ -44,34 +45,42 @@ class Repeats(Generic[What]):
         data: bytes,
         headers: Sequence[tuple[bytes, bytes]],
         what: What,
-        now: float,
+        until: float,
         *,
         has_key: bool,
     ) -> None:
         """Keep the head of a request that began with ``data``, if that says alone how long the request is."""
-        head = data[: data.find(_END) + len(_END)]
-        size = _size(headers)
-        if size is None or len(head) > LONGEST or not _is_plain(head, len(headers)):
+        head, size = _head_of(data), _size(headers)
+        if head is None or size is None or not _is_plain(head, len(headers)):
             return
-        mark = address, head
+        mark = _mark(address, head)
         self._kept.pop(mark, None)
-        self._kept[mark] = Repeat(what, size, now + KEPT_SECONDS, has_key)
+        self._kept[mark] = Repeat(what, size, until, has_key)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
     def find(self, address: str, data: bytes, now: float) -> Repeat[What] | None:
         """What was refused like ``data``, if that is one whole request; None for anything else."""
-        if not self._kept:
+        while self._kept and now >= next(iter(self._kept.values())).until:
+            self._kept.popitem(last=False)
+        head = _head_of(data) if self._kept else None
+        if head is None:
             return None
-        end = data.find(_END) + len(_END)
-        mark = address, data[:end]
-        repeat = self._kept.get(mark)
-        if repeat is None or len(data) != end + repeat.size:
-            return None
-        if now >= repeat.until:
-            del self._kept[mark]
+        repeat = self._kept.get(_mark(address, head))
+        if repeat is None or now >= repeat.until or len(data) != len(head) + repeat.size:
             return None
         return repeat
+
+
+def _mark(address: str, head: bytes) -> tuple[str, bytes]:
+    """A head holds a credential, which is not kept."""
+    return address, blake2b(head, digest_size=16).digest()
+
+
+def _head_of(data: bytes) -> bytes | None:
+    """What comes before a body; None if it does not end here, or is too long."""
+    end = data.find(_END, 0, LONGEST)
+    return data[: end + len(_END)] if end >= 0 else None
 
 
 def _is_plain(head: bytes, count: int) -> bool:
@@ -84,4 +93,6 @@ def _size(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
     sizes = [value for name, value in headers if name == b"content-length"]
     if len(sizes) > 1 or any(name in _CLOSER_LOOK for name, _ in headers):
         return None
-    return int(sizes[0]) if sizes and sizes[0].isdigit() else None if sizes else 0
+    if not sizes:
+        return 0
+    return int(sizes[0]) if sizes[0].isdigit() else None

@@ -7,11 +7,27 @@ the routing.
 from __future__ import annotations
 
 import asyncio
+import math
 
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 _NO_BODY = (204, 304)
+
+
+class _UntilClosed(float):
+    """The length of a body of unknown length, which is over when it is: uvicorn counts down and compares with 0."""
+
+    def __sub__(self, other: float) -> _UntilClosed:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = float.__hash__
+
+
+UNTIL_CLOSED = _UntilClosed(math.inf)
 
 
 class Answering(RequestResponseCycle):

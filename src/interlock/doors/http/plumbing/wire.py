@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from interlock.doors.http.plumbing.connections import Connections
 from interlock.doors.http.plumbing.doorstep import Doorstep
-from interlock.doors.http.plumbing.sending import Answering
+from interlock.doors.http.plumbing.sending import UNTIL_CLOSED, Answering
 from interlock.doors.http.plumbing.sse import ABORT, LEFT
 from interlock.doors.http.plumbing.trace import EXCHANGE, Exchange
 from interlock.doors.http.plumbing.unread import answer, answer_to_unknown_method
@@ -150,8 +150,10 @@ class WatchedProtocol(HttpToolsProtocol):
             if self._is_refused_again(data, is_late=self._is_late):
                 return
             self._enter(_Phase.HEADERS)
+            self._began = data
+        else:
+            self._began = b""
         if self._phase is _Phase.HEADERS:
-            self._began = b"" if self._head else data
             self._head += len(data)
             self._newest = data
         super().data_received(data)
@@ -171,9 +173,20 @@ class WatchedProtocol(HttpToolsProtocol):
             return False
         self.transport.write(refusal)
         self._enter(_Phase.NOTHING)
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_handler()
         return True
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Uvicorn's timer. It goes on while requests are refused at once, to set it for each costs too much, and
+        while one waits for its turn.
+        """
+        passed = 0.0 if self._postponed else self.loop.time() - self._since
+        left = self.timeout_keep_alive - passed
+        if left <= 0:
+            super().timeout_keep_alive_handler()
+        elif not self._is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
     def _may_refuse_at_once(self) -> bool:
         return not (self.pipeline or self.watched.is_draining or self.flow.write_paused or self._is_closing())
@@ -211,7 +224,7 @@ class WatchedProtocol(HttpToolsProtocol):
         if self.parser.get_http_version() == "1.0" and self.cycle is not None:
             # It does not know chunks: the end of the connection is the end of the answer.
             self.cycle.chunked_encoding = False
-            self.cycle.expected_content_length = cast("int", _UNTIL_CLOSED)
+            self.cycle.expected_content_length = cast("int", UNTIL_CLOSED)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Begin with a request, unless it can be refused at once, which costs no task and no turn of the loop.
@@ -363,21 +376,6 @@ class WatchedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.BODY:
             return self.limits.body_grace + self._received / self.limits.body_rate
         return math.inf
-
-
-class _UntilClosed(float):
-    """The length of a body of unknown length, which is over when it is: uvicorn counts down and compares with 0."""
-
-    def __sub__(self, other: float) -> _UntilClosed:
-        return self
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    __hash__ = float.__hash__
-
-
-_UNTIL_CLOSED = _UntilClosed(math.inf)
 
 
 def _has_unread(transport: asyncio.Transport) -> bool:
