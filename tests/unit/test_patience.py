@@ -1,4 +1,4 @@
-"""A burst is borne, a crowd that stays is not; a moment without lines ends none, and short lines do not add up to one."""
+"""A burst is borne, a crowd that stays is not; a moment without lines ends none, and short lines add up to none."""
 
 from __future__ import annotations
 
