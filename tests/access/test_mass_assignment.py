@@ -12,7 +12,7 @@ from access.route_probes import BODIES, OPERATIONS, Probe, body_of, filled, unkn
 from access.transcript import Transcript
 from figures import Note
 from interlock.doors.http.plumbing.operation import Operation, Policy
-from tenants_house import at_rest, rows_of
+from tenants_house import at_rest, owner_of_everything, rows_of
 
 OWNERSHIP = ("tenant_id", "user_id", "owner")
 READ_ONLY: dict[str, Any] = {
@@ -65,9 +65,12 @@ async def test_a_body_names_no_other_owner(tenants: Any, database: Any, field: s
     note_figures(ownership_requests=transcript.count, ownership_accepted=len(accepted))
 
 
-async def test_a_workflow_of_another_tenant_is_nobodys_child(tenants: Any, database: Any) -> None:
-    """G6: named by its id or by its name, it is told from one that nobody has by no word and starts nothing."""
-    a, b = tenants.a, tenants.b
+async def test_a_workflow_of_another_tenant_is_nobodys_child(tenants: Any, serving: Any, database: Any) -> None:
+    """G6: named by its id or by its name, it is told from one that nobody has by no word and starts nothing.
+
+    Whoever asks has a tenant of its own: it says the other's word itself, and would have it in its lists from then on.
+    """
+    a, b = await owner_of_everything(serving.mint, tenants.a.http), tenants.b
     before, told = await at_rest(database.superuser_url, b.tenant_id), []
     nobody = unknown(b.ids)["workflow_id"]
     for wanted in (b.ids["workflow_id"], b.word, nobody):
