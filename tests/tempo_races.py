@@ -56,20 +56,28 @@ class Clients:
     def __init__(self, servers: Sequence[httpx2.AsyncClient], seed: int) -> None:
         self._servers = servers
         self._random = random.Random(seed)
+        self.repeated: Counter[str] = Counter()
+        """How often was asked again, by what came instead of an answer."""
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> httpx2.Response:
-        """The first answer of any server that is not that it cannot answer now, or not so many at a time."""
+        """The first answer of any server that is not that it cannot answer now, or not so many at a time.
+
+        Who is told when to try again waits about so long, as a client should: a refusal costs a server far less than
+        it costs us, so that thousands who ask again at once would only keep this process from sending anything.
+        """
         async with asyncio.timeout(GIVE_UP):
             while True:
                 server = self._random.choice(self._servers)
                 try:
                     answer = await server.request(method, path, json=body, headers=headers)
-                except httpx2.TransportError:
+                except httpx2.TransportError as error:
+                    self.repeated[type(error).__name__] += 1
                     await asyncio.sleep(0.05)
                     continue
                 if answer.status_code not in (429, 503, 504):
                     return answer
-                await asyncio.sleep(0.02)
+                self.repeated[str(answer.status_code)] += 1
+                await asyncio.sleep(0.02 + float(answer.headers.get("retry-after", 0)) * self._random.uniform(0.2, 1.0))
 
     async def step_aside(self) -> None:
         """Let others go first, some a little longer than others."""
