@@ -13,7 +13,7 @@ from interlock.core.execution import Execution, Ready, Status
 from interlock.core.ids import ExecutionId
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
-from interlock.ports.engine import SendSignal, SignalOutcome
+from interlock.ports.engine import SendSignal, SignalOutcome, Standing
 from interlock.runtime.engine import LocalEngine
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import LARGEST, OLD_SECONDS, Parked
@@ -83,14 +83,20 @@ async def test_a_large_execution_is_not_kept(house: House) -> None:
     assert (moved.flow.active, ledger.loads[standing.execution_id]) == (("tails",), 1)
 
 
-async def test_what_was_queued_here_is_not_read_back_when_its_turn_comes(house: House) -> None:
-    gate = Gate()
+async def queued_behind(house: House, gate: Gate, count: int) -> tuple[LocalEngine, CountingLedger, list[Standing]]:
+    """So many executions that wait for the one place of their tenant, which one at the gate holds."""
     engine, ledger = await engine_of(house, "one", nodes=(gate,), tenant_cap=1)
     workflow = await house.workflow(chain(node("g", "gate")))
     await engine.start(house.request(workflow, wait=0))
     await gate.entered.wait()
-    queued = [await engine.start(house.request(workflow, wait=0)) for _ in range(5)]
-    assert [standing.status for standing in queued] == ["queued"] * 5
+    queued = [await engine.start(house.request(workflow, wait=0)) for _ in range(count)]
+    assert [standing.status for standing in queued] == ["queued"] * count
+    return engine, ledger, queued
+
+
+async def test_what_was_queued_here_is_not_read_back_when_its_turn_comes(house: House) -> None:
+    gate = Gate()
+    engine, ledger, queued = await queued_behind(house, gate, 5)
     gate.opened.set()
     for standing in queued:
         assert (await engine.standing(standing.execution_id, DEADLINE)).status == "succeeded"
@@ -101,11 +107,7 @@ async def test_what_was_queued_here_is_not_read_back_when_its_turn_comes(house: 
 
 async def test_what_was_told_to_one_that_is_queued_counts_when_its_turn_comes(house: House) -> None:
     gate = Gate()
-    engine, _ = await engine_of(house, "one", nodes=(gate,), tenant_cap=1)
-    workflow = await house.workflow(chain(node("g", "gate")))
-    await engine.start(house.request(workflow, wait=0))
-    await gate.entered.wait()
-    first, paused, last = [await engine.start(house.request(workflow, wait=0)) for _ in range(3)]
+    engine, _, (first, paused, last) = await queued_behind(house, gate, 3)
     await engine.signal(signal(house, paused.execution_id, "", kind=SignalKind.PAUSE, wait=0.0))
     gate.opened.set()
     for standing in (first, last):
