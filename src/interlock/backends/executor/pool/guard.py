@@ -7,11 +7,13 @@ Run by path, without the package around it: it lives as long as the child and sh
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 
 CHILD = "interlock.backends.executor.pool.child"
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
@@ -20,6 +22,7 @@ def main() -> None:
     os.dup2(2, 1)  # what functions print belongs to the server's log and not into its output
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the server, which will end us in its own time
     signal.signal(signal.SIGINT, lambda *_: None)
+    _adopt()
     guard = os.getpid()
     child = os.fork()
     if child == 0:
@@ -30,7 +33,23 @@ def main() -> None:
     os.read(lifeline, 1)
     _kill(child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _bury(child)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def _adopt() -> None:
+    """What the child leaves behind becomes ours to wait for (Linux, prctl(2)); elsewhere init has it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _bury(group: int) -> None:
+    """Return when the whole group is dead: the kernel ends the killed one by one, the child maybe first."""
+    while True:
+        try:
+            os.waitpid(-group, 0)
+        except ChildProcessError:
+            return
 
 
 def _kill(child: int) -> None:
