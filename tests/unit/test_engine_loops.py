@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from interlock.core.commands import TaskSucceeded
 from unit.engine_driver import Driver
 from unit.test_engine_graph import edge, graph, node
 
@@ -64,6 +67,30 @@ def test_loops_nest_and_see_the_nodes_around_them() -> None:
     )
     assert driver.run().output == [[101, 111], [102, 112]]
     driver.check_fold()
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "in another loop"])
+def test_a_loop_that_is_given_up_leaves_nothing_of_its_iterations_behind(inside: bool) -> None:
+    each = node("each", "map", parameters={"items": [1, 2, 3], "concurrency": 3}, deadline=5, on_error="continue")
+    around = (node("around", "map", parameters={"items": [0]}), edge("around", "each", port="iteration"))
+    driver = Driver(
+        graph(
+            *(around if inside else ()),
+            *(each, node("body"), node("asked", "approval"), node("slow"), node("after")),
+            edge("each", "body", port="iteration"),
+            *(edge("body", "asked"), edge("each", "after")),
+            *(() if inside else (edge("slow", "after"),)),
+        )
+    )
+    below = "around[0]/" if inside else ""
+    late = driver.execution.tasks[f"{below}each[0]/body"]
+    driver.succeed(f"{below}each[1]/body")
+    driver.pass_time(5)
+    assert [task_id for task_id in driver.execution.tasks if "each[" in task_id] == []
+    assert driver.apply(TaskSucceeded(task_id=late.task_id, attempt=late.attempt)).events == []
+    driver.check_fold()
+    assert driver.run().ended == "succeeded"
+    assert not any(key for key in driver.execution.scopes if "each[" in key)
 
 
 def test_while_loop_asks_its_condition_before_each_iteration() -> None:

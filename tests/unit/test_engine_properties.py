@@ -62,7 +62,7 @@ def _node(draw: st.DrawFn, node_id: str, kind: str) -> NodeDefinition:
         on_error=draw(st.sampled_from(["stop", "continue", "error_output"])),
         join=draw(st.sampled_from(["all", "any"])),
         retry=RetryPolicy(max_attempts=draw(st.integers(1, 2)), backoff=1),
-        deadline=draw(st.sampled_from([None, 15.0])) if kind == "transform" else None,
+        deadline=draw(st.sampled_from([None, 15.0])) if kind in ("transform", "map", "loop") else None,
     )
 
 

@@ -12,7 +12,7 @@ from interlock.core.engine.graph.activate import dead_edges
 from interlock.core.engine.graph.advance import advance, complete, finish
 from interlock.core.engine.graph.compile import CompiledGraph
 from interlock.core.engine.graph.regions import COMPLETED, LOOP_TYPES
-from interlock.core.engine.graph.route import FROM_OUTSIDE, deliver, leave, make_ready, open_iteration
+from interlock.core.engine.graph.route import FROM_OUTSIDE, abandon, deliver, leave, make_ready, open_iteration
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import conflict
@@ -88,6 +88,8 @@ class GraphProgram:
 
     def on_task_failed(self, execution: Execution, task: Task, event: TaskFailed) -> None:
         vertex = self.graph.vertices[task.node_id]
+        if vertex.type.name in LOOP_TYPES:
+            abandon(execution, task)
         if vertex.definition.on_error == "continue":
             port = _result_port(vertex.type)
             execution.outputs[task.task_id] = (port, None)

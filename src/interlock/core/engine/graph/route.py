@@ -6,7 +6,7 @@ from typing import Any
 
 from interlock.core.engine.graph.compile import CompiledGraph, Edge, Vertex
 from interlock.core.engine.graph.regions import ITERATION
-from interlock.core.execution import Execution, Ready
+from interlock.core.execution import Execution, Ready, Task
 
 FROM_OUTSIDE = -1
 """In place of a connection: the execution's own input reaches the node."""
@@ -64,6 +64,16 @@ def open_iteration(graph: CompiledGraph, execution: Execution, scope: str) -> No
     for edge in graph.vertices[loop.node_id].out:
         if edge.port == ITERATION:
             arrive(graph, execution, scope, edge, True)
+
+
+def abandon(execution: Execution, loop: Task) -> None:
+    """A loop that failed waits for nothing more: whatever is open in its iterations is over with it, at any depth."""
+    below = f"{loop.task_id}["
+    for task in [task for task in execution.tasks.values() if task.scope.startswith(below)]:
+        execution.drop_task(task)
+    for held in (execution.ready, execution.arrivals, execution.outputs, execution.scopes):
+        for key in [key for key in held if key.startswith(below)]:
+            del held[key]
 
 
 def owner_of(scope: str) -> tuple[str, int]:
