@@ -33,7 +33,7 @@ def fill_queues(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
 
     engine: Any = context.services.start_execution._engine
     monkeypatch.setattr(engine._starting._room, "queue", full)
-    monkeypatch.setattr(engine._starting._room, "check", full)
+    monkeypatch.setattr(engine._starting._room, "refusal", lambda of: NO_PLACE)
     monkeypatch.setattr(engine._starting._room, "fits", lambda of: False)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from interlock.core.approval import Approval, Decision
 from interlock.core.commands import SignalKind
 from interlock.core.engine.flow.standing import FlowStanding
+from interlock.core.errors import InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.workflow import Definition
 from interlock.ports.ledger import NodeTotal
@@ -115,8 +116,8 @@ class Engine(Protocol):
         """
         ...
 
-    def check_room(self, tenant_id: str) -> None:
-        """Raise LIMITED if a start of this tenant would be refused now because its queue is full. Never waits."""
+    def refusal(self, tenant_id: str) -> InterlockError | None:
+        """What a start of this tenant would raise now because its queue is full (LIMITED). Never waits."""
         ...
 
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from interlock.core.approval import Approval, Decision
+from interlock.core.errors import InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
 from interlock.kit.clock import SystemClock
@@ -269,8 +270,8 @@ class LocalEngine:
                 return await self.standing(execution.execution_id, 0)
         return await self.standing(execution.execution_id, max(0.0, until - self._clock.monotonic()))
 
-    def check_room(self, tenant_id: str) -> None:
-        self._starting.check_room(tenant_id)
+    def refusal(self, tenant_id: str) -> InterlockError | None:
+        return self._starting.refusal(tenant_id)
 
     async def standing(self, execution_id: ExecutionId, wait: float) -> Standing:
         return await self._rest.standing(execution_id, wait)

@@ -102,28 +102,30 @@ class Room:
 
     def queue(self, tenant_id: str) -> WaitingReason:
         """Note a start that is queued, and say why. Raises LIMITED if the tenant's queue is full."""
-        self._check_queue(tenant_id)
+        if self._has_full_queue(tenant_id):
+            raise self._full_queue()
         self._queued[tenant_id] += 1
         return WaitingReason.SLOT if self.free_slots() <= 0 else WaitingReason.TENANT_CAP
 
-    def check(self, tenant_id: str) -> None:
-        """Raise what a start of this tenant would raise now for want of room."""
-        if not self.fits(tenant_id):
-            self._check_queue(tenant_id)
+    def refusal(self, tenant_id: str) -> InterlockError | None:
+        """What a start of this tenant would raise now for want of room."""
+        is_refused = not self.fits(tenant_id) and self._has_full_queue(tenant_id)
+        return self._full_queue() if is_refused else None
 
     def _has_queue(self, tenant_id: str) -> bool:
         """Whether something of this tenant may wait to be claimed: what was queued counts until the next count."""
         return tenant_id in self._behind or self._queued[tenant_id] > 0 or self._depths.get(tenant_id, 0) > 0
 
-    def _check_queue(self, tenant_id: str) -> None:
+    def _has_full_queue(self, tenant_id: str) -> bool:
         """What the others have queued since the last count is taken to be as much as here."""
-        depth = self._depths.get(tenant_id, 0) + self._queued[tenant_id] * self._runners
-        if depth >= self.queue_cap:
-            raise InterlockError(
-                ErrorKind.LIMITED,
-                "QUEUE_FULL",
-                f"{self.queue_cap} executions of your tenant wait to be worked on; try again when some have begun",
-                details={"limit": self.queue_cap},
-                retryable=True,
-                retry_after=1.0,
-            )
+        return self._depths.get(tenant_id, 0) + self._queued[tenant_id] * self._runners >= self.queue_cap
+
+    def _full_queue(self) -> InterlockError:
+        return InterlockError(
+            ErrorKind.LIMITED,
+            "QUEUE_FULL",
+            f"{self.queue_cap} executions of your tenant wait to be worked on; try again when some have begun",
+            details={"limit": self.queue_cap},
+            retryable=True,
+            retry_after=1.0,
+        )

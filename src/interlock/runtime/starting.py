@@ -116,9 +116,9 @@ class Starting:
             self._bus.inbox_grew(owned.execution.execution_id, None)
         return Started(owned, standing, rest=rest)
 
-    def check_room(self, tenant_id: str) -> None:
-        """Raise LIMITED if a start of this tenant would be refused now because its queue is full."""
-        self._room.check(tenant_id)
+    def refusal(self, tenant_id: str) -> InterlockError | None:
+        """What a start of this tenant would be told now because its queue is full."""
+        return self._room.refusal(tenant_id)
 
     def _admit(self) -> None:
         if self.is_draining:

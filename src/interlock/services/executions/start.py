@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from interlock.core.errors import not_found, rule_broken, unavailable
+from interlock.core.errors import InterlockError, not_found, rule_broken, unavailable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, GraphDefinition
@@ -59,9 +59,9 @@ class StartExecutions:
                 head, is_remembered = None, False
         raise unavailable("The workflow is being changed all the time; try again", retry_after=0.5)
 
-    def check_room(self, tenant_id: str) -> None:
-        """Raise LIMITED if no start of this tenant would be taken now, because too many of its executions wait."""
-        self._engine.check_room(tenant_id)
+    def refusal(self, tenant_id: str) -> InterlockError | None:
+        """What a start of this tenant would raise now because too many of its executions wait (LIMITED)."""
+        return self._engine.refusal(tenant_id)
 
     async def _start(
         self, principal: Principal, request: StartRequest, head: WorkflowHead, *, is_remembered: bool

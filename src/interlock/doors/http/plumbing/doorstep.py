@@ -216,13 +216,10 @@ class Doorstep:
 
     def _crowd(self, known: _Known, *, has_key: bool) -> InterlockError | None:
         """Why there is no place for the caller now, in line or in its tenant's queue; None if there is."""
-        try:
-            self._context.admission.check(known.asker)
-            if known.tenant_id is not None and not has_key:
-                self._context.services.start_execution.check_room(known.tenant_id)
-        except InterlockError as error:
-            return error
-        return None
+        in_line = self._context.admission.refusal_in_line(known.asker)
+        if in_line is not None or known.tenant_id is None or has_key:
+            return in_line
+        return self._context.services.start_execution.refusal(known.tenant_id)
 
     def _is_full(self, known: _Known, now: float) -> bool:
         """Whether a window is still full; what another store has counted says nothing."""
