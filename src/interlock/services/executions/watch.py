@@ -31,8 +31,7 @@ from interlock.services.executions.polling import Polling
 WINDOW = 1_000
 """Events a feed keeps for its readers."""
 BATCH = 100
-"""Events a reader gets at once."""
-_PAGE = 500
+"""Events a reader gets at once, and a feed reads at once: what is read in one go holds up everybody else."""
 _TAIL = 2 * BATCH  # how much of the past a feed begins with
 _LONG = 3_600.0  # seconds; hints come, and polling looks for those that were lost
 _LAST = frozenset(kind.type for kind in TERMINAL)
@@ -130,7 +129,7 @@ class Feed:
             while more:
                 records = await self._page()
                 self._take(records)
-                more = len(records) == _PAGE
+                more = len(records) == BATCH
             self._complete()
         except InterlockError as error:
             # The database is away or slow; the readers keep waiting and polling finds what is missing.
@@ -138,7 +137,7 @@ class Feed:
 
     async def _page(self) -> list[EventRecord]:
         async with self._store.transaction(self.principal, read_only=True) as transaction:
-            return await transaction.events(self.execution_id, self.last, _PAGE)
+            return await transaction.events(self.execution_id, self.last, BATCH)
 
     def _take_given(self, rows: Sequence[LogRow]) -> bool:
         """Take in events that were committed here; False if some before them are missing."""
