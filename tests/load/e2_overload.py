@@ -3,10 +3,9 @@
     PYTHONPATH=src python tests/load/e2_overload.py --seconds 30
 
 Starts come at a rate of their own, whatever the answers take, over at most MOST_OPEN connections; what finds none of
-them free is not sent. The rate grows in steps of five seconds until p99 exceeds 250 ms or something is refused; the
-one before that is tried for half a minute, and a tenth less until one holds: that is the knee. Then three times the
-knee comes for so many seconds, and half of it again. A start is good if its answer is 200 and comes within two
-seconds of when it was due.
+them free is not sent. The rate grows until p99 exceeds 250 ms or something is refused: the one before that is the
+knee. Then three times the knee comes for so many seconds, and half of it again. A start is good if its answer is 200
+and comes within two seconds of when it was due.
 
 Prints one JSON object; the exit code is 1 if fewer starts were good under overload than 70 % of the knee, if anything
 but 200, 429 and 503 was answered, or if an accepted start does not exist.
@@ -33,8 +32,6 @@ ECHO = {"name": "Echo", "nodes": [{"id": "a", "type": "echo"}], "connections": [
 P99_MS = 250.0
 GOOD_SECONDS = 2.0
 GROWTH = 1.25
-HELD_SECONDS = 30.0
-RETREAT = 0.9
 LEAST = 10.0
 MOST_OPEN = 1_500
 A_TICK = 0.001
@@ -174,19 +171,7 @@ def is_sustained(found: dict[str, Any]) -> bool:
 
 
 async def find_knee(load: Load, first: float, seconds: float) -> tuple[float, list[dict[str, Any]]]:
-    """The highest rate that is held for half a minute, and the curve up to it: a short step may be luck."""
-    knee, curve = await climb(load, first, seconds)
-    while knee > LEAST:
-        curve.append(await load.press(knee, HELD_SECONDS))
-        await asyncio.sleep(1.0)
-        if is_sustained(curve[-1]):
-            break
-        knee *= RETREAT
-    return knee, curve
-
-
-async def climb(load: Load, first: float, seconds: float) -> tuple[float, list[dict[str, Any]]]:
-    """The highest rate that was sustained for so long, and the curve. A rate that is not gets a second chance."""
+    """The highest rate that was sustained, and the curve up to it. A rate that is not gets a second chance."""
     curve: list[dict[str, Any]] = []
     rate, knee, misses = first, 0.0, 0
     while misses < 2:
