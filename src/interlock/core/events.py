@@ -16,6 +16,8 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.core.resources import Placement
+
 FORMAT = 2
 """Version of the event format that this code writes. Executions of a higher one are left to runners that know it.
 
@@ -133,6 +135,7 @@ class TaskStarted(Event, frozen=True, kw_only=True):
     child_id: UUID | None = None
     replaces: str = ""  # "lost": the attempt before was lost; "crashed": its own child process died
     isolated: bool = False  # runs alone in a child process, because inline attempts were lost
+    placement: Placement | None = None  # where it runs, if resources were set aside for it
 
 
 class TaskProgressed(Event, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ class NodeType(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     category: str = "action"
     runs: Literal["task", "kernel"] = "task"
-    place: Literal["inline", "process"] = "inline"
+    place: Literal["inline", "process", "sandbox"] = "inline"
     schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object", "properties": {}})
     ports: tuple[str, ...] = ("result",)
     data_parameter: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.resources import Resources
 
 Kind = Literal["graph", "flow", "agent"]
 OnError = Literal["stop", "continue", "error_output"]
@@ -43,6 +44,7 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     on_error: OnError = "stop"
     join: Literal["all", "any"] = "all"
     disabled: bool = False
+    resources: Resources | None = None  # None: it needs no place of its own on a worker
 
 
 class ConnectionDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

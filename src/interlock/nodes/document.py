@@ -22,7 +22,7 @@ for it; [expressions.md](expressions.md) is their language. Parameters marked *b
 
 This page is made by `python -m interlock.nodes.document`.
 """
-_PLACES = {"inline": "on the event loop", "process": "in a child process"}
+_PLACES = {"inline": "on the event loop", "process": "in a child process", "sandbox": "in the sandbox of its tenant"}
 _KINDS = {
     "": "any JSON",
     "array": "list",

@@ -13,6 +13,7 @@ from interlock.core.effects import effect_key
 from interlock.core.events import ArtifactRef
 from interlock.core.models.requests import Kind
 from interlock.core.node_type import NodeType
+from interlock.core.resources import Placement, Resources
 from interlock.ports.egress import Egress
 from interlock.ports.webhooks import WebhookCall
 
@@ -34,6 +35,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     isolated: bool = False
     payload: Any = None
+    resources: Resources | None = None
+    placement: Placement | None = None
     blackboard: Mapping[str, Any] = {}  # in a flow also what its states gave, and the names of the house
 
     @property
