@@ -1,0 +1,121 @@
+"""Makes one call for all attempts of a batch, and passes everything else on as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from interlock.backends.executor.batching.batch import Batch, Key, Member, call_for, key_of, lose, pass_on, share
+from interlock.core.commands import AttemptLost, TaskReported, TaskSucceeded
+from interlock.ports.executor import Executor, Report, Result
+from interlock.ports.node import Attempt
+
+GATHERING = 1.0
+"""Seconds from a batch's first attempt until it goes without those that have not come, as theirs ended meanwhile."""
+
+
+class BatchingExecutor:
+    """Satisfies ``ports/executor.Executor`` over another one.
+
+    Attempts whose placement names a batch are gathered until all of it have come; then the function is called once,
+    with the list of their arguments, and must return as many results in their order. If that call fails or its
+    process dies, each member runs once more by itself, so that a bad one fails alone.
+    """
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self.name = inner.name
+        self._batches: dict[Key, Batch] = {}
+        self._batch_of: dict[Key, Batch] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    async def start(self) -> None:
+        await self._inner.start()
+
+    def submit(self, attempt: Attempt, report: Report) -> None:
+        """Run an attempt, with the others of its batch if it is of one."""
+        key = key_of(attempt)
+        if key is None:
+            self._inner.submit(attempt, report)
+            return
+        member = Member(attempt, report)
+        batch = self._join(key, member)
+        if batch.is_whole:
+            self._call(batch)
+        elif batch.key not in self._timers:
+            self._timers[batch.key] = asyncio.get_running_loop().call_later(GATHERING, self._call, batch)
+
+    def cancel(self, execution_id: UUID, task_id: str) -> None:
+        """End an attempt. The call of a batch goes on for its other members, and ends with the last of them."""
+        batch = self._batch_of.pop((execution_id, task_id), None)
+        if batch is None:
+            self._inner.cancel(execution_id, task_id)
+            return
+        del batch.members[execution_id, task_id]
+        batch.size -= 1
+        if not batch.members and (batch.is_called or batch.size == 0):
+            self._drop(batch)
+            self._inner.cancel(*batch.key)
+        elif not batch.is_called and batch.is_whole:
+            self._call(batch)
+
+    async def stop(self, grace: float) -> None:
+        """Cancel everything; return within ``grace`` seconds."""
+        for batch in list(self._batches.values()):
+            self._drop(batch)
+        await self._inner.stop(grace)
+
+    def _join(self, key: Key, member: Member) -> Batch:
+        """The batch that the member is in now; one that comes after its batch has gone is a batch by itself."""
+        batch = self._batches.get(key)
+        if batch is not None and batch.is_called:
+            key = (member.key[0], f"batch of {member.key[1]}")
+            batch = None
+        if batch is None:
+            placement = member.attempt.placement
+            size = placement.batch_size if placement is not None and key == key_of(member.attempt) else 1
+            batch = self._batches[key] = Batch(key, size)
+        batch.members[member.key] = member
+        self._batch_of[member.key] = batch
+        return batch
+
+    def _call(self, batch: Batch) -> None:
+        self._stop_timer(batch)
+        if not batch.members:
+            self._drop(batch)
+            return
+        batch.is_called = True
+        members = list(batch.members.values())
+        self._inner.submit(
+            call_for(batch.key, members), lambda execution_id, result: self._hear(batch, members, result)
+        )
+
+    def _hear(self, batch: Batch, called: list[Member], result: Result) -> None:
+        """Tell the members that are still there; ``called`` are all whose arguments the call got."""
+        if isinstance(result, TaskReported):
+            for member in list(batch.members.values()):
+                member.hear(pass_on(member, result))
+            return
+        left = dict(batch.members)
+        self._drop(batch)
+        if isinstance(result, TaskSucceeded):
+            for member, its in zip(called, share(called, result), strict=True):
+                if member.key in left:
+                    member.hear(its)
+        elif isinstance(result, AttemptLost) and not result.crashed:
+            for member in left.values():
+                member.hear(lose(member))
+        else:
+            for member in left.values():
+                self._inner.submit(member.attempt, member.report)
+
+    def _drop(self, batch: Batch) -> None:
+        self._stop_timer(batch)
+        self._batches.pop(batch.key, None)
+        for key in batch.members:
+            self._batch_of.pop(key, None)
+
+    def _stop_timer(self, batch: Batch) -> None:
+        timer = self._timers.pop(batch.key, None)
+        if timer is not None:
+            timer.cancel()
