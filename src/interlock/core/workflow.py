@@ -29,6 +29,16 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     retry_on: tuple[str, ...] = ()
 
 
+class BatchPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Tasks of this node share calls: one gets the arguments of up to ``size`` tasks as a list.
+
+    A call waits ``seconds`` for more after its first task; 0: as long as one of the executions could still bring one.
+    """
+
+    size: int = 32
+    seconds: float = 0.1
+
+
 class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One thing for a graph to do: which node type, with which parameters. Times are seconds."""
 
@@ -45,6 +55,7 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     join: Literal["all", "any"] = "all"
     disabled: bool = False
     resources: Resources | None = None  # None: it needs no place of its own on a worker
+    batch: BatchPolicy | None = None  # only together with resources
 
 
 class ConnectionDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
