@@ -126,7 +126,8 @@ class PoolExecutor:
         """
         coming = sum(1 for seat in self._seats if seat.is_leaving or not seat.is_ready)
         idle = [seat for seat in self._seats if seat.is_idle]
-        for _ in range(len(self._line) - coming):
+        useful = self._size - len(self._seats) + len(idle)  # however long the line is
+        for _ in range(min(useful, len(self._line) - coming)):
             if len(self._seats) < self._size:
                 self._open_seat()
             elif idle:
