@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import traceback
@@ -49,6 +50,7 @@ async def call_function(function: Callable[..., Any], arguments: Any, attempt: A
     return _read_result(result)
 
 
+@functools.lru_cache(maxsize=1024)
 def _wants_context(function: Callable[..., Any]) -> bool:
     """A second parameter is the context if it is called so or must be given; a default of another name is its own."""
     try:
