@@ -54,6 +54,8 @@ def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
         vertex = graph.vertices[ready.node_id]
         if not ready.edges:
             turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
+        elif vertex.resources is not None:  # it stays ready until there is a place for it
+            continue
         elif vertex.type.runs == "task" and execution.running >= graph.settings.max_parallel:
             continue
         else:
@@ -67,17 +69,19 @@ def _turn(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     execution = turn.execution
     before = execution.seq
     first = graph.loop_entries[loop.node_id]
+    needs_place = graph.vertices[first.target].resources is not None
     width = loop.input.get("concurrency", 1)
     try:
         while (
-            execution.ended is None
+            not needs_place
+            and execution.ended is None
             and loop.opened - loop.finished < width
             and execution.running < graph.settings.max_parallel
-            and _has_more(graph, turn, loop)
+            and has_more(graph, turn, loop)
         ):
             scope = f"{loop.task_id}[{loop.opened}]/"
             activate(graph, turn, scope, graph.vertices[first.target], (first.index,))
-        if execution.ended is None and loop.opened == loop.finished and not _has_more(graph, turn, loop):
+        if execution.ended is None and loop.opened == loop.finished and not has_more(graph, turn, loop):
             results = [loop.results[index] for index in range(loop.opened)]
             finish(turn, loop, results, "completed")
     except ExpressionError as error:
@@ -85,7 +89,7 @@ def _turn(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     return execution.seq != before
 
 
-def _has_more(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
+def has_more(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     """Whether another iteration is to come. The condition of a *while* loop is asked before each."""
     items, limit = loop.input.get("items"), loop.input["limit"]
     if items is not None or loop.opened >= limit:

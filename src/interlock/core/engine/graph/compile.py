@@ -42,6 +42,7 @@ class Vertex:
         "name",
         "out",
         "region",
+        "resources",
         "roots",
         "template",
         "type",
@@ -54,6 +55,8 @@ class Vertex:
         self.type = node_type
         self.deadline = _deadline(definition, node_type)
         self.region = region
+        is_placed = node_type.runs == "task" and not definition.disabled
+        self.resources = definition.resources if is_placed else None
         self.out: tuple[Edge, ...] = ()
         self.arriving: tuple[Edge, ...] = ()
         self.has_conditions = False
@@ -109,6 +112,7 @@ class CompiledGraph:
         self.children = frozenset(
             str(node.parameters.get("workflow")) for node in definition.nodes if node.type == "subworkflow"
         )
+        self.has_places = any(vertex.resources is not None for vertex in self.vertices.values())
         self.has_loops = any(vertex.type.name in LOOP_TYPES for vertex in self.vertices.values())
 
     def _join_edges(self) -> None:
