@@ -202,10 +202,6 @@ class Admission:
         cut = fit(ask, "clamp", open_ones)
         return dict(cut.clamped) if cut is not None else clamped_of(ask, ask._replace(cpu=0, memory=0, gpu=0))
 
-    def waiting_of(self, tenant_id: str) -> int:
-        """How many tasks of a tenant wait."""
-        return self._wishes.of_tenant(tenant_id)
-
     def running_on(self) -> Counter[str]:
         """How many tasks hold something, by machine."""
         return Counter(grant.worker_id for grant in self._held.values())

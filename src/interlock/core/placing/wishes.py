@@ -39,26 +39,19 @@ class Wishes:
 
     def __init__(self) -> None:
         self._lines: dict[str, dict[Shape, list[Wish]]] = {}
-        self._counts: Counter[str] = Counter()
         self.shapes: Counter[Shape] = Counter()
 
     def __len__(self) -> int:
-        return self._counts.total()
-
-    def of_tenant(self, tenant_id: str) -> int:
-        """How many tasks of a tenant wait."""
-        return self._counts.get(tenant_id, 0)
+        return self.shapes.total()
 
     def add(self, wish: Wish) -> None:
         """From now on it waits."""
         heapq.heappush(self._lines.setdefault(wish.tenant_id, {}).setdefault(wish.shape, []), wish)
-        self._counts[wish.tenant_id] += 1
         self.shapes[wish.shape] += 1
 
     def remove(self, wish: Wish) -> None:
         """It waits no longer."""
         wish.is_gone = True
-        self._counts[wish.tenant_id] -= 1
         self.shapes[wish.shape] -= 1
         line = self._lines[wish.tenant_id]
         alike = line[wish.shape]
@@ -67,7 +60,7 @@ class Wishes:
         if not alike:
             del line[wish.shape]
         if not line:
-            del self._lines[wish.tenant_id], self._counts[wish.tenant_id]
+            del self._lines[wish.tenant_id]
         if not self.shapes[wish.shape]:
             del self.shapes[wish.shape]
 

@@ -88,6 +88,9 @@ class FlowProgram:
     def resources(self, node_id: str) -> Resources | None:
         return None
 
+    def placed(self) -> dict[str, Resources]:
+        return {}
+
     def seeks_iteration(self, execution: Execution) -> bool:
         return False
 

@@ -52,11 +52,10 @@ def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
         if execution.ended is not None or task_id not in execution.ready:
             continue
         vertex = graph.vertices[ready.node_id]
+        is_full = execution.running >= graph.settings.max_parallel
         if not ready.edges:
             turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
-        elif vertex.resources is not None:  # it stays ready until there is a place for it
-            continue
-        elif vertex.type.runs == "task" and execution.running >= graph.settings.max_parallel:
+        elif vertex.resources is not None or (vertex.type.runs == "task" and is_full):  # it stays ready for now
             continue
         else:
             activate(graph, turn, ready.scope, vertex, ready.edges)

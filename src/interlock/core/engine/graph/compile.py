@@ -10,6 +10,7 @@ from interlock.core.engine.expressions import Expression, Template, compile_temp
 from interlock.core.engine.graph.find_bodies import find_bodies
 from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
 from interlock.core.node_type import NodeType
+from interlock.core.resources import Resources
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 
 
@@ -44,6 +45,7 @@ class Vertex:
         "region",
         "resources",
         "roots",
+        "shape",
         "template",
         "type",
     )
@@ -57,6 +59,7 @@ class Vertex:
         self.region = region
         is_placed = node_type.runs == "task" and not definition.disabled
         self.resources = definition.resources if is_placed else None
+        self.shape = 0  # tasks of one shape need the same resources
         self.out: tuple[Edge, ...] = ()
         self.arriving: tuple[Edge, ...] = ()
         self.has_conditions = False
@@ -112,8 +115,17 @@ class CompiledGraph:
         self.children = frozenset(
             str(node.parameters.get("workflow")) for node in definition.nodes if node.type == "subworkflow"
         )
-        self.has_places = any(vertex.resources is not None for vertex in self.vertices.values())
+        self.shapes = self._number_shapes()
+        self.has_places = bool(self.shapes)
         self.has_loops = any(vertex.type.name in LOOP_TYPES for vertex in self.vertices.values())
+
+    def _number_shapes(self) -> list[Resources]:
+        """The different resources that nodes name; each such node knows which of them are its own."""
+        numbers: dict[Resources, int] = {}
+        for vertex in self.vertices.values():
+            if vertex.resources is not None:
+                vertex.shape = numbers.setdefault(vertex.resources, len(numbers))
+        return list(numbers)
 
     def _join_edges(self) -> None:
         leaving: dict[str, list[Edge]] = defaultdict(list)

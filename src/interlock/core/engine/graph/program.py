@@ -75,6 +75,10 @@ class GraphProgram:
     def resources(self, node_id: str) -> Resources | None:
         return self.graph.vertices[node_id].resources
 
+    def placed(self) -> dict[str, Resources]:
+        vertices = self.graph.vertices.values()
+        return {vertex.id: vertex.resources for vertex in vertices if vertex.resources is not None}
+
     def seeks_iteration(self, execution: Execution) -> bool:
         return seeks_iteration(self.graph, execution)
 

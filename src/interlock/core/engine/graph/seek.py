@@ -15,13 +15,16 @@ from interlock.core.engine.retrying import start_again
 from interlock.core.engine.turn import Turn
 from interlock.core.execution import Execution, Phase, Task
 
+WINDOW = 256
+"""First attempts of one shape for which an execution asks at a time: more could not begin before it asks again."""
+
 _LOST = ("lost", "crashed")
 
 
 def seeking(graph: CompiledGraph, execution: Execution, now: datetime, lost: Mapping[str, str]) -> list[Seeking]:
     """The attempts that only lack a place; ``lost`` says by task id how attempts were lost that no other replaces yet.
 
-    No more than may run at a time, beside what runs.
+    No more than may run at a time, beside what runs, and of one shape no more first attempts than ``WINDOW``.
     """
     if execution.ended is not None or execution.is_paused:
         return []
@@ -57,8 +60,11 @@ def _is_retrying(graph: CompiledGraph, task: Task) -> bool:
 
 
 def _first_attempts(graph: CompiledGraph, execution: Execution) -> Iterator[Seeking]:
+    left = [WINDOW] * len(graph.shapes)
     for task_id, ready in execution.ready.items():
-        if ready.edges and graph.vertices[ready.node_id].resources is not None:
+        vertex = graph.vertices[ready.node_id]
+        if ready.edges and vertex.resources is not None and left[vertex.shape]:
+            left[vertex.shape] -= 1
             yield Seeking(task_id, ready.node_id, 1)
     for loop_id in execution.loops:
         yield from _iterations(graph, execution.tasks[loop_id])
@@ -71,7 +77,7 @@ def _iterations(graph: CompiledGraph, loop: Task) -> Iterator[Seeking]:
         return
     items, limit = loop.input.get("items"), loop.input["limit"]
     end = min(limit if items is None else len(items), loop.finished + loop.input.get("concurrency", 1))
-    for index in range(loop.opened, end):
+    for index in range(loop.opened, min(end, loop.opened + WINDOW)):
         yield Seeking(f"{loop.task_id}[{index}]/{first}", first, 1)
 
 
