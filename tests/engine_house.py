@@ -16,6 +16,7 @@ from conftest import Database, Tenant, make_workflow
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.client import GuardedEgress
+from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
@@ -124,7 +125,7 @@ class House:
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "process": inline},
+            executors={"inline": inline, "process": BatchingExecutor(inline)},
             catalogue=registry.types,
             clock=SystemClock(),
             ids=self.ids,

@@ -19,10 +19,12 @@ from interlock.core.errors import ErrorKind, InterlockError, rule_broken
 from interlock.core.execution import Phase, WaitingReason
 from interlock.core.placing.admission import Admission, Grant
 from interlock.core.placing.over_ask import Policy, stricter
-from interlock.core.resources import Resources
+from interlock.core.resources import Placement, Resources
 from interlock.core.worker import Capacity
 from interlock.kit.clock import Clock
+from interlock.kit.ids import Ids, RandomIds
 from interlock.ports.telemetry import Telemetry
+from interlock.runtime.batches import Batches, Candidate
 from interlock.runtime.owned import Owned
 
 LOCAL_WORKER = "local-1"
@@ -45,6 +47,7 @@ class Placing:
         local: Capacity,
         policy: Policy = "queue",
         waiting_cap: int = WAITING_CAP,
+        ids: Ids | None = None,
     ) -> None:
         self._clock = clock
         self._telemetry = telemetry
@@ -52,6 +55,7 @@ class Placing:
         self.waiting_cap = waiting_cap
         self._admission = Admission()
         self._admission.set_machine(LOCAL_WORKER, local)
+        self._batches = Batches(clock, ids or RandomIds(), self._admission, self._begin_soon)
         self._asked: dict[Key, Seeking] = {}
         self._attempts: dict[Key, int] = {}  # what holds a place
         self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
@@ -78,6 +82,7 @@ class Placing:
         for found in wanted.values():
             if (execution_id, found.task_id) not in self._asked:
                 self._ask(owned, found)
+        self._batches.look()
         self._note(owned)
 
     def _still_holds(self, owned: Owned, task_id: str) -> bool:
@@ -94,7 +99,12 @@ class Placing:
         resources = program.resources(found.node_id)
         if resources is None:
             return
-        self._admission.ask(key, owned.tenant_id, resources, self._policy_of(program), owned.priority)
+        shared = program.batch(found.node_id)
+        over_ask = self._policy_of(program)
+        if shared is not None:
+            self._batches.add(key, Candidate(owned, resources, over_ask, *shared))
+        else:
+            self._admission.ask(key, owned.tenant_id, resources, over_ask, owned.priority)
         self._asked[key] = found
         self._by_execution.setdefault(key[0], set()).add(found.task_id)
         self._unsettled[key[0]] = owned
@@ -115,9 +125,9 @@ class Placing:
 
     def _drop(self, key: Key) -> None:
         if self._asked.pop(key, None) is not None:
-            self._admission.withdraw(key)
+            self._batches.withdraw(key) or self._admission.withdraw(key)
         if self._attempts.pop(key, None) is not None:
-            self._admission.release(key)
+            self._batches.release(key) or self._admission.release(key)
             self._begin_soon()
         tasks = self._by_execution.get(key[0])
         if tasks is not None:
@@ -139,8 +149,12 @@ class Placing:
             self._waiting.pop(execution_id, None)
             return
         self._waiting[execution_id] = owned
-        has_place = any(map(self._admission.has_place_for, waiting))
+        has_place = any(map(self._has_place_for, waiting))
         owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
+
+    def _has_place_for(self, key: Key) -> bool:
+        found = self._batches.has_place_for(key)
+        return self._admission.has_place_for(key) if found is None else found
 
     def _count(self, owned: Owned, waiting: int) -> None:
         """So many tasks of it wait, whether they have asked already or will when there is more room."""
@@ -181,7 +195,7 @@ class Placing:
 
     def lose_worker(self, worker_id: str) -> int:
         """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""
-        held = set(self._admission.remove_machine(worker_id))
+        held = {key for group in self._admission.remove_machine(worker_id) for key in self._batches.held(group)}
         keys = [key for key in self._attempts if key in held]
         for execution_id, task_id in keys:
             lost = AttemptLost(task_id=task_id, attempt=self._attempts[execution_id, task_id])
@@ -213,7 +227,7 @@ class Placing:
 
     def _grant(self) -> None:
         self._is_due = False
-        granted = [self._granted(grant) for grant in self._admission.grants()]
+        granted = [each for grant in self._admission.grants() for each in self._granted(grant)]
         for execution_id, command in granted:
             if self._attempts.get((execution_id, command.task_id)) == command.attempt:  # not left meanwhile
                 self.placed(execution_id, command)
@@ -221,11 +235,16 @@ class Placing:
         self._tell(unsettled.values())
         self.measure()
 
-    def _granted(self, grant: Grant) -> tuple[UUID, TaskPlaced]:
-        key: Key = grant.key  # type: ignore[assignment]  # only such keys ask
+    def _granted(self, grant: Grant) -> list[tuple[UUID, TaskPlaced]]:
+        members = self._batches.members(grant.key)
+        if members is None:
+            return [self._place(grant.key, grant.placement)]  # type: ignore[arg-type]  # only tasks ask by themselves
+        placement = self._batches.placement_of(grant.key, grant.placement)
+        return [self._place(key, placement) for key in members]
+
+    def _place(self, key: Key, placement: Placement) -> tuple[UUID, TaskPlaced]:
         found = self._asked.pop(key)
         self._attempts[key] = found.attempt
-        placement = grant.placement
         if placement.clamped:
             log.warning("placing.clamped", execution_id=str(key[0]), task_id=key[1], cut=placement.clamped)
         return key[0], TaskPlaced(task_id=key[1], attempt=found.attempt, placement=placement, replaces=found.replaces)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ from interlock.core.execution import Execution, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
-from interlock.core.workflow import RetryPolicy
+from interlock.core.workflow import BatchPolicy, RetryPolicy
 
 if TYPE_CHECKING:
     from interlock.core.engine.turn import Turn
@@ -52,6 +52,8 @@ class Program(Protocol):
     def children(self) -> frozenset[str]: ...
     def resources(self, node_id: str) -> Resources | None: ...  # None: it needs no place
     def placed(self) -> dict[str, Resources]: ...  # all nodes that name resources
+    def batch(self, node_id: str) -> tuple[Hashable, BatchPolicy] | None: ...  # with whom its tasks share calls
+    def may_bring(self, execution: Execution, kind: Hashable) -> bool: ...  # yet another task of a batch's kind
     def seeks_iteration(self, execution: Execution) -> bool: ...
     def seeking(self, execution: Execution, now: datetime, lost: Mapping[str, str]) -> list[Seeking]: ...
 

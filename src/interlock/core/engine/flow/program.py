@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,7 +41,7 @@ from interlock.core.execution import Execution, Shown, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
-from interlock.core.workflow import FlowDefinition, RetryPolicy
+from interlock.core.workflow import BatchPolicy, FlowDefinition, RetryPolicy
 from interlock.kit.instants import rfc3339
 
 _PAUSES = frozenset({"PAUSE", "SESSION_PAUSE"})
@@ -87,6 +87,12 @@ class FlowProgram:
 
     def resources(self, node_id: str) -> Resources | None:
         return None
+
+    def batch(self, node_id: str) -> tuple[Hashable, BatchPolicy] | None:
+        return None
+
+    def may_bring(self, execution: Execution, kind: Hashable) -> bool:
+        return False
 
     def placed(self) -> dict[str, Resources]:
         return {}

@@ -9,6 +9,7 @@ from typing import Any
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
 from interlock.core.engine.graph.find_bodies import find_bodies
 from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
+from interlock.core.engine.graph.sharing import kind_of
 from interlock.core.node_type import NodeType
 from interlock.core.resources import Resources
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
@@ -40,6 +41,7 @@ class Vertex:
         "expressions",
         "has_conditions",
         "id",
+        "kind",
         "name",
         "out",
         "region",
@@ -59,6 +61,7 @@ class Vertex:
         self.region = region
         is_placed = node_type.runs == "task" and not definition.disabled
         self.resources = definition.resources if is_placed else None
+        self.kind = None if definition.batch is None else kind_of(self)
         self.shape = 0  # tasks of one shape need the same resources
         self.out: tuple[Edge, ...] = ()
         self.arriving: tuple[Edge, ...] = ()

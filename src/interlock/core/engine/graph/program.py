@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from interlock.core.engine.graph.compile import CompiledGraph
 from interlock.core.engine.graph.regions import COMPLETED, LOOP_TYPES
 from interlock.core.engine.graph.route import FROM_OUTSIDE, abandon, deliver, leave, make_ready, open_iteration
 from interlock.core.engine.graph.seek import place, seeking, seeks_iteration
+from interlock.core.engine.graph.sharing import may_bring
 from interlock.core.engine.program import Seeking
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
@@ -33,7 +34,7 @@ from interlock.core.events import (
 from interlock.core.execution import Execution, Task, WaitingReason
 from interlock.core.node_type import NodeType
 from interlock.core.resources import Resources
-from interlock.core.workflow import GraphDefinition, RetryPolicy
+from interlock.core.workflow import BatchPolicy, GraphDefinition, RetryPolicy
 from interlock.kit.instants import rfc3339
 
 MAX_KEPT_SIGNALS = 1000
@@ -74,6 +75,15 @@ class GraphProgram:
 
     def resources(self, node_id: str) -> Resources | None:
         return self.graph.vertices[node_id].resources
+
+    def batch(self, node_id: str) -> tuple[Hashable, BatchPolicy] | None:
+        vertex = self.graph.vertices[node_id]
+        if vertex.kind is None or vertex.definition.batch is None:
+            return None
+        return vertex.kind, vertex.definition.batch
+
+    def may_bring(self, execution: Execution, kind: Hashable) -> bool:
+        return may_bring(self.graph, execution, kind)
 
     def placed(self) -> dict[str, Resources]:
         vertices = self.graph.vertices.values()
