@@ -27,6 +27,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
+from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -118,6 +119,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
+        placing=open_placing(settings, clock, telemetry),
         replaces_namesakes=embedded,
     )
     await engine.open()
