@@ -273,9 +273,7 @@ async def test_many_attempts_at_once_all_report_exactly_once(trial: Trial) -> No
     assert all(len(each.results) == 1 for each in submitted)
 
 
-async def test_after_stop_nothing_runs_or_reports(
-    trial: Trial, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A second executor of the same kind, because this one's end is the test."""
     stopped = await make_trial(request, trial.executor.name)
     await stopped.executor.start()

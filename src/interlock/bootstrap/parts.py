@@ -27,6 +27,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
+from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -104,13 +105,15 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         webhooks=prepare_calls(webhooks, settings, clock),
         models=models.for_tasks,
     )
-    pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
+    size = 1 if settings.executor == "inline" else settings.process_workers or None
+    pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
+    ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline, "process": pool},
+        executors={"inline": inline, "process": pool, **ray},
         catalogue=registry.types,
         clock=clock,
         ids=ids,
