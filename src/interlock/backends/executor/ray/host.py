@@ -67,7 +67,7 @@ class Host:
             if isinstance(message, Run):
                 self._run(pool, teller, message)
             elif isinstance(message, Cancel):
-                self._end((message.execution_id, message.task_id))
+                self._cancel(teller, (message.execution_id, message.task_id))
             elif isinstance(message, Seek):
                 self._seek(teller, message)
             else:
@@ -144,6 +144,12 @@ class Host:
         work.teller = teller
         if work.ending and not is_told:
             teller.say(work.ending, work)
+
+    def _cancel(self, teller: Session, key: Key) -> None:
+        """End an attempt, unless another server has taken it over."""
+        work = self._works.get(key)
+        if work is not None and work.teller is teller:
+            self._end(key)
 
     def _end(self, key: Key) -> None:
         self._works.pop(key, None)
