@@ -1,6 +1,6 @@
 """A Ray cluster of this machine, of the nodes that a test wants, in a program of its own.
 
-    hold_ray.py     then a command a line: add NAME CPUS · kill NAME · behead · crown · end
+    hold_ray.py     then a command a line: add NAME CPUS PORT · kill NAME · end
 
 Each command is answered by a line of JSON. All processes die with this one; their files are below RAY_TMPDIR.
 """
@@ -19,23 +19,16 @@ def main() -> None:
     shared: dict[str, Any] = {"object_store_memory": 100 * 1_048_576, "include_dashboard": False}
     nodes: dict[str, Any] = {}
 
-    def add(name: str, cpus: str) -> dict[str, str]:
-        nodes[name] = cluster.add_node(num_cpus=int(cpus), **shared)
+    def add(name: str, cpus: str, port: str) -> dict[str, str]:
+        head = {"gcs_server_port": int(port)} if cluster.head_node is None else {}
+        nodes[name] = cluster.add_node(num_cpus=int(cpus), **shared, **head)
         return {"address": cluster.address, "worker": f"ray-{nodes[name].node_id[:12]}"}
 
     def kill(name: str) -> dict[str, str]:
         cluster.remove_node(nodes.pop(name), allow_graceful=False)
         return {}
 
-    def behead() -> dict[str, str]:
-        cluster.head_node.kill_gcs_server()
-        return {}
-
-    def crown() -> dict[str, str]:
-        cluster.head_node.start_gcs_server()
-        return {}
-
-    commands = {"add": add, "kill": kill, "behead": behead, "crown": crown}
+    commands = {"add": add, "kill": kill}
     for line in sys.stdin:
         name, *given = line.split()
         if name == "end":

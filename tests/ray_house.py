@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,13 +45,14 @@ class RayHouse:
 
     def __init__(self) -> None:
         self.address = ""
+        self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
 
     async def open(self, cpus: int = 2) -> None:
         """Start the head, unless it is there."""
         if self._process is None:
-            (Path(self._folder.name) / "ray").mkdir()
+            (Path(self._folder.name) / "ray").mkdir(exist_ok=True)
             self._process = subprocess.Popen(
                 [sys.executable, str(TESTS / "hold_ray.py")],
                 stdin=subprocess.PIPE,
@@ -62,7 +65,7 @@ class RayHouse:
 
     async def add(self, name: str, cpus: int) -> str:
         """Add a node; its worker's id."""
-        told = await self._do("add", name, cpus)
+        told = await self._do("add", name, cpus, self._port)
         self.address = told["address"]
         worker: str = told["worker"]
         return worker
@@ -71,13 +74,12 @@ class RayHouse:
         """kill -9 of all that a node is."""
         await self._do("kill", name)
 
-    async def behead(self) -> None:
-        """kill -9 of the head's memory of the cluster (GCS)."""
-        await self._do("behead")
-
-    async def crown(self) -> None:
-        """Start it again."""
-        await self._do("crown")
+    def crash(self) -> None:
+        """kill -9 of the head and of all nodes."""
+        assert self._process is not None
+        with self._process as process:
+            process.kill()
+        self._process = None
 
     def close(self) -> None:
         """End all of it."""
@@ -114,6 +116,16 @@ class RayHouse:
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
         return self._process.stdout.readline()
+
+
+def free_port() -> int:
+    """A port that was free just now, below those that Ray and the system give away."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            port = random.randint(20_000, 30_000)
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no port is free")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from interlock.backends.executor.ray.messages import (
     HostLost,
     HostReady,
     Leave,
+    Node,
     Nodes,
     Plan,
     Unable,
@@ -35,6 +36,8 @@ from interlock.backends.executor.ray.messages import (
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at the nodes."""
+_SILENCE = 5.0
+"""Seconds without an answer of the head after which it counts as away."""
 _FAREWELL = 3.0
 """Seconds to have hosts end what they run, and then to leave the cluster."""
 _REOPEN = 1.0
@@ -76,7 +79,7 @@ class Driver:
     async def _look(self) -> None:
         """Tell of nodes that come and go."""
         while True:
-            found = await asyncio.to_thread(list_nodes)
+            found = await self._ask_head()
             nodes = Nodes(nodes=sorted(found.values(), key=lambda node: node.worker))
             if nodes != self._nodes:
                 self._nodes = nodes
@@ -86,6 +89,18 @@ class Driver:
                     host = HostLine(self._plan, node_id, node, on_ready=self._ready, on_lines=self._bring)
                     self._living[node.worker] = asyncio.create_task(self._keep(node.worker, host))
             await asyncio.sleep(_LOOK_EVERY)
+
+    async def _ask_head(self) -> dict[str, Node]:
+        """The nodes. With the head and all hosts away nothing can come any more, and a new driver finds a new head."""
+        asking = asyncio.ensure_future(asyncio.to_thread(list_nodes))
+        while True:
+            done, _ = await asyncio.wait((asking,), timeout=_SILENCE)
+            if done:
+                return asking.result()
+            if not self._hosts:
+                self._say(Unable(reason="the cluster's head does not answer"))
+                await self._writer.drain()
+                os._exit(1)  # what Ray waits for in its threads would keep this program for a minute
 
     async def _keep(self, worker: str, host: HostLine) -> None:
         self._hosts[worker] = host

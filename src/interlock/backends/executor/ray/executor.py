@@ -105,6 +105,7 @@ class RayExecutor:
         self._line: dict[Key, Errand] = {}
         self._nodes: dict[str, Node] = {}
         self._ready: list[str] = []
+        self._was_ready = False
         self._turn = 0
         self._outgoing: dict[str, list[bytes]] = {}
         self._unsaid: dict[str, list[bytes]] = {}
@@ -126,7 +127,8 @@ class RayExecutor:
             return "ready"
         if not self._driving.is_wanted:
             return "idle"
-        return f"unavailable: {self._driving.reason}" if self._driving.reason else "starting"
+        reason = self._driving.reason or ("no node answers" if self._was_ready else "")
+        return f"unavailable: {reason}" if reason else "starting"
 
     @property
     def waiting(self) -> int:
@@ -277,6 +279,7 @@ class RayExecutor:
 
     def _welcome(self, worker: str) -> None:
         self._ready.append(worker)
+        self._was_ready = True
         for line in self._unsaid.pop(worker, ()):
             self._driving.say(Send(worker=worker, lines=[line]))
         for errand in list(self._errands.values()):
