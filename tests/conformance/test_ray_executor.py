@@ -104,10 +104,17 @@ async def test_a_server_that_takes_over_gets_what_the_one_before_had_begun(
 
     nowhere = Submitted(heir.executor, heir.probe("answer", value=1).attempt)
     heir.executor.cancel(nowhere.attempt.execution_id, "task")
-    assert heir.executor.attach(nowhere.attempt, nowhere.take)  # type: ignore[attr-defined]  # it is one on Ray
+    assert attach(heir, nowhere)
     assert isinstance(await nowhere.end(), AttemptLost)
     gone = heir.submit("probe", {"do": "answer"}, placement=Placement(worker="ray-000000000000"))
     assert isinstance(await gone.end(), AttemptLost)
+
+
+def attach(trial: Trial, submitted: Submitted) -> bool:
+    """Have the executor seek an attempt."""
+    assert isinstance(trial.executor, RayExecutor)
+    attempt = submitted.attempt
+    return trial.executor.attach(attempt.execution_id, attempt.task_id, attempt.attempt, submitted.take)
 
 
 def crash(executor: Any) -> None:
@@ -158,7 +165,7 @@ async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_
     group = [line.split() for line in processes(drivers()[0])]
     assert {"gcs_server", "raylet"} <= {Path(args[1]).name for args in group}
     assert listening({int(args[0]) for args in group}) == {"127.0.0.1"}
-    assert not executor.attach(first.attempt, first.take), "it would have died with its server"
+    assert not attach(trial, first), "it would have died with its server"
     await executor.stop(10)
     assert drivers() == []
     assert not is_held(tmp_path / "lock")

@@ -37,10 +37,10 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class Attaching(Protocol):
+class Attaching(Executor, Protocol):
     """An executor whose attempts outlive the server that submitted them."""
 
-    def attach(self, attempt: Attempt, report: Report) -> bool:
+    def attach(self, execution_id: UUID, task_id: str, attempt: int, report: Report) -> bool:
         """Have an attempt that another server had submitted report here. False: it is lost.
 
         True: exactly one final report follows, as after ``submit``; AttemptLost if the attempt is not found.

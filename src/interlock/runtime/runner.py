@@ -12,6 +12,7 @@ import structlog
 
 from interlock.core.commands import Advance, AttemptLost, Command, Signal, TaskReported
 from interlock.core.engine.decide import decide
+from interlock.core.engine.flow.board import board_of
 from interlock.core.engine.turn import Turn
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
 from interlock.core.execution import ENDED, Phase, Status
@@ -20,9 +21,10 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
-from interlock.ports.executor import Attaching, Executor, Result
+from interlock.ports.executor import Executor, Result
+from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
-from interlock.runtime.attempts import prepare
+from interlock.runtime.attaching import attach
 from interlock.runtime.children import Children
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.heartbeats import Heartbeats
@@ -115,9 +117,8 @@ class Runner:
             self._journal.withdraw(execution_id)
 
     def resume(self, owned: Owned, signals: Sequence[Signal]) -> None:
-        """Go on with an execution just read back: attempts that were running are lost with their runner.
-
-        Unless their executor can have them report here.
+        """Go on with an execution just read back: attempts that were running are lost with their runner,
+        unless their executor has them report here.
 
         Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
         """
@@ -138,7 +139,9 @@ class Runner:
         for signal in signals:
             self.fold_signal(owned, signal)
         for task_id, attempt in lost:
-            if not self._attach(owned, task_id, attempt):
+            if attach(self._executors, owned, task_id, attempt, self.report):
+                self._beat(owned, task_id, attempt)
+            else:
                 self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
         self.apply(owned, Advance())
 
@@ -312,28 +315,30 @@ class Runner:
         task = owned.execution.tasks.get(event.task_id)
         if task is None or task.attempt != event.attempt or task.phase is not Phase.RUNNING:
             return
-        if owned.execution.program.node_type(event.node_id).runs == "kernel":
+        program = owned.execution.program
+        node_type = program.node_type(event.node_id)
+        if node_type.runs == "kernel":
             return
         failpoints.hit("runner.before_attempt")
-        place, attempt = prepare(owned, task)
+        # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
+        place = "process" if task.isolated and not node_type.calls_back else node_type.place
+        attempt = Attempt(
+            execution_id=owned.execution.execution_id,
+            tenant_id=owned.tenant_id,
+            task_id=event.task_id,
+            node_id=event.node_id,
+            attempt=event.attempt,
+            node_type=node_type.name,
+            parameters=task.input if isinstance(task.input, dict) else {},
+            timeout=program.attempt_timeout(event.node_id),
+            trace_id=owned.trace_id,
+            isolated=task.isolated,
+            payload=owned.execution.payload,
+            blackboard=board_of(owned.execution, place, node_type.place),
+        )
         owned.attempts.add(event.task_id)
         self._beat(owned, event.task_id, event.attempt)
         self._executors[place].submit(attempt, self.report)
-
-    def _attach(self, owned: Owned, task_id: str, number: int) -> bool:
-        """Whether an attempt of the runner before will be heard of here."""
-        task = owned.execution.tasks.get(task_id)
-        if task is None or task.attempt != number or task.phase is not Phase.RUNNING:
-            return False
-        if owned.execution.program.node_type(task.node_id).runs == "kernel":
-            return False
-        place, attempt = prepare(owned, task)
-        executor = self._executors[place]
-        if not isinstance(executor, Attaching) or not executor.attach(attempt, self.report):
-            return False
-        owned.attempts.add(task_id)
-        self._beat(owned, task_id, number)
-        return True
 
     def _cancel_stale(self, owned: Owned) -> None:
         """End attempts of tasks that are over: cancelled, timed out, or left by their flow."""

@@ -148,12 +148,12 @@ class RayExecutor:
         self._driving.want()
         self._place((errand,))
 
-    def attach(self, attempt: Attempt, report: Report) -> bool:
+    def attach(self, execution_id: UUID, task_id: str, attempt: int, report: Report) -> bool:
         """Have an attempt that another server had started report here. False: it is lost. True: a report will come."""
         if self._is_stopped or not self._has_address:
             return False
-        self.cancel(attempt.execution_id, attempt.task_id)
-        errand = self._take_on(attempt, report, is_sought=True)
+        self.cancel(execution_id, task_id)
+        errand = self._take_on(_nothing_but_its_name(execution_id, task_id, attempt), report, is_sought=True)
         errand.sought = set(self._nodes) if self._nodes else None
         self._driving.want()
         for worker in self._ready:
@@ -374,6 +374,21 @@ class RayExecutor:
     async def _answer(self, worker: str, question: Keep | Call) -> None:
         if self._host is not None:
             self._send(worker, await answer(self._host, question))
+
+
+def _nothing_but_its_name(execution_id: UUID, task_id: str, attempt: int) -> Attempt:
+    """An attempt that is to be heard of, and not to be run: its host knows the rest."""
+    return Attempt(
+        execution_id=execution_id,
+        tenant_id="",
+        task_id=task_id,
+        node_id="",
+        attempt=attempt,
+        node_type="",
+        parameters={},
+        timeout=0.0,
+        trace_id="",
+    )
 
 
 def _machine(node: Node) -> Machine:
