@@ -17,7 +17,9 @@ from conformance.executor_trial import Submitted, Trial, is_held, wait_for_death
 from conformance.ray_probe import Held
 from engine_house import House
 from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.core.code import Code, Form
 from interlock.core.commands import AttemptLost, TaskSucceeded
+from interlock.core.errors import not_found
 from interlock.core.execution import Status
 from interlock.core.resources import Placement
 from interlock.core.workflow import GraphDefinition, NodeDefinition
@@ -121,6 +123,26 @@ def crash(executor: Any) -> None:
     """As if the server had been killed: its driver goes without a word, and nothing starts another one."""
     executor._driving._is_stopped = True
     os.kill(executor._driving._process.pid, signal.SIGKILL)
+
+
+class Shelf:
+    """One piece of code, of one tenant."""
+
+    async def put(self, tenant_id: str, author: str, form: Form, content: bytes) -> str:
+        raise AssertionError("hosts do not write code")
+
+    async def get(self, tenant_id: str, digest: str) -> Code:
+        if (tenant_id, digest) != ("tenant", "d1"):
+            raise not_found("CODE_NOT_FOUND", digest)
+        return Code(digest=digest, form="pickle", content=bytes(range(256)), author="ann")
+
+
+async def test_other_places_are_made_on_the_node_and_read_code_of_the_server(cluster: RayHouse) -> None:
+    async with opened(cluster.trial(PROBES, places="conformance.ray_probe:places", code=Shelf())) as trial:
+        read = trial.submit("reader", {"code": "d1"})
+        assert (await read.end()).output == ["pickle", 256, "ann"]
+        assert (await trial.submit("reader", {"code": "d2"}).end()).error.code == "CODE_NOT_FOUND"
+        assert isinstance(await trial.probe("answer", value=1).end(), TaskSucceeded)
 
 
 async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again(

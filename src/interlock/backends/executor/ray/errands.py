@@ -5,6 +5,9 @@ from __future__ import annotations
 from uuid import UUID
 
 from interlock.backends.executor.pool.job import Job
+from interlock.backends.executor.ray.messages import Node
+from interlock.core.worker import Capacity, Gpu, Machine
+from interlock.ports.node import Attempt
 
 Key = tuple[UUID, str]
 """Execution and task."""
@@ -33,3 +36,25 @@ class Errand:
         """The node it was placed on, if it was placed on one."""
         placement = self.job.attempt.placement
         return placement.worker if placement is not None and placement.worker.startswith(OURS) else ""
+
+
+def only_named(execution_id: UUID, task_id: str, attempt: int) -> Attempt:
+    """An attempt that is to be heard of, and not to be run: its host knows the rest."""
+    return Attempt(
+        execution_id=execution_id,
+        tenant_id="",
+        task_id=task_id,
+        node_id="",
+        attempt=attempt,
+        node_type="",
+        parameters={},
+        timeout=0.0,
+        trace_id="",
+    )
+
+
+def machine_of(node: Node) -> Machine:
+    """A node as a worker. Ray does not know how much memory a device has."""
+    gpus = tuple(Gpu(number=number) for number in range(node.gpus))
+    capacity = Capacity(cpu=node.cpu, memory=node.memory, gpus=gpus)
+    return Machine(worker_id=node.worker, address=node.address, capacity=capacity)

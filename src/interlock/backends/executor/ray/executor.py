@@ -13,21 +13,20 @@ from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import Erred
 from interlock.backends.executor.ray.answers import answer
 from interlock.backends.executor.ray.driving import Driving
-from interlock.backends.executor.ray.errands import Errand, Key
+from interlock.backends.executor.ray.errands import Errand, Key, machine_of, only_named
 from interlock.backends.executor.ray.messages import (
-    Call,
     Cancel,
     FromDriver,
     Got,
     HostLost,
     HostPlan,
     HostReady,
-    Keep,
     Local,
     Node,
     Nodes,
     NotHere,
     Plan,
+    Question,
     Run,
     Seek,
     Send,
@@ -39,8 +38,9 @@ from interlock.backends.executor.ray.messages import (
 from interlock.backends.executor.results import fail
 from interlock.backends.executor.services import Host
 from interlock.core.commands import AttemptLost, TaskReported
-from interlock.core.worker import Capacity, Gpu, Machine
+from interlock.core.worker import Machine
 from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report
 from interlock.ports.node import Attempt, NodeFailed
@@ -57,8 +57,9 @@ class RayExecutor:
 
     ``address`` is the cluster's; without one a Ray is started here with the first attempt, keeps its token in
     ``folder``, listens on the loopback only, and ends with this executor. ``session`` is this server's name and
-    ``house`` its installation's. ``registry`` and ``host_environment`` are what hosts need, ``environment`` is what
-    the driver sees. ``on_workers`` is told the nodes whenever they change.
+    ``house`` its installation's. ``registry``, ``host_environment``, ``size`` and ``places`` are what hosts need
+    (``messages.HostPlan``), ``environment`` is what the driver sees, and ``code`` what hosts may read of users' code.
+    ``on_workers`` is told the nodes whenever they change.
 
     An attempt whose placement names a node runs there, and is lost if that node is gone; others take turns among the
     nodes. While the cluster is away attempts wait, and what runs there has ``patience`` seconds to be found again.
@@ -80,6 +81,8 @@ class RayExecutor:
         host_environment: dict[str, str] | str,
         address: str = "",
         size: int = 0,
+        places: str = "",
+        code: CodeShelf | None = None,
         patience: float = PATIENCE,
         on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
     ) -> None:
@@ -89,13 +92,14 @@ class RayExecutor:
             session=session,
             address=address,
             local=None if address else Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1)),
-            host=HostPlan(registry=registry, environment=host_environment, size=size),
+            host=HostPlan(registry=registry, environment=host_environment, size=size, places=places),
         )
         self._driving = Driving(
             plan, folder=folder, environment=environment, on_message=self._hear, on_broken=self._break
         )
         self._egress = egress
         self._blobs = blobs
+        self._code = code
         self._has_address = bool(address)
         self._patience = patience
         self.on_workers = on_workers
@@ -153,7 +157,7 @@ class RayExecutor:
         if self._is_stopped or not self._has_address:
             return False
         self.cancel(execution_id, task_id)
-        errand = self._take_on(_nothing_but_its_name(execution_id, task_id, attempt), report, is_sought=True)
+        errand = self._take_on(only_named(execution_id, task_id, attempt), report, is_sought=True)
         errand.sought = set(self._nodes) if self._nodes else None
         self._driving.want()
         for worker in self._ready:
@@ -274,7 +278,7 @@ class RayExecutor:
                 errand.sought = set(self._nodes)
             if errand.is_adrift and errand.worker not in self._nodes:
                 self._lose(errand)
-        self.on_workers([_machine(node) for node in nodes])
+        self.on_workers([machine_of(node) for node in nodes])
         self._place(list(self._line.values()))
 
     def _welcome(self, worker: str) -> None:
@@ -366,32 +370,11 @@ class RayExecutor:
         elif errand.worker == worker:
             self._lose(errand)
 
-    def _answer_later(self, worker: str, question: Keep | Call) -> None:
+    def _answer_later(self, worker: str, question: Question) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(worker, question))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _answer(self, worker: str, question: Keep | Call) -> None:
+    async def _answer(self, worker: str, question: Question) -> None:
         if self._host is not None:
-            self._send(worker, await answer(self._host, question))
-
-
-def _nothing_but_its_name(execution_id: UUID, task_id: str, attempt: int) -> Attempt:
-    """An attempt that is to be heard of, and not to be run: its host knows the rest."""
-    return Attempt(
-        execution_id=execution_id,
-        tenant_id="",
-        task_id=task_id,
-        node_id="",
-        attempt=attempt,
-        node_type="",
-        parameters={},
-        timeout=0.0,
-        trace_id="",
-    )
-
-
-def _machine(node: Node) -> Machine:
-    gpus = tuple(Gpu(number=number) for number in range(node.gpus))
-    capacity = Capacity(cpu=node.cpu, memory=node.memory, gpus=gpus)
-    return Machine(worker_id=node.worker, address=node.address, capacity=capacity)
+            self._send(worker, await answer(self._host, self._code, question))

@@ -10,7 +10,8 @@ import asyncio
 import importlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -27,10 +28,14 @@ from interlock.backends.executor.ray.messages import (
     tell,
     write_line,
 )
-from interlock.backends.executor.ray.questions import Questions
+from interlock.backends.executor.ray.questions import Questions, RemoteShelf
 from interlock.backends.executor.ray.sessions import Key, Session, Work
 from interlock.core.commands import TaskReported
-from interlock.ports.executor import Result
+from interlock.core.node_type import NodeType
+from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
+from interlock.ports.egress import Egress
+from interlock.ports.executor import Executor, Result
 
 GRACE = 60.0
 """Seconds that attempts of a server go on without it; a host that no server talks to for so long ends."""
@@ -38,6 +43,17 @@ PARKED = 10.0
 """Seconds for which ``give`` waits for something to give."""
 _WATCHED = 1.0
 _MIN_CHILDREN = 4
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What executors on a node are made of. ``children`` is how many processes there may be at a time."""
+
+    egress: Egress
+    blobs: Blobs
+    code: CodeShelf
+    children: int
+    environment: Mapping[str, str]
 
 
 class Host:
@@ -51,6 +67,9 @@ class Host:
         self._works: dict[Key, Work] = {}
         self._questions = Questions(self._find_listener)
         self._pool: PoolExecutor | None = None
+        self._others: Mapping[str, Executor] = {}
+        self._types: Mapping[str, NodeType] = {}
+        self._opening = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
 
     async def greet(self, session: str) -> None:
@@ -87,22 +106,32 @@ class Host:
         if self._pool is not None:
             await self._pool.settle(5.0)
         if not self._sessions:
+            await self._stop_all()
             asyncio.get_running_loop().call_later(0.2, os._exit, 0)  # after the answer to this call is out
 
     async def _open(self) -> PoolExecutor:
         """The pool, made when it is first needed, on the loop that uses it."""
-        if self._pool is None:
-            environment = self._plan.environment
-            pool = self._pool = PoolExecutor(
-                self._plan.registry,
-                self._questions,
-                self._questions,
-                size=self._plan.size or max(_MIN_CHILDREN, self._cores),
-                environment=_load(environment)() if isinstance(environment, str) else environment,
-            )
-            await pool.start()
-            self._watch = asyncio.get_running_loop().create_task(self._watch_sessions(pool))
-        return self._pool
+        async with self._opening:
+            return self._pool or await self._make_pool()
+
+    async def _make_pool(self) -> PoolExecutor:
+        plan, asks = self._plan, self._questions
+        size = plan.size or max(_MIN_CHILDREN, self._cores)
+        environment = plan.environment if isinstance(plan.environment, dict) else _load(plan.environment)()
+        self._types = _load(plan.registry)().types
+        if plan.places:
+            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment))
+        pool = PoolExecutor(plan.registry, asks, asks, size=size, environment=environment)
+        for executor in (pool, *self._others.values()):
+            await executor.start()
+        self._pool = pool
+        self._watch = asyncio.get_running_loop().create_task(self._watch_sessions())
+        return pool
+
+    async def _stop_all(self) -> None:
+        for executor in (self._pool, *self._others.values()):
+            if executor is not None:
+                await executor.stop(5.0)
 
     def _session(self, name: str) -> Session:
         found = self._sessions.get(name)
@@ -125,7 +154,9 @@ class Host:
             known.teller = teller  # the same line again, from a driver that did not know that it had arrived
             return
         work = self._works[key] = Work(key, attempt.attempt, teller)
-        pool.submit(attempt, lambda execution_id, result: self._report(work, execution_id, result))
+        found = self._types.get(attempt.node_type)
+        executor = self._others.get(found.place, pool) if found is not None else pool
+        executor.submit(attempt, lambda execution_id, result: self._report(work, execution_id, result))
 
     def _report(self, work: Work, execution_id: UUID, result: Result) -> None:
         line = write_line(tell(execution_id, result))
@@ -153,8 +184,9 @@ class Host:
 
     def _end(self, key: Key) -> None:
         self._works.pop(key, None)
-        if self._pool is not None:
-            self._pool.cancel(*key)
+        for executor in (self._pool, *self._others.values()):
+            if executor is not None:
+                executor.cancel(*key)
 
     # Servers that go ---------------------------------------------------------------------------------------
 
@@ -166,7 +198,7 @@ class Host:
         for key in [key for key, work in self._works.items() if work.teller is session]:
             self._end(key)
 
-    async def _watch_sessions(self, pool: PoolExecutor) -> None:
+    async def _watch_sessions(self) -> None:
         quiet_since = time.monotonic()
         while True:
             await asyncio.sleep(min(_WATCHED, self._grace / 4))
@@ -177,11 +209,11 @@ class Host:
             if self._sessions:
                 quiet_since = now
             elif now - quiet_since > self._grace:
-                await pool.stop(5.0)
+                await self._stop_all()
                 os._exit(0)
 
 
-def _load(path: str) -> Callable[[], Any]:
+def _load(path: str) -> Callable[..., Any]:
     module, _, name = path.partition(":")
-    loaded: Callable[[], Any] = getattr(importlib.import_module(module), name)
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return loaded

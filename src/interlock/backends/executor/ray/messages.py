@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.backends.executor.pool.messages import Erred, Reported, Succeeded, Suspended
+from interlock.core.code import Code
 from interlock.core.commands import AttemptLost
 from interlock.core.events import Failure
 from interlock.ports.egress import EgressResponse
@@ -27,11 +28,14 @@ class HostPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``registry`` is the dotted path of the node types; ``environment`` is all that children see, or the dotted path of
     a function that says so on the host's machine. ``size`` is how many children there may be; 0: as many as cores.
+    ``places`` is the dotted path of a function that takes ``host.Tools`` and makes the executors of other places than
+    ``process``, by their name; empty: there are none.
     """
 
     registry: str
     environment: dict[str, str] | str
     size: int = 0
+    places: str = ""
 
 
 class Local(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +172,13 @@ class Kept(_Message, frozen=True, kw_only=True):
     sha256: str
 
 
+class Fetched(_Message, frozen=True, kw_only=True):
+    """That piece of code."""
+
+    call: int
+    code: Code
+
+
 class Answered(_Message, frozen=True, kw_only=True):
     """What the other server said."""
 
@@ -212,6 +223,14 @@ class Keep(_Message, frozen=True, kw_only=True):
     content: bytes
 
 
+class Fetch(_Message, frozen=True, kw_only=True):
+    """Read a piece of a tenant's code. Answered by Fetched or Refused."""
+
+    call: int
+    tenant_id: str
+    digest: str
+
+
 class Call(_Message, frozen=True, kw_only=True):
     """Make an HTTP call for a tenant. Answered by Answered or Refused."""
 
@@ -226,9 +245,10 @@ class Call(_Message, frozen=True, kw_only=True):
     follow_redirects: bool
 
 
-Reply: TypeAlias = Kept | Answered | Refused
-ToHost: TypeAlias = Run | Cancel | Seek | Kept | Answered | Refused
-FromHost: TypeAlias = Told | NotHere | Keep | Call
+Question: TypeAlias = Keep | Fetch | Call
+Reply: TypeAlias = Kept | Fetched | Answered | Refused
+ToHost: TypeAlias = Run | Cancel | Seek | Kept | Fetched | Answered | Refused
+FromHost: TypeAlias = Told | NotHere | Keep | Fetch | Call
 
 _encoder = msgspec.json.Encoder()
 read_to_host: msgspec.json.Decoder[ToHost] = msgspec.json.Decoder(ToHost)

@@ -6,8 +6,20 @@ import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
 
-from interlock.backends.executor.ray.messages import Answered, Call, Keep, Kept, Refused, Reply, write_line
+from interlock.backends.executor.ray.messages import (
+    Answered,
+    Call,
+    Fetch,
+    Fetched,
+    Keep,
+    Kept,
+    Question,
+    Refused,
+    Reply,
+    write_line,
+)
 from interlock.backends.executor.ray.sessions import Session
+from interlock.core.code import Code, Form
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.egress import ASKER, EgressResponse
 from interlock.ports.node import NodeFailed
@@ -63,6 +75,13 @@ class Questions:
             raise TypeError(f"the server answered with {type(reply).__name__}")
         return reply.response
 
+    async def fetch(self, tenant_id: str, digest: str) -> Code:
+        """A piece of code as the server keeps it."""
+        reply = await self._ask(lambda number: Fetch(call=number, tenant_id=tenant_id, digest=digest))
+        if not isinstance(reply, Fetched):
+            raise TypeError(f"the server answered with {type(reply).__name__}")
+        return reply.code
+
     def answer(self, reply: Reply) -> None:
         """Hand a reply to whoever waits for it."""
         _, future = self._waiting.get(reply.call, (None, None))
@@ -75,7 +94,7 @@ class Questions:
             if asked is session and not future.done():
                 future.set_exception(_gone())
 
-    async def _ask(self, question: Callable[[int], Keep | Call]) -> Reply:
+    async def _ask(self, question: Callable[[int], Question]) -> Reply:
         session = self._find_listener()
         if session is None:
             raise _gone()
@@ -90,6 +109,21 @@ class Questions:
         if isinstance(reply, Refused):
             raise _read_refusal(reply)
         return reply
+
+
+class RemoteShelf:
+    """Satisfies ``ports/code.CodeShelf`` on a node, which only reads. Nothing is kept here."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+
+    async def put(self, tenant_id: str, author: str, form: Form, content: bytes) -> str:
+        """Refused: code is stored by the server. Raises NodeFailed CODE_UNAVAILABLE."""
+        raise NodeFailed("CODE_UNAVAILABLE", "Code is stored by the server, not on a node.")
+
+    async def get(self, tenant_id: str, digest: str) -> Code:
+        """The code. Raises what the server refuses with."""
+        return await self._questions.fetch(tenant_id, digest)
 
 
 def _gone() -> NodeFailed:
