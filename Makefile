@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench crash crash-full load fuzz security local-models docs lock clean
+.PHONY: help demo up test check format bench crash crash-full cluster load fuzz security local-models docs lock clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
 
 crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
+
+cluster: $(STAMP) ## A Ray cluster that loses nodes, its head, all of it; some minutes
+	$(BIN)/pytest -q -s tests/conformance/test_ray_executor.py tests/conformance/check_ray_cluster.py
 
 load: $(STAMP) ## Load programs in their short form, about a quarter of an hour; docs/load.md says what they show
 	@$(BIN)/python tests/load/run.py

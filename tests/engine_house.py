@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from typing import Any
@@ -38,6 +38,7 @@ from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load
 from interlock.ports.engine import Key, SendSignal, Standing, StartExecution
+from interlock.ports.executor import Executor
 from interlock.ports.ledger import Loaded
 from interlock.ports.node import Attempt, Done, Services
 from interlock.runtime.engine import LocalEngine
@@ -103,9 +104,15 @@ class House:
         await self.stack.aclose()
 
     async def engine(
-        self, name: str = "test", *, ledger: PostgresLedger | None = None, nodes: tuple[Any, ...] = (), **options: Any
+        self,
+        name: str = "test",
+        *,
+        ledger: PostgresLedger | None = None,
+        nodes: tuple[Any, ...] = (),
+        executors: Mapping[str, Executor] | None = None,
+        **options: Any,
     ) -> LocalEngine:
-        """Another engine, as another process would have it."""
+        """Another engine, as another process would have it; ``executors`` are those of places besides ``inline``."""
         registry = load()
         for node in nodes:
             registry.add(node)
@@ -125,7 +132,7 @@ class House:
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "process": BatchingExecutor(inline)},
+            executors={"inline": inline, "process": BatchingExecutor(inline), **(executors or {})},
             catalogue=registry.types,
             clock=SystemClock(),
             ids=self.ids,

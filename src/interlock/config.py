@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from interlock.compute_settings import ComputeSettings
 from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
 from interlock.limit_settings import LimitSettings
@@ -48,7 +49,7 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(PlacingSettings, ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
+class Settings(PlacingSettings, ComputeSettings, ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -267,10 +268,15 @@ def worker_environment(settings: Settings, port: int, count: int = 1) -> dict[st
 
 
 def child_environment() -> dict[str, str]:
-    """What a child process that runs functions may see of the environment: no setting of ours, no store's address."""
-    hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG")
+    """What a child process that runs functions may see of the environment: nothing of ours, no store, no cluster."""
+    hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG", "RAY_")
     secret = {name for name, field in known_names().items() if _is_secret(field)}
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden) and name not in secret}
+
+
+def driver_environment() -> dict[str, str]:
+    """What the client of a Ray cluster sees: the same, and how to reach the cluster."""
+    return {**child_environment(), **{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
 
 
 def _is_secret(field: str) -> bool:

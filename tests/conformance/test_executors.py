@@ -20,23 +20,34 @@ from interlock.core.commands import TaskErred, TaskSucceeded, TaskSuspended
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.egress import EgressResponse
+from ray_house import RayHouse
 
 TESTS = str(Path(__file__).parents[1])
 
 
-@pytest_asyncio.fixture(scope="module", params=["inline", "process"])
-async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
+RAY = pytest.param("ray", marks=pytest.mark.xdist_group("ray"))
+
+
+async def make_trial(request: pytest.FixtureRequest, name: str) -> Trial:
+    """An executor of that name with services of its own, not started."""
+    if name == "ray":
+        house: RayHouse = request.getfixturevalue("ray_house")
+        await house.open()
+        return house.trial()
     egress, blobs = ScriptedEgress([]), KeptBlobs()
-    executor: InlineExecutor | PoolExecutor
-    if request.param == "inline":
-        executor = InlineExecutor(load(), egress, blobs)
-    else:
-        path = "conformance.executor_probe:load"
-        executor = PoolExecutor(path, egress, blobs, size=2, environment={"PYTHONPATH": TESTS})
-    assert executor.name == request.param
-    await executor.start()
-    yield Trial(executor, egress, blobs)
-    await executor.stop(5)
+    if name == "inline":
+        return Trial(InlineExecutor(load(), egress, blobs), egress, blobs)
+    path = "conformance.executor_probe:load"
+    return Trial(PoolExecutor(path, egress, blobs, size=2, environment={"PYTHONPATH": TESTS}), egress, blobs)
+
+
+@pytest_asyncio.fixture(scope="module", params=["inline", "process", RAY])
+async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
+    made = await make_trial(request, request.param)
+    assert made.executor.name == request.param
+    await made.executor.start()
+    yield made
+    await made.executor.stop(5)
 
 
 @pytest.mark.parametrize("node_type", ["probe", "probe_plain"])
@@ -262,22 +273,20 @@ async def test_many_attempts_at_once_all_report_exactly_once(trial: Trial) -> No
     assert all(len(each.results) == 1 for each in submitted)
 
 
-async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path) -> None:
+async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A second executor of the same kind, because this one's end is the test."""
-    other: InlineExecutor | PoolExecutor
-    if trial.executor.name == "inline":
-        other = InlineExecutor(load(), trial.egress, trial.blobs)
-    else:
-        path = "conformance.executor_probe:load"
-        other = PoolExecutor(path, trial.egress, trial.blobs, size=1, environment={"PYTHONPATH": TESTS})
-    await other.start()
-    stopped = Trial(other, trial.egress, trial.blobs)
+    stopped = await make_trial(request, trial.executor.name)
+    await stopped.executor.start()
     lock = tmp_path / "lock"
     working = stopped.probe("work", lock=str(lock))
-    waiting = stopped.probe("count", steps=1) if other.name == "process" else None
     await working.begin()
+    waiting = None
+    if trial.executor.name != "inline":
+        for number in range(3):
+            stopped.probe("work", lock=str(tmp_path / str(number)))
+        waiting = stopped.probe("count", steps=1)
     before = time.monotonic()
-    await other.stop(5)
+    await stopped.executor.stop(5)
     assert time.monotonic() - before < 5
     await wait_for_death(lock, 0.5)
     late = stopped.submit("probe_plain", {"do": "answer", "value": 1})

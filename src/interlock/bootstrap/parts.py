@@ -14,6 +14,7 @@ import structlog
 
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.egress.client import GuardedEgress
+from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.identity.local import LocalIdentity
@@ -27,7 +28,8 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
-from interlock.bootstrap.placing import open_placing
+from interlock.bootstrap.placing import capacity_of, follow_nodes, open_placing
+from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -37,7 +39,9 @@ from interlock.kit import failpoints
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
+from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
+from interlock.runtime.attempts import PLACED
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
@@ -105,13 +109,20 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         webhooks=prepare_calls(webhooks, settings, clock),
         models=models.for_tasks,
     )
-    pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
+    size = 1 if settings.executor == "inline" else settings.process_workers or None
+    pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
+    ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
+    placing = open_placing(settings, clock, telemetry)
+    executors: dict[str, Executor] = {"inline": inline, "process": BatchingExecutor(pool)}
+    if ray is not None:
+        executors[PLACED] = BatchingExecutor(ray)
+        follow_nodes(placing, ray, here=None if settings.ray_address else capacity_of(settings))
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline, "process": pool},
+        executors=executors,
         catalogue=registry.types,
         clock=clock,
         ids=ids,
@@ -119,7 +130,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
-        placing=open_placing(settings, clock, telemetry),
+        placing=placing,
         replaces_namesakes=embedded,
     )
     await engine.open()

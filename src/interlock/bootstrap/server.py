@@ -70,6 +70,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         allows_cookies=settings.cors_allow_credentials,
         access_log=settings.access_log,
         metrics_enabled=settings.metrics_enabled,
+        executor=settings.executor,
     )
 
 

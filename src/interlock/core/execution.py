@@ -10,6 +10,7 @@ from uuid import UUID
 
 from interlock.core.events import Answered, Failure, Parent
 from interlock.core.ids import ExecutionId
+from interlock.core.resources import Placement
 
 if TYPE_CHECKING:
     from interlock.core.engine.program import Program
@@ -89,6 +90,7 @@ class Task:
         "node_id",
         "opened",
         "phase",
+        "placement",
         "results",
         "scope",
         "started_at",
@@ -116,6 +118,7 @@ class Task:
         self.losses = 0
         self.crashes = 0
         self.isolated = False
+        self.placement: Placement | None = None
         self.opened = 0  # iterations begun
         self.finished = 0  # iterations ended
         self.results: dict[int, Any] = {}

@@ -28,6 +28,14 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     gpus: tuple[Gpu, ...] = ()
 
 
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that an executor can run tasks on, as that executor tells of it."""
+
+    worker_id: str
+    address: str
+    capacity: Capacity
+
+
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker as it stands now. ``free`` is what is not set aside, ``running`` how many tasks it has."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from interlock.core.commands import AttemptLost, TaskErred, TaskReported, TaskSucceeded, TaskSuspended
@@ -33,4 +33,16 @@ class Executor(Protocol):
 
     async def stop(self, grace: float) -> None:
         """Cancel everything; return within ``grace`` seconds."""
+        ...
+
+
+@runtime_checkable
+class Attaching(Executor, Protocol):
+    """An executor whose attempts outlive the server that submitted them."""
+
+    def attach(self, execution_id: UUID, task_id: str, attempt: int, report: Report) -> bool:
+        """Have an attempt that another server had submitted report here. False: it is lost.
+
+        True: exactly one final report follows, as after ``submit``; AttemptLost if the attempt is not found.
+        """
         ...

@@ -10,11 +10,14 @@ from interlock.core.execution import Phase
 from interlock.core.placing.amounts import given
 from interlock.core.resources import Resources
 from interlock.kit import failpoints
-from interlock.ports.executor import Executor, Report
+from interlock.ports.executor import Attaching, Executor, Report
 from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
 from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.owned import Owned
+
+PLACED = "placed"
+"""The executor of attempts for which resources were set aside, if they have one of their own."""
 
 failpoints.declare("runner.before_attempt")
 
@@ -61,7 +64,25 @@ class Attempts:
         )
         owned.attempts.add(event.task_id)
         self.beat(owned, event.task_id, event.attempt)
-        self._executors[place].submit(attempt, self._report)
+        self._executor(place, is_placed=event.placement is not None).submit(attempt, self._report)
+
+    def attach(self, owned: Owned, task_id: str, attempt: int) -> bool:
+        """Whether an attempt that outlived the runner that began it reports here from now on; if not, it is lost."""
+        task = owned.execution.tasks.get(task_id)
+        if task is None or task.attempt != attempt or task.phase is not Phase.RUNNING:
+            return False
+        place = owned.execution.program.node_type(task.node_id).place
+        executor = self._executor(place, is_placed=task.placement is not None)
+        if not isinstance(executor, Attaching):
+            return False
+        if not executor.attach(owned.execution.execution_id, task_id, attempt, self._report):
+            return False
+        owned.attempts.add(task_id)
+        self.beat(owned, task_id, attempt)
+        return True
+
+    def _executor(self, place: str, *, is_placed: bool) -> Executor:
+        return self._executors[PLACED if is_placed and PLACED in self._executors else place]
 
     def beat(self, owned: Owned, task_id: str, attempt: int) -> None:
         """The attempt is alive; if its node has a heartbeat, it must say so again in time."""

@@ -18,6 +18,7 @@ from interlock.core.engine.program import Program, Seeking
 from interlock.core.errors import ErrorKind, InterlockError, rule_broken
 from interlock.core.execution import Phase, WaitingReason
 from interlock.core.placing.admission import Admission, Grant
+from interlock.core.placing.amounts import given
 from interlock.core.placing.over_ask import Policy, stricter
 from interlock.core.resources import Placement, Resources
 from interlock.core.worker import Capacity
@@ -110,6 +111,17 @@ class Placing:
         self._unsettled[key[0]] = owned
         self._begin_soon()
 
+    def hold(self, owned: Owned, task_id: str) -> None:
+        """The attempt of a task goes on where another process had placed it."""
+        task = owned.execution.tasks[task_id]
+        asked = owned.execution.program.resources(task.node_id)
+        if task.placement is None or asked is None:
+            return
+        key = (owned.execution.execution_id, task_id)
+        self._admission.hold(key, given(asked, task.placement), task.placement)
+        self._attempts[key] = task.attempt
+        self._by_execution.setdefault(key[0], set()).add(task_id)
+
     def release(self, owned: Owned, task_id: str) -> None:
         """The attempt of a task is over, whatever its end."""
         self._drop((owned.execution.execution_id, task_id))
@@ -192,6 +204,11 @@ class Placing:
         if worker_id in self._admission.machines:
             self._admission.drain(worker_id)
             self._look_anew()
+
+    def leave_worker(self, worker_id: str) -> None:
+        """It gets nothing more; what runs there goes on, and whoever runs it says so if it is lost."""
+        self._admission.remove_machine(worker_id)
+        self._look_anew()
 
     def lose_worker(self, worker_id: str) -> int:
         """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""

@@ -119,7 +119,8 @@ class Runner:
             self._journal.withdraw(execution_id)
 
     def resume(self, owned: Owned, signals: Sequence[Signal]) -> None:
-        """Go on with an execution just read back: attempts that were running are lost with their runner.
+        """Go on with an execution just read back: attempts that were running are lost with their runner,
+        unless their executor has them report here.
 
         Signals that came meanwhile are folded first: after a cancellation nothing begins any more.
         """
@@ -140,7 +141,10 @@ class Runner:
         for signal in signals:
             self.fold_signal(owned, signal)
         for task_id, attempt in lost:
-            self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
+            if self.attempts.attach(owned, task_id, attempt):
+                self.placing.hold(owned, task_id)
+            else:
+                self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
         self.apply(owned, Advance())
 
     def _rest_or_wait(self, owned: Owned) -> None:

@@ -84,18 +84,21 @@ def report_progress(attempt: Attempt, progress: float | None, message: str, data
 
 
 def fail(attempt: Attempt, error: BaseException) -> TaskErred:
-    """The report of an error: as its author put it, or for anything unforeseen NODE_ERROR and what can be said."""
+    """The report of an error."""
+    return TaskErred(task_id=attempt.task_id, attempt=attempt.attempt, error=failure_of(error))
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An error as its author put it, or for anything unforeseen NODE_ERROR and what can be said."""
     if isinstance(error, NodeFailed | InterlockError):
-        failure = Failure(
+        return Failure(
             code=_clean(error.code, 128),
             message=_clean(error.message, _TOLD),
             retryable=error.retryable,
             details=_read_details(error.details),
         )
-    else:
-        text = f"{type(error).__name__}: {error}".removesuffix(": ")
-        failure = Failure(code="NODE_ERROR", message=_clean(text, _FOREIGN))
-    return TaskErred(task_id=attempt.task_id, attempt=attempt.attempt, error=failure)
+    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return Failure(code="NODE_ERROR", message=_clean(text, _FOREIGN))
 
 
 def time_out(attempt: Attempt) -> TaskErred:

@@ -154,6 +154,7 @@ def _new_task(execution: Execution, event: TaskStarted, at: datetime) -> Task:
     task = Task(event.task_id, event.node_id, scope_of(event.task_id), at)
     task.input = event.input
     task.isolated = event.isolated
+    task.placement = event.placement
     execution.tasks[event.task_id] = task
     execution.activations += 1
     if event.deadline_at is not None:
@@ -172,6 +173,7 @@ def _new_attempt(execution: Execution, task: Task, event: TaskStarted, at: datet
     task.attempt = event.attempt
     task.started_at = at
     task.isolated = event.isolated
+    task.placement = event.placement
     if event.replaces == "lost":
         task.losses += 1
     elif event.replaces == "crashed":

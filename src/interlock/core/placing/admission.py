@@ -82,6 +82,14 @@ class Admission:
         self._waiting[key] = wish
         self._wishes.add(wish)
 
+    def hold(self, key: Hashable, resources: Resources, placement: Placement) -> None:
+        """A task has its place already, whether or not that machine is known yet: it was placed by another process."""
+        ask = amounts_of(resources)
+        self._held[key] = Grant(key, placement.worker, Fitted(ask, placement.clamped), placement.gpus, placement)
+        machine = self.machines.get(placement.worker)
+        if machine is not None:
+            machine.take(ask, placement.gpus)
+
     def withdraw(self, key: Hashable) -> bool:
         """It seeks no place any more. Whether it did."""
         wish = self._waiting.pop(key, None)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from interlock.backends.executor.batching.batch import Batch, Key, Member, call_for, key_of, lose, pass_on, share
 from interlock.core.commands import AttemptLost, TaskReported, TaskSucceeded
-from interlock.ports.executor import Executor, Report, Result
+from interlock.ports.executor import Attaching, Executor, Report, Result
 from interlock.ports.node import Attempt
 
 GATHERING = 1.0
@@ -58,6 +58,10 @@ class BatchingExecutor:
             self._inner.cancel(*batch.key)
         elif not batch.is_called and batch.is_whole:
             self._call(batch)
+
+    def attach(self, execution_id: UUID, task_id: str, attempt: int, report: Report) -> bool:
+        """As the other executor promises. A call that several attempts shared is not found by any of them."""
+        return isinstance(self._inner, Attaching) and self._inner.attach(execution_id, task_id, attempt, report)
 
     async def stop(self, grace: float) -> None:
         """Cancel everything; return within ``grace`` seconds."""

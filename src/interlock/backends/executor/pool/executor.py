@@ -94,6 +94,12 @@ class PoolExecutor:
         else:
             job.seat.leave()
 
+    async def settle(self, limit: float) -> None:
+        """Return when the children that are being killed now are dead, or after ``limit`` seconds."""
+        leaving = [task for seat, task in self._seats.items() if seat.is_leaving]
+        if leaving:
+            await asyncio.wait(leaving, timeout=limit)
+
     async def stop(self, grace: float) -> None:
         """Cancel everything and kill all children."""
         self._is_stopped = True

@@ -1,0 +1,200 @@
+"""The driver as the server sees it: started when it is needed, started again when it breaks, ended with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from interlock.backends.executor.logs import log
+from interlock.backends.executor.ray.messages import (
+    HEADER,
+    Connected,
+    FromDriver,
+    FromServer,
+    Leave,
+    Local,
+    Plan,
+    Unable,
+    frame,
+    read_driver,
+)
+
+_PROGRAM = "interlock.backends.executor.ray.driver"
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 15.0
+_CONNECTING = 60.0
+"""Seconds for a driver to connect to the cluster or to start one."""
+_MAX_FOLDER = 40
+"""Characters of a folder's path in which Ray can make its sockets; their paths are 107 at most."""
+_QUIET = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else a server under `uv run` has its folder copied to every worker
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+class Driving:
+    """Keeps a driver. ``on_message`` hears what it says, ``on_broken`` that it is gone; ``reason`` is why.
+
+    ``folder`` is where a local Ray has its token, and its files if the path is short enough. ``environment`` is what
+    the driver sees, and a local Ray with it.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        on_message: Callable[[FromDriver], None],
+        on_broken: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._environment = environment
+        self._on_message = on_message
+        self._on_broken = on_broken
+        self._keeping: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._lifeline: int | None = None
+        self._is_stopped = False
+        self.is_connected = False
+        self.reason = ""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a driver, or will be."""
+        return self._keeping is not None
+
+    def want(self) -> None:
+        """See to it that there is a driver."""
+        if self._keeping is None and not self._is_stopped:
+            self._keeping = asyncio.get_running_loop().create_task(self._keep(), name="ray driver")
+
+    def say(self, message: FromServer) -> None:
+        """Send a message; one to a dead driver is lost."""
+        if self._writer is not None:
+            self._writer.write(frame(message))
+
+    async def stop(self, grace: float) -> None:
+        """Have everything ended that runs for this server, then the driver, within ``grace`` seconds."""
+        self._is_stopped = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            self.say(Leave())
+            try:
+                async with asyncio.timeout(grace):
+                    await process.wait()
+            except TimeoutError:
+                log.error("executor.ray_driver_will_not_end", pid=process.pid)
+                process.kill()
+                await process.wait()
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait([self._keeping])
+
+    async def _keep(self) -> None:
+        delay = _FIRST_DELAY
+        while True:
+            was_connected = await self._run_once()
+            if self._is_stopped:
+                return
+            log.error("executor.ray_driver_ended", reason=self.reason, again_in_seconds=delay)
+            delay = _FIRST_DELAY if was_connected else delay
+            await asyncio.sleep(delay)
+            delay = min(_LONGEST_DELAY, delay * 2)
+
+    async def _run_once(self) -> bool:
+        """One driver from its start to its end; whether it was connected."""
+        was_connected = False
+        self.reason = ""
+        try:
+            reader = await self._start()
+            async with asyncio.timeout(_CONNECTING) as patience:
+                while True:
+                    length = int.from_bytes(await reader.readexactly(HEADER), "big")
+                    message = read_driver.decode(await reader.readexactly(length))
+                    if isinstance(message, Connected):
+                        patience.reschedule(None)
+                        was_connected = self.is_connected = True
+                    elif isinstance(message, Unable):
+                        self.reason = message.reason
+                    self._on_message(message)
+        except (asyncio.IncompleteReadError, OSError):
+            self.reason = self.reason or "its driver died"
+        except TimeoutError:
+            self.reason = f"it was not reached within {_CONNECTING:g} seconds"
+        except msgspec.MsgspecError as error:
+            self.reason = f"its driver talks nonsense: {error}"
+        finally:
+            self.is_connected = False
+            await self._end()
+        self._on_broken()
+        return was_connected
+
+    async def _start(self) -> asyncio.StreamReader:
+        ours, theirs = socket.socketpair()
+        held, self._lifeline = os.pipe()
+        try:
+            plan, environment = await asyncio.to_thread(self._prepare)
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno()), str(held)),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), held),
+                start_new_session=True,
+                env=environment,
+            )
+        finally:
+            theirs.close()
+            os.close(held)
+        self._writer.write(frame(plan))
+        return reader
+
+    async def _end(self) -> None:
+        """The driver is dead when this returns; what it had started dies with it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        process, self._process = self._process, None
+        if process is not None:
+            try:
+                async with asyncio.timeout(0.0 if not self._is_stopped else 5.0):
+                    await process.wait()
+            except TimeoutError:
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+
+    def _prepare(self) -> tuple[Plan, dict[str, str]]:
+        """The plan, and the driver's environment; for a local Ray with a token, a folder, and the loopback only."""
+        environment = {**self._environment, **_QUIET}
+        environment.pop("RAY_ADDRESS", None)  # the plan says where to go
+        if self._plan.address or self._plan.local is None:
+            return self._plan, environment
+        folder = self._folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        token = folder / "token"
+        if not token.exists():
+            with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32))
+        if len(str(folder.resolve())) > _MAX_FOLDER:
+            folder = Path(tempfile.mkdtemp(prefix="ilk-"))
+        environment |= {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its odd name for: stay on 127.0.0.1
+        }
+        local = Local(folder=str(folder.resolve()), cpus=self._plan.local.cpus)
+        return msgspec.structs.replace(self._plan, local=local), environment

@@ -1,0 +1,60 @@
+"""Attempts on their way through a cluster."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from interlock.backends.executor.pool.job import Job
+from interlock.backends.executor.ray.messages import Node
+from interlock.core.worker import Capacity, Gpu, Machine
+from interlock.ports.node import Attempt
+
+Key = tuple[UUID, str]
+"""Execution and task."""
+OURS = "ray-"
+"""What the ids of workers that are nodes of a cluster begin with."""
+
+
+class Errand:
+    """An attempt and where it is: in the line (no ``worker``), on a worker, or sought on those of ``sought``.
+
+    ``is_adrift`` while the driver that brought it there is gone.
+    """
+
+    __slots__ = ("is_adrift", "is_sought", "job", "key", "sought", "worker")
+
+    def __init__(self, job: Job, *, is_sought: bool = False) -> None:
+        self.job = job
+        self.key: Key = (job.attempt.execution_id, job.attempt.task_id)
+        self.worker = ""
+        self.is_adrift = False
+        self.is_sought = is_sought
+        self.sought: set[str] | None = None
+
+    @property
+    def named(self) -> str:
+        """The node it was placed on, if it was placed on one."""
+        placement = self.job.attempt.placement
+        return placement.worker if placement is not None and placement.worker.startswith(OURS) else ""
+
+
+def only_named(execution_id: UUID, task_id: str, attempt: int) -> Attempt:
+    """An attempt that is to be heard of, and not to be run: its host knows the rest."""
+    return Attempt(
+        execution_id=execution_id,
+        tenant_id="",
+        task_id=task_id,
+        node_id="",
+        attempt=attempt,
+        node_type="",
+        parameters={},
+        timeout=0.0,
+        trace_id="",
+    )
+
+
+def machine_of(node: Node) -> Machine:
+    """A node as a worker. Ray does not know how much memory a device has."""
+    gpus = tuple(Gpu(number=number) for number in range(node.gpus))
+    capacity = Capacity(cpu=node.cpu, memory=node.memory, gpus=gpus)
+    return Machine(worker_id=node.worker, address=node.address, capacity=capacity)

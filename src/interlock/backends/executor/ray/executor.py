@@ -1,0 +1,380 @@
+"""The executor on a Ray cluster: which attempt is where, what waits for a node, and what a lost node means."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from interlock.backends.executor.logs import log, log_node_error
+from interlock.backends.executor.pool.job import Job
+from interlock.backends.executor.pool.messages import Erred
+from interlock.backends.executor.ray.answers import answer
+from interlock.backends.executor.ray.driving import Driving
+from interlock.backends.executor.ray.errands import Errand, Key, machine_of, only_named
+from interlock.backends.executor.ray.messages import (
+    Cancel,
+    FromDriver,
+    Got,
+    HostLost,
+    HostPlan,
+    HostReady,
+    Local,
+    Node,
+    Nodes,
+    NotHere,
+    Plan,
+    Question,
+    Run,
+    Seek,
+    Send,
+    ToHost,
+    Told,
+    read_from_host,
+    write_line,
+)
+from interlock.backends.executor.results import fail
+from interlock.backends.executor.services import Host
+from interlock.core.commands import AttemptLost, TaskReported
+from interlock.core.worker import Machine
+from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
+from interlock.ports.egress import Egress
+from interlock.ports.executor import Report
+from interlock.ports.node import Attempt, NodeFailed
+
+MAX_WAITING = 10_000
+"""Attempts that wait for a node; more fail at once with a code that may be tried again."""
+PATIENCE = 30.0
+"""Seconds for a driver that broke to be back, before what it had out counts as lost."""
+_MIN_CPUS = 4
+
+
+class RayExecutor:
+    """Satisfies ``ports/executor.Executor``: runs each attempt in a child process on a node of a Ray cluster.
+
+    ``address`` is the cluster's; without one a Ray is started here with the first attempt, keeps its token in
+    ``folder``, listens on the loopback only, and ends with this executor. ``session`` is this server's name and
+    ``house`` its installation's. ``registry``, ``host_environment``, ``size`` and ``places`` are what hosts need
+    (``messages.HostPlan``), ``environment`` is what the driver sees, and ``code`` what hosts may read of users' code.
+    ``on_workers`` is told the nodes whenever they change.
+
+    An attempt whose placement names a node runs there, and is lost if that node is gone; others take turns among the
+    nodes. While the cluster is away attempts wait, and what runs there has ``patience`` seconds to be found again.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        registry: str,
+        egress: Egress,
+        blobs: Blobs,
+        *,
+        session: str,
+        house: str,
+        version: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        host_environment: dict[str, str] | str,
+        address: str = "",
+        size: int = 0,
+        places: str = "",
+        code: CodeShelf | None = None,
+        patience: float = PATIENCE,
+        on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
+    ) -> None:
+        plan = Plan(
+            house=house,
+            version=version,
+            session=session,
+            address=address,
+            local=None if address else Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1)),
+            host=HostPlan(registry=registry, environment=host_environment, size=size, places=places),
+        )
+        self._driving = Driving(
+            plan, folder=folder, environment=environment, on_message=self._hear, on_broken=self._break
+        )
+        self._egress = egress
+        self._blobs = blobs
+        self._code = code
+        self._has_address = bool(address)
+        self._patience = patience
+        self.on_workers = on_workers
+        self._host: Host | None = None
+        self._is_stopped = False
+        self._errands: dict[Key, Errand] = {}
+        self._line: dict[Key, Errand] = {}
+        self._nodes: dict[str, Node] = {}
+        self._ready: list[str] = []
+        self._was_ready = False
+        self._turn = 0
+        self._outgoing: dict[str, list[bytes]] = {}
+        self._unsaid: dict[str, list[bytes]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._waiting: asyncio.TimerHandle | None = None
+
+    # What runners call -------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Must be awaited on the loop that calls the other methods. Connects if there is an address to connect to."""
+        self._host = Host(self._egress, self._blobs)
+        if self._has_address:
+            self._driving.want()
+
+    @property
+    def state(self) -> str:
+        """``idle`` before anything was needed, ``ready``, or ``unavailable`` with the reason if one is known."""
+        if self._ready:
+            return "ready"
+        if not self._driving.is_wanted:
+            return "idle"
+        reason = self._driving.reason or ("no node answers" if self._was_ready else "")
+        return f"unavailable: {reason}" if reason else "starting"
+
+    @property
+    def waiting(self) -> int:
+        """How many attempts wait for a node."""
+        return len(self._line)
+
+    def submit(self, attempt: Attempt, report: Report) -> None:
+        """Run an attempt as soon as a node is there. After ``stop`` nothing runs or reports."""
+        self.cancel(attempt.execution_id, attempt.task_id)
+        if self._is_stopped:
+            return
+        errand = self._take_on(attempt, report, is_sought=False)
+        if len(self._line) >= MAX_WAITING:
+            self._refuse(errand)
+            return
+        self._line[errand.key] = errand
+        self._driving.want()
+        self._place((errand,))
+
+    def attach(self, execution_id: UUID, task_id: str, attempt: int, report: Report) -> bool:
+        """Have an attempt that another server had started report here. False: it is lost. True: a report will come."""
+        if self._is_stopped or not self._has_address:
+            return False
+        self.cancel(execution_id, task_id)
+        errand = self._take_on(only_named(execution_id, task_id, attempt), report, is_sought=True)
+        errand.sought = set(self._nodes) if self._nodes else None
+        self._driving.want()
+        for worker in self._ready:
+            self._seek(errand, worker)
+        if not self._nodes:
+            self._wait_for_driver()
+        return True
+
+    def cancel(self, execution_id: UUID, task_id: str) -> None:
+        """End the attempt if it waits or runs here; the child it runs in is killed with all it started."""
+        errand = self._errands.pop((execution_id, task_id), None)
+        if errand is not None:
+            self._line.pop(errand.key, None)
+            errand.job.drop()
+            self._call_off(errand)
+
+    async def stop(self, grace: float) -> None:
+        """Cancel everything, and leave the cluster; a Ray that was started here ends."""
+        self._is_stopped = True
+        for key in list(self._errands):
+            self.cancel(*key)
+        self._flush_all()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        for task in self._answering:
+            task.cancel()
+        await self._driving.stop(grace)
+
+    # Placing -----------------------------------------------------------------------------------------------
+
+    def _take_on(self, attempt: Attempt, report: Report, *, is_sought: bool) -> Errand:
+        if self._host is None:
+            raise RuntimeError("the ray executor was not started")
+        errand = Errand(Job(self._host, attempt, report), is_sought=is_sought)
+        self._errands[errand.key] = errand
+        return errand
+
+    def _place(self, errands: Iterable[Errand]) -> None:
+        """Send those of the line on their way for which there is a node."""
+        if not self._ready:
+            return
+        for errand in errands:
+            worker = errand.named
+            if not worker:
+                self._turn += 1
+                worker = self._ready[self._turn % len(self._ready)]
+            if worker in self._ready:
+                del self._line[errand.key]
+                errand.worker = worker
+                self._send(worker, Run(attempt=errand.job.attempt))
+            elif worker not in self._nodes:
+                self._lose(errand)
+
+    def _refuse(self, errand: Errand) -> None:
+        message = f"{MAX_WAITING:,} tasks wait for the cluster already; {self.state}"
+        error = NodeFailed("EXECUTOR_UNAVAILABLE", message, retryable=True)
+        del self._errands[errand.key]
+        errand.job.tell(fail(errand.job.attempt, error))
+
+    def _lose(self, errand: Errand) -> None:
+        """Nobody will hear of it again."""
+        if self._errands.get(errand.key) is not errand:
+            return
+        del self._errands[errand.key]
+        self._line.pop(errand.key, None)
+        attempt = errand.job.attempt
+        errand.job.tell(AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt))
+        errand.job.drop()
+
+    def _call_off(self, errand: Errand) -> None:
+        """Have it ended wherever it may run, at once or when that can be said."""
+        line = Cancel(execution_id=errand.key[0], task_id=errand.key[1])
+        for worker in (errand.worker,) if errand.worker else errand.sought or ():
+            if worker in self._ready:
+                self._send(worker, line)
+            else:
+                self._unsaid.setdefault(worker, []).append(write_line(line))
+
+    def _seek(self, errand: Errand, worker: str) -> None:
+        attempt = errand.job.attempt
+        line = Seek(execution_id=attempt.execution_id, task_id=attempt.task_id, attempt=attempt.attempt)
+        self._send(worker, line)
+
+    def _send(self, worker: str, message: ToHost) -> None:
+        """All lines of one turn of the loop go together."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush_all)
+        self._outgoing.setdefault(worker, []).append(write_line(message))
+
+    def _flush_all(self) -> None:
+        outgoing, self._outgoing = self._outgoing, {}
+        for worker, lines in outgoing.items():
+            self._driving.say(Send(worker=worker, lines=lines))
+
+    # What the driver says ----------------------------------------------------------------------------------
+
+    def _hear(self, message: FromDriver) -> None:
+        match message:
+            case Got(worker=worker, lines=lines):
+                for line in lines:
+                    self._read(worker, line)
+            case Nodes(nodes=nodes):
+                self._see(nodes)
+            case HostReady(worker=worker):
+                self._welcome(worker)
+            case HostLost(worker=worker, reason=reason):
+                self._give_up(worker, reason)
+
+    def _see(self, nodes: list[Node]) -> None:
+        self._nodes = {node.worker: node for node in nodes}
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        for worker in [worker for worker in self._unsaid if worker not in self._nodes]:
+            del self._unsaid[worker]
+        for errand in list(self._errands.values()):
+            if errand.is_sought and errand.sought is None:
+                errand.sought = set(self._nodes)
+            if errand.is_adrift and errand.worker not in self._nodes:
+                self._lose(errand)
+        self.on_workers([machine_of(node) for node in nodes])
+        self._place(list(self._line.values()))
+
+    def _welcome(self, worker: str) -> None:
+        self._ready.append(worker)
+        self._was_ready = True
+        for line in self._unsaid.pop(worker, ()):
+            self._driving.say(Send(worker=worker, lines=[line]))
+        for errand in list(self._errands.values()):
+            if errand.is_sought or (errand.is_adrift and errand.worker == worker):
+                errand.is_adrift = False
+                self._seek(errand, worker)
+        self._place(list(self._line.values()))
+
+    def _give_up(self, worker: str, reason: str) -> None:
+        log.error("executor.ray_host_lost", worker=worker, reason=reason)
+        if worker in self._ready:
+            self._ready.remove(worker)
+        self._outgoing.pop(worker, None)
+        for errand in list(self._errands.values()):
+            if errand.worker == worker:
+                self._lose(errand)
+            elif errand.is_sought:
+                self._seek_no_more(errand, worker)
+
+    def _seek_no_more(self, errand: Errand, worker: str) -> None:
+        if errand.sought is not None:
+            errand.sought.discard(worker)
+            if not errand.sought:
+                self._lose(errand)
+
+    def _break(self) -> None:
+        """The driver is gone: what it had out may still run, and is sought when the next one is there."""
+        self._ready.clear()
+        self._nodes.clear()
+        self._outgoing.clear()
+        for errand in self._errands.values():
+            errand.is_adrift = bool(errand.worker)
+            errand.sought = None
+        if not self._is_stopped:
+            self._wait_for_driver()
+
+    def _wait_for_driver(self) -> None:
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().call_later(self._patience, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        """The cluster is away for long: the engine goes on without what ran there; what waits goes on to wait."""
+        self._waiting = None
+        self.on_workers([])
+        for errand in list(self._errands.values()):
+            if errand.is_adrift or errand.is_sought:
+                self._call_off(errand)
+                self._lose(errand)
+
+    # What hosts say ----------------------------------------------------------------------------------------
+
+    def _read(self, worker: str, line: bytes) -> None:
+        message = read_from_host.decode(line)
+        if isinstance(message, Told):
+            self._take(worker, message)
+        elif isinstance(message, NotHere):
+            self._miss(worker, message)
+        else:
+            self._answer_later(worker, message)
+
+    def _take(self, worker: str, told: Told) -> None:
+        """A report; one of an attempt that is not ours any more, or not there, is late and dropped."""
+        result = told.report.result
+        errand = self._errands.get((told.execution_id, result.task_id))
+        if errand is None or not errand.job.is_meant(result) or errand.worker not in ("", worker):
+            return
+        errand.worker, errand.is_sought = worker, False
+        if isinstance(result, TaskReported):
+            errand.job.tell(result)
+            return
+        if isinstance(told.report, Erred) and told.report.trace:
+            log_node_error(errand.job.attempt, told.report.trace)
+        del self._errands[errand.key]
+        self._line.pop(errand.key, None)
+        errand.job.tell(result)
+        errand.job.drop()
+
+    def _miss(self, worker: str, message: NotHere) -> None:
+        errand = self._errands.get((message.execution_id, message.task_id))
+        if errand is None or errand.job.attempt.attempt != message.attempt:
+            return
+        if errand.is_sought:
+            self._seek_no_more(errand, worker)
+        elif errand.worker == worker:
+            self._lose(errand)
+
+    def _answer_later(self, worker: str, question: Question) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(worker, question))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, worker: str, question: Question) -> None:
+        if self._host is not None:
+            self._send(worker, await answer(self._host, self._code, question))

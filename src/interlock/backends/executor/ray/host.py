@@ -1,0 +1,219 @@
+"""The actor on a node: runs attempts in children of its own, for the servers of one installation.
+
+A composition root of its own, like ``pool/child``: it is told by dotted paths where node types and environment come
+from, and reaches everything else through a server. Needs Ray's actors around it, and does not know them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.executor.ray.messages import (
+    Cancel,
+    HostPlan,
+    NotHere,
+    Run,
+    Seek,
+    read_to_host,
+    tell,
+    write_line,
+)
+from interlock.backends.executor.ray.questions import Questions, RemoteShelf
+from interlock.backends.executor.ray.sessions import Key, Session, Work
+from interlock.core.commands import TaskReported
+from interlock.core.node_type import NodeType
+from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
+from interlock.ports.egress import Egress
+from interlock.ports.executor import Executor, Result
+
+GRACE = 60.0
+"""Seconds that attempts of a server go on without it; a host that no server talks to for so long ends."""
+PARKED = 10.0
+"""Seconds for which ``give`` waits for something to give."""
+_WATCHED = 1.0
+_MIN_CHILDREN = 4
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What executors on a node are made of. ``children`` is how many processes there may be at a time."""
+
+    egress: Egress
+    blobs: Blobs
+    code: CodeShelf
+    children: int
+    environment: Mapping[str, str]
+
+
+class Host:
+    """Runs attempts. All methods run on the actor's event loop."""
+
+    def __init__(self, plan: bytes, cores: int, grace: float = GRACE) -> None:
+        self._plan = msgspec.json.decode(plan, type=HostPlan)
+        self._cores = cores
+        self._grace = grace
+        self._sessions: dict[str, Session] = {}
+        self._works: dict[Key, Work] = {}
+        self._questions = Questions(self._find_listener)
+        self._pool: PoolExecutor | None = None
+        self._others: Mapping[str, Executor] = {}
+        self._types: Mapping[str, NodeType] = {}
+        self._opening = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def greet(self, session: str) -> None:
+        """A server, or its next driver, begins to talk; it gets all it has not confirmed once more."""
+        await self._open()
+        self._session(session)
+
+    async def take(self, session: str, lines: list[bytes]) -> None:
+        """Act on lines in their order."""
+        pool = await self._open()
+        teller = self._session(session)
+        for line in lines:
+            message = read_to_host.decode(line)
+            if isinstance(message, Run):
+                self._run(pool, teller, message)
+            elif isinstance(message, Cancel):
+                self._cancel(teller, (message.execution_id, message.task_id))
+            elif isinstance(message, Seek):
+                self._seek(teller, message)
+            else:
+                self._questions.answer(message)
+
+    async def give(self, session: str, confirmed: int) -> tuple[int, list[bytes]]:
+        """The lines after number ``confirmed`` and the last one's number; none if there are none for long."""
+        teller = self._session(session)
+        for work in teller.confirm(confirmed):
+            if self._works.get(work.key) is work:
+                del self._works[work.key]
+        return await teller.read(PARKED)
+
+    async def leave(self, session: str) -> None:
+        """A server goes: what runs for it is dead when this returns. The last one takes the host along."""
+        self._drop(session)
+        if self._pool is not None:
+            await self._pool.settle(5.0)
+        if not self._sessions:
+            await self._stop_all()
+            asyncio.get_running_loop().call_later(0.2, os._exit, 0)  # after the answer to this call is out
+
+    async def _open(self) -> PoolExecutor:
+        """The pool, made when it is first needed, on the loop that uses it."""
+        async with self._opening:
+            return self._pool or await self._make_pool()
+
+    async def _make_pool(self) -> PoolExecutor:
+        plan, asks = self._plan, self._questions
+        size = plan.size or max(_MIN_CHILDREN, self._cores)
+        environment = plan.environment if isinstance(plan.environment, dict) else _load(plan.environment)()
+        self._types = _load(plan.registry)().types
+        if plan.places:
+            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment))
+        pool = PoolExecutor(plan.registry, asks, asks, size=size, environment=environment)
+        for executor in (pool, *self._others.values()):
+            await executor.start()
+        self._pool = pool
+        self._watch = asyncio.get_running_loop().create_task(self._watch_sessions())
+        return pool
+
+    async def _stop_all(self) -> None:
+        for executor in (self._pool, *self._others.values()):
+            if executor is not None:
+                await executor.stop(5.0)
+
+    def _session(self, name: str) -> Session:
+        found = self._sessions.get(name)
+        if found is None:
+            found = self._sessions[name] = Session()
+        found.seen_at = time.monotonic()
+        return found
+
+    def _find_listener(self) -> Session | None:
+        """Whoever was heard last: all servers of an installation have the same blobs and the same rules."""
+        return max(self._sessions.values(), key=lambda session: session.seen_at, default=None)
+
+    # Attempts ----------------------------------------------------------------------------------------------
+
+    def _run(self, pool: PoolExecutor, teller: Session, run: Run) -> None:
+        attempt = run.attempt
+        key = (attempt.execution_id, attempt.task_id)
+        known = self._works.get(key)
+        if known is not None and known.attempt == attempt.attempt:
+            known.teller = teller  # the same line again, from a driver that did not know that it had arrived
+            return
+        work = self._works[key] = Work(key, attempt.attempt, teller)
+        found = self._types.get(attempt.node_type)
+        executor = self._others.get(found.place, pool) if found is not None else pool
+        executor.submit(attempt, lambda execution_id, result: self._report(work, execution_id, result))
+
+    def _report(self, work: Work, execution_id: UUID, result: Result) -> None:
+        line = write_line(tell(execution_id, result))
+        if isinstance(result, TaskReported):
+            work.teller.say(line)
+            return
+        work.ending = line
+        work.teller.say(line, work)
+
+    def _seek(self, teller: Session, seek: Seek) -> None:
+        work = self._works.get((seek.execution_id, seek.task_id))
+        if work is None or work.attempt != seek.attempt:
+            teller.say(write_line(NotHere(execution_id=seek.execution_id, task_id=seek.task_id, attempt=seek.attempt)))
+            return
+        is_told = work.teller is teller
+        work.teller = teller
+        if work.ending and not is_told:
+            teller.say(work.ending, work)
+
+    def _cancel(self, teller: Session, key: Key) -> None:
+        """End an attempt, unless another server has taken it over."""
+        work = self._works.get(key)
+        if work is not None and work.teller is teller:
+            self._end(key)
+
+    def _end(self, key: Key) -> None:
+        self._works.pop(key, None)
+        for executor in (self._pool, *self._others.values()):
+            if executor is not None:
+                executor.cancel(*key)
+
+    # Servers that go ---------------------------------------------------------------------------------------
+
+    def _drop(self, name: str) -> None:
+        session = self._sessions.pop(name, None)
+        if session is None:
+            return
+        self._questions.forget(session)
+        for key in [key for key, work in self._works.items() if work.teller is session]:
+            self._end(key)
+
+    async def _watch_sessions(self) -> None:
+        quiet_since = time.monotonic()
+        while True:
+            await asyncio.sleep(min(_WATCHED, self._grace / 4))
+            now = time.monotonic()
+            for name, session in list(self._sessions.items()):
+                if not session.readers and now - session.seen_at > self._grace:
+                    self._drop(name)
+            if self._sessions:
+                quiet_since = now
+            elif now - quiet_since > self._grace:
+                await self._stop_all()
+                os._exit(0)
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, _, name = path.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded

@@ -1,0 +1,273 @@
+"""What server, driver and hosts tell each other.
+
+Server and driver speak MessagePack, each message behind four bytes of length; what is for a host, or from one, passes
+through the driver as bytes. Server and hosts speak JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from interlock.backends.executor.pool.messages import Erred, Reported, Succeeded, Suspended
+from interlock.core.code import Code
+from interlock.core.commands import AttemptLost
+from interlock.core.events import Failure
+from interlock.ports.egress import EgressResponse
+from interlock.ports.executor import Result
+from interlock.ports.node import Attempt
+
+HEADER = 4
+"""Bytes of the length, most significant first."""
+
+
+class HostPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a host runs attempts.
+
+    ``registry`` is the dotted path of the node types; ``environment`` is all that children see, or the dotted path of
+    a function that says so on the host's machine. ``size`` is how many children there may be; 0: as many as cores.
+    ``places`` is the dotted path of a function that takes ``host.Tools`` and makes the executors of other places than
+    ``process``, by their name; empty: there are none.
+    """
+
+    registry: str
+    environment: dict[str, str] | str
+    size: int = 0
+    places: str = ""
+
+
+class Local(msgspec.Struct, frozen=True, kw_only=True):
+    """A Ray of our own: ``folder`` is where it keeps what it keeps, ``cpus`` what it says it has."""
+
+    folder: str
+    cpus: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a driver does, the first thing it is told.
+
+    ``house`` is the installation: its servers share hosts, other installations on the cluster have their own.
+    ``session`` is the server. Without ``address`` a Ray is started as ``local`` says.
+    """
+
+    house: str
+    version: str
+    session: str
+    address: str
+    local: Local | None
+    host: HostPlan
+
+
+# Between server and driver
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="say", tag=str.lower):
+    """Base of all messages."""
+
+
+class Send(_Message, frozen=True, kw_only=True):
+    """Lines for the host of a worker."""
+
+    worker: str
+    lines: list[bytes]
+
+
+class Leave(_Message, frozen=True, kw_only=True):
+    """The server is about to go: have what it left on the hosts ended, and end."""
+
+
+class Node(_Message, frozen=True, kw_only=True):
+    """A node of the cluster. ``memory`` is MiB."""
+
+    worker: str
+    address: str
+    cpu: float
+    memory: float
+    gpus: int
+
+
+class Connected(_Message, frozen=True, kw_only=True):
+    """The cluster answers."""
+
+
+class Unable(_Message, frozen=True, kw_only=True):
+    """The cluster cannot be reached or started; the driver ends."""
+
+    reason: str
+
+
+class Nodes(_Message, frozen=True, kw_only=True):
+    """All nodes there are now; told whenever that changes."""
+
+    nodes: list[Node]
+
+
+class HostReady(_Message, frozen=True, kw_only=True):
+    """The host of a worker takes lines."""
+
+    worker: str
+
+
+class HostLost(_Message, frozen=True, kw_only=True):
+    """The host of a worker is dead, with all that ran there."""
+
+    worker: str
+    reason: str
+
+
+class Got(_Message, frozen=True, kw_only=True):
+    """Lines from the host of a worker."""
+
+    worker: str
+    lines: list[bytes]
+
+
+FromServer: TypeAlias = Send | Leave
+FromDriver: TypeAlias = Connected | Unable | Nodes | HostReady | HostLost | Got
+
+_packer = msgspec.msgpack.Encoder()
+read_plan: msgspec.msgpack.Decoder[Plan] = msgspec.msgpack.Decoder(Plan)
+read_server: msgspec.msgpack.Decoder[FromServer] = msgspec.msgpack.Decoder(FromServer)
+"""Decodes what a server says to its driver."""
+read_driver: msgspec.msgpack.Decoder[FromDriver] = msgspec.msgpack.Decoder(FromDriver)
+"""Decodes what a driver says."""
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """The bytes of a message with its length in front."""
+    packed = _packer.encode(message)
+    return len(packed).to_bytes(HEADER, "big") + packed
+
+
+# Between server and host
+
+
+class Run(_Message, frozen=True, kw_only=True):
+    """Run this attempt."""
+
+    attempt: Attempt
+
+
+class Cancel(_Message, frozen=True, kw_only=True):
+    """End an attempt; nobody wants to hear of it."""
+
+    execution_id: UUID
+    task_id: str
+
+
+class Seek(_Message, frozen=True, kw_only=True):
+    """Tell from now on this server of an attempt, if it is here. Answered by NotHere, or by what comes of it."""
+
+    execution_id: UUID
+    task_id: str
+    attempt: int
+
+
+class Kept(_Message, frozen=True, kw_only=True):
+    """Those bytes are durable."""
+
+    call: int
+    sha256: str
+
+
+class Fetched(_Message, frozen=True, kw_only=True):
+    """That piece of code."""
+
+    call: int
+    code: Code
+
+
+class Answered(_Message, frozen=True, kw_only=True):
+    """What the other server said."""
+
+    call: int
+    response: EgressResponse
+
+
+class Refused(_Message, frozen=True, kw_only=True):
+    """The call failed. ``kind`` is that of an InterlockError, or empty for a NodeFailed."""
+
+    call: int
+    kind: str
+    error: Failure
+
+
+class Lost(_Message, frozen=True, kw_only=True):
+    """The child of an attempt has died."""
+
+    result: AttemptLost
+
+
+class Told(_Message, frozen=True, kw_only=True):
+    """What an attempt reports."""
+
+    execution_id: UUID
+    report: Succeeded | Suspended | Erred | Reported | Lost
+
+
+class NotHere(_Message, frozen=True, kw_only=True):
+    """The attempt that was sought is not on this host."""
+
+    execution_id: UUID
+    task_id: str
+    attempt: int
+
+
+class Keep(_Message, frozen=True, kw_only=True):
+    """Store these bytes for a tenant. Answered by Kept or Refused."""
+
+    call: int
+    tenant_id: str
+    content: bytes
+
+
+class Fetch(_Message, frozen=True, kw_only=True):
+    """Read a piece of a tenant's code. Answered by Fetched or Refused."""
+
+    call: int
+    tenant_id: str
+    digest: str
+
+
+class Call(_Message, frozen=True, kw_only=True):
+    """Make an HTTP call for a tenant. Answered by Answered or Refused."""
+
+    call: int
+    tenant_id: str
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+    timeout: float
+    max_bytes: int
+    follow_redirects: bool
+
+
+Question: TypeAlias = Keep | Fetch | Call
+Reply: TypeAlias = Kept | Fetched | Answered | Refused
+ToHost: TypeAlias = Run | Cancel | Seek | Kept | Fetched | Answered | Refused
+FromHost: TypeAlias = Told | NotHere | Keep | Fetch | Call
+
+_encoder = msgspec.json.Encoder()
+read_to_host: msgspec.json.Decoder[ToHost] = msgspec.json.Decoder(ToHost)
+"""Decodes a line for a host."""
+read_from_host: msgspec.json.Decoder[FromHost] = msgspec.json.Decoder(FromHost)
+"""Decodes a line from a host."""
+
+
+def write_line(message: ToHost | FromHost) -> bytes:
+    """A line as it travels."""
+    return _encoder.encode(message)
+
+
+_SAID = {"TaskSucceeded": Succeeded, "TaskSuspended": Suspended, "TaskErred": Erred, "TaskReported": Reported}
+
+
+def tell(execution_id: UUID, result: Result) -> Told:
+    """The line that brings a report."""
+    if isinstance(result, AttemptLost):
+        return Told(execution_id=execution_id, report=Lost(result=result))
+    said = _SAID[type(result).__name__]
+    return Told(execution_id=execution_id, report=said(result=result))

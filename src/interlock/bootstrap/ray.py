@@ -1,0 +1,76 @@
+"""The executor on a Ray cluster, if the settings want one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.config import Settings, driver_environment
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.kit.hosts import is_loopback
+from interlock.kit.ids import Ids
+from interlock.ports.blobs import Blobs
+from interlock.ports.egress import Egress
+
+_ENVIRONMENT = "interlock.config:child_environment"
+
+
+def open_ray(
+    settings: Settings, *, registry: str, version: str, serve_url: str, egress: Egress, blobs: Blobs, ids: Ids
+) -> RayExecutor | None:
+    """The executor, not started; None unless it is wanted. Raises RULE for what cannot work."""
+    if settings.executor != "ray":
+        return None
+    environment = driver_environment()
+    _refuse(settings, environment)
+    return RayExecutor(
+        registry,
+        egress,
+        blobs,
+        session=ids.new().hex,
+        house=_house(serve_url),
+        version=version,
+        folder=settings.data_dir / "ray",
+        environment=environment,
+        host_environment=_ENVIRONMENT,
+        address=settings.ray_address,
+    )
+
+
+def _house(serve_url: str) -> str:
+    """A name of the database: servers of one database share hosts, and nobody else does."""
+    parts = urlsplit(serve_url)
+    place = f"{parts.hostname}:{parts.port}{parts.path}?{parts.query}"
+    return hashlib.sha256(place.encode()).hexdigest()[:12]
+
+
+def _refuse(settings: Settings, environment: Mapping[str, str]) -> None:
+    if find_spec("ray") is None:
+        raise _rule(
+            "SETTINGS_RAY_MISSING",
+            "INTERLOCK_EXECUTOR is ray, and Ray is not installed",
+            "Install it with `pip install 'interlock[ray]'`, or say INTERLOCK_EXECUTOR=local.",
+        )
+    if not settings.ray_address and settings.share_port:
+        raise _rule(
+            "SETTINGS_RAY_ADDRESS",
+            "Several processes serve, and each would start a Ray of its own",
+            "Start one Ray and set INTERLOCK_RAY_ADDRESS, or leave --workers out.",
+        )
+    host = urlsplit(f"//{settings.ray_address}").hostname
+    has_token = environment.get("RAY_AUTH_MODE", "").lower() == "token" or any(
+        environment.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    )
+    if host and not is_loopback(host) and not has_token:
+        raise _rule(
+            "SETTINGS_RAY_OPEN",
+            f"The Ray cluster at {host} is to be reached without a token: whoever reaches it can run code there",
+            "Start it with RAY_AUTH_MODE=token, and set that and RAY_AUTH_TOKEN_PATH for this server, too.",
+        )
+
+
+def _rule(code: str, message: str, remedy: str) -> InterlockError:
+    return InterlockError(ErrorKind.RULE, code, message, details={"next": remedy})

@@ -1,0 +1,37 @@
+"""The settings that say where tasks run."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings
+
+
+class ComputeSettings(BaseSettings):
+    """A part of ``config.Settings``; nothing else reads the environment."""
+
+    executor: Literal["inline", "local", "ray"] = Field(
+        "local",
+        description="Where functions run: `local`, in child processes of this machine; `inline`, in one of them; "
+        "`ray`, what names resources on the nodes of a Ray cluster (needs the extra `ray`).",
+    )
+    ray_address: str = Field(
+        "",
+        validation_alias=AliasChoices("INTERLOCK_RAY_ADDRESS", "RAY_ADDRESS"),
+        description="HOST:PORT of the Ray cluster's head; empty: a Ray of this machine's own, started when it is "
+        "needed.",
+    )
+
+    @field_validator("ray_address")
+    @classmethod
+    def _check_ray_address(cls, value: str) -> str:
+        try:
+            parts = urlsplit(f"//{value}")
+            is_address = not value or bool(parts.hostname and parts.port and value == parts.netloc)
+        except ValueError:
+            is_address = False
+        if not is_address or "@" in value:
+            raise ValueError("is no HOST:PORT, such as 10.0.0.5:6379; Ray Client's ray:// is not used")
+        return value

@@ -1,0 +1,100 @@
+"""Which settings of a Ray cluster can be used, and what stops the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from conformance.executor_trial import KeptBlobs
+from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.bootstrap import ray
+from interlock.bootstrap.ray import open_ray
+from interlock.config import Settings, child_environment, driver_environment
+from interlock.core.errors import InterlockError
+from interlock.kit.ids import RandomIds
+from interlock.nodes.testing import ScriptedEgress
+
+
+def settings(**given: Any) -> Settings:
+    return Settings(_env_file=None, **{"data_dir": Path("/nowhere"), "executor": "ray", **given})
+
+
+def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[str, RayExecutor]:
+    return open_ray(
+        given,
+        registry="interlock.nodes:load",
+        version="1",
+        serve_url=url,
+        egress=ScriptedEgress([]),
+        blobs=KeptBlobs(),
+        ids=RandomIds(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_the_setting_there_is_no_executor_on_ray() -> None:
+    assert opened(settings(executor="local")) == opened(settings(executor="inline")) == {}
+
+
+def test_nothing_starts_before_it_is_needed() -> None:
+    executor = opened(settings())["ray"]
+    assert (executor.name, executor.state, executor.waiting) == ("ray", "idle", 0)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:6379", "localhost:6379", "[::1]:6379"])
+def test_a_cluster_of_this_machine_may_be_used(address: str) -> None:
+    assert opened(settings(ray_address=address))
+
+
+@pytest.mark.parametrize(
+    "address", ["ray://h:10001", "auto", "local", "h", "h:port", "h:0", "u@h:1", "h:1/x", "h:70000"]
+)
+def test_an_address_is_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(ValidationError, match=r"HOST:PORT"):
+        settings(ray_address=address)
+
+
+def test_the_usual_name_of_the_address_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:7000")
+    assert settings().ray_address == "127.0.0.1:7000"
+
+
+@pytest.mark.parametrize("name", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"])
+def test_a_cluster_elsewhere_needs_a_token(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = settings(ray_address="10.0.0.5:6379")
+    with pytest.raises(InterlockError) as refused:
+        opened(far)
+    assert refused.value.code == "SETTINGS_RAY_OPEN"
+    monkeypatch.setenv(name, "token")
+    assert opened(far)
+
+
+def test_several_processes_share_one_cluster() -> None:
+    with pytest.raises(InterlockError) as refused:
+        opened(settings(share_port=True))
+    assert refused.value.code == "SETTINGS_RAY_ADDRESS"
+    assert opened(settings(share_port=True, ray_address="127.0.0.1:6379"))
+
+
+def test_without_ray_the_start_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "find_spec", lambda name: None)
+    with pytest.raises(InterlockError) as refused:
+        opened(settings())
+    assert refused.value.code == "SETTINGS_RAY_MISSING"
+    assert "interlock[ray]" in refused.value.details["next"]
+
+
+def test_functions_do_not_see_how_to_reach_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    monkeypatch.setenv("INTERLOCK_TOKEN", "secret")
+    assert "RAY_AUTH_TOKEN" not in child_environment()
+    assert driver_environment()["RAY_AUTH_TOKEN"] == "secret"
+    assert "INTERLOCK_TOKEN" not in driver_environment()

@@ -1,0 +1,146 @@
+"""A Ray cluster for tests, and executors on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.executor_trial import KeptBlobs, Trial
+from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.nodes.testing import ScriptedEgress
+
+TESTS = Path(__file__).parent
+LIMIT = 60.0
+_numbers = count(1)
+_CLOSED = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which keeps all of it on 127.0.0.1
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+def ray_environment() -> dict[str, str]:
+    """What everything of the cluster sees: the code under test, and the cluster's token."""
+    paths = [str(Path(sys.modules["interlock"].__path__[0]).parent), str(TESTS)]
+    return {**os.environ, **_CLOSED, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+class RayHouse:
+    """A cluster whose nodes the test adds and kills."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._port = free_port()
+        self._process: subprocess.Popen[str] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+
+    async def open(self, cpus: int = 2) -> None:
+        """Start the head, unless it is there."""
+        if self._process is None:
+            (Path(self._folder.name) / "ray").mkdir(exist_ok=True)
+            self._process = subprocess.Popen(
+                [sys.executable, str(TESTS / "hold_ray.py")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**ray_environment(), "RAY_TMPDIR": self._folder.name},
+                text=True,
+            )
+            await self.add("head", cpus)
+
+    async def add(self, name: str, cpus: int) -> str:
+        """Add a node; its worker's id."""
+        told = await self._do("add", name, cpus, self._port)
+        self.address = told["address"]
+        worker: str = told["worker"]
+        return worker
+
+    async def kill(self, name: str) -> None:
+        """kill -9 of all that a node is."""
+        await self._do("kill", name)
+
+    def crash(self) -> None:
+        """kill -9 of the head and of all nodes."""
+        assert self._process is not None
+        with self._process as process:
+            process.kill()
+        self._process = None
+
+    def close(self) -> None:
+        """End all of it."""
+        if self._process is not None:
+            self._process.communicate("end\n", timeout=LIMIT)
+        self._folder.cleanup()
+
+    def trial(self, registry: str = "conformance.executor_probe:load", **options: Any) -> Trial:
+        """An executor that is not started; of an installation of its own, unless ``options`` say of which."""
+        number = next(_numbers)
+        given: dict[str, Any] = {
+            "session": f"session-{number}",
+            "house": f"house-{number}",
+            "version": "1",
+            "folder": Path(self._folder.name) / "local",
+            "environment": ray_environment(),
+            "host_environment": {"PYTHONPATH": ray_environment()["PYTHONPATH"]},
+            "address": self.address,
+            **options,
+        }
+        egress, blobs = ScriptedEgress([]), KeptBlobs()
+        return Trial(RayExecutor(registry, egress, blobs, **given), egress, blobs)
+
+    async def _do(self, *command: Any) -> dict[str, str]:
+        line = await asyncio.wait_for(asyncio.to_thread(self._ask, " ".join(map(str, command))), LIMIT)
+        assert line, f"the cluster died of {command}"
+        told: dict[str, str] = json.loads(line)
+        return told
+
+    def _ask(self, command: str) -> str:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{command}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+
+def free_port() -> int:
+    """A port that was free just now, below those that Ray and the system give away."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            port = random.randint(20_000, 30_000)
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no port is free")
+
+
+@pytest.fixture(scope="session")
+def ray_house() -> Iterator[RayHouse]:
+    """The cluster of all tests that harm none: one node. ``open`` it first."""
+    house = RayHouse()
+    yield house
+    house.close()
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+    """Wait for what only processes elsewhere bring about; fail after ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not come true") from None
