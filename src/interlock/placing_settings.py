@@ -22,9 +22,9 @@ class PlacingSettings(BaseSettings):
     )
     over_ask: Literal["clamp", "queue", "reject"] | None = Field(
         None,
-        description="What becomes of a task that asks for more than any worker has: `clamp` cuts it down, `queue` waits "
-        "for a worker that has it, `reject` refuses the start. Default: `clamp` in local mode, else `queue`; a workflow "
-        "may be stricter.",
+        description="What becomes of a task that asks for more than any worker has: `clamp` cuts it down, `queue` "
+        "waits for a worker that has it, `reject` refuses the start. Default: `clamp` in local mode, else `queue`; a "
+        "workflow may be stricter.",
     )
     waiting_tasks: int = Field(
         10_000,

@@ -41,6 +41,7 @@ from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
+from interlock.services.workers.bundle import build_workers
 
 VERSION = installed_version("interlock")
 SERVER_ROLE = "interlock_server"
@@ -106,6 +107,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         models=models.for_tasks,
     )
     pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
+    placing = open_placing(settings, clock, telemetry)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
@@ -119,7 +121,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
-        placing=open_placing(settings, clock, telemetry),
+        placing=placing,
+        books=ledger,
         replaces_namesakes=embedded,
     )
     await engine.open()
@@ -145,6 +148,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         check_value=schemas.check_value,
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
+        workers=build_workers(ledger, placing, clock),
     )
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
 
