@@ -1,4 +1,4 @@
-"""The settings about tasks with resources: what of the machine they get, and what becomes of those that ask too much."""
+"""The settings about tasks with resources: what of the machine they get, and what if they ask too much."""
 
 from __future__ import annotations
 
