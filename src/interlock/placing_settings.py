@@ -1,4 +1,4 @@
-"""The settings about tasks with resources: what of the machine they get, and what becomes of those that ask too much."""
+"""The settings about tasks with resources: what of the machine they get, and what if they ask too much."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class PlacingSettings(BaseSettings):
     )
     over_ask: Literal["clamp", "queue", "reject"] | None = Field(
         None,
-        description="What becomes of a task that asks for more than any worker has: `clamp` cuts it down, `queue` waits "
-        "for a worker that has it, `reject` refuses the start. Default: `clamp` in local mode, else `queue`; a workflow "
-        "may be stricter.",
+        description="What becomes of a task that asks for more than any worker has: `clamp` cuts it down, `queue` "
+        "waits for a worker that has it, `reject` refuses the start. Default: `clamp` in local mode, else `queue`; a "
+        "workflow may be stricter.",
     )
     waiting_tasks: int = Field(
         10_000,

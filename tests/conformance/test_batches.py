@@ -16,8 +16,9 @@ from interlock.core.worker import Capacity
 from interlock.core.workflow import BatchPolicy, ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 from interlock.kit.clock import SystemClock
 from interlock.ports.node import Attempt, Done, Services
+from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.engine import LocalEngine
-from interlock.runtime.placing import LOCAL_WORKER, Placing
+from interlock.runtime.placing import Placing
 
 
 class Embed:

@@ -25,6 +25,7 @@ from unit.definition_house import (
 )
 
 LOOP = {"id": "l", "type": "loop", "parameters": {"times": 2}}
+F = {"function": "f", "arguments": 1}
 INTO = {"from": "l", "port": "iteration", "to": "a"}
 
 
@@ -68,6 +69,46 @@ BAD: list[tuple[str, Any, list[tuple[str, str]]]] = [
     ("a timeout of 0", nodes({"id": "a", "timeout": 0}), [("OUT_OF_RANGE", "nodes[0].timeout")]),
     ("a deadline below zero", nodes({"id": "a", "deadline": -3}), [("OUT_OF_RANGE", "nodes[0].deadline")]),
     ("a timeout of 31 days", nodes({"id": "a", "timeout": 31 * 86400}), [("OUT_OF_RANGE", "nodes[0].timeout")]),
+    ("less than no cores", nodes({"id": "a", "resources": {"cpu": -1}}), [("OUT_OF_RANGE", "nodes[0].resources.cpu")]),
+    (
+        "endless memory",
+        nodes({"id": "a", "resources": {"memory": 1e99}}),
+        [("OUT_OF_RANGE", "nodes[0].resources.memory")],
+    ),
+    ("a text of devices", nodes({"id": "a", "resources": {"gpu": "1"}}), [("TYPE_WRONG", "nodes[0].resources.gpu")]),
+    ("another resource", nodes({"id": "a", "resources": {"tpu": 1}}), [("KEY_UNKNOWN", "nodes[0].resources.tpu")]),
+    (
+        "a batch of none",
+        nodes({"id": "a", "type": "python", "parameters": F, "resources": {}, "batch": {"size": 0}}),
+        [("OUT_OF_RANGE", "nodes[0].batch.size")],
+    ),
+    (
+        "a batch that takes its time",
+        nodes({"id": "a", "type": "python", "parameters": F, "resources": {}, "batch": {"seconds": 6}}),
+        [("OUT_OF_RANGE", "nodes[0].batch.seconds")],
+    ),
+    (
+        "a batch without resources",
+        nodes({"id": "a", "type": "python", "parameters": F, "batch": {}}),
+        [("VALUE_NOT_ALLOWED", "nodes[0].batch")],
+    ),
+    (
+        "a batch of what takes no lists",
+        nodes({"id": "a", "resources": {}, "batch": {}}),
+        [("VALUE_NOT_ALLOWED", "nodes[0].batch")],
+    ),
+    (
+        "a batch of any function",
+        nodes({"id": "a", "type": "python", "parameters": {"function": "{{ $json.f }}"}, "resources": {}, "batch": {}}),
+        [("VALUE_NOT_ALLOWED", "nodes[0].parameters.function")],
+    ),
+    ("resources of no kind", nodes({"id": "a", "resources": 2}), [("TYPE_WRONG", "nodes[0].resources")]),
+    (
+        "resources of a node of the engine",
+        nodes({"id": "a", "type": "wait", "parameters": {"seconds": 1}, "resources": {}}),
+        [("VALUE_NOT_ALLOWED", "nodes[0].resources")],
+    ),
+    ("an unknown policy", graph(settings={"over_ask": "shrink"}), [("VALUE_NOT_ALLOWED", "settings.over_ask")]),
     ("no parallel attempts", graph(settings={"max_parallel": 0}), [("OUT_OF_RANGE", "settings.max_parallel")]),
     ("an endless graph", graph(settings={"timeout": 1e12}), [("OUT_OF_RANGE", "settings.timeout")]),
     ("an unknown source", joined("x -> b"), [("CONNECTION_DANGLING", "connections[0].from")]),

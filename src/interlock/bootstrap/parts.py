@@ -45,6 +45,7 @@ from interlock.runtime.attempts import PLACED
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
+from interlock.services.workers.bundle import build_workers
 
 VERSION = installed_version("interlock")
 SERVER_ROLE = "interlock_server"
@@ -131,6 +132,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
         placing=placing,
+        books=ledger,
         replaces_namesakes=embedded,
     )
     await engine.open()
@@ -156,6 +158,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         check_value=schemas.check_value,
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
+        workers=build_workers(ledger, placing, clock),
     )
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
 

@@ -12,7 +12,8 @@ from interlock.core.placing.over_ask import Policy
 from interlock.core.worker import Capacity, Machine
 from interlock.kit.clock import Clock
 from interlock.ports.telemetry import Telemetry
-from interlock.runtime.placing import LOCAL_WORKER, Placing
+from interlock.ports.workers import LOCAL_WORKER
+from interlock.runtime.placing import Placing
 
 LEAST_CPU = 4
 _MIB = 1 << 20

@@ -25,11 +25,10 @@ from interlock.core.worker import Capacity
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids, RandomIds
 from interlock.ports.telemetry import Telemetry
+from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.batches import Batches, Candidate
 from interlock.runtime.owned import Owned
 
-LOCAL_WORKER = "local-1"
-"""The machine of the server itself."""
 WAITING_CAP = 10_000
 """Tasks of one tenant that wait for a place in one process."""
 
@@ -226,9 +225,15 @@ class Placing:
         free = machine.free if machine is not None else Resources(cpu=0.0)
         return free, self._admission.running_on()[worker_id]
 
-    def workers(self) -> list[str]:
-        """The machines tasks can be placed on here."""
-        return list(self._admission.machines)
+    def capacity_of(self, worker_id: str) -> Capacity | None:
+        """What tasks of this process share on a machine; None if none can be placed there."""
+        machine = self._admission.machines.get(worker_id)
+        return machine.capacity if machine is not None else None
+
+    def takes_tasks(self, worker_id: str) -> bool:
+        """Whether a machine gets new tasks."""
+        machine = self._admission.machines.get(worker_id)
+        return machine is not None and machine.is_open
 
     def _look_anew(self) -> None:
         self._unsettled.update(self._waiting)

@@ -46,6 +46,7 @@ from interlock.services.sessions.start import StartSessions
 from interlock.services.sessions.stop import StopSessions
 from interlock.services.webhooks.addresses import with_addresses
 from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
+from interlock.services.workers.bundle import Workers
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -90,6 +91,7 @@ class Services:
     totals: Callable[[], Awaitable[Mapping[str, int]]]
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
+    workers: Workers
 
 
 def build_services(
@@ -105,6 +107,7 @@ def build_services(
     check_parameters: CheckParameters,
     check_value: CheckValue,
     webhooks: WebhookPorts,
+    workers: Workers,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
@@ -155,6 +158,7 @@ def build_services(
         totals=engine.totals,
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
+        workers=workers,
     )
 
 

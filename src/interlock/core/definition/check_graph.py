@@ -9,12 +9,19 @@ from interlock.core.definition.check_expressions import Expressions
 from interlock.core.definition.check_loops import check_loops
 from interlock.core.definition.check_names import check_names
 from interlock.core.definition.check_parameters import CheckParameters, ParameterRules
-from interlock.core.definition.check_ranges import check_duration, check_resources, check_retry, check_whole
+from interlock.core.definition.check_ranges import (
+    check_batch,
+    check_duration,
+    check_resources,
+    check_retry,
+    check_whole,
+)
 from interlock.core.definition.check_values import Values
 from interlock.core.definition.layout import Indexed, Layout
 from interlock.core.definition.limits import ID, MAX_CONNECTIONS, MAX_LOOPS, MAX_NAME, MAX_NODES, MAX_PARALLEL
 from interlock.core.definition.report import Place, Report, cut
 from interlock.core.engine.graph.regions import COMPLETED, ITERATION, LOOP_TYPES
+from interlock.core.engine.graph.sharing import CALLED
 from interlock.core.node_type import NodeType
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, NodeDefinition
 
@@ -89,6 +96,11 @@ def _check_node(node: NodeDefinition, place: Place, report: Report, values: Valu
     check_duration(node.heartbeat, place.at("heartbeat"), report)
     if node.resources is not None:
         check_resources(node.resources, place.at("resources"), report)
+    if node.batch is not None:
+        check_batch(node.batch, place.at("batch"), report)
+        if node.resources is None:
+            message = "Tasks that share calls have their place together, so they name resources"
+            report.add("VALUE_NOT_ALLOWED", place.at("batch"), message, hint="write resources: {} for one core")
 
 
 def _find_type(
@@ -102,7 +114,21 @@ def _find_type(
     elif found.runs == "kernel" and node.resources is not None:
         message = f"'{found.name}' is carried out by the engine itself and needs no resources"
         report.add("VALUE_NOT_ALLOWED", place.at("resources"), message, hint="leave resources out")
+    elif node.batch is not None:
+        _check_shared(node, found, place, report)
     return found
+
+
+def _check_shared(node: NodeDefinition, node_type: NodeType, place: Place, report: Report) -> None:
+    """Only functions take lists, and all tasks of a batch call the same one."""
+    if node_type.place == "inline":
+        message = f"'{node_type.name}' calls no function that could take several tasks at once"
+        report.add("VALUE_NOT_ALLOWED", place.at("batch"), message, hint="leave batch out")
+    for name in sorted(CALLED):
+        value = node.parameters.get(name)
+        if isinstance(value, str) and "{{" in value:
+            message = "Tasks that share calls call one function, so its name is no expression"
+            report.add("VALUE_NOT_ALLOWED", place.at("parameters").at(name), message, value=value)
 
 
 def _check_ends(definition: GraphDefinition, nodes: Mapping[str, NodeDefinition], report: Report) -> Indexed:

@@ -8,6 +8,8 @@ from interlock.core.definition.limits import (
     MAX_AMOUNT,
     MAX_ATTEMPTS,
     MAX_BACKOFF,
+    MAX_BATCH,
+    MAX_BATCH_SECONDS,
     MAX_DURATION,
     MAX_FACTOR,
     MAX_ID,
@@ -15,7 +17,7 @@ from interlock.core.definition.limits import (
 )
 from interlock.core.definition.report import Place, Report, shown
 from interlock.core.resources import Resources
-from interlock.core.workflow import RetryPolicy
+from interlock.core.workflow import BatchPolicy, RetryPolicy
 
 FLOW_NAMES = {"backoff": "base_seconds", "max_backoff": "max_seconds"}
 """How flows spell the times of a retry policy."""
@@ -42,6 +44,14 @@ def check_resources(resources: Resources, place: Place, report: Report) -> None:
         if not 0 <= value <= MAX_AMOUNT:
             message = f"{shown(value)} is out of range, allowed are 0 to {MAX_AMOUNT:.0f}"
             report.add("OUT_OF_RANGE", place.at(name), message, value=value)
+
+
+def check_batch(policy: BatchPolicy, place: Place, report: Report) -> None:
+    """A size and a time within their ranges."""
+    check_whole(policy.size, 1, MAX_BATCH, place.at("size"), report)
+    if not 0 <= policy.seconds <= MAX_BATCH_SECONDS:
+        message = f"{shown(policy.seconds)} is out of range, allowed are 0 to {MAX_BATCH_SECONDS:.0f} seconds"
+        report.add("OUT_OF_RANGE", place.at("seconds"), message, value=policy.seconds)
 
 
 def check_retry(policy: RetryPolicy, place: Place, report: Report, names: Mapping[str, str] | None = None) -> None:

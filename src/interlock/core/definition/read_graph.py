@@ -10,6 +10,7 @@ from interlock.core.definition.report import Place, Report, kind_of
 from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
 from interlock.core.workflow import (
+    BatchPolicy,
     ConnectionDefinition,
     GraphDefinition,
     GraphSettings,
@@ -99,6 +100,7 @@ def _read_node(report: Report, source: Any, place: Place) -> NodeDefinition:
         join=fields.choice("join", ("all", "any"), "all"),
         disabled=fields.flag("disabled"),
         resources=_read_resources(fields),
+        batch=_read_batch(fields),
     )
     fields.close()
     return node
@@ -118,6 +120,19 @@ def _read_resources(fields: Fields) -> Resources | None:
     )
     inner.close()
     return resources
+
+
+def _read_batch(fields: Fields) -> BatchPolicy | None:
+    """With whom a node's tasks share calls; an empty object takes the usual size and time."""
+    found = fields.mapping("batch")
+    if "batch" not in fields.keys:
+        return None
+    inner, defaults = fields.inner("batch", found), BatchPolicy()
+    policy = BatchPolicy(
+        size=inner.whole("size", default=defaults.size), seconds=inner.amount("seconds", default=defaults.seconds)
+    )
+    inner.close()
+    return policy
 
 
 def _read_connection(report: Report, source: Any, place: Place) -> ConnectionDefinition:
