@@ -42,6 +42,7 @@ class Placing:
         telemetry: Telemetry,
         *,
         local: Capacity,
+        whole: Capacity | None = None,
         policy: Policy = "queue",
         waiting_cap: int = WAITING_CAP,
     ) -> None:
@@ -50,7 +51,7 @@ class Placing:
         self._policy = policy
         self.waiting_cap = waiting_cap
         self._admission = Admission()
-        self._admission.set_machine(LOCAL_WORKER, local)
+        self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._asked: dict[Key, Seeking] = {}
         self._attempts: dict[Key, int] = {}  # what holds a place
         self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
@@ -167,9 +168,14 @@ class Placing:
 
     # Machines ----------------------------------------------------------------------------------------------
 
-    def set_worker(self, worker_id: str, capacity: Capacity, *, address: str = "", takes_tasks: bool = True) -> None:
-        """A machine on which an executor of this process can run tasks; ``takes_tasks`` is False while it drains."""
-        self._admission.set_machine(worker_id, capacity, address=address, is_open=takes_tasks)
+    def set_worker(
+        self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None
+    ) -> None:
+        """A machine on which an executor of this process can run tasks.
+
+        ``capacity`` is the part of this process, ``whole`` what the machine has if that is more.
+        """
+        self._admission.set_machine(worker_id, capacity, address=address, whole=whole)
         self._look_anew()
 
     def drain_worker(self, worker_id: str) -> None:
