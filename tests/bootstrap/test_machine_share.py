@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.bootstrap.placing import capacity_of
+from interlock.bootstrap.placing import capacity_of, share_of
 from interlock.config import known_names, load, worker_environment
 from interlock.core.worker import Capacity
 
@@ -20,12 +20,13 @@ def _bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_process_has_all_of_it_and_four_cores_at_least() -> None:
-    found = capacity_of(load())
+    found = share_of(load())
+    assert found == capacity_of(load())
     assert found.cpu == max(4, os.cpu_count() or 1)
     assert found.memory > 100
 
 
 def test_several_share_it_and_each_has_one_core_at_least() -> None:
-    assert capacity_of(load(task_cpu=10.0, task_memory=100.0, processes=3)) == Capacity(cpu=3, memory=33)
-    assert capacity_of(load(task_cpu=2.0, task_memory=100.0, processes=4)) == Capacity(cpu=1, memory=25)
+    assert share_of(load(task_cpu=10.0, task_memory=100.0, processes=3)) == Capacity(cpu=3, memory=33)
+    assert share_of(load(task_cpu=2.0, task_memory=100.0, processes=4)) == Capacity(cpu=1, memory=25)
     assert worker_environment(load(), 8000, 4)["INTERLOCK_PROCESSES"] == "4"

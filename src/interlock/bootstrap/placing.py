@@ -25,7 +25,8 @@ def open_placing(settings: Settings, clock: Clock, telemetry: Telemetry) -> Plac
     return Placing(
         clock,
         telemetry,
-        local=capacity_of(settings),
+        local=share_of(settings),
+        whole=capacity_of(settings),
         policy=policy,
         waiting_cap=max(1, math.ceil(settings.waiting_tasks / settings.processes)),
     )
@@ -60,9 +61,15 @@ def follow_nodes(placing: Placing, ray: RayExecutor, *, here: Capacity | None) -
 
 
 def capacity_of(settings: Settings) -> Capacity:
-    """What this process may give to tasks: whole cores, one at least."""
+    """What this machine has for tasks with resources."""
     cpu = settings.task_cpu or max(LEAST_CPU, os.cpu_count() or 1)
     memory = settings.task_memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _MIB
-    if settings.processes > 1:
-        cpu = max(1, math.floor(cpu / settings.processes))
-    return Capacity(cpu=cpu, memory=math.floor(memory / settings.processes))
+    return Capacity(cpu=cpu, memory=math.floor(memory))
+
+
+def share_of(settings: Settings) -> Capacity:
+    """What of that this process gives away: whole cores where several share it, one at least."""
+    whole, processes = capacity_of(settings), settings.processes
+    if processes == 1:
+        return whole
+    return Capacity(cpu=max(1, math.floor(whole.cpu / processes)), memory=math.floor(whole.memory / processes))

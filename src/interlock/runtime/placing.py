@@ -45,6 +45,7 @@ class Placing:
         telemetry: Telemetry,
         *,
         local: Capacity,
+        whole: Capacity | None = None,
         policy: Policy = "queue",
         waiting_cap: int = WAITING_CAP,
         ids: Ids | None = None,
@@ -54,7 +55,7 @@ class Placing:
         self._policy = policy
         self.waiting_cap = waiting_cap
         self._admission = Admission()
-        self._admission.set_machine(LOCAL_WORKER, local)
+        self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._batches = Batches(clock, ids or RandomIds(), self._admission, self._begin_soon)
         self._asked: dict[Key, Seeking] = {}
         self._attempts: dict[Key, int] = {}  # what holds a place
@@ -193,9 +194,14 @@ class Placing:
 
     # Machines ----------------------------------------------------------------------------------------------
 
-    def set_worker(self, worker_id: str, capacity: Capacity, *, address: str = "", takes_tasks: bool = True) -> None:
-        """A machine on which an executor of this process can run tasks; ``takes_tasks`` is False while it drains."""
-        self._admission.set_machine(worker_id, capacity, address=address, is_open=takes_tasks)
+    def set_worker(
+        self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None
+    ) -> None:
+        """A machine on which an executor of this process can run tasks.
+
+        ``capacity`` is the part of this process, ``whole`` what the machine has if that is more.
+        """
+        self._admission.set_machine(worker_id, capacity, address=address, whole=whole)
         self._look_anew()
 
     def drain_worker(self, worker_id: str) -> None:

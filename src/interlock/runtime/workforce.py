@@ -74,7 +74,7 @@ class Workforce:
         capacity = share_of(record.capacity, *self._turn())
         now = record.address, capacity
         if self._known.get(record.worker_id) != now or not self._placing.takes_tasks(record.worker_id):
-            self._placing.set_worker(record.worker_id, capacity, address=record.address)
+            self._placing.set_worker(record.worker_id, capacity, address=record.address, whole=record.capacity)
             self._known[record.worker_id] = now
             log.info("workforce.ready", worker=record.worker_id, address=record.address, cpu=capacity.cpu)
 
