@@ -43,7 +43,12 @@ def freeze_draft(
 def freeze_call(task: DraftTask, timeout: float) -> GraphDefinition:
     """The graph of one call of a task, whose arguments are pickles named by the execution's input."""
     saved = _saved(task)
-    parameters = {"code": saved.code, "form": saved.form, "args": "{{ $trigger.args }}", "kwargs": "{{ $trigger.kwargs }}"}
+    parameters = {
+        "code": saved.code,
+        "form": saved.form,
+        "args": "{{ $trigger.args }}",
+        "kwargs": "{{ $trigger.kwargs }}",
+    }
     node = NodeDefinition(
         id=CALLED,
         type=NODE_TYPE,

@@ -41,7 +41,9 @@ def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
 
 
-def all_routes(context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline) -> tuple[RouteTable, EventSocket, RunSocket]:
+def all_routes(
+    context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline
+) -> tuple[RouteTable, EventSocket, RunSocket]:
     """Everything that answers: each has ``operations``, which say who may call it."""
     return RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context), RunSocket(context)
 
@@ -53,5 +55,12 @@ def all_sockets() -> tuple[Operation, ...]:
 
 def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:
     """Every operation of every door, and the shared paths."""
-    doors = (*APP_OPERATIONS, *IDENTITY_OPERATIONS, *MODELS_OPERATIONS, *LLM_OPERATIONS, *TEMPO_OPERATIONS, *LATTICE_OPERATIONS)
+    doors = (
+        *APP_OPERATIONS,
+        *IDENTITY_OPERATIONS,
+        *MODELS_OPERATIONS,
+        *LLM_OPERATIONS,
+        *TEMPO_OPERATIONS,
+        *LATTICE_OPERATIONS,
+    )
     return (*doors, *shared_operations(doors, expose_metrics))

@@ -10,8 +10,8 @@ from interlock.core.errors import not_found
 from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
 from interlock.doors.http.identity.door import IdentityError
-from interlock.doors.http.models.door import ModelError
 from interlock.doors.http.lattice.door import LatticeError
+from interlock.doors.http.models.door import ModelError
 from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
 from interlock.doors.http.plumbing.openapi import openapi

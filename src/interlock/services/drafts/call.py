@@ -96,9 +96,7 @@ class CallTasks:
             is_new = await transaction.add_draft_version(principal.tenant_id, draft, version)
         return version if is_new else await self._store.version(principal, version.version_id) or version
 
-    async def _start(
-        self, principal: Principal, wish: CallWish, version: Version, pickles: dict[str, str]
-    ) -> Standing:
+    async def _start(self, principal: Principal, wish: CallWish, version: Version, pickles: dict[str, str]) -> Standing:
         request = StartExecution(
             tenant_id=principal.tenant_id,
             user_id=principal.subject,
@@ -133,9 +131,7 @@ class CallTasks:
 
     async def _cancel(self, principal: Principal, wish: CallWish, execution_id: UUID) -> None:
         reason = "nobody waits for the call any more"
-        await self._engine.cancel(
-            ExecutionId(execution_id), principal.tenant_id, principal.by, reason, wish.trace_id
-        )
+        await self._engine.cancel(ExecutionId(execution_id), principal.tenant_id, principal.by, reason, wish.trace_id)
 
 
 async def _read_to_end(following: Any) -> None:

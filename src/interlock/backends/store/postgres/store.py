@@ -51,7 +51,13 @@ _REFUSED = (
 
 
 class PostgresTransaction(
-    WorkflowQueries, ExecutionQueries, ApprovalQueries, KeyQueries, AuditQueries, RegistryQueries, WebhookQueries,
+    WorkflowQueries,
+    ExecutionQueries,
+    ApprovalQueries,
+    KeyQueries,
+    AuditQueries,
+    RegistryQueries,
+    WebhookQueries,
     DraftQueries,
 ):
     """Queries of one transaction; of no use after its end."""

@@ -70,8 +70,7 @@ def _started(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
         told |= {"batch_id": place["batch_id"], "batch_size": place.get("batch_size", 1)}
     if place.get("clamped"):
         told["clamped"] = {
-            RESOURCE_WORDS.get(name, name): [_plain(found) for found in pair]
-            for name, pair in place["clamped"].items()
+            RESOURCE_WORDS.get(name, name): [_plain(found) for found in pair] for name, pair in place["clamped"].items()
         }
     return "start_task", told
 

@@ -137,9 +137,7 @@ class SocketRoute(BaseRoute):
         token = after = None
         if not is_told and not self.context.settings.is_local:
             token, after = await _first_message(socket)
-        principal = await authorise(
-            self.operation, exchange, scope, self.context, told_token=token, told_tenant=tenant
-        )
+        principal = await authorise(self.operation, exchange, scope, self.context, told_token=token, told_tenant=tenant)
         return principal, after
 
     async def converse(

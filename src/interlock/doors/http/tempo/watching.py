@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.socket import Socket
 from interlock.doors.http.plumbing.socket_route import Watching
 from interlock.doors.http.plumbing.socket_wire import text_frame
 from interlock.doors.http.tempo.frames import Telling, tempo_event
-from interlock.doors.http.plumbing.socket import Socket
 from interlock.services.bundle import Services
 from interlock.services.executions.watch import Fact, Watch
 from interlock.services.executions.watch_workflow import WorkflowWatch
