@@ -88,7 +88,7 @@ async def test_a_chain(lattice: Lattice, form: str) -> None:
     assert [found["seq"] for found in frames] == [2, 3, 4, 5, 6]
     assert all(found["trace_id"] and found["timestamp"].endswith("Z") for found in frames)
     ids = {"workflow_id": workflow_id, "run_id": run_id}
-    first, finished, second, last, end = (found["data"] for found in frames)
+    first, finished, second, last, end = (dict(found["data"]) for found in frames)
     assert [found["type"] for found in frames] == [
         "start_task",
         "finish_task",

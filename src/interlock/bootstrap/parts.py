@@ -27,8 +27,8 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
-from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.placing import open_placing
+from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
