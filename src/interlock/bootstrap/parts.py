@@ -30,6 +30,7 @@ from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.placing import capacity_of, follow_nodes, open_placing
 from interlock.bootstrap.ray import open_ray
+from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -66,6 +67,7 @@ class Parts:
     ids: RandomIds
     secrets: Secrets
     limits: CountRequests
+    sandbox: str
 
 
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
@@ -112,9 +114,14 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     size = 1 if settings.executor == "inline" else settings.process_workers or None
     pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
+    sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
     ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
     placing = open_placing(settings, clock, telemetry)
-    executors: dict[str, Executor] = {"inline": inline, "process": BatchingExecutor(pool)}
+    executors: dict[str, Executor] = {
+        "inline": inline,
+        "process": BatchingExecutor(pool),
+        "sandbox": BatchingExecutor(sandbox.executor),
+    }
     if ray is not None:
         executors[PLACED] = BatchingExecutor(ray)
         follow_nodes(placing, ray, here=None if settings.ray_address else capacity_of(settings))
@@ -158,9 +165,11 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         check_value=schemas.check_value,
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
+        save_code=sandbox.save_code,
         workers=build_workers(ledger, placing, clock),
     )
-    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
+    walls = sandbox.executor.walls.name
+    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)
 
 
 def _arm(settings: Settings) -> None:

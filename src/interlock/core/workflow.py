@@ -40,6 +40,13 @@ class BatchPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     seconds: float = 0.1
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What another node gives under a key of its result."""
+
+    node: str
+    key: str
+
+
 class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One thing for a graph to do: which node type, with which parameters. Times are seconds."""
 
@@ -53,8 +60,9 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     deadline: float | None = None  # per task, all attempts together
     heartbeat: float | None = None  # longest silence of an attempt between two progress reports
     on_error: OnError = "stop"
-    join: Literal["all", "any"] = "all"
+    join: Literal["all", "any", "every"] = "all"  # every: it is skipped unless all that lead to it have a result
     disabled: bool = False
+    arguments: dict[str, Reference] | None = None  # not None: its parameter ``arguments`` is gathered, never evaluated
     resources: Resources | None = None  # None: it needs no place of its own on a worker
     batch: BatchPolicy | None = None  # only together with resources
 

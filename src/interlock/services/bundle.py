@@ -22,6 +22,8 @@ from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
 from interlock.services.approvals.list import ListApprovals
 from interlock.services.catalogue import ListNodeTypes
+from interlock.services.code.save import SaveCode
+from interlock.services.drafts.bundle import Drafts, build_drafts
 from interlock.services.executions.cancel import CancelExecutions
 from interlock.services.executions.pause import PauseExecutions
 from interlock.services.executions.read import ReadExecutions
@@ -91,7 +93,9 @@ class Services:
     totals: Callable[[], Awaitable[Mapping[str, int]]]
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
+    drafts: Drafts
     workers: Workers
+    save_code: SaveCode
 
 
 def build_services(
@@ -107,6 +111,7 @@ def build_services(
     check_parameters: CheckParameters,
     check_value: CheckValue,
     webhooks: WebhookPorts,
+    save_code: SaveCode,
     workers: Workers,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
@@ -158,7 +163,11 @@ def build_services(
         totals=engine.totals,
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
+        drafts=build_drafts(
+            store=store, engine=engine, watch=watch, cancel=cancel, save_code=save_code, clock=clock, ids=ids
+        ),
         workers=workers,
+        save_code=save_code,
     )
 
 

@@ -14,6 +14,8 @@ from interlock.core.workflow import RetryPolicy
 
 LONGEST_ASKED = 60.0
 """Seconds: a longer wish of the other side (``retry_after`` in the details of an error) is not kept to."""
+ANY_ERROR = "*"
+"""Among the codes of ``retry_on``: whatever it failed with."""
 INLINE_LOSSES = 2
 """Lost inline attempts after which the next one runs alone in the process pool."""
 
@@ -76,7 +78,7 @@ def backoff(policy: RetryPolicy, failures: int, execution_id: UUID, task_id: str
 
 
 def _retry_at(turn: Turn, task: Task, policy: RetryPolicy, error: Failure) -> datetime | None:
-    wanted = error.code in policy.retry_on if policy.retry_on else error.retryable
+    wanted = bool({error.code, ANY_ERROR} & set(policy.retry_on)) if policy.retry_on else error.retryable
     if not wanted or task.failures + 1 >= policy.max_attempts:
         return None
     wait = backoff(policy, task.failures, turn.execution.execution_id, task.task_id)
