@@ -9,7 +9,6 @@ outside, or are limits that this program sets before it has read anything of the
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import resource
 import shutil
@@ -68,7 +67,7 @@ class SandboxedChild(Child):
             outcome = settle(await super().carry_out(attempt, services))
             if isinstance(outcome, Done):
                 kept = await _keep(folder / ARTIFACTS, services)
-                outcome = msgspec.structs.replace(outcome, artifacts=kept)
+                outcome = msgspec.structs.replace(outcome, artifacts=(*outcome.artifacts, *kept))
             return outcome
         finally:
             if self._is_alone:
@@ -116,6 +115,10 @@ async def _keep(folder: Path, services: ChildServices) -> tuple[ArtifactRef, ...
     if len(names) > MAX_FILES:
         told = f"The code left {len(names)} files in ./{ARTIFACTS}; at most {MAX_FILES} are kept"
         raise NodeFailed("ARTIFACTS_TOO_MANY", told)
+    if not names:
+        return ()
+    import mimetypes  # noqa: PLC0415 - a sandbox should start fast, and most leave no files
+
     kept = []
     for name in names:
         content = _read(folder / name)
