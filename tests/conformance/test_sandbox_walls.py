@@ -34,7 +34,7 @@ async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellb
     await executor.stop(5)
 
 
-CORPUS = '''
+CORPUS = """
 import ctypes, os, signal, socket, subprocess
 
 def outcome(attack):
@@ -64,8 +64,9 @@ def attack(params):
         "write python": lambda: open(os.path.join(os.path.dirname(os.__file__), "x.py"), "w"),
         "write the root": lambda: open("/x", "w"),
         "write devices": lambda: open("/dev/x", "w"),
-        "sysctl": lambda: open("/proc/sys/kernel/core_pattern", "w").write("x"),
-        "sysrq": lambda: open("/proc/sysrq-trigger", "w").write("b"),
+        "sysctl": lambda: open("/proc/sys/kernel/core_pattern", "a"),
+        "interrupts": lambda: open("/proc/irq/default_smp_affinity", "a"),
+        "sysrq": lambda: open("/proc/sysrq-trigger", "w"),
         "memory of the kernel": lambda: open("/proc/kcore", "rb").read(1),
         "port of the host": lambda: connect(("127.0.0.1", params["port"])),
         "metadata": lambda: connect(("169.254.169.254", 80)),
@@ -83,7 +84,7 @@ def attack(params):
     }
     seen = {name: outcome(attack) for name, attack in attacks.items()}
     return {"seen": seen, "environment": dict(os.environ), "processes": [x for x in os.listdir("/proc") if x.isdigit()]}
-'''
+"""
 
 
 async def test_nothing_of_the_machine_can_be_had(
@@ -174,7 +175,7 @@ async def test_tenants_and_pieces_of_code_share_no_child(block: Cellblock) -> No
     """
     told = [await block.run(text, {"who": who}, tenant_id=who) for who in ("a", "b", "a")]
     assert told[1] == {"result": [["b"], "b", "b"]}
-    other = await block.run(text + "\n# another piece", {"who": "c"}, tenant_id="a")
+    other = await block.run(text + "\n    # another piece", {"who": "c"}, tenant_id="a")
     assert other == {"result": [["c"], "c", "c"]}
 
 
@@ -239,7 +240,8 @@ async def test_code_cannot_speak_for_the_engine(block: Cellblock) -> None:
     """
     told = await (await block.submit(text, {"nul": False})).end()
     assert (told.port, told.blackboard, told.artifacts, told.raised, told.duration_ms) == ("result", {}, (), (), 0)
-    assert (await (await block.submit(text, {"nul": True})).end()).error.code == "RESULT_NOT_JSON"
+    other = text + "\n    # another piece"
+    assert (await (await block.submit(other, {"nul": True})).end()).error.code == "RESULT_NOT_JSON"
 
 
 async def test_code_whose_seal_is_broken_or_that_is_another_tenants_is_not_run(block: Cellblock) -> None:

@@ -45,9 +45,7 @@ class SandboxedChild(Child):
     ``is_alone``: in a namespace of processes in which there is nobody else but its init.
     """
 
-    def __init__(
-        self, channel: socket.socket, registry: Registry, work: Path, limits: str, *, is_alone: bool
-    ) -> None:
+    def __init__(self, channel: socket.socket, registry: Registry, work: Path, limits: str, *, is_alone: bool) -> None:
         super().__init__(channel, registry)
         self._work = work
         self._limits = limits
@@ -134,15 +132,20 @@ def _read(path: Path) -> bytes | None:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return None
     with os.fdopen(file, "rb") as opened:
-        return opened.read(MAX_ARTIFACT + 1) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        return opened.read(MAX_ARTIFACT + 1)
 
 
 def _end_others() -> None:
-    """Kill what the code has left running; init and we are spared."""
+    """Kill what the code has left running; init and we are spared. Nobody waits for them any more but us."""
     try:
         os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
+        while True:
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
         return
 
 
