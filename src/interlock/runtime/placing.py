@@ -36,6 +36,16 @@ Key = tuple[UUID, str]
 log = structlog.get_logger("placing")
 
 
+class _Book:
+    """What one execution asked for, and which attempts of it hold a place, by task id."""
+
+    __slots__ = ("asked", "held")
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Seeking] = {}
+        self.held: dict[str, int] = {}
+
+
 class Placing:
     """Seeks places for the executions of one process, and tells them when they have one."""
 
@@ -57,9 +67,7 @@ class Placing:
         self._admission = Admission()
         self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._batches = Batches(clock, ids or RandomIds(), self._admission, self._begin_soon)
-        self._asked: dict[Key, Seeking] = {}
-        self._attempts: dict[Key, int] = {}  # what holds a place
-        self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
+        self._books: dict[UUID, _Book] = {}  # of executions that seek or hold something
         self._unsettled: dict[UUID, Owned] = {}  # asked since the last round
         self._waiting: dict[UUID, Owned] = {}
         self._depths: Counter[str] = Counter()  # tasks that wait, by tenant
@@ -77,92 +85,91 @@ class Placing:
         if owned.lost:
             _forget_replaced(owned)
         wanted = {found.task_id: found for found in execution.program.seeking(execution, self._clock.now(), owned.lost)}
-        for task_id in list(self._by_execution.get(execution_id, ())):
-            if wanted.get(task_id) != self._asked.get((execution_id, task_id)) or not self._still_holds(owned, task_id):
-                self._drop((execution_id, task_id))
-        for found in wanted.values():
-            if (execution_id, found.task_id) not in self._asked:
-                self._ask(owned, found)
+        book = self._books.get(execution_id)
+        if book is None:
+            if not wanted:
+                return
+            book = self._books[execution_id] = _Book()
+        for task_id in [task_id for task_id, attempt in book.held.items() if not _runs(owned, task_id, attempt)]:
+            self._give_back(execution_id, book, task_id)
+        if book.asked != wanted:
+            for task_id in [task_id for task_id, found in book.asked.items() if wanted.get(task_id) != found]:
+                self._withdraw(execution_id, book, task_id)
+            for found in wanted.values():
+                if found.task_id not in book.asked and found.task_id not in book.held:
+                    self._ask(owned, book, found)
         self._batches.look()
-        self._note(owned)
+        self._note(owned, book)
 
-    def _still_holds(self, owned: Owned, task_id: str) -> bool:
-        """Whether what is set aside for a task is for the attempt that runs now (or nothing is)."""
-        attempt = self._attempts.get((owned.execution.execution_id, task_id))
-        if attempt is None:
-            return True
-        task = owned.execution.tasks.get(task_id)
-        return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
-
-    def _ask(self, owned: Owned, found: Seeking) -> None:
-        key = (owned.execution.execution_id, found.task_id)
-        program = owned.execution.program
+    def _ask(self, owned: Owned, book: _Book, found: Seeking) -> None:
+        execution_id, program = owned.execution.execution_id, owned.execution.program
         resources = program.resources(found.node_id)
         if resources is None:
             return
-        shared = program.batch(found.node_id)
-        over_ask = self._policy_of(program)
+        key = execution_id, found.task_id
+        shared, over_ask = program.batch(found.node_id), self._policy_of(program)
         if shared is not None:
             self._batches.add(key, Candidate(owned, resources, over_ask, *shared))
         else:
             self._admission.ask(key, owned.tenant_id, resources, over_ask, owned.priority)
-        self._asked[key] = found
-        self._by_execution.setdefault(key[0], set()).add(found.task_id)
-        self._unsettled[key[0]] = owned
+        book.asked[found.task_id] = found
+        self._unsettled[execution_id] = owned
         self._begin_soon()
 
     def hold(self, owned: Owned, task_id: str) -> None:
         """The attempt of a task goes on where another process had placed it."""
-        task = owned.execution.tasks[task_id]
+        execution_id, task = owned.execution.execution_id, owned.execution.tasks[task_id]
         asked = owned.execution.program.resources(task.node_id)
         if task.placement is None or asked is None:
             return
-        key = (owned.execution.execution_id, task_id)
-        self._admission.hold(key, given(asked, task.placement), task.placement)
-        self._attempts[key] = task.attempt
-        self._by_execution.setdefault(key[0], set()).add(task_id)
+        self._admission.hold((execution_id, task_id), given(asked, task.placement), task.placement)
+        self._books.setdefault(execution_id, _Book()).held[task_id] = task.attempt
 
     def release(self, owned: Owned, task_id: str) -> None:
         """The attempt of a task is over, whatever its end."""
-        self._drop((owned.execution.execution_id, task_id))
+        book = self._books.get(owned.execution.execution_id)
+        if book is not None:
+            self._give_back(owned.execution.execution_id, book, task_id)
 
     def leave(self, owned: Owned) -> None:
         """The execution is over, or not here any more."""
         execution_id = owned.execution.execution_id
-        for task_id in list(self._by_execution.get(execution_id, ())):
-            self._drop((execution_id, task_id))
+        book = self._books.get(execution_id)
+        if book is not None:
+            for task_id in list(book.asked):
+                self._withdraw(execution_id, book, task_id)
+            for task_id in list(book.held):
+                self._give_back(execution_id, book, task_id)
+            self._note(owned, book)
         self._unsettled.pop(execution_id, None)
         owned.lost = {}
-        self._note(owned)
 
-    def _drop(self, key: Key) -> None:
-        if self._asked.pop(key, None) is not None:
-            self._batches.withdraw(key) or self._admission.withdraw(key)
-        if self._attempts.pop(key, None) is not None:
-            self._batches.release(key) or self._admission.release(key)
+    def _withdraw(self, execution_id: UUID, book: _Book, task_id: str) -> None:
+        del book.asked[task_id]
+        key = execution_id, task_id
+        if not self._batches.withdraw(key):
+            self._admission.withdraw(key)
+
+    def _give_back(self, execution_id: UUID, book: _Book, task_id: str) -> None:
+        if book.held.pop(task_id, None) is not None:
+            key = execution_id, task_id
+            if not self._batches.release(key):
+                self._admission.release(key)
             self._begin_soon()
-        tasks = self._by_execution.get(key[0])
-        if tasks is not None:
-            tasks.discard(key[1])
-            if not tasks:
-                del self._by_execution[key[0]]
 
-    def _note(self, owned: Owned) -> None:
+    def _note(self, owned: Owned, book: _Book) -> None:
         """What keeps the execution from moving, if it waits for a place and nothing else runs."""
         execution_id = owned.execution.execution_id
-        waiting = [
-            (execution_id, task_id)
-            for task_id in self._by_execution.get(execution_id, ())
-            if (execution_id, task_id) in self._asked
-        ]
-        self._count(owned, max(len(waiting), len(owned.execution.ready)) if waiting else 0)
-        if not waiting:
-            owned.shortage = None
-            self._waiting.pop(execution_id, None)
+        self._count(owned, max(len(book.asked), len(owned.execution.ready)) if book.asked else 0)
+        if book.asked:
+            self._waiting[execution_id] = owned
+            has_place = any(self._has_place_for((execution_id, task_id)) for task_id in book.asked)
+            owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
             return
-        self._waiting[execution_id] = owned
-        has_place = any(map(self._has_place_for, waiting))
-        owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
+        owned.shortage = None
+        self._waiting.pop(execution_id, None)
+        if not book.held:
+            del self._books[execution_id]
 
     def _has_place_for(self, key: Key) -> bool:
         found = self._batches.has_place_for(key)
@@ -217,11 +224,12 @@ class Placing:
 
     def lose_worker(self, worker_id: str) -> int:
         """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""
-        held = {key for group in self._admission.remove_machine(worker_id) for key in self._batches.held(group)}
-        keys = [key for key in self._attempts if key in held]
+        keys = [key for found in self._admission.remove_machine(worker_id) for key in self._batches.held(found)]
         for execution_id, task_id in keys:
-            lost = AttemptLost(task_id=task_id, attempt=self._attempts[execution_id, task_id])
-            self.lost(execution_id, lost)
+            book = self._books.get(execution_id)
+            attempt = book.held.get(task_id) if book is not None else None
+            if attempt is not None:  # else it was given back when another one of its execution was lost
+                self.lost(execution_id, AttemptLost(task_id=task_id, attempt=attempt))
         self._look_anew()
         return len(keys)
 
@@ -257,7 +265,8 @@ class Placing:
         self._is_due = False
         granted = [each for grant in self._admission.grants() for each in self._granted(grant)]
         for execution_id, command in granted:
-            if self._attempts.get((execution_id, command.task_id)) == command.attempt:  # not left meanwhile
+            book = self._books.get(execution_id)
+            if book is not None and book.held.get(command.task_id) == command.attempt:  # not left meanwhile
                 self.placed(execution_id, command)
         unsettled, self._unsettled = self._unsettled, {}
         self._tell(unsettled.values())
@@ -271,16 +280,18 @@ class Placing:
         return [self._place(key, placement) for key in members]
 
     def _place(self, key: Key, placement: Placement) -> tuple[UUID, TaskPlaced]:
-        found = self._asked.pop(key)
-        self._attempts[key] = found.attempt
+        book = self._books[key[0]]
+        found = book.asked.pop(key[1])
+        book.held[key[1]] = found.attempt
         if placement.clamped:
             log.warning("placing.clamped", execution_id=str(key[0]), task_id=key[1], cut=placement.clamped)
         return key[0], TaskPlaced(task_id=key[1], attempt=found.attempt, placement=placement, replaces=found.replaces)
 
     def _tell(self, asked: Iterable[Owned]) -> None:
         for owned in asked:
-            if not owned.is_forgotten:
-                self._note(owned)
+            book = self._books.get(owned.execution.execution_id)
+            if book is not None and not owned.is_forgotten:
+                self._note(owned, book)
                 if owned.shortage is not None:
                     self.told(owned)
 
@@ -291,6 +302,12 @@ class Placing:
         self._telemetry.tasks_waiting(WaitingReason.NO_WORKER, no_worker)
         for worker_id, machine in self._admission.machines.items():
             self._telemetry.worker_has(worker_id, machine.capacity.cpu, machine.free.cpu)
+
+
+def _runs(owned: Owned, task_id: str, attempt: int) -> bool:
+    """Whether what is set aside for a task is for the attempt that runs now."""
+    task = owned.execution.tasks.get(task_id)
+    return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
 
 
 def _forget_replaced(owned: Owned) -> None:
