@@ -22,6 +22,8 @@ from interlock.services.executions.watch import Fact, Watch
 
 _WAIT_SECONDS = 30.0
 _PLAIN, _FULL = "lattice", "lattice full"
+_WITHOUT_WALLS = ("subprocess", "none")
+_UNSANDBOXED = " (unsandboxed)"
 _encode = msgspec.json.Encoder().encode
 
 WATCH = Operation(
@@ -61,7 +63,9 @@ class RunSocket(SocketRoute):
         except BaseException:
             watch.close()
             raise
-        watching = WatchingRun(watch, Telling(path["workflow_id"], path["run_id"], watch.names), is_full=is_full)
+        mark = _UNSANDBOXED if context.settings.sandbox in _WITHOUT_WALLS else ""
+        telling = Telling(path["workflow_id"], path["run_id"], watch.names, mark)
+        watching = WatchingRun(watch, telling, is_full=is_full)
         try:
             look = partial(context.services.read_executions.get, principal, row.execution_id)
             await self.converse(socket, watching, _receive_all(socket), exchange, principal, look)

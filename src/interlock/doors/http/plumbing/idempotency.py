@@ -34,7 +34,7 @@ def key_of(call: Call[Any, Any]) -> Key | None:
     key = read_key(call)
     if key is None:
         return None
-    digest = hashlib.sha256(call.exchange.path.rpartition(call.prefix)[2].rstrip("/").encode())
+    digest = hashlib.sha256(call.exchange.path.removeprefix(call.prefix).rstrip("/").encode())
     digest.update(b"\0")
     digest.update(call.raw_body)
     scope = f"{_whose(call)} {call.operation.method} {call.operation.route}"
