@@ -12,6 +12,7 @@ from interlock.core.execution import Execution, Status, WaitingReason
 
 if TYPE_CHECKING:
     from interlock.runtime.entry import Entry
+    from interlock.runtime.payloads import LargeValues
     from interlock.runtime.record import Recording
 
 
@@ -32,6 +33,7 @@ class Owned:
         "is_forgotten",
         "is_parking",
         "kind",
+        "large",
         "number",
         "priority",
         "questions",
@@ -84,6 +86,7 @@ class Owned:
         self.questions: dict[str, UUID] = {}  # task id -> approval nobody has decided yet
         self.children: dict[str, UUID] = {}  # task id -> living sub-workflow
         self.timer: asyncio.TimerHandle | None = None
+        self.large: LargeValues | None = None  # once there is one
         self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
         self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence

@@ -10,6 +10,7 @@ import msgspec
 from interlock.core.approval import Approval, ApprovalStatus
 from interlock.core.errors import not_found
 from interlock.core.ids import ExecutionId, VersionId, WorkflowId
+from interlock.core.large import put_back
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition
 from interlock.ports.blobs import Blobs
@@ -83,7 +84,7 @@ class ReadExecutions:
         version = await self._store.version(principal, VersionId(row.version_id))
         definition = None if version is None else version.definition
         return ExecutionDetail(
-            row=row,
+            row=put_back(row, row.input_refs | row.output_refs, values),
             view=fold(records, values, definition),
             pending=asked.items,
             definition=definition,
