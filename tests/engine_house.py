@@ -102,7 +102,7 @@ class House:
         await self.stack.aclose()
 
     async def engine(
-        self, name: str = "test", *, ledger: PostgresLedger | None = None, nodes: tuple[Any, ...] = (), **options: Any
+        self, name: str = "test", *, ledger: PostgresLedger | None = None, nodes: tuple[Any, ...] = (), process: Any = None, **options: Any
     ) -> LocalEngine:
         """Another engine, as another process would have it."""
         registry = load()
@@ -124,7 +124,7 @@ class House:
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "process": inline},
+            executors={"inline": inline, "process": process or inline},
             catalogue=registry.types,
             clock=SystemClock(),
             ids=self.ids,

@@ -164,3 +164,15 @@ async def test_a_lost_connection_is_unavailable_and_the_next_one_works(database,
     await superuser.close()
     assert refused.value.kind is ErrorKind.UNAVAILABLE
     assert await PostgresBlobs(engine.acquire).put(tenant.tenant_id, b"x")
+
+
+async def test_a_large_blob_is_in_parts_and_one_of_before_there_were_any_is_read(database, engine, tenant):
+    content = os.urandom(200_000)
+    blobs = PostgresBlobs(engine.acquire)
+    sha256 = await blobs.put(tenant.tenant_id, content)
+    superuser = await asyncpg.connect(database.superuser_url)
+    parts = await superuser.fetchval("delete from interlock.blob_parts where sha256 = $1 returning part", sha256)
+    assert parts is not None
+    await superuser.execute("update interlock.blobs set content = $2 where sha256 = $1", sha256, content)
+    await superuser.close()
+    assert await blobs.get(tenant.tenant_id, sha256) == content

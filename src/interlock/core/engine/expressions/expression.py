@@ -51,6 +51,12 @@ class Expression:
         """The value as a result at a depth of a larger one, taken from the room of the frame; raises Fault."""
         value = self.run(frame)
         frame.at = self.start
+        return settle(frame, value, depth)
+
+    def passed_on(self, frame: Frame, depth: int) -> Any:
+        """The same, but a large value that is only named is passed on as it is, from the frame's other room."""
+        value = self.run(frame)
+        frame.at = self.start
         if self.is_reference and pass_on(frame, value):
             return value
         return settle(frame, value, depth)
