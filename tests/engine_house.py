@@ -102,7 +102,13 @@ class House:
         await self.stack.aclose()
 
     async def engine(
-        self, name: str = "test", *, ledger: PostgresLedger | None = None, nodes: tuple[Any, ...] = (), process: Any = None, **options: Any
+        self,
+        name: str = "test",
+        *,
+        ledger: PostgresLedger | None = None,
+        nodes: tuple[Any, ...] = (),
+        process: Any = None,
+        **options: Any,
     ) -> LocalEngine:
         """Another engine, as another process would have it."""
         registry = load()

@@ -30,9 +30,9 @@ async def largest_row(house: House) -> tuple[int, str]:
     for (table,) in await house.rows(_TABLES):
         rows = await house.rows(
             "select max((select sum(octet_length(each.value)) from json_each_text(to_json(t)) each)) "
-            f'from interlock."{table}" t'  # noqa: S608 - a name of the catalogue
+            f'from interlock."{table}" t'
             if not table.startswith("blob")
-            else f'select max(pg_column_size(t.*)) from interlock."{table}" t'  # noqa: S608 - as above
+            else f'select max(pg_column_size(t.*)) from interlock."{table}" t'
         )
         found.append((int(rows[0][0] or 0), table))
     return max(found)
