@@ -197,9 +197,7 @@ class LatticeHouse:
             told |= {name.replace("-", "_"): value for name, value in refusal.headers.items()}
             return refusal.status, [f"{n}: {v}" for n, v in refusal.headers.items()], json.dumps(told).encode()
 
-    async def _stream(
-        self, head: bytes, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _stream(self, head: bytes, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         protocol = ServerProtocol()
         protocol.receive_data(head)
         (request,) = protocol.events_received()

@@ -120,7 +120,7 @@ async def test_what_is_asked_is_what_the_contract_says(client: Any, house: Latti
     assert first_saved == {
         "workflow_id": workflow_id,
         "task_id": first_id,
-        "code_str": "def inc(params: dict) -> dict:\n    return {\"y\": params[\"x\"] + 1}\n",
+        "code_str": 'def inc(params: dict) -> dict:\n    return {"y": params["x"] + 1}\n',
         "task_input": {
             "input_params": {"1": {"key": "x", "input_schema": "from_user", "data_type": "int", "value": 41}}
         },
@@ -248,7 +248,7 @@ async def test_a_langgraph_node_that_raises_raises_here(client: Any) -> None:
 
 async def test_a_token_goes_along_with_everything(house: LatticeHouse) -> None:
     house.token = "secret-1"
-    with pytest.raises(Refused, match="401 .*token"):
+    with pytest.raises(Refused, match=r"401 .*token"):
         await AsyncClient(house.url).run(chain()[0])
     run = await AsyncClient(house.url, token="secret-1").run(chain()[0])
     await run.result(10)
