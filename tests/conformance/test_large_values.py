@@ -93,10 +93,11 @@ async def test_a_list_shows_that_something_large_was_left_out(house: House) -> N
 
 async def test_very_many_small_values_are_a_blob_as_a_whole(house: House) -> None:
     engine = await house.engine()
-    given = {f"key {number}": number for number in range(10_000)}
-    done = await house.start(engine, chain(node("a"), node("b")), input=given)
-    assert (done.status, done.output) == ("succeeded", given)
+    for given in ({f"key {n}": n for n in range(10_000)}, {f"key {n}": ["x" * 100] for n in range(5_000)}):
+        done = await house.start(engine, chain(node("a"), node("b")), input=given)
+        assert (done.status, done.output) == ("succeeded", given)
     assert (await largest_row(house))[0] <= ROW
+    assert (await house.rows("select count(*) from interlock.blobs"))[0][0] <= 6
 
 
 def test_keys_may_hold_what_separates_them() -> None:

@@ -21,6 +21,9 @@ from interlock.ports.ledger import InboxRow, Loaded
 MAX_INLINE = 31 * 1024
 """Bytes of an encoded event above which its largest values become blobs: two such and what else a row holds are
 less than 64 KiB."""
+_REST = 7 * 1024  # of them for what is not taken out
+_SMALLEST = 1024  # bytes of a value that is worth a blob
+_MOST = 64  # blobs of one event
 _LARGE = ("output", "input", "blackboard", "payload", "data", "request", "value")
 
 
@@ -48,13 +51,14 @@ class LargeValues:
     def take_out(self, event: Event) -> Externalised:
         """The event without the values that are known here, and the largest others if it is too large."""
         small, refs = self._refer(event)
-        data = encode_data(small)
-        if len(data) <= MAX_INLINE:
-            return Externalised(small, data, refs, [])
-        taken = self._take(small, refs, len(data), [leaf for name in _fields(small) for leaf in _leaves(small, name)])
+        parts = [_part(*leaf) for name in _fields(small) for leaf in _leaves(small, name)]
+        taken = self._take(small, refs, parts)
         if len(taken.data) > MAX_INLINE:  # objects of very many small values have no large ones: they go as a whole
-            taken = self._take(event, {}, len(encode_data(event)), [(n, getattr(event, n)) for n in _fields(event)])
-        self._stored.update(taken.refs.values())
+            parts = [_part(name, getattr(event, name)) for name in _fields(event)]
+            taken = self._take(event, {}, parts)
+        for part in parts:
+            if part.path in taken.refs:
+                self.remember(part.value, taken.refs[part.path])
         return taken
 
     def _refer(self, event: Event) -> tuple[Event, dict[str, str]]:
@@ -69,20 +73,34 @@ class LargeValues:
             small = put_into(small, path, _nothing(small, path))
         return small, refs
 
-    def _take(self, event: Event, refs: dict[str, str], size: int, found: list[tuple[str, Any]]) -> Externalised:
-        """Replace what was found by references, the largest first, until the event should fit."""
-        refs, blobs, excess = dict(refs), [], size - MAX_INLINE
-        encoded = [(path, value, msgspec.json.encode(value)) for path, value in found]
-        for path, value, content in sorted(encoded, key=lambda leaf: len(leaf[2]), reverse=True):
+    def _take(self, event: Event, refs: dict[str, str], parts: list[_Part]) -> Externalised:
+        """Replace parts by references, the largest first, until the others should fit."""
+        refs, blobs = dict(refs), []
+        excess = sum(len(part.content) for part in parts) - (MAX_INLINE - _REST)
+        large = sorted((part for part in parts if len(part.content) >= _SMALLEST), key=_size, reverse=True)
+        for part in large[:_MOST]:
             if excess <= 0:
                 break
-            sha256 = refs[path] = hashlib.sha256(content).hexdigest()
-            if sha256 not in self._stored:
-                blobs.append(content)
-            self._known[id(value)] = value, sha256
-            event = put_into(event, path, _nothing(event, path))
-            excess -= len(content) - len(b"null")
+            sha256 = refs[part.path] = hashlib.sha256(part.content).hexdigest()
+            if sha256 not in self._stored and part.content not in blobs:
+                blobs.append(part.content)
+            event = put_into(event, part.path, _nothing(event, part.path))
+            excess -= len(part.content)
         return Externalised(event, encode_data(event), refs, blobs)
+
+
+class _Part(NamedTuple):
+    path: str
+    value: Any
+    content: bytes
+
+
+def _part(path: str, value: Any) -> _Part:
+    return _Part(path, value, msgspec.json.encode(value))
+
+
+def _size(part: _Part) -> int:
+    return len(part.content)
 
 
 def _fields(event: Event) -> list[str]:
