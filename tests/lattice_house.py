@@ -39,6 +39,7 @@ class LatticeHouse:
         self.told: dict[str, asyncio.Event] = {}
         self.refusals: list[Refusal] = []  # given to the next starts, one each
         self.breaks: list[tuple[int, int]] = []  # (frames, close code) of the next streams; code 0 cuts the connection
+        self.busy: list[str] = []  # calls that are turned away, once for each time they stand here
         self.token: str | None = None
         self.is_held = False  # runs begin and do not end
         self.port = 0
@@ -53,6 +54,9 @@ class LatticeHouse:
 
     async def answer(self, path: str, body: Json) -> Json:
         name = path.strip("/")
+        if name in self.busy:
+            self.busy.remove(name)
+            raise Refusal(429, "RATE_LIMIT_EXCEEDED", "Too many requests", **{"Retry-After": "0"})
         if name == "create_workflow":
             workflow_id = next(self._ids)
             self.workflows[workflow_id] = {}

@@ -220,6 +220,14 @@ async def test_a_full_queue_is_waited_for(client: Any, house: LatticeHouse) -> N
     assert len(set(starts)) == 1
 
 
+async def test_a_limit_is_waited_for_at_every_step(client: Any, house: LatticeHouse) -> None:
+    house.busy = ["create_workflow", "add_task", "add_task", "save_task_and_add_edge"]
+    graph, _, second = chain()
+    assert (await (await client.run(graph)).result(10))[second] == {"z": 84}
+    assert len(house.workflows) == 1
+    assert sum(len(tasks) for tasks in house.workflows.values()) == 2
+
+
 async def test_what_is_refused_is_told_with_what_helps(client: Any, house: LatticeHouse) -> None:
     house.refusals = [Refusal(403, "AUTHORIZATION_FAILED", "Code execution is disabled on this server")]
     with pytest.raises(Refused, match=r"403 AUTHORIZATION_FAILED: Code .* \(trace t1\)\. .*operator") as refused:

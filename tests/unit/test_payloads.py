@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.core.events import TaskCompleted, TaskStarted
@@ -22,6 +22,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values=st.lists(VALUES, min_size=1, max_size=4))
 def test_what_is_taken_out_of_a_log_is_put_back_from_its_blobs(values: list[Any]) -> None:
     large, stored = LargeValues(), dict[str, Any]()

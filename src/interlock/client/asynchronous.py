@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 
 from interlock.client import requests
@@ -115,7 +115,7 @@ class AsyncRun:
         """The workflow it is a run of."""
         return self._started.workflow_id
 
-    async def events(self, *, after: int = 0, full: bool = False) -> AsyncIterator[Frame]:
+    async def events(self, *, after: int = 0, full: bool = False) -> AsyncGenerator[Frame, None]:
         """What happens, from the beginning or behind the frame ``after``, until the run ends.
 
         A lost connection is made again and goes on where it was. Raises Refused, ConnectionLost.
@@ -136,7 +136,7 @@ class AsyncRun:
     async def result(self, timeout: float | None = None) -> Results:
         """Wait for the end, and give what each task gave: ``results[node]["key"]``; errors as of ``Run.result``."""
         outcome = Outcome(self.run_id, self._started.names)
-        async with asyncio.timeout(timeout), contextlib.aclosing(self.events()) as frames:  # type: ignore[type-var]
+        async with asyncio.timeout(timeout), contextlib.aclosing(self.events()) as frames:
             async for frame in frames:
                 outcome.take(frame)
         return outcome.results()

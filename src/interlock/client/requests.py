@@ -71,10 +71,11 @@ def create(graph: Graph) -> Dialogue[Created]:
             "/add_task", {"workflow_id": workflow_id, "task_type": "code", "task_name": node.task.name}
         )
         ids.append(str(answer["task_id"]))
-        yield Request("/save_task_and_add_edge", _saved(graph, node, ids, workflow_id, code[node.index]))
+        body = _saved(graph, node, ids, workflow_id, code[node.index])
+        yield Request("/save_task_and_add_edge", body, is_repeatable=True)
         for source in node.waits_for:
             ends = {"source_task_id": ids[source.index], "target_task_id": ids[-1]}
-            yield Request("/add_edge", {"workflow_id": workflow_id, **ends})
+            yield Request("/add_edge", {"workflow_id": workflow_id, **ends}, is_repeatable=True)
     return Created(workflow_id, dict(zip(ids, (node.label for node in graph.nodes), strict=True)))
 
 
@@ -154,11 +155,11 @@ def stream_path(workflow_id: str, run_id: str, after: int, *, full: bool) -> str
 
 def pause_before_repeat(request: Request, error: Exception, attempt: int) -> float | None:
     """Seconds after which to send a request again whose attempt number ``attempt`` ended so; None: not at all."""
-    if not request.is_repeatable or attempt >= _REPEATS:
+    if attempt >= _REPEATS:
         return None
-    if isinstance(error, Refused):
+    if isinstance(error, Refused):  # what was refused for now has had no effect
         return error.retry_after if error.status in (429, 503) else None
-    return 0.1 * attempt
+    return 0.1 * attempt if request.is_repeatable else None
 
 
 def read_answer(status: int, headers: Mapping[str, str], content: bytes) -> Any:
