@@ -17,7 +17,7 @@ from doors.socket_house import Port, closed, eventually, frame, served
 from interlock.core.principal import Scope
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing import proofs
-from interlock.doors.http.tempo import websocket
+from interlock.doors.http.plumbing import socket_route
 from interlock.services.access import authenticate
 
 ECHO = {"flow_id": "echo_test_flow", "params": {"input": "x"}}
@@ -82,8 +82,8 @@ async def test_a_header_an_address_and_a_key_are_taken_too(port: Port, house: An
 async def test_nobody_in_particular_is_let_in(
     port: Port, house: Any, caller: Any, admin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert websocket.AUTH_SECONDS == 5
-    monkeypatch.setattr(websocket, "AUTH_SECONDS", 0.2)
+    assert socket_route.AUTH_SECONDS == 5
+    monkeypatch.setattr(socket_route, "AUTH_SECONDS", 0.2)
     session_id = await started(port, caller.token)
     key = (await key_of(admin, "executions:read"))["key"]
     async with port.socket(session_id) as connection:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
 
 Kind = Literal["graph", "flow", "agent"]
@@ -29,6 +30,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     retry_on: tuple[str, ...] = ()
 
 
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What another node gives under a key of its result."""
+
+    node: str
+    key: str
+
+
 class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One thing for a graph to do: which node type, with which parameters. Times are seconds."""
 
@@ -42,8 +50,9 @@ class NodeDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     deadline: float | None = None  # per task, all attempts together
     heartbeat: float | None = None  # longest silence of an attempt between two progress reports
     on_error: OnError = "stop"
-    join: Literal["all", "any"] = "all"
+    join: Literal["all", "any", "every"] = "all"  # every: it is skipped unless all that lead to it have a result
     disabled: bool = False
+    arguments: dict[str, Reference] | None = None  # not None: its parameter ``arguments`` is gathered, never evaluated
     resources: Resources | None = None  # None: it needs no place of its own on a worker
 
 
@@ -65,6 +74,7 @@ class GraphSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     timeout: float | None = None
     on_failure: Literal["stop", "continue"] = "stop"
     output: Any = None
+    over_ask: Policy | None = None  # for resources no worker has; the server may be stricter
 
 
 class GraphDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="graph"):

@@ -17,6 +17,7 @@ from interlock.core.events import Recorded
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.principal import Principal
 from interlock.core.workflow import Version, Workflow
+from interlock.ports.drafts import DraftQueries
 from interlock.ports.registry import RegistryQueries
 from interlock.ports.webhooks import WebhookQueries
 
@@ -99,7 +100,7 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
-class Transaction(RegistryQueries, WebhookQueries, Protocol):
+class Transaction(RegistryQueries, WebhookQueries, DraftQueries, Protocol):
     """Queries under one caller's claims; the database shows only what that caller may see."""
 
     async def head(self, workflow_id: UUID) -> WorkflowHead | None: ...

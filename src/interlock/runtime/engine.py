@@ -14,6 +14,7 @@ from interlock.core.approval import Approval, Decision
 from interlock.core.errors import InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
+from interlock.core.worker import Capacity
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import Ids
 from interlock.kit.turn import give_up
@@ -29,6 +30,7 @@ from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
 from interlock.runtime.node_totals import NodeTotals
+from interlock.runtime.placing import Placing
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.rest import Rest
@@ -42,6 +44,8 @@ from interlock.runtime.upkeep import Upkeep
 SLOTS = 2_000
 TENANT_CAP = 1_000
 TENANT_QUEUE = 10_000
+CAPACITY = Capacity(cpu=4.0, memory=4_096.0)
+"""What tasks with resources share unless somebody says what the machine has."""
 log = structlog.get_logger("engine")
 
 
@@ -63,6 +67,7 @@ class LocalEngine:
         slots: int = SLOTS,
         tenant_cap: int = TENANT_CAP,
         tenant_queue: int = TENANT_QUEUE,
+        placing: Placing | None = None,
         replaces_namesakes: bool = False,
     ) -> None:
         self._name = name
@@ -80,6 +85,7 @@ class LocalEngine:
             blobs=blobs,
             bus=bus,
             executors=executors,
+            placing=placing or Placing(clock, telemetry, local=CAPACITY),
             clock=clock,
             ids=ids,
             telemetry=telemetry,
@@ -126,7 +132,7 @@ class LocalEngine:
         self._upkeep = Upkeep(ledger)
         self._node_totals = NodeTotals(ledger)
         self.runner.may_release = self._liveness.is_sure
-        self.runner.count_node = self._node_totals.count
+        self.runner.attempts.count_node = self._node_totals.count
         self.runner.read_inbox = self._inboxes.read
         self.runner.take_over = self._reading.take_over
         self.runner.freed = self._claiming.freed

@@ -22,6 +22,8 @@ from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
 from interlock.services.approvals.list import ListApprovals
 from interlock.services.catalogue import ListNodeTypes
+from interlock.services.drafts.bundle import Drafts, build_drafts
+from interlock.services.drafts.find import KeepsCode
 from interlock.services.executions.cancel import CancelExecutions
 from interlock.services.executions.pause import PauseExecutions
 from interlock.services.executions.read import ReadExecutions
@@ -46,6 +48,7 @@ from interlock.services.sessions.start import StartSessions
 from interlock.services.sessions.stop import StopSessions
 from interlock.services.webhooks.addresses import with_addresses
 from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
+from interlock.services.worker_calls import WorkerCalls
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -90,6 +93,8 @@ class Services:
     totals: Callable[[], Awaitable[Mapping[str, int]]]
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
+    drafts: Drafts
+    workers: WorkerCalls | None
 
 
 def build_services(
@@ -105,6 +110,8 @@ def build_services(
     check_parameters: CheckParameters,
     check_value: CheckValue,
     webhooks: WebhookPorts,
+    save_code: KeepsCode,
+    workers: WorkerCalls | None = None,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
@@ -155,6 +162,10 @@ def build_services(
         totals=engine.totals,
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
+        drafts=build_drafts(
+            store=store, engine=engine, watch=watch, cancel=cancel, save_code=save_code, clock=clock, ids=ids
+        ),
+        workers=workers,
     )
 
 

@@ -9,10 +9,13 @@ from uuid import UUID
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskFailed, TaskStarted
 from interlock.core.execution import Task
+from interlock.core.resources import Placement
 from interlock.core.workflow import RetryPolicy
 
 LONGEST_ASKED = 60.0
 """Seconds: a longer wish of the other side (``retry_after`` in the details of an error) is not kept to."""
+ANY_ERROR = "*"
+"""Among the codes of ``retry_on``: whatever it failed with."""
 INLINE_LOSSES = 2
 """Lost inline attempts after which the next one runs alone in the process pool."""
 
@@ -50,7 +53,7 @@ def fail_task(turn: Turn, task: Task, error: Failure, *, quarantined: bool = Fal
     program.give_up(turn, task, failed)
 
 
-def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
+def start_again(turn: Turn, task: Task, *, replaces: str = "", placement: Placement | None = None) -> None:
     """Start the next attempt of a task with the input and the effect key it had."""
     losses = task.losses + (replaces == "lost")
     turn.emit(
@@ -60,6 +63,7 @@ def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
             attempt=task.attempt + 1,
             replaces=replaces,
             isolated=task.isolated or losses >= INLINE_LOSSES,
+            placement=placement,
         )
     )
 
@@ -74,7 +78,7 @@ def backoff(policy: RetryPolicy, failures: int, execution_id: UUID, task_id: str
 
 
 def _retry_at(turn: Turn, task: Task, policy: RetryPolicy, error: Failure) -> datetime | None:
-    wanted = error.code in policy.retry_on if policy.retry_on else error.retryable
+    wanted = bool({error.code, ANY_ERROR} & set(policy.retry_on)) if policy.retry_on else error.retryable
     if not wanted or task.failures + 1 >= policy.max_attempts:
         return None
     wait = backoff(policy, task.failures, turn.execution.execution_id, task.task_id)

@@ -8,6 +8,9 @@ from starlette.types import ASGIApp
 
 from interlock.doors.http.app.operations import OPERATIONS as APP_OPERATIONS
 from interlock.doors.http.identity.operations import OPERATIONS as IDENTITY_OPERATIONS
+from interlock.doors.http.lattice.operations import OPERATIONS as LATTICE_OPERATIONS
+from interlock.doors.http.lattice.websocket import WATCH as WATCH_RUN
+from interlock.doors.http.lattice.websocket import RunSocket
 from interlock.doors.http.models.operations import OPERATIONS as MODELS_OPERATIONS
 from interlock.doors.http.plumbing.access_log import RequestLog
 from interlock.doors.http.plumbing.context import Context
@@ -27,8 +30,8 @@ from interlock.doors.http.tempo.websocket import WATCH, EventSocket
 def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     """All doors over ``context``. Raises RouteError if two operations claim a path or one declares no policy."""
     pipeline = Pipeline(context)
-    table, socket = all_routes(context, expose_metrics, pipeline)
-    router = Router([table, socket], redirect_slashes=False, default=pipeline.refuse_socket)
+    table, *sockets = all_routes(context, expose_metrics, pipeline)
+    router = Router([table, *sockets], redirect_slashes=False, default=pipeline.refuse_socket)
     guarded = Guarded(router, context.settings, pipeline)
     lines = structlog.get_logger("interlock.access").bind()
     templates = Templates(context, pipeline, lines, ALWAYS)
@@ -38,17 +41,26 @@ def build_app(context: Context, expose_metrics: ExposeMetrics) -> ASGIApp:
     return Traced(guarded, context.clock, context.ids, log, ALWAYS)
 
 
-def all_routes(context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline) -> tuple[RouteTable, EventSocket]:
+def all_routes(
+    context: Context, expose_metrics: ExposeMetrics, pipeline: Pipeline
+) -> tuple[RouteTable, EventSocket, RunSocket]:
     """Everything that answers: each has ``operations``, which say who may call it."""
-    return RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context)
+    return RouteTable(all_operations(expose_metrics), pipeline), EventSocket(context), RunSocket(context)
 
 
 def all_sockets() -> tuple[Operation, ...]:
     """The policy of every WebSocket."""
-    return (WATCH,)
+    return (WATCH, WATCH_RUN)
 
 
 def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:
     """Every operation of every door, and the shared paths."""
-    doors = (*APP_OPERATIONS, *IDENTITY_OPERATIONS, *MODELS_OPERATIONS, *LLM_OPERATIONS, *TEMPO_OPERATIONS)
+    doors = (
+        *APP_OPERATIONS,
+        *IDENTITY_OPERATIONS,
+        *MODELS_OPERATIONS,
+        *LLM_OPERATIONS,
+        *TEMPO_OPERATIONS,
+        *LATTICE_OPERATIONS,
+    )
     return (*doors, *shared_operations(doors, expose_metrics))

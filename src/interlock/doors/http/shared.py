@@ -10,6 +10,7 @@ from interlock.core.errors import not_found
 from interlock.core.principal import Scope
 from interlock.doors.http.app.door import AppError
 from interlock.doors.http.identity.door import IdentityError
+from interlock.doors.http.lattice.door import LatticeError
 from interlock.doors.http.models.door import ModelError
 from interlock.doors.http.plumbing.docs_page import PUBLIC, asset, cached, page
 from interlock.doors.http.plumbing.errors import problem
@@ -156,7 +157,13 @@ class SharedPaths:
     def _documented(self, call: Call[None, None]) -> dict[str, Any]:
         if self._document is None:
             settings = call.context.settings
-            errors = {"app": AppError, "identity": IdentityError, "models": ModelError, "tempo": TempoError}
+            errors = {
+                "app": AppError,
+                "identity": IdentityError,
+                "lattice": LatticeError,
+                "models": ModelError,
+                "tempo": TempoError,
+            }
             self._document = openapi(
                 self._operations,
                 settings.title,

@@ -14,6 +14,7 @@ from interlock.backends.store.postgres.audit import AuditQueries
 from interlock.backends.store.postgres.batch import Batch, Recent
 from interlock.backends.store.postgres.claims import NO_CLAIMS, begin, claims_of
 from interlock.backends.store.postgres.connections import Connections
+from interlock.backends.store.postgres.drafts import DraftQueries
 from interlock.backends.store.postgres.executions import ExecutionQueries
 from interlock.backends.store.postgres.keys import KeyQueries
 from interlock.backends.store.postgres.migrate import SCHEMA_VERSION
@@ -50,7 +51,14 @@ _REFUSED = (
 
 
 class PostgresTransaction(
-    WorkflowQueries, ExecutionQueries, ApprovalQueries, KeyQueries, AuditQueries, RegistryQueries, WebhookQueries
+    WorkflowQueries,
+    ExecutionQueries,
+    ApprovalQueries,
+    KeyQueries,
+    AuditQueries,
+    RegistryQueries,
+    WebhookQueries,
+    DraftQueries,
 ):
     """Queries of one transaction; of no use after its end."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
+from interlock.core.engine.graph.arguments import InputMissing, gather
 from interlock.core.engine.graph.compile import CompiledGraph, Edge, Vertex
 from interlock.core.engine.graph.regions import ITERATION
 from interlock.core.engine.graph.route import FROM_OUTSIDE, owner_of
@@ -15,9 +16,17 @@ from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskStarted
 from interlock.core.execution import Execution
+from interlock.core.resources import Placement
 
 
-def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges: tuple[int, ...]) -> None:
+def activate(
+    graph: CompiledGraph,
+    turn: Turn,
+    scope: str,
+    vertex: Vertex,
+    edges: tuple[int, ...],
+    placement: Placement | None = None,
+) -> None:
     """Start the first attempt of a node whose live inputs are ``edges``. A bad expression fails the node."""
     task_id = scope + vertex.id
     try:
@@ -32,7 +41,10 @@ def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges
         name = vertex.type.data_parameter
         if name is not None and name not in parameters:
             parameters = {**parameters, name: activation.data}
-    except ExpressionError as error:
+        references = vertex.definition.arguments
+        if references is not None:
+            parameters = {**parameters, "arguments": gather(graph, turn.execution, scope, vertex, references)}
+    except (ExpressionError, InputMissing) as error:
         turn.emit(TaskStarted(task_id=task_id, node_id=vertex.id))
         failure = Failure(code=error.code, message=error.message, details=error.details)
         fail_task(turn, turn.execution.tasks[task_id], failure)
@@ -44,6 +56,7 @@ def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges
             node_id=vertex.id,
             input=parameters,
             deadline_at=turn.now + timedelta(seconds=deadline) if deadline is not None else None,
+            placement=placement,
         )
     )
 
@@ -96,6 +109,8 @@ def _activation(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, ed
     execution = turn.execution
     inputs: dict[str, Any] = {}
     data: Any = None
+    if vertex.definition.arguments is not None:
+        edges = ()  # it is given what it names, and may come behind thousands
     for position, index in enumerate(edges):
         if index == FROM_OUTSIDE:
             data = inputs["main"] = execution.input

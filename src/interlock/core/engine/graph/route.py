@@ -45,7 +45,8 @@ def arrive(graph: CompiledGraph, execution: Execution, scope: str, edge: Edge, i
         if (is_live and len(decided) == 2) or decided == [expected]:
             make_ready(execution, scope, edge.target, live)
     elif decided[0] == expected:
-        make_ready(execution, scope, edge.target, tuple(decided[1:]))
+        is_short = target.definition.join == "every" and len(decided) <= expected
+        make_ready(execution, scope, edge.target, () if is_short else tuple(decided[1:]))
 
 
 def leave(graph: CompiledGraph, execution: Execution, scope: str) -> None:

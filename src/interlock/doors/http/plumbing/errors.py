@@ -41,6 +41,8 @@ _QUOTA = "RATE_LIMIT_EXCEEDED"
 
 def status_of(error: InterlockError, door: Door) -> int:
     """The HTTP status of an error at a door."""
+    if error.code in door.statuses:
+        return door.statuses[error.code]
     if error.kind is ErrorKind.RULE:
         return 422 if error.code in _STATE_CODES else door.rule_status
     return 412 if error.code == _PRECONDITION_FAILED else STATUS[error.kind]

@@ -149,6 +149,7 @@ class Door:
     prefixes: tuple[str, ...]
     envelope: Envelope
     rule_status: int = 422
+    statuses: Mapping[str, int] = field(default_factory=dict)  # by code, where a kind's own would be another one
     media_type: str = "application/json"
     answers_misses: bool = False  # a wrong method on its paths is refused in this door's words
     owns: tuple[str, ...] = ()  # beginnings of paths that are this door's even where nothing is
@@ -192,6 +193,7 @@ class Operation:
     example: Any = None
     tags: tuple[str, ...] = ()
     takes_rest: bool = False  # the last parameter of its path may hold slashes, written as %2F
+    max_body: int | None = None  # bytes, where it is not what the settings say
     is_stream: bool = False
     is_keyed: bool = False  # honours Idempotency-Key by itself
     keeping: Keeping = Keeping.NO  # honours it by keeping its answer

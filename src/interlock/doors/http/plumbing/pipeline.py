@@ -121,7 +121,7 @@ class Pipeline:
     ) -> Reply:
         """What the handler answers; ``turn`` ends its turn. What is refused is refused as cheaply as it can be."""
         context = self._context
-        body = _Body(receive, exchange.headers, context.settings.max_body)
+        body = _Body(receive, exchange.headers, operation.max_body or context.settings.max_body)
         principal = await authorise(operation, exchange, scope, context, read_body=body.raw)
         asker = context.limits.asker(operation, scope, principal)
         context.admission.check(asker)
@@ -147,7 +147,7 @@ class Pipeline:
             principal,
             path,
             decode_query(scope["query_string"], operation),
-            decode_body(raw, operation, self._context.settings.max_body, principal),
+            decode_body(raw, operation, operation.max_body or self._context.settings.max_body, principal),
             raw,
         )
 

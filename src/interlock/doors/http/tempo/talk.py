@@ -15,12 +15,12 @@ from interlock.core.principal import Principal
 from interlock.doors.http.plumbing import auditing
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.errors import status_of, unexpected
+from interlock.doors.http.plumbing.socket import Closed, Socket, TooMany
 from interlock.doors.http.plumbing.trace import Exchange
 from interlock.doors.http.tempo.door import details_of, session_state
 from interlock.doors.http.tempo.events import EVENT_ALIASES, read_event_type
 from interlock.doors.http.tempo.frames import SERVER, TempoEvent
 from interlock.doors.http.tempo.operations import PUSH_EVENT
-from interlock.doors.http.tempo.socket import BadFrame, Closed, Socket
 from interlock.services.sessions.push import Push
 
 FRAMES_PER_SECOND = 20
@@ -31,10 +31,6 @@ REST_SECONDS = 10.0
 _HEARTBEAT = b'{"type":"HEARTBEAT"}'
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger("interlock.socket")
-
-
-class TooMany(BadFrame):
-    """More frames than a client may send."""
 
 
 class Talk:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from interlock.core.principal import Principal
+from interlock.doors.http.plumbing.socket import Socket
+from interlock.doors.http.plumbing.socket_route import Watching
 from interlock.doors.http.plumbing.socket_wire import text_frame
 from interlock.doors.http.tempo.frames import Telling, tempo_event
-from interlock.doors.http.tempo.socket import Socket
 from interlock.services.bundle import Services
 from interlock.services.executions.watch import Fact, Watch
 from interlock.services.executions.watch_workflow import WorkflowWatch
@@ -19,18 +19,6 @@ from interlock.services.sessions.session import session_of
 _WAIT_SECONDS = 30.0
 _FRAME = "tempo"
 _encode = msgspec.json.Encoder().encode
-
-
-class Watching(Protocol):
-    """A source of frames. ``seq`` is the tick of the last one that was sent."""
-
-    seq: int
-
-    async def send_all(self, socket: Socket) -> None:
-        """Send what there is and what comes; returns after the last frame of all."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class WatchingSession:

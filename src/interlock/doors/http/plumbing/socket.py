@@ -28,6 +28,10 @@ class BadFrame(Exception):
         self.code = code
 
 
+class TooMany(BadFrame):
+    """More frames than a client may send."""
+
+
 class Socket:
     """A connection. Several tasks may send; each frame goes out whole.
 

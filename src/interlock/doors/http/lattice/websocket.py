@@ -1,0 +1,119 @@
+"""Runs over a WebSocket: their frames as things happen, from any number on, for any number of readers."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Scope
+
+from interlock.core.errors import invalid
+from interlock.core.principal import Scope as Permission
+from interlock.doors.http.lattice.door import LATTICE
+from interlock.doors.http.lattice.frames import Telling, frame_of
+from interlock.doors.http.plumbing.context import Context
+from interlock.doors.http.plumbing.operation import Operation, Policy
+from interlock.doors.http.plumbing.socket import Socket
+from interlock.doors.http.plumbing.socket_route import SocketRoute, asked_after, no_answer, read_after
+from interlock.doors.http.plumbing.socket_wire import text_frame
+from interlock.doors.http.plumbing.trace import Exchange
+from interlock.services.executions.watch import Fact, Watch
+
+_WAIT_SECONDS = 30.0
+_PLAIN, _FULL = "lattice", "lattice full"
+_encode = msgspec.json.Encoder().encode
+
+WATCH = Operation(
+    method="WS",
+    path="/get_workflow_res/{workflow_id}/{run_id}",
+    door=LATTICE,
+    summary="Watch a run",
+    handler=no_answer,
+    policy=Policy.LOCAL,
+    scope=Permission.EXECUTIONS_READ,
+    is_stream=True,
+)
+"""The policy of the socket: the same that HTTP obeys."""
+
+
+class RunSocket(SocketRoute):
+    """Answers WebSockets at ``/get_workflow_res/{workflow_id}/{run_id}``."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, WATCH)
+
+    async def serve(self, socket: Socket, scope: Scope, exchange: Exchange, path: dict[str, str]) -> None:
+        """Serve one connection to its end."""
+        context = self.context
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        principal, told_after = await self.authorise(socket, scope, exchange, query)
+        await context.limits.admit(WATCH, scope, principal)
+        after = read_after(told_after or asked_after(exchange, query) or "0")
+        is_full = _wants_all(query.get("profile"))
+        row = await context.services.drafts.find_run(principal, path["run_id"], path["workflow_id"])
+        watch = await context.services.watch_execution(principal, row.execution_id, after)
+        if watch is None:
+            await socket.close(1000, "the run has ended")
+            return
+        try:
+            leave = await context.seats.take(WATCH.door.name, principal)
+        except BaseException:
+            watch.close()
+            raise
+        watching = WatchingRun(watch, Telling(path["workflow_id"], path["run_id"], watch.names), is_full=is_full)
+        try:
+            look = partial(context.services.read_executions.get, principal, row.execution_id)
+            await self.converse(socket, watching, _receive_all(socket), exchange, principal, look)
+        finally:
+            leave()
+
+
+class WatchingRun:
+    """One run, from a number on; the socket is closed behind its last event."""
+
+    def __init__(self, watch: Watch, telling: Telling, *, is_full: bool) -> None:
+        self._watch = watch
+        self._telling = telling
+        self._is_full = is_full
+        self.seq = watch.seq
+
+    async def send_all(self, socket: Socket) -> None:
+        """Send frames in order and without gaps, then close normally."""
+        while True:
+            try:
+                facts = await self._watch.next(_WAIT_SECONDS)
+            except StopAsyncIteration:
+                await socket.close(1000, "the run has ended")
+                return
+            frames = [frame for frame in map(self._frame, facts) if frame]
+            if frames:
+                await socket.send_frames(frames)
+            if facts:
+                self.seq = facts[-1].record.seq
+
+    def _frame(self, fact: Fact) -> bytes:
+        """A fact as a frame, empty if it is not shown here; made once for all readers who call the run the same."""
+        name = f"{_FULL if self._is_full else _PLAIN} {self._telling.workflow_id} {self._telling.run_id}"
+        made = fact.frames.get(name)
+        if made is None:
+            found = frame_of(fact.record, self._telling)
+            is_shown = found is not None and (self._is_full or found[1])
+            made = fact.frames[name] = text_frame(_encode(found[0])) if is_shown and found is not None else b""
+        return made
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._watch.close()
+
+
+async def _receive_all(socket: Socket) -> None:
+    """Whatever a client says changes nothing; that it leaves does. Raises Closed, BadFrame."""
+    while True:
+        await socket.receive()
+
+
+def _wants_all(profile: str | None) -> bool:
+    if profile not in (None, "", "full", "plain"):
+        raise invalid("INVALID_REQUEST", "profile must be full, or left out", field="profile")
+    return profile == "full"

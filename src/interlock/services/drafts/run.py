@@ -1,0 +1,150 @@
+"""Run a draft: freeze what it says as a version, and start that."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from interlock.core.definition import digest
+from interlock.core.definition.freeze_draft import freeze_draft
+from interlock.core.draft import Draft
+from interlock.core.errors import ErrorKind, InterlockError, conflict, unavailable
+from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.placing.over_ask import Policy
+from interlock.core.principal import Principal, Scope
+from interlock.core.workflow import GraphDefinition, Version
+from interlock.kit.clock import Clock
+from interlock.kit.ids import named
+from interlock.ports.engine import Engine, Key, StartExecution, WorkflowChanged
+from interlock.ports.store import ExecutionRow, Store
+from interlock.services.drafts.find import using
+from interlock.services.sessions.session import METADATA, chosen_id, shown_id
+
+
+class RunWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller wants run. ``inputs`` are by task and name; ``deadline`` is seconds for the whole run."""
+
+    draft_id: str
+    trace_id: str
+    run_id: str | None = None
+    inputs: dict[str, dict[str, Any]] = {}
+    priority: int = 5
+    deadline: float | None = None
+    over_ask: Policy | None = None
+    key: Key | None = None
+
+
+class RunStarted(msgspec.Struct, frozen=True):
+    """A run by what it is called. ``is_replay``: an earlier request had started it."""
+
+    run_id: str
+    execution_id: UUID
+    is_replay: bool
+
+
+class RunDrafts:
+    """Start runs of drafts; later changes of a draft never reach a run."""
+
+    def __init__(self, store: Store, engine: Engine, clock: Clock) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+
+    async def __call__(self, principal: Principal, wish: RunWish) -> RunStarted:
+        """Start, durable when this returns; the same run id and version again is the same run.
+
+        Raises DENIED, NOT_FOUND, RULE for a task that cannot be run, CONFLICT for a run id that is in use for
+        something else, MISMATCH for such a key, LIMITED and UNAVAILABLE for want of room.
+        """
+        principal.require(Scope.WORKFLOWS_EXECUTE)
+        execution_id = None if wish.run_id is None else chosen_id(principal.tenant_id, wish.run_id)
+        version = await self._freeze(principal, wish)
+        if execution_id is not None and wish.run_id is not None:
+            earlier = await self._earlier(principal, execution_id)
+            if earlier is not None:
+                return _again(earlier, wish.run_id, version)
+        try:
+            standing = await self._engine.start(_request(principal, wish, version, execution_id))
+        except WorkflowChanged as error:
+            raise unavailable("The run was not recorded; try again") from error
+        except InterlockError as error:
+            if error.kind is ErrorKind.MISMATCH and wish.run_id is not None:
+                raise _in_use(wish.run_id) from error
+            raise
+        return RunStarted(wish.run_id or str(standing.execution_id), standing.execution_id, standing.is_replay)
+
+    async def _freeze(self, principal: Principal, wish: RunWish) -> Version:
+        """The version that says what the draft says now."""
+        async with self._store.transaction(principal) as transaction:
+            draft = await using(transaction, wish.draft_id)
+        if draft.frozen is not None:
+            version = await self._store.version(principal, VersionId(draft.frozen))
+            if version is not None and _over_ask(version) == wish.over_ask:
+                return version
+        return await self._freeze_anew(principal, wish)
+
+    async def _freeze_anew(self, principal: Principal, wish: RunWish) -> Version:
+        async with self._store.transaction(principal) as transaction:
+            draft = await using(transaction, wish.draft_id)
+            tasks = await transaction.draft_tasks(draft.draft_id)
+            definition = freeze_draft(tasks, await transaction.edges(draft.draft_id), wish.over_ask)
+            version = version_of(principal, draft, definition, self._clock)
+            is_new = await transaction.add_draft_version(principal.tenant_id, draft, version)
+            await transaction.set_frozen(draft.draft_id, version.version_id)
+        return version if is_new else await self._store.version(principal, version.version_id) or version
+
+    async def _earlier(self, principal: Principal, execution_id: UUID) -> ExecutionRow | None:
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            return await transaction.execution(execution_id)
+
+
+def version_of(principal: Principal, draft: Draft, definition: GraphDefinition, clock: Clock) -> Version:
+    """The next version of a draft; its id says what is in it."""
+    found = digest(definition)
+    return Version(
+        version_id=VersionId(named("version", principal.tenant_id, str(draft.draft_id), found)),
+        workflow_id=WorkflowId(draft.draft_id),
+        number=draft.versions + 1,
+        digest=found,
+        definition=definition,
+        created_at=clock.now(),
+        created_by=principal.subject,
+    )
+
+
+def _request(principal: Principal, wish: RunWish, version: Version, execution_id: UUID | None) -> StartExecution:
+    chosen = wish.run_id
+    return StartExecution(
+        tenant_id=principal.tenant_id,
+        user_id=principal.subject,
+        started_by=principal.actor or None,
+        visibility="tenant",
+        workflow_id=version.workflow_id,
+        version_id=version.version_id,
+        number=version.number,
+        definition=version.definition,
+        input=wish.inputs,
+        trace_id=wish.trace_id,
+        metadata={} if chosen is None else {METADATA: {"session_id": chosen}},
+        priority=wish.priority,
+        deadline=wish.deadline,
+        key=wish.key if chosen is None else Key("run", chosen, str(version.version_id)),
+        execution_id=execution_id,
+    )
+
+
+def _again(row: ExecutionRow, run_id: str, version: Version) -> RunStarted:
+    if row.version_id != version.version_id:
+        raise _in_use(run_id)
+    return RunStarted(shown_id(row), row.execution_id, True)
+
+
+def _over_ask(version: Version) -> Policy | None:
+    definition = version.definition
+    return definition.settings.over_ask if isinstance(definition, GraphDefinition) else None
+
+
+def _in_use(run_id: str) -> InterlockError:
+    return conflict("CONFLICT", f"Run {run_id[:128]} already exists")
