@@ -91,9 +91,10 @@ def record_reason(owned: Owned, now: datetime, released: Released, refused: Refu
     reason = owned.waiting_reason
     if entry.status is owned.recorded_status and reason is owned.recorded_reason:
         return None
-    entry.change = _change(execution, entry.status, reason, now)
+    recording = Recording(entry)
+    entry.change = _change(recording, execution, entry.status, reason, now)
     owned.recorded_status, owned.recorded_reason = entry.status, reason
-    return Recording(entry)
+    return recording
 
 
 def _add_events(
