@@ -14,8 +14,10 @@ import pytest_asyncio
 
 from conformance.executor_probe import WAKE_AT, load
 from conformance.executor_trial import KeptBlobs, Trial, is_held, wait_for_death
+from conformance.sandbox_house import NoCode, good_walls
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.core.commands import TaskErred, TaskSucceeded, TaskSuspended
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.nodes.testing import ScriptedEgress
@@ -24,15 +26,32 @@ from interlock.ports.egress import EgressResponse
 TESTS = str(Path(__file__).parents[1])
 
 
-@pytest_asyncio.fixture(scope="module", params=["inline", "process"])
-async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
+def _make(
+    name: str, egress: ScriptedEgress, blobs: KeptBlobs, folder: Path, size: int = 2
+) -> InlineExecutor | PoolExecutor | SandboxExecutor:
+    """An executor that knows the probes, and whose children reach the folders of these tests."""
+    if name == "inline":
+        return InlineExecutor(load(), egress, blobs)
+    path = "conformance.executor_probe:load"
+    if name == "process":
+        return PoolExecutor(path, egress, blobs, size=size, environment={"PYTHONPATH": TESTS})
+    return SandboxExecutor(
+        good_walls(),
+        NoCode(),
+        egress,
+        blobs,
+        scratch=folder,
+        size=size,
+        registry=path,
+        writable=(str(folder),),
+        paths=(TESTS,),
+    )
+
+
+@pytest_asyncio.fixture(scope="module", params=["inline", "process", "sandbox"])
+async def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial]:
     egress, blobs = ScriptedEgress([]), KeptBlobs()
-    executor: InlineExecutor | PoolExecutor
-    if request.param == "inline":
-        executor = InlineExecutor(load(), egress, blobs)
-    else:
-        path = "conformance.executor_probe:load"
-        executor = PoolExecutor(path, egress, blobs, size=2, environment={"PYTHONPATH": TESTS})
+    executor = _make(request.param, egress, blobs, tmp_path_factory.getbasetemp())
     assert executor.name == request.param
     await executor.start()
     yield Trial(executor, egress, blobs)
@@ -264,17 +283,12 @@ async def test_many_attempts_at_once_all_report_exactly_once(trial: Trial) -> No
 
 async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path) -> None:
     """A second executor of the same kind, because this one's end is the test."""
-    other: InlineExecutor | PoolExecutor
-    if trial.executor.name == "inline":
-        other = InlineExecutor(load(), trial.egress, trial.blobs)
-    else:
-        path = "conformance.executor_probe:load"
-        other = PoolExecutor(path, trial.egress, trial.blobs, size=1, environment={"PYTHONPATH": TESTS})
+    other = _make(trial.executor.name, trial.egress, trial.blobs, tmp_path.parent, size=1)
     await other.start()
     stopped = Trial(other, trial.egress, trial.blobs)
     lock = tmp_path / "lock"
     working = stopped.probe("work", lock=str(lock))
-    waiting = stopped.probe("count", steps=1) if other.name == "process" else None
+    waiting = stopped.probe("count", steps=1) if other.name != "inline" else None
     await working.begin()
     before = time.monotonic()
     await other.stop(5)

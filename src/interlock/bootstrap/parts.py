@@ -29,6 +29,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
+from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -63,6 +64,7 @@ class Parts:
     ids: RandomIds
     secrets: Secrets
     limits: CountRequests
+    sandbox: str
 
 
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
@@ -109,12 +111,13 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         models=models.for_tasks,
     )
     pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
+    sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline, "process": pool},
+        executors={"inline": inline, "process": pool, "sandbox": sandbox.executor},
         catalogue=registry.types,
         clock=clock,
         ids=ids,
@@ -147,8 +150,10 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         check_value=schemas.check_value,
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
+        save_code=sandbox.save_code,
     )
-    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
+    walls = sandbox.executor.walls.name
+    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)
 
 
 def open_blobs(settings: Settings, ledger: PostgresLedger, *, embedded: bool) -> Blobs:

@@ -22,8 +22,8 @@ from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
 from interlock.services.approvals.list import ListApprovals
 from interlock.services.catalogue import ListNodeTypes
+from interlock.services.code.save import SaveCode
 from interlock.services.drafts.bundle import Drafts, build_drafts
-from interlock.services.drafts.find import KeepsCode
 from interlock.services.executions.cancel import CancelExecutions
 from interlock.services.executions.pause import PauseExecutions
 from interlock.services.executions.read import ReadExecutions
@@ -95,6 +95,7 @@ class Services:
     webhooks: Webhooks
     drafts: Drafts
     workers: WorkerCalls | None
+    save_code: SaveCode
 
 
 def build_services(
@@ -110,7 +111,7 @@ def build_services(
     check_parameters: CheckParameters,
     check_value: CheckValue,
     webhooks: WebhookPorts,
-    save_code: KeepsCode,
+    save_code: SaveCode,
     workers: WorkerCalls | None = None,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
@@ -166,6 +167,7 @@ def build_services(
             store=store, engine=engine, watch=watch, cancel=cancel, save_code=save_code, clock=clock, ids=ids
         ),
         workers=workers,
+        save_code=save_code,
     )
 
 

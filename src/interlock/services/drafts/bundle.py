@@ -8,10 +8,10 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.engine import Engine
 from interlock.ports.store import Store
+from interlock.services.code.save import SaveCode
 from interlock.services.drafts.call import CallTasks
 from interlock.services.drafts.create import CreateDrafts
 from interlock.services.drafts.edges import DeleteEdges, DrawEdges
-from interlock.services.drafts.find import KeepsCode
 from interlock.services.drafts.find_run import CancelRuns, FindRuns
 from interlock.services.drafts.run import RunDrafts
 from interlock.services.drafts.tasks import AddTasks, DeleteTasks, ListTasks, SaveTasks
@@ -42,7 +42,7 @@ def build_drafts(
     engine: Engine,
     watch: WatchExecutions,
     cancel: CancelExecutions,
-    save_code: KeepsCode,
+    save_code: SaveCode,
     clock: Clock,
     ids: Ids,
 ) -> Drafts:

@@ -18,7 +18,8 @@ from interlock.core.workflow import Version
 from interlock.kit.clock import Clock
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
 from interlock.ports.store import Store
-from interlock.services.drafts.find import KeepsCode, require_size, unknown_task, using
+from interlock.services.code.save import SaveCode
+from interlock.services.drafts.find import require_size, unknown_task, using
 from interlock.services.drafts.run import version_of
 from interlock.services.executions.access import visible
 from interlock.services.executions.watch import WatchExecutions
@@ -55,9 +56,7 @@ class _Outcome(msgspec.Struct, frozen=True):
 class CallTasks:
     """Call tasks; each call is a run of its own. Whoever stops waiting cancels it."""
 
-    def __init__(
-        self, store: Store, engine: Engine, watch: WatchExecutions, save_code: KeepsCode, clock: Clock
-    ) -> None:
+    def __init__(self, store: Store, engine: Engine, watch: WatchExecutions, save_code: SaveCode, clock: Clock) -> None:
         self._store = store
         self._engine = engine
         self._watch = watch

@@ -1,29 +1,15 @@
-"""The one way to a draft, and to code for its tasks."""
+"""The one way to a draft."""
 
 from __future__ import annotations
 
-from typing import Protocol
 from uuid import UUID
 
-from interlock.core.code import MAX_CODE, Form
+from interlock.core.code import MAX_CODE
 from interlock.core.draft import Draft
 from interlock.core.errors import ErrorKind, InterlockError, not_found
-from interlock.core.principal import Principal
 from interlock.ports.store import Transaction
 
 _SHOWN = 128
-
-
-class KeepsCode(Protocol):
-    """Takes users' code, where this server runs any."""
-
-    def permit(self, principal: Principal) -> None:
-        """Raise DENIED or UNAVAILABLE unless the principal may have code run here."""
-        ...
-
-    async def __call__(self, principal: Principal, form: Form, content: bytes) -> str:
-        """The digest of the code, which is durable then. Raises what ``permit`` raises."""
-        ...
 
 
 def read_draft_id(text: str) -> UUID:

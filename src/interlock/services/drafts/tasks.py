@@ -28,8 +28,8 @@ from interlock.core.principal import Principal, Scope
 from interlock.core.resources import Resources
 from interlock.kit.ids import Ids
 from interlock.ports.store import Store, Transaction
+from interlock.services.code.save import SaveCode
 from interlock.services.drafts.find import (
-    KeepsCode,
     changing,
     require_size,
     require_tasks,
@@ -64,7 +64,7 @@ class TaskWish(msgspec.Struct, frozen=True, kw_only=True):
 class AddTasks:
     """Add tasks: empty ones, or such as are called one by one and have their code from the beginning."""
 
-    def __init__(self, store: Store, save_code: KeepsCode, ids: Ids) -> None:
+    def __init__(self, store: Store, save_code: SaveCode, ids: Ids) -> None:
         self._store = store
         self._save_code = save_code
         self._ids = ids
@@ -98,7 +98,7 @@ class AddTasks:
 class SaveTasks:
     """Say what tasks do."""
 
-    def __init__(self, store: Store, save_code: KeepsCode) -> None:
+    def __init__(self, store: Store, save_code: SaveCode) -> None:
         self._store = store
         self._save_code = save_code
 

@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.backends.executor.sandbox.bubblewrap import WORK, walled
-from interlock.backends.executor.sandbox.limits import MIB
+from interlock.backends.executor.sandbox.limits import INIT, MIB
 from interlock.backends.executor.sandbox.walls import Walls
 from interlock.ports.node import Attempt, NodeFailed
 
 CHILD = "interlock.backends.executor.sandbox.child"
-_INIT = "1"
-"""The parent of the child in a namespace of processes."""
 
 
 class SandboxCell:
@@ -65,7 +63,7 @@ class SandboxCell:
     def command(self, channel: int) -> Sequence[str]:
         """The child of this package, behind its walls."""
         limits = "none" if self._walls.mode == "none" else "group" if self._group is not None else "each"
-        guard = "{guard}" if self._folder else _INIT
+        guard = "{guard}" if self._folder else INIT
         child = (sys.executable, "-P", "-m", CHILD, guard, str(channel), self._registry, self._work, limits)
         if self._folder is not None:
             return child

@@ -26,7 +26,7 @@ from interlock.backends.executor.pool.calls import ChildServices
 from interlock.backends.executor.pool.child import Child, run_child
 from interlock.backends.executor.pool.messages import Printed
 from interlock.backends.executor.results import settle
-from interlock.backends.executor.sandbox.limits import MIB, OPEN_FILES, PROCESSES, SCRATCH
+from interlock.backends.executor.sandbox.limits import INIT, MIB, OPEN_FILES, PROCESSES, SCRATCH
 from interlock.backends.executor.sandbox.output import Output
 from interlock.backends.executor.services import MAX_ARTIFACT
 from interlock.core.events import ArtifactRef
@@ -41,12 +41,18 @@ _MEMORY = 2048 * MIB
 
 
 class SandboxedChild(Child):
-    """A child whose attempts are users' code. ``limits`` is where memory is held: none, group, each (process)."""
+    """A child whose attempts are users' code. ``limits`` is where memory is held: none, group, each (process).
 
-    def __init__(self, channel: socket.socket, registry: Registry, work: Path, limits: str) -> None:
+    ``is_alone``: in a namespace of processes in which there is nobody else but its init.
+    """
+
+    def __init__(
+        self, channel: socket.socket, registry: Registry, work: Path, limits: str, *, is_alone: bool
+    ) -> None:
         super().__init__(channel, registry)
         self._work = work
         self._limits = limits
+        self._is_alone = is_alone
         self._is_limited = limits == "none"
         self._output = Output(lambda stream, text: self.say(Printed(stream=stream, text=text)))
 
@@ -65,7 +71,7 @@ class SandboxedChild(Child):
                 outcome = msgspec.structs.replace(outcome, artifacts=kept)
             return outcome
         finally:
-            if os.getppid() == 1 and os.getpid() < 10:  # noqa: PLR2004 - alone with our init in our namespace
+            if self._is_alone:
                 _end_others()
             self._output.end()
             os.chdir(self._work)
@@ -80,7 +86,7 @@ class SandboxedChild(Child):
             resource.RLIMIT_CORE: 0,
             resource.RLIMIT_FSIZE: SCRATCH,
             resource.RLIMIT_NOFILE: OPEN_FILES,
-            resource.RLIMIT_NPROC: PROCESSES if os.getppid() == 1 else PROCESSES * 16,
+            resource.RLIMIT_NPROC: PROCESSES if self._is_alone else PROCESSES * 16,
         }
         if self._limits == "each":
             limits[resource.RLIMIT_AS] = int(asked) * MIB or _MEMORY
@@ -146,7 +152,7 @@ def main() -> None:
         int(guard),
         socket.socket(fileno=int(channel)),
         path,
-        lambda channel, registry: SandboxedChild(channel, registry, Path(work), limits),
+        lambda channel, registry: SandboxedChild(channel, registry, Path(work), limits, is_alone=guard == INIT),
     )
 
 

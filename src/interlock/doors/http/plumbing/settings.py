@@ -32,7 +32,6 @@ class HttpSettings:
     sandbox: str = "none"
     title: str = "Interlock"
     max_body: int = 1_048_576
-    executor: str = "local"
     ray_head_port: int = 6379
     streams_per_principal: int = 20
     streams_per_tenant: int = 1_000
