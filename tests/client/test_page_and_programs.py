@@ -54,14 +54,20 @@ async def test_a_program_prints_what_is_promised(house: LatticeHouse, name: str)
 
 
 async def test_the_page_does_what_it_says(house: LatticeHouse, tmp_path: Path) -> None:
+    printed, promised = await page_printed(house.url, tmp_path)
+    assert printed == promised
+
+
+async def page_printed(url: str, folder: Path) -> tuple[str, str]:
+    """What the programs of the page print as one, and what it says that they print."""
     blocks = re.findall(r"```(\w*)\n(.*?)```", PAGE, re.DOTALL)
-    program = "\n".join(text for kind, text in blocks if kind == "python").replace("http://127.0.0.1:8000", house.url)
-    (tmp_path / "page.py").write_text(program)
+    program = "\n".join(text for kind, text in blocks if kind == "python").replace("http://127.0.0.1:8000", url)
+    (folder / "page.py").write_text(program)
     printed = io.StringIO()
 
     def run() -> None:
         with contextlib.redirect_stdout(printed):
-            exec(compile(program, str(tmp_path / "page.py"), "exec"), {"__name__": "__main__"})
+            exec(compile(program, str(folder / "page.py"), "exec"), {"__name__": "__main__"})
 
     await asyncio.to_thread(run)
-    assert printed.getvalue() == "".join(text for kind, text in blocks if not kind)
+    return printed.getvalue(), "".join(text for kind, text in blocks if not kind)

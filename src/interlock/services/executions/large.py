@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.large import field_of, omitted, put
 from interlock.ports.blobs import Blobs
 from interlock.ports.store import EventRecord
 
 MAX_SHOWN = 8 << 20
 """Bytes of large values fetched for one answer; further ones are shown as omitted."""
+MAX_WHOLE = 16 << 20
+"""Bytes of large values that one event is shown with."""
 
 
 async def large_values(blobs: Blobs, tenant_id: str, records: Iterable[EventRecord]) -> dict[str, Any]:
@@ -25,3 +28,19 @@ async def large_values(blobs: Blobs, tenant_id: str, records: Iterable[EventReco
         size += len(content)
         found[sha256] = msgspec.json.decode(content)
     return found
+
+
+async def whole(blobs: Blobs, tenant_id: str, record: EventRecord) -> EventRecord:
+    """The record with its large values in its data, up to ``MAX_WHOLE`` bytes; beyond it is shown as omitted."""
+    if not record.refs:
+        return record
+    fields = msgspec.json.decode(record.data)
+    size = 0
+    for path, sha256 in record.refs.items():
+        content = await blobs.get(tenant_id, sha256) if size < MAX_WHOLE else b""
+        size += len(content)
+        field = field_of(path)
+        value = msgspec.json.decode(content) if size <= MAX_WHOLE else omitted(sha256)
+        fields[field] = put(fields.get(field), path, value)
+    data = msgspec.json.encode(fields).decode()
+    return msgspec.structs.replace(record, data=data, refs=None)

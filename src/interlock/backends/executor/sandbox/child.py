@@ -46,9 +46,7 @@ class SandboxedChild(Child):
     ``is_alone``: in a namespace of processes in which there is nobody else but its init.
     """
 
-    def __init__(
-        self, channel: socket.socket, registry: Registry, work: Path, limits: str, *, is_alone: bool
-    ) -> None:
+    def __init__(self, channel: socket.socket, registry: Registry, work: Path, limits: str, *, is_alone: bool) -> None:
         super().__init__(channel, registry)
         self._work = work
         self._limits = limits
