@@ -30,17 +30,16 @@ async def large_values(blobs: Blobs, tenant_id: str, records: Iterable[EventReco
     return found
 
 
-async def whole(blobs: Blobs, tenant_id: str, record: EventRecord) -> EventRecord:
-    """The record with its large values in its data, up to ``MAX_WHOLE`` bytes; beyond it is shown as omitted."""
-    if not record.refs:
-        return record
-    fields = msgspec.json.decode(record.data)
+async def whole_fields(blobs: Blobs, tenant_id: str, record: EventRecord) -> dict[str, Any]:
+    """The fields of an event with its large values in place, up to ``MAX_WHOLE`` bytes; further ones are omitted.
+
+    They are the JSON that was stored (``msgspec.Raw``): to be shown they need not be read.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(record.data)
     size = 0
-    for path, sha256 in record.refs.items():
+    for path, sha256 in (record.refs or {}).items():
         content = await blobs.get(tenant_id, sha256) if size < MAX_WHOLE else b""
         size += len(content)
-        field = field_of(path)
-        value = msgspec.json.decode(content) if size <= MAX_WHOLE else omitted(sha256)
-        fields[field] = put(fields.get(field), path, value)
-    data = msgspec.json.encode(fields).decode()
-    return msgspec.structs.replace(record, data=data, refs=None)
+        value = msgspec.Raw(content) if content and size <= MAX_WHOLE else omitted(sha256)
+        fields[field_of(path)] = put(fields.get(field_of(path)), path, value)
+    return fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -23,8 +23,8 @@ from interlock.doors.http.plumbing.trace import Exchange
 from interlock.services.executions.watch import Fact, Watch
 from interlock.services.nouns import EventRecord
 
-Whole: TypeAlias = Callable[[EventRecord], Awaitable[EventRecord]]
-"""Gives an event with its large values in place."""
+Whole: TypeAlias = Callable[[EventRecord], Awaitable[dict[str, Any]]]
+"""Gives the fields of an event with its large values in place."""
 
 _WAIT_SECONDS = 30.0
 _TOGETHER = 1_048_576
@@ -114,7 +114,8 @@ class WatchingRun:
         A result is shown whole; a large one is read and made for each reader, so that nobody has to keep it.
         """
         if fact.record.refs and fact.record.type == "task.completed":
-            found = frame_of(await self._whole(fact.record), self._telling)
+            shown = msgspec.structs.replace(fact.record, refs=None)
+            found = frame_of(shown, self._telling, await self._whole(fact.record))
             return text_frame(_encode(found[0])) if found is not None else b""
         name = f"{_FULL if self._is_full else _PLAIN} {self._telling.workflow_id} {self._telling.run_id}"
         made = fact.frames.get(name)
