@@ -165,6 +165,20 @@ def test_an_announcement_anew_keeps_what_runs() -> None:
     assert admission.machines["local-1"].free.cpu == 8
 
 
+def test_what_is_more_than_a_processes_part_of_the_machine_takes_all_of_that_part() -> None:
+    admission = Admission()
+    admission.set_machine("local-1", Capacity(cpu=1, memory=250), whole=Capacity(cpu=4, memory=1_000))
+    ask(admission, "large", cpu=3, memory=100)
+    ask(admission, "small")
+    ask(admission, "huge", cpu=5, policy="clamp")
+    assert only(admission).placement.clamped == {}
+    assert admission.machines["local-1"].free == Resources(cpu=0, memory=150)
+    admission.release("large")
+    assert granted(admission) == ["small"]
+    admission.release("small")
+    assert only(admission).placement.clamped == {"cpu": (5, 4)}
+
+
 def test_a_task_asks_once() -> None:
     admission = house()
     ask(admission, "t")

@@ -29,6 +29,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
+from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
@@ -44,6 +45,7 @@ from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
+from interlock.services.workers.bundle import build_workers
 
 VERSION = installed_version("interlock")
 SERVER_ROLE = "interlock_server"
@@ -112,6 +114,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     pool = PoolExecutor(NODES, egress, blobs, size=settings.process_workers or None, environment=child_environment())
     sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
+    placing = open_placing(settings, clock, telemetry)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
@@ -125,6 +128,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
+        placing=placing,
+        books=ledger,
         replaces_namesakes=embedded,
     )
     await engine.open()
@@ -151,6 +156,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
         save_code=sandbox.save_code,
+        workers=build_workers(ledger, placing, clock),
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

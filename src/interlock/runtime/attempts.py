@@ -42,9 +42,8 @@ class Attempts:
             return
         failpoints.hit("runner.before_attempt")
         # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
-        place = node_type.place
-        if task.isolated and place == "inline" and not node_type.calls_back:
-            place = "process"
+        is_moved = task.isolated and node_type.place == "inline" and not node_type.calls_back
+        place = "process" if is_moved else node_type.place
         attempt = Attempt(
             execution_id=owned.execution.execution_id,
             tenant_id=owned.tenant_id,

@@ -24,6 +24,7 @@ from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExe
 from interlock.ports.executor import Executor
 from interlock.ports.ledger import Ledger, NodeTotal
 from interlock.ports.telemetry import Telemetry
+from interlock.ports.workers import Reaches, WorkerBooks
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
@@ -40,6 +41,7 @@ from interlock.runtime.signalling import Signalling
 from interlock.runtime.standing import standing_of
 from interlock.runtime.starting import Starting
 from interlock.runtime.upkeep import Upkeep
+from interlock.runtime.workforce import Workforce
 
 SLOTS = 2_000
 TENANT_CAP = 1_000
@@ -68,6 +70,8 @@ class LocalEngine:
         tenant_cap: int = TENANT_CAP,
         tenant_queue: int = TENANT_QUEUE,
         placing: Placing | None = None,
+        books: WorkerBooks | None = None,
+        reaches: Reaches | None = None,
         replaces_namesakes: bool = False,
     ) -> None:
         self._name = name
@@ -130,6 +134,11 @@ class LocalEngine:
             clock=clock,
         )
         self._upkeep = Upkeep(ledger)
+        self._workforce = (
+            Workforce(books, self.runner.placing, reaches, lambda: self.room.turn)
+            if books is not None and reaches is not None
+            else None
+        )
         self._node_totals = NodeTotals(ledger)
         self.runner.may_release = self._liveness.is_sure
         self.runner.attempts.count_node = self._node_totals.count
@@ -157,6 +166,8 @@ class LocalEngine:
             await executor.start()
         await self._register()
         self._upkeep.start()
+        if self._workforce is not None:
+            self._workforce.start()
 
     def drain(self) -> None:
         """From now on new executions are refused and none is claimed; what runs goes on."""
@@ -167,6 +178,8 @@ class LocalEngine:
         self.drain()
         await self._claiming.stop()
         await self._upkeep.stop()
+        if self._workforce is not None:
+            await self._workforce.stop()
         for executor in self._executors.values():
             await executor.stop(grace / 2)
         await self._journal.stop()

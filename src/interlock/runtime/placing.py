@@ -23,10 +23,9 @@ from interlock.core.resources import Resources
 from interlock.core.worker import Capacity
 from interlock.kit.clock import Clock
 from interlock.ports.telemetry import Telemetry
+from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.owned import Owned
 
-LOCAL_WORKER = "local-1"
-"""The machine of the server itself."""
 WAITING_CAP = 10_000
 """Tasks of one tenant that wait for a place in one process."""
 
@@ -43,6 +42,7 @@ class Placing:
         telemetry: Telemetry,
         *,
         local: Capacity,
+        whole: Capacity | None = None,
         policy: Policy = "queue",
         waiting_cap: int = WAITING_CAP,
     ) -> None:
@@ -51,7 +51,7 @@ class Placing:
         self._policy = policy
         self.waiting_cap = waiting_cap
         self._admission = Admission()
-        self._admission.set_machine(LOCAL_WORKER, local)
+        self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._asked: dict[Key, Seeking] = {}
         self._attempts: dict[Key, int] = {}  # what holds a place
         self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
@@ -168,9 +168,14 @@ class Placing:
 
     # Machines ----------------------------------------------------------------------------------------------
 
-    def set_worker(self, worker_id: str, capacity: Capacity, *, address: str = "", takes_tasks: bool = True) -> None:
-        """A machine on which an executor of this process can run tasks; ``takes_tasks`` is False while it drains."""
-        self._admission.set_machine(worker_id, capacity, address=address, is_open=takes_tasks)
+    def set_worker(
+        self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None
+    ) -> None:
+        """A machine on which an executor of this process can run tasks.
+
+        ``capacity`` is the part of this process, ``whole`` what the machine has if that is more.
+        """
+        self._admission.set_machine(worker_id, capacity, address=address, whole=whole)
         self._look_anew()
 
     def drain_worker(self, worker_id: str) -> None:
@@ -195,9 +200,15 @@ class Placing:
         free = machine.free if machine is not None else Resources(cpu=0.0)
         return free, self._admission.running_on()[worker_id]
 
-    def workers(self) -> list[str]:
-        """The machines tasks can be placed on here."""
-        return list(self._admission.machines)
+    def capacity_of(self, worker_id: str) -> Capacity | None:
+        """What tasks of this process share on a machine; None if none can be placed there."""
+        machine = self._admission.machines.get(worker_id)
+        return machine.capacity if machine is not None else None
+
+    def takes_tasks(self, worker_id: str) -> bool:
+        """Whether a machine gets new tasks."""
+        machine = self._admission.machines.get(worker_id)
+        return machine is not None and machine.is_open
 
     def _look_anew(self) -> None:
         self._unsettled.update(self._waiting)

@@ -48,7 +48,7 @@ from interlock.services.sessions.start import StartSessions
 from interlock.services.sessions.stop import StopSessions
 from interlock.services.webhooks.addresses import with_addresses
 from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
-from interlock.services.worker_calls import WorkerCalls
+from interlock.services.workers.bundle import Workers
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -94,7 +94,7 @@ class Services:
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
     drafts: Drafts
-    workers: WorkerCalls | None
+    workers: Workers
     save_code: SaveCode
 
 
@@ -112,7 +112,7 @@ def build_services(
     check_value: CheckValue,
     webhooks: WebhookPorts,
     save_code: SaveCode,
-    workers: WorkerCalls | None = None,
+    workers: Workers,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,

@@ -42,10 +42,11 @@ class Admission:
 
     # Machines ----------------------------------------------------------------------------------------------
 
-    def set_machine(self, worker_id: str, capacity: Capacity, *, address: str = "", is_open: bool = True) -> None:
+    def set_machine(
+        self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None
+    ) -> None:
         """A machine is there, or is another one than before; what runs on it stays set aside."""
-        machine = Machine(worker_id, capacity, address=address)
-        machine.is_open = is_open
+        machine = Machine(worker_id, capacity, address=address, whole=whole)
         for grant in self._held.values():
             if grant.worker_id == worker_id:
                 machine.take(grant.fitted.ask, grant.gpus)

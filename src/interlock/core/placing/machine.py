@@ -28,18 +28,34 @@ class _Device:
 class Machine:
     """What is set aside here adds up to no more than the capacity, on each device too.
 
-    A share of a device is on one; whole devices are nobody else's, with all their memory.
+    A share of a device is on one; whole devices are nobody else's, with all their memory. Where several processes have
+    a part of one machine each, ``whole`` is all of it: a task that needs more than this part, and no more than all,
+    takes this whole part for itself.
     """
 
-    __slots__ = ("_devices", "address", "capacity", "cpu", "free_cpu", "free_memory", "is_open", "memory", "worker_id")
+    __slots__ = (
+        "_devices",
+        "_whole_cpu",
+        "_whole_memory",
+        "address",
+        "capacity",
+        "cpu",
+        "free_cpu",
+        "free_memory",
+        "is_open",
+        "memory",
+        "worker_id",
+    )
 
-    def __init__(self, worker_id: str, capacity: Capacity, *, address: str = "") -> None:
+    def __init__(self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None) -> None:
         self.worker_id = worker_id
         self.address = address
         self.capacity = capacity
         self.is_open = True  # whether it takes anything new
         self.cpu = self.free_cpu = down(capacity.cpu)
         self.memory = self.free_memory = down(capacity.memory)
+        whole = whole or capacity
+        self._whole_cpu, self._whole_memory = down(whole.cpu), down(whole.memory)
         self._devices = {gpu.number: _Device(gpu.number, gpu.memory) for gpu in capacity.gpus}
 
     def could_hold(self, ask: Amounts) -> bool:
@@ -49,7 +65,14 @@ class Machine:
     def most(self, ask: Amounts) -> Amounts:
         """As much of it as this machine has in all."""
         gpu = min(ask.gpu, WHOLE * len(self._devices))
-        return Amounts(min(ask.cpu, self.cpu), min(ask.memory, self.memory), gpu, self._most_memory(ask, gpu))
+        cpu, memory = min(ask.cpu, self._whole_cpu), min(ask.memory, self._whole_memory)
+        return Amounts(cpu, memory, gpu, self._most_memory(ask, gpu))
+
+    def _part(self, ask: Amounts) -> Amounts:
+        """What of it is taken from the part that is this process's."""
+        if ask.cpu <= self.cpu and ask.memory <= self.memory:
+            return ask
+        return ask._replace(cpu=min(ask.cpu, self.cpu), memory=min(ask.memory, self.memory))
 
     def _most_memory(self, ask: Amounts, gpu: int) -> int:
         devices = sorted(self._devices.values(), key=lambda device: -device.memory)
@@ -60,6 +83,7 @@ class Machine:
 
     def find(self, ask: Amounts) -> Devices | None:
         """The devices it could have now; None if it does not fit."""
+        ask = self._part(ask)
         if ask.cpu > self.free_cpu or ask.memory > self.free_memory:
             return None
         if not ask.gpu:
@@ -79,6 +103,7 @@ class Machine:
 
     def leaves_room(self, ask: Amounts, other: Amounts) -> bool:
         """Whether ``other``, which waits for this machine, comes no later if ``ask`` is taken now."""
+        ask, other = self._part(ask), self._part(other)
         return (
             _spares(self.free_cpu, ask.cpu, other.cpu)
             and _spares(self.free_memory, ask.memory, other.memory)
@@ -87,6 +112,7 @@ class Machine:
 
     def take(self, ask: Amounts, gpus: Devices, sign: int = 1) -> None:
         """Set it aside; with ``sign`` -1 give it back."""
+        ask = self._part(ask)
         self.free_cpu -= sign * ask.cpu
         self.free_memory -= sign * ask.memory
         for number in gpus:

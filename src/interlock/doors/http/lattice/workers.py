@@ -8,13 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from interlock.core.draft import RESOURCE_WORDS
-from interlock.core.errors import InterlockError, unavailable
 from interlock.core.resources import Resources
 from interlock.core.worker import Capacity, Gpu, Worker
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
 from interlock.kit.instants import rfc3339
-from interlock.services.worker_calls import WorkerAnnounced, WorkerCalls
+from interlock.services.workers.connect import WorkerAnnounced
 
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 
@@ -91,7 +90,7 @@ async def connect_worker(call: Call[ConnectBody, None]) -> Reply:
     body = call.body
     call.acts_on(body.node_id)
     announced = WorkerAnnounced(worker_id=body.node_id, address=body.node_ip, capacity=_capacity(body.resources))
-    worker = await _workers(call).connect(call.principal, announced)
+    worker = await call.services.workers.connect.connect(call.principal, announced)
     state = worker.state if worker.state in ("ready", "pending") else "pending"
     return JsonReply(ConnectAnswer(node_id=worker.worker_id, state=state))
 
@@ -100,13 +99,13 @@ async def disconnect_worker(call: Call[DisconnectBody, None]) -> Reply:
     """Give a machine no new tasks; what runs there may go on for a while."""
     body = call.body
     call.acts_on(body.node_id)
-    worker = await _workers(call).disconnect(call.principal, body.node_id, body.grace_seconds)
+    worker = await call.services.workers.disconnect.disconnect(call.principal, body.node_id, body.grace_seconds)
     return JsonReply(DisconnectAnswer(node_id=worker.worker_id, running=worker.running))
 
 
 async def get_workers(call: Call[None, None]) -> Reply:
     """List the machines that tasks run on."""
-    found = await _workers(call).list(call.principal)
+    found = await call.services.workers.list.list(call.principal)
     return JsonReply(WorkersAnswer(workers=[_listed(worker) for worker in found]))
 
 
@@ -114,17 +113,6 @@ async def get_head_ray_port(call: Call[None, None]) -> Reply:
     """Say where the head of Ray listens, or would."""
     settings = call.context.settings
     return JsonReply(HeadAnswer(port=settings.ray_head_port, executor=settings.executor))
-
-
-def _workers(call: Call[Any, None]) -> WorkerCalls:
-    workers = call.services.workers
-    if workers is None:
-        raise not_ready()
-    return workers
-
-
-def not_ready() -> InterlockError:
-    return unavailable("Executor not ready")
 
 
 def _capacity(told: ResourcesBody) -> Capacity:
