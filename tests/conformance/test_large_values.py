@@ -45,7 +45,9 @@ def through_five(kind: str, **parameters: Any) -> GraphDefinition:
 async def test_an_array_of_10_mb_goes_through_five_tasks_as_one_blob(house: House) -> None:
     engine = await house.engine()
     given = {"rows": numbers(600_000)}
-    done = await house.start(engine, through_five("transform", mapping={"rows": "{{ $json.rows }}"}), input=given)
+    done = await house.start(
+        engine, through_five("transform", mapping={"rows": "{{ $json.rows }}"}), input=given, wait=60
+    )
     assert (done.status, done.output) == ("succeeded", given)
     assert await house.rows("select count(*) from interlock.blobs") == [(1,)]
     assert await house.rows("select sum(size) > 9 * 1024 * 1024 from interlock.blobs") == [(True,)]
@@ -59,7 +61,7 @@ async def test_the_same_value_from_five_processes_is_still_one_blob(house: House
     pool = PoolExecutor("interlock.nodes:load", ScriptedEgress([]), KeptBlobs(), size=1, environment=environment)
     engine = await house.engine(process=pool)
     given = {"rows": numbers(10_000)}
-    done = await house.start(engine, through_five("python", function="hand_on"), input=given)
+    done = await house.start(engine, through_five("python", function="hand_on"), input=given, wait=60)
     assert (done.status, done.output) == ("succeeded", given)
     assert await house.rows("select count(*) from interlock.blobs") == [(1,)]
     assert (await largest_row(house))[0] <= ROW
