@@ -35,6 +35,10 @@ GRANTS = {
     ("authenticated", "registry_nodes"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("authenticated", "registry_flows"): {"SELECT", "INSERT", "UPDATE"},
     ("authenticated", "scratch"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    **{
+        ("authenticated", table): {"SELECT", "INSERT", "UPDATE", "DELETE"}
+        for table in ("drafts", "draft_tasks", "draft_edges")
+    },
     ("interlock_engine", "registry_flows"): {"SELECT"},
     ("interlock_engine", "node_totals"): {"SELECT", "INSERT", "UPDATE"},
     ("authenticated", "tenants"): {"SELECT"},

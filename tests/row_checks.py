@@ -42,6 +42,9 @@ TENANT_WIDE = [
     "node_versions",
     "registry_flows",
     "scratch",
+    "drafts",
+    "draft_tasks",
+    "draft_edges",
     "webhooks",
 ]
 
@@ -157,6 +160,12 @@ ADD_REGISTERED = {
     "registry_flows": "insert into interlock.registry_flows values ($1, 'f' || $2, gen_random_uuid())",
     "scratch": """insert into interlock.scratch (tenant_id, session_id, key, value, size, expires_at)
   values ($1, 's', 'k' || $2, '1', 1, now() + interval '1 day')""",
+    "drafts": """insert into interlock.drafts (tenant_id, draft_id, made_by)
+  values ($1, md5('draft' || $1 || $2)::uuid, 'ann')""",
+    "draft_tasks": """insert into interlock.draft_tasks (tenant_id, draft_id, task_id, number, kind, name)
+  values ($1, md5('draft' || $1 || '1')::uuid, 't' || $2, 1, 'code', 'n')""",
+    "draft_edges": """insert into interlock.draft_edges (tenant_id, draft_id, source, target, kind)
+  values ($1, md5('draft' || $1 || '1')::uuid, 'a', 'b' || $2, 'drawn')""",
 }
 """A row of a tenant ($1), told from others by a text ($2)."""
 

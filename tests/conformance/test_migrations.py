@@ -280,7 +280,8 @@ async def test_a_database_that_supabase_made_is_brought_up_too(postgres, empty_d
           where table_schema = 'interlock' and (grantee = 'anon' or grantee = 'authenticated'
             and privilege_type not in ('SELECT', 'INSERT', 'UPDATE')
             and not (privilege_type = 'DELETE'
-              and table_name in ('registry_nodes', 'registry_flows', 'scratch', 'webhooks')))"""
+              and table_name in ('registry_nodes', 'registry_flows', 'scratch', 'webhooks', 'drafts', 'draft_tasks',
+                'draft_edges')))"""
         assert await superuser.fetch(wide) == []
     await postgres.order(f"drop database {name} with (force)")
     await postgres.order(f"drop owned by {owner}, {server}; drop role {owner}, {server}")

@@ -16,8 +16,7 @@ from doors.conftest import BASE
 from doors.socket_house import Port, closed, eventually, frame, served
 from interlock.core.principal import Scope
 from interlock.doors.http.app_factory import build_app
-from interlock.doors.http.plumbing import proofs
-from interlock.doors.http.plumbing import socket_route
+from interlock.doors.http.plumbing import proofs, socket_route
 from interlock.services.access import authenticate
 
 ECHO = {"flow_id": "echo_test_flow", "params": {"input": "x"}}

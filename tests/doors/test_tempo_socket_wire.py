@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from doors.socket_house import Port, RawSocket, client_frame, closed, eventually, frame, served
+from interlock.doors.http.plumbing import socket as socket_module
 from interlock.doors.http.plumbing import sse
 from interlock.doors.http.plumbing.socket_wire import payload_of, text_frame
-from interlock.doors.http.tempo import socket as socket_module
 
 ECHO = {"flow_id": "echo_test_flow", "params": {"input": "x"}}
 TEXT, BINARY, CONT, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 from uuid import UUID
 
@@ -125,13 +125,15 @@ def possible_references(value: Any) -> list[tuple[str, str]]:
     return [(task_id, key) for task_id, mark, key in found if mark]
 
 
-def resolve(key: str, value: Any, known: Sequence[str] | set[str]) -> tuple[str, str]:
+def resolve(key: str, value: Any, known: Collection[str]) -> tuple[str, str]:
     """The task and the key that a reference means. Raises RULE for one without a key, or to an unknown task."""
     meant = possible_references(value)
     for task_id, source_key in meant:
-        if task_id in known and source_key:
+        if task_id in known:
+            if not source_key:
+                raise broken(f"Input '{key[:128]}' has no output key")
             return task_id, source_key
     named = meant[0][0] if meant else str(value)
-    if named in known or any(task_id in known for task_id, _ in meant):
+    if named in known:
         raise broken(f"Input '{key[:128]}' has no output key")
     raise broken(f"Input '{key[:128]}' refers to unknown task '{named[:128]}'")

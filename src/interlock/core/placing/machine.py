@@ -83,6 +83,8 @@ class Machine:
 
     def find(self, ask: Amounts) -> Devices | None:
         """The devices it could have now; None if it does not fit."""
+        if ask.cpu > self._whole_cpu or ask.memory > self._whole_memory:
+            return None
         ask = self._part(ask)
         if ask.cpu > self.free_cpu or ask.memory > self.free_memory:
             return None

@@ -34,6 +34,7 @@ class CodeInside:
     type = TYPE
 
     def __init__(self) -> None:
+        self._content: dict[str, bytes] = {}
         self._loaded: dict[tuple[str, str], Callable[..., Any]] = {}
 
     async def run(self, attempt: Attempt, services: Services) -> Done:
@@ -53,10 +54,13 @@ class CodeInside:
 
     def _find(self, given: Mapping[str, Any], code: Mapping[str, bytes]) -> Callable[..., Any]:
         digest, name = given["code"], given.get("function") or ""
+        if digest in code:
+            self._content[digest] = code[digest]
         function = self._loaded.get((digest, name))
         if function is None:
             is_pickle = given.get("form") == "pickle"
-            function = _load_pickle(code[digest]) if is_pickle else _load_source(code[digest].decode(), name)
+            content = self._content[digest]
+            function = _load_pickle(content) if is_pickle else _load_source(content.decode(), name)
             self._loaded[digest, name] = function
         return function
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Hashable
 
 from interlock.backends.executor.logs import log_dead_child, log_node_error, log_output
@@ -34,6 +35,7 @@ from interlock.core.events import Failure
 from interlock.ports.executor import Result
 from interlock.ports.node import NodeFailed
 
+_CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?[\w-]{1,32}=[\w.-]{1,64})?", re.ASCII)
 MAX_PRINTED = 1_048_576
 """Characters of what one attempt prints that are kept."""
 _MAX_CALLS = 256
@@ -239,7 +241,7 @@ class Seat:
 
 async def _carry_out(job: Job, question: Store | Call) -> Stored | Answered:
     if isinstance(question, Store):
-        ref = await job.services.write_artifact(question.name, question.content, question.content_type)
+        ref = await job.services.write_artifact(question.name, question.content, _plain(question.content_type))
         job.on_stored(ref)
         return Stored(call=question.call, ref=ref)
     response = await job.services.egress.request(
@@ -252,6 +254,11 @@ async def _carry_out(job: Job, question: Store | Call) -> Stored | Answered:
         follow_redirects=question.follow_redirects,
     )
     return Answered(call=question.call, response=response)
+
+
+def _plain(content_type: str) -> str:
+    """A content type that may stand in a header, whatever a child says."""
+    return content_type if _CONTENT_TYPE.fullmatch(content_type) else "application/octet-stream"
 
 
 def _refuse(question: Store | Call, failure: Failure, error: Exception) -> Refused:

@@ -14,7 +14,7 @@ from interlock.backends.executor.sandbox.limits import SCRATCH
 WORK = "/tmp/work"  # noqa: S108 - inside the sandbox, which nobody shares
 """The working folder in a sandbox."""
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-_OF_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "fonts", "OpenCL")
+_OF_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types", "alternatives", "fonts", "OpenCL")
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup")
 _NOBODY = "65534"
 
@@ -47,7 +47,21 @@ def walled(writable: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     options += ["--proc", "/proc", "--dev", "/dev", "--size", str(SCRATCH), "--tmpfs", "/dev/shm"]  # noqa: S108
     for device in sorted(map(str, Path("/dev").glob("nvidia*"))):
         options += ["--dev-bind", device, device]
-    return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--dir", WORK, "--chdir", WORK, "--"]
+    # A server that runs as root owns the files of /proc here too, and could write sysctls: bubblewrap leaves that open.
+    return [
+        *options,
+        "--remount-ro",
+        "/proc",
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+        "--dir",
+        WORK,
+        "--chdir",
+        WORK,
+        "--",
+    ]
 
 
 def _system() -> Iterator[str]:

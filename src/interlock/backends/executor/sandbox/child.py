@@ -9,7 +9,6 @@ outside, or are limits that this program sets before it has read anything of the
 
 from __future__ import annotations
 
-import mimetypes
 import os
 import resource
 import shutil
@@ -66,7 +65,7 @@ class SandboxedChild(Child):
             outcome = settle(await super().carry_out(attempt, services))
             if isinstance(outcome, Done):
                 kept = await _keep(folder / ARTIFACTS, services)
-                outcome = msgspec.structs.replace(outcome, artifacts=kept)
+                outcome = msgspec.structs.replace(outcome, artifacts=(*outcome.artifacts, *kept))
             return outcome
         finally:
             if self._is_alone:
@@ -114,6 +113,10 @@ async def _keep(folder: Path, services: ChildServices) -> tuple[ArtifactRef, ...
     if len(names) > MAX_FILES:
         told = f"The code left {len(names)} files in ./{ARTIFACTS}; at most {MAX_FILES} are kept"
         raise NodeFailed("ARTIFACTS_TOO_MANY", told)
+    if not names:
+        return ()
+    import mimetypes  # noqa: PLC0415 - a sandbox should start fast, and most leave no files
+
     kept = []
     for name in names:
         content = _read(folder / name)
@@ -129,15 +132,20 @@ def _read(path: Path) -> bytes | None:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return None
     with os.fdopen(file, "rb") as opened:
-        return opened.read(MAX_ARTIFACT + 1) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        return opened.read(MAX_ARTIFACT + 1)
 
 
 def _end_others() -> None:
-    """Kill what the code has left running; init and we are spared."""
+    """Kill what the code has left running; init and we are spared. Nobody waits for them any more but us."""
     try:
         os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
+        while True:
+            os.waitpid(-1, 0)
+    except (ProcessLookupError, ChildProcessError):
         return
 
 

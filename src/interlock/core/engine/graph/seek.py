@@ -15,7 +15,7 @@ from interlock.core.engine.retrying import start_again
 from interlock.core.engine.turn import Turn
 from interlock.core.execution import Execution, Phase, Task
 
-WINDOW = 256
+WINDOW = 64
 """First attempts of one shape for which an execution asks at a time: more could not begin before it asks again."""
 
 _LOST = ("lost", "crashed")

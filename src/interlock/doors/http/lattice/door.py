@@ -52,6 +52,6 @@ LATTICE = Door(
     prefixes=("",),
     envelope=envelope,
     rule_status=422,
-    statuses={QUEUE_FULL: 503, "WORKFLOW_INVALID": 400},
+    statuses={QUEUE_FULL: 503, "WORKFLOW_INVALID": 400, "RESOURCES_UNAVAILABLE": 400},
     answers_misses=True,
 )

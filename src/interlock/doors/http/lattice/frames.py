@@ -26,11 +26,15 @@ class Frame(msgspec.Struct, kw_only=True):
 
 
 class Telling(msgspec.Struct, frozen=True):
-    """Whose events are told, by the ids its clients know; ``names`` are those of tasks."""
+    """Whose events are told, by the ids its clients know; ``names`` are those of tasks.
+
+    ``mark`` stands behind the place of a task where nothing holds its code in.
+    """
 
     workflow_id: str
     run_id: str
     names: Mapping[str, str]
+    mark: str = ""
 
     @property
     def ids(self) -> Fields:
@@ -65,7 +69,7 @@ def _started(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
         "task_id": fields["task_id"],
         "task_name": telling.names.get(fields["node_id"], fields["node_id"]),
         "node_ip": place.get("address") or LOCAL_ADDRESS,
-        "node_id": place.get("worker") or LOCAL_WORKER,
+        "node_id": (place.get("worker") or LOCAL_WORKER) + telling.mark,
         "gpu_id": gpus[0] if gpus else None,
         "attempt": fields.get("attempt", 1),
     }

@@ -30,6 +30,8 @@ _WAIT_SECONDS = 30.0
 _TOGETHER = 1_048_576
 """Bytes of frames that are sent together; large ones go one by one."""
 _PLAIN, _FULL = "lattice", "lattice full"
+_WITHOUT_WALLS = ("subprocess", "none")
+_UNSANDBOXED = " (unsandboxed)"
 _encode = msgspec.json.Encoder().encode
 
 WATCH = Operation(
@@ -69,7 +71,8 @@ class RunSocket(SocketRoute):
         except BaseException:
             watch.close()
             raise
-        telling = Telling(path["workflow_id"], path["run_id"], watch.names)
+        mark = _UNSANDBOXED if context.settings.sandbox in _WITHOUT_WALLS else ""
+        telling = Telling(path["workflow_id"], path["run_id"], watch.names, mark)
         whole = partial(context.services.read_executions.whole, principal)
         watching = WatchingRun(watch, telling, whole, is_full=is_full)
         try:

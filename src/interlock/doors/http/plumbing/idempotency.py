@@ -34,7 +34,7 @@ def key_of(call: Call[Any, Any]) -> Key | None:
     key = read_key(call)
     if key is None:
         return None
-    digest = hashlib.sha256(_beneath(call.prefix, call.exchange.path).rstrip("/").encode())
+    digest = hashlib.sha256(call.exchange.path.removeprefix(call.prefix).rstrip("/").encode())
     digest.update(b"\0")
     digest.update(call.raw_body)
     scope = f"{_whose(call)} {call.operation.method} {call.operation.route}"
@@ -90,8 +90,3 @@ async def _kept(call: Call[Any, Any], key: Key, handler: Handler) -> Reply:
 def _again(found: KeptAnswer) -> Reply:
     headers = (*NO_STORE, *REPLAYED)
     return BytesReply(found.body, media_type="application/json", status=found.status, headers=headers)
-
-
-def _beneath(prefix: str, path: str) -> str:
-    """The path without its door's prefix; some doors have none."""
-    return path.rpartition(prefix)[2] if prefix else path

@@ -1,0 +1,205 @@
+"""Runs of the lattice door: what tasks are given, how they fail, who watches, and calls that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import textwrap
+from collections.abc import AsyncIterator
+from typing import Any
+
+import cloudpickle
+import httpx2
+import pytest
+
+from doors.lattice_house import Lattice, frame, kinds, of_task, of_user, to_end
+from served import RunningServer
+
+pytestmark = pytest.mark.xdist_group("served")
+
+SAME = "def same(params):\n    return params"
+
+
+@pytest.fixture
+async def lattice(server: RunningServer) -> AsyncIterator[Lattice]:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30.0) as client:
+        yield Lattice(client, server.url)
+
+
+def results(frames: list[Any]) -> dict[str, Any]:
+    """What each task gave."""
+    return {found["data"]["task_id"]: found["data"]["result"] for found in frames if found["type"] == "finish_task"}
+
+
+async def test_values_are_data_and_never_evaluated(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    odd = {"a": "{{ $trigger }}", "b": [1, 2.5, None, "}}"], "{{c}}": {"d": "{{ 1 + 1 }}"}}
+    first = await lattice.saved(workflow_id, "same", SAME, task_input=of_user(**odd))
+    second = await lattice.saved(
+        workflow_id, "same", SAME, task_input=of_task(got=f"{first}.output.a", more=f"{first}.{{{{c}}}}")
+    )
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    assert results(frames) == {first: odd, second: {"got": odd["a"], "more": odd["{{c}}"]}}
+
+
+async def test_inputs_of_a_run_go_over_those_of_the_author(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await lattice.saved(workflow_id, "same", SAME, task_input=of_user(x=1, y=2))
+    run_id = await lattice.run(workflow_id, inputs={task_id: {"y": 20}})
+    assert results(await lattice.frames(workflow_id, run_id)) == {task_id: {"x": 1, "y": 20}}
+
+
+async def test_a_key_that_a_task_does_not_give_fails_who_needs_it(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    first = await lattice.saved(workflow_id, "same", SAME, task_input=of_user(x=1))
+    second = await lattice.saved(workflow_id, "needy", SAME, task_input=of_task(z=f"{first}.z"))
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    failed = next(found["data"] for found in frames if found["type"] == "task_exception")
+    assert failed["task_id"] == second
+    assert failed["error_type"] == "INPUT_MISSING"
+    assert failed["result"] == "Task failed: INPUT_MISSING: Input 'z' is missing: task 'same' gave no 'z'"
+    assert frames[-1]["data"]["failed_tasks"] == [second]
+
+
+async def test_a_task_behind_a_failed_and_a_good_one_is_skipped(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    good = await lattice.saved(workflow_id, "same", SAME)
+    bad = await lattice.saved(workflow_id, "bad", "def bad(params):\n    raise ValueError('no')")
+    last = await lattice.saved(workflow_id, "last", SAME)
+    for source in (good, bad):
+        await lattice.post("/add_edge", {"workflow_id": workflow_id, "source_task_id": source, "target_task_id": last})
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id), "?profile=full")
+    assert ("start_task", last) not in kinds(frames)
+    assert ("task_skipped", last) in kinds(frames)
+    assert frames[-1]["data"]["skipped_tasks"] == [last]
+
+
+async def test_a_task_is_tried_again_if_it_says_so(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    code = """
+    import os
+    def flaky(params):
+        if os.environ["INTERLOCK_ATTEMPT"] == "1":
+            raise OSError("not yet")
+        return {"attempt": os.environ["INTERLOCK_ATTEMPT"]}
+    """
+    retry = {"max_attempts": 2, "backoff_seconds": 0.01}
+    task_id = await lattice.saved(workflow_id, "flaky", code, retry=retry)
+    run_id = await lattice.run(workflow_id)
+    frames = await lattice.frames(workflow_id, run_id)
+    assert kinds(frames[:-1]) == [("start_task", task_id), ("start_task", task_id), ("finish_task", task_id)]
+    assert [found["data"]["attempt"] for found in frames[:2]] == [1, 2]
+    full = await lattice.frames(workflow_id, run_id, "?profile=full")
+    again = next(found["data"] for found in full if found["type"] == "task_retry")
+    assert again["result"] == "Task failed: OSError: not yet"
+    assert [found for found in full if found["type"] in dict(kinds(frames))] == frames
+
+
+async def test_a_started_run_is_not_touched_by_later_changes(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    slow = "def first(params):\n    import time\n    time.sleep(0.3)\n    return {'y': 1}"
+    first = await lattice.saved(workflow_id, "first", slow)
+    second = await lattice.saved(workflow_id, "same", SAME, task_input=of_task(y=f"{first}.y"))
+    run_id = await lattice.run(workflow_id)
+    await lattice.post("/del_task", {"workflow_id": workflow_id, "task_id": first})
+    assert results(await lattice.frames(workflow_id, run_id)) == {first: {"y": 1}, second: {"y": 1}}
+
+
+async def test_a_deadline_ends_a_run(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    await lattice.saved(workflow_id, "slow", "def slow(params):\n    import time\n    time.sleep(60)")
+    run_id = await lattice.run(workflow_id, deadline_seconds=0.5)
+    frames = await lattice.frames(workflow_id, run_id)
+    assert frames[-1]["data"]["status"] == "failed"
+
+
+async def test_many_readers_see_the_same(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    await lattice.saved(workflow_id, "same", SAME)
+    run_id = await lattice.run(workflow_id)
+    seen = await asyncio.gather(*(lattice.frames(workflow_id, run_id) for _ in range(5)))
+    assert all(frames == seen[0] for frames in seen)
+    assert await lattice.frames(workflow_id, run_id, f"?after={seen[0][-1]['seq']}") == []
+
+
+@pytest.mark.parametrize("workflow", [True, False])
+async def test_a_pair_that_is_unknown(lattice: Lattice, workflow: bool) -> None:
+    workflow_id, other = await lattice.workflow(), await lattice.workflow()
+    run_id = await lattice.run(workflow_id)
+    pair = (workflow_id, "nothing") if workflow else (other, run_id)
+    assert await lattice.watched(*pair) == ([], 4404)
+    assert (await lattice.watched(workflow_id, run_id, "?after=x"))[1] == 1008
+
+
+async def test_closing_a_socket_does_nothing_to_the_run(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    slow = "def slow(params):\n    import time\n    time.sleep(0.3)\n    return {}"
+    await lattice.saved(workflow_id, "slow", slow)
+    run_id = await lattice.run(workflow_id)
+    async with lattice.socket(workflow_id, run_id) as connection:
+        assert (await frame(connection))["type"] == "start_task"
+    async with lattice.socket(workflow_id, run_id) as connection:
+        frames, code = await to_end(connection)
+    assert (frames[-1]["data"]["status"], code) == ("succeeded", 1000)
+
+
+async def added(lattice: Lattice, workflow_id: str, source: str) -> str:
+    """A task of LangGraph; the function is called f."""
+    space: dict[str, Any] = {}
+    exec(textwrap.dedent(source), space)  # a function of no module, as in a notebook
+    pickled = base64.b64encode(cloudpickle.dumps(space["f"])).decode()
+    body = {"workflow_id": workflow_id, "task_name": "f", "serialized_code": pickled}
+    return str((await lattice.post("/add_langgraph_task", body))["task_id"])
+
+
+def call(workflow_id: str, task_id: str, *args: Any, **kwargs: Any) -> dict[str, str]:
+    pickles = {"args": args, "kwargs": kwargs}
+    told = {name: base64.b64encode(cloudpickle.dumps(value)).decode() for name, value in pickles.items()}
+    return {"workflow_id": workflow_id, "task_id": task_id, **told}
+
+
+async def test_a_call_that_fails_is_an_error(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await added(lattice, workflow_id, "def f(state):\n    raise KeyError('gone')")
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 500)
+    assert refused["detail"] == "Task failed: KeyError: 'gone'"
+    assert refused["code"] == "TASK_FAILED"
+    assert refused["run_id"]
+    frames = await lattice.frames(workflow_id, refused["run_id"])
+    assert [found["type"] for found in frames] == ["start_task", "task_exception", "finish_workflow"]
+
+
+async def test_what_is_no_json_and_what_is_no_call(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await added(lattice, workflow_id, "def f(state):\n    return {'f': lambda: 1}")
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 422)
+    assert refused["code"] == "RESULT_NOT_JSON"
+    plain = await lattice.saved(workflow_id, "same", SAME)
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, plain, {}), 400)
+    assert refused["detail"] == f"Task {plain} is not a langgraph task"
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, "nothing", {}), 404)
+    assert refused["detail"] == f"Task nothing not found in workflow {workflow_id}"
+
+
+async def test_a_call_with_a_key_is_made_once(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await added(lattice, workflow_id, "def f(a, b=0):\n    import os\n    return [a + b, os.getpid()]")
+    body = call(workflow_id, task_id, 40, b=2)
+    answers = [await lattice.post("/run_langgraph_task", body, idempotency_key=f"k-{task_id}") for _ in range(2)]
+    assert answers[0] == answers[1]
+    assert answers[0]["result"][0] == 42
+
+
+async def test_a_client_who_leaves_cancels_the_call(lattice: Lattice, server: RunningServer) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await added(lattice, workflow_id, "def f():\n    import time\n    time.sleep(60)")
+    with pytest.raises(httpx2.TimeoutException):
+        await lattice.http.post("/run_langgraph_task", json=call(workflow_id, task_id), timeout=0.7)
+    headers = {"authorization": f"Bearer {server.token}"}
+    query = f"/api/app/executions?workflow_id={workflow_id}"
+    async with asyncio.timeout(5):
+        while True:
+            (found,) = (await lattice.call("GET", query, headers=headers))["executions"]
+            if found["status"] != "RUNNING":
+                break
+    assert found["status"] == "CANCELED"
