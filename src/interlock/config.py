@@ -87,6 +87,14 @@ class Settings(
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Embedded database, signing keys and blobs of this server."
     )
+    blobs_dir: Path | None = Field(
+        None,
+        description="Folder for large values (above 60 KiB). Empty: `blobs` in the data directory with the embedded "
+        "database, else the database itself.",
+    )
+    blobs_dir_is_shared: bool = Field(
+        False, description="All servers on the database see the same `INTERLOCK_BLOBS_DIR`, as on a network volume."
+    )
     database_url: SecretStr | None = Field(
         None,
         validation_alias=_also("DATABASE_URL", "DATABASE_URL"),

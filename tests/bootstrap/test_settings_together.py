@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.bootstrap.checks import refuse_private_blobs
 from interlock.bootstrap.programs import server_settings
 from interlock.bootstrap.server import http_settings
 from interlock.config import Settings, SettingsRefused, known_names, load, worker_environment
@@ -148,3 +149,15 @@ def test_missing_secrets_alone_are_said_in_a_line() -> None:
 def test_a_server_with_good_settings_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, API_SECRET_KEY=GOOD, ENCRYPTION_KEY=GOOD, JWT_SECRET_KEY=GOOD)
     assert isinstance(server_settings(port=1), Settings)
+
+
+def test_a_folder_for_large_values_must_be_one_that_all_servers_see(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given(monkeypatch, INTERLOCK_BLOBS_DIR=str(tmp_path))
+    with pytest.raises(InterlockError, match=str(tmp_path)) as refused:
+        refuse_private_blobs(load(), embedded=False)
+    assert "INTERLOCK_BLOBS_DIR_IS_SHARED=true" in str(refused.value.details["next"])
+    refuse_private_blobs(load(), embedded=True)
+    given(monkeypatch, INTERLOCK_BLOBS_DIR_IS_SHARED="true")
+    refuse_private_blobs(load(), embedded=False)

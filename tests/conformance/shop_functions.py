@@ -17,6 +17,10 @@ def double(arguments: Any) -> Any:
     return {"doubled": arguments["n"] * 2}
 
 
+def hand_on(arguments: Any) -> Any:
+    return {"rows": arguments["rows"]}
+
+
 async def double_later(arguments: Any) -> Any:
     return double(arguments)
 

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlock.backends.blobs.folder import FolderBlobs
+from interlock.backends.blobs.layered import LARGE, LayeredBlobs
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.core.errors import ErrorKind, InterlockError
+from interlock.ports.blobs import Blobs
 
 ABSENT = hashlib.sha256(b"never stored").hexdigest()
 CONTENTS = [b"", b"\0", b"x", os.urandom(1000), b"a" * 3_000_000, "é\n".encode()]
@@ -34,11 +36,13 @@ async def engine(database) -> AsyncIterator[asyncpg.Pool[Any]]:
         yield pool
 
 
-@pytest.fixture(scope="session", params=["folder", "postgres"])
-def blobs(request, engine, tmp_path_factory) -> FolderBlobs | PostgresBlobs:
-    if request.param == "folder":
-        return FolderBlobs(tmp_path_factory.mktemp("blobs") / "deep" / "down")
-    return PostgresBlobs(engine.acquire)
+@pytest.fixture(scope="session", params=["folder", "postgres", "layered"])
+def blobs(request, engine, tmp_path_factory) -> Blobs:
+    database = PostgresBlobs(engine.acquire)
+    if request.param == "postgres":
+        return database
+    folder = FolderBlobs(tmp_path_factory.mktemp("blobs") / "deep" / "down")
+    return folder if request.param == "folder" else LayeredBlobs(folder, database)
 
 
 async def refusal(blobs: Any, tenant_id: str, sha256: str) -> ErrorKind:
@@ -86,7 +90,10 @@ async def test_odd_tenants_are_tenants_like_others(blobs, name):
 
 def test_each_store_says_whether_servers_share_it(engine, tmp_path):
     assert FolderBlobs(tmp_path).is_shared is False
-    assert PostgresBlobs(engine.acquire).is_shared is True
+    database, shared = PostgresBlobs(engine.acquire), FolderBlobs(tmp_path, is_shared=True)
+    assert (database.is_shared, shared.is_shared) == (True, True)
+    assert LayeredBlobs(shared, database).is_shared is True
+    assert LayeredBlobs(FolderBlobs(tmp_path), database).is_shared is False
 
 
 # Folder only ----------------------------------------------------------------------------------------------------
@@ -113,6 +120,31 @@ async def test_a_new_start_finds_old_blobs_and_clears_what_was_interrupted(tmp_p
     again = FolderBlobs(tmp_path)
     assert not half.exists()
     assert await again.get("t", sha256) == b"kept"
+
+
+async def test_a_new_start_leaves_alone_what_another_process_is_writing(tmp_path, monkeypatch):
+    blobs = FolderBlobs(tmp_path)
+    real = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        FolderBlobs(tmp_path)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    sha256 = await blobs.put("t", b"content")
+    assert await blobs.get("t", sha256) == b"content"
+
+
+async def test_only_large_blobs_go_to_the_folder_and_old_ones_are_found_in_the_database(engine, tenant, tmp_path):
+    database = PostgresBlobs(engine.acquire)
+    old = await database.put(tenant.tenant_id, b"o" * (LARGE + 1))
+    blobs = LayeredBlobs(FolderBlobs(tmp_path), database)
+    small = await blobs.put(tenant.tenant_id, b"s" * LARGE)
+    assert files(tmp_path) == []
+    large = await blobs.put(tenant.tenant_id, b"l" * (LARGE + 1))
+    assert [path.name for path in files(tmp_path)] == [large]
+    assert await database.get(tenant.tenant_id, small) == b"s" * LARGE
+    assert await blobs.get(tenant.tenant_id, old) == b"o" * (LARGE + 1)
 
 
 async def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -164,3 +196,15 @@ async def test_a_lost_connection_is_unavailable_and_the_next_one_works(database,
     await superuser.close()
     assert refused.value.kind is ErrorKind.UNAVAILABLE
     assert await PostgresBlobs(engine.acquire).put(tenant.tenant_id, b"x")
+
+
+async def test_a_large_blob_is_in_parts_and_one_of_before_there_were_any_is_read(database, engine, tenant):
+    content = os.urandom(200_000)
+    blobs = PostgresBlobs(engine.acquire)
+    sha256 = await blobs.put(tenant.tenant_id, content)
+    superuser = await asyncpg.connect(database.superuser_url)
+    parts = await superuser.fetchval("delete from interlock.blob_parts where sha256 = $1 returning part", sha256)
+    assert parts is not None
+    await superuser.execute("update interlock.blobs set content = $2 where sha256 = $1", sha256, content)
+    await superuser.close()
+    assert await blobs.get(tenant.tenant_id, sha256) == content

@@ -27,6 +27,7 @@ TESTS = str(Path(__file__).parents[1])
 ENTRY_POINTS = """[interlock.functions]
 double = conformance.shop_functions:double
 double_later = conformance.shop_functions:double_later
+hand_on = conformance.shop_functions:hand_on
 who = conformance.shop_functions:who
 fail = conformance.shop_functions:fail
 not_json = conformance.shop_functions:not_json

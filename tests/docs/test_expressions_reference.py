@@ -104,6 +104,7 @@ def test_limits_are_those_of_the_code() -> None:
         "depth": limits.DEPTH,
         "parts": limits.NODES,
         "result": limits.RESULT_BYTES,
+        "passed on": limits.REFERRED_BYTES,
         "items": limits.ITEMS,
         "nesting": limits.VALUE_DEPTH,
         "work": limits.WORK,

@@ -30,9 +30,10 @@ from interlock.core.events import (
     TaskWaiting,
     encode_data,
 )
+from interlock.core.large import OMITTED
 from interlock.core.workflow import FlowDefinition, GraphDefinition, NodeDefinition, TransitionDefinition
 from interlock.ports.store import EventRecord
-from interlock.services.executions.view import OMITTED, ExecutionView, TaskView, fold
+from interlock.services.executions.view import ExecutionView, TaskView, fold
 
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)

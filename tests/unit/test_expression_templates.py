@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from interlock.core.engine.expressions import ExpressionError, compile_errors, compile_template
+from interlock.core.engine.expressions import ExpressionError, compile_errors, compile_template, parse
 from interlock.core.engine.expressions.limits import PLACEHOLDERS, RESULT_BYTES
 
 SCOPE: dict[str, Any] = {
@@ -178,10 +178,27 @@ def test_inserted_values_may_not_nest_the_result_too_deep() -> None:
 
 def test_the_limit_of_the_result_holds_for_all_placeholders_together() -> None:
     scope = {"data": "x" * (RESULT_BYTES // 3)}
-    assert len(compile_template(["{{ data }}"] * 2).render(scope)) == 2
-    for template in (["{{ data }}"] * 3, "{{ data }}" * 3 + "more"):
+    assert len(compile_template(["{{ data + '' }}"] * 2).render(scope)) == 2
+    for template in (["{{ data + '' }}"] * 3, "{{ data }}" * 3 + "more"):
         with pytest.raises(ExpressionError, match="larger than 1 MiB"):
             compile_template(template).render(scope)
+
+
+def test_large_values_that_are_only_named_are_passed_on_as_they_are() -> None:
+    rows = [[float(n)] * 100 for n in range(2_000)]  # about 2 MB
+    scope = {"data": {"rows": rows, "text": "x" * (2 * RESULT_BYTES)}}
+    rendered = compile_template({"a": "{{ data.rows }}", "b": '{{ data["text"] }}'}).render(scope)
+    assert rendered["a"] is rows
+    assert rendered["b"] is scope["data"]["text"]
+    with pytest.raises(ExpressionError, match="larger than 1 MiB"):
+        parse("data.rows").evaluate(scope)  # a condition looks at it
+
+
+def test_large_values_passed_on_are_bounded_all_together() -> None:
+    scope = {"data": "x" * RESULT_BYTES}
+    assert len(compile_template(["{{ data }}"] * 32).render(scope)) == 32
+    with pytest.raises(ExpressionError, match="larger than 32 MiB"):
+        compile_template(["{{ data }}"] * 33).render(scope)
 
 
 def test_the_limit_of_work_holds_for_all_placeholders_together() -> None:

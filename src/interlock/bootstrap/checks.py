@@ -65,6 +65,20 @@ def refuse_exposed(settings: Settings) -> None:
         )
 
 
+def refuse_private_blobs(settings: Settings, *, embedded: bool) -> None:
+    """Raise RULE if other servers on the same database might not see the large values of this one."""
+    if settings.blobs_dir is not None and not embedded and not settings.blobs_dir_is_shared:
+        raise InterlockError(
+            ErrorKind.RULE,
+            "SETTINGS_BLOBS_DIR",
+            f"Large values would be kept in {settings.blobs_dir}, which other servers on this database may not see",
+            details={
+                "next": "Leave INTERLOCK_BLOBS_DIR out, or mount the same folder for all of them and say "
+                "INTERLOCK_BLOBS_DIR_IS_SHARED=true."
+            },
+        )
+
+
 def has_directory(settings: Settings) -> bool:
     """Whether people log in to the built-in directory, and not with an issuer that the settings name."""
     names_keys = settings.jwt_secret_key is not None or settings.jwks_url is not None

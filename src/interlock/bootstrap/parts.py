@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
+from interlock.backends.blobs.folder import FolderBlobs
+from interlock.backends.blobs.layered import LayeredBlobs
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.batching import BatchingExecutor
@@ -25,7 +27,7 @@ from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.access import open_access
-from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
+from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.placing import capacity_of, follow_nodes, open_placing
@@ -40,6 +42,7 @@ from interlock.kit import failpoints
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
+from interlock.ports.blobs import Blobs
 from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
 from interlock.runtime.attempts import PLACED
@@ -74,6 +77,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     """Start everything; ``stack`` stops it. Raises InterlockError with what to do if something is missing or unsafe."""
     _arm(settings)
     refuse_missing_secrets(settings)
+    refuse_private_blobs(settings, embedded=embedded)
     make_data_dir(settings.data_dir)
     serve_url = await open_database(settings, stack, embedded=embedded)
     clock, ids = SystemClock(), RandomIds()
@@ -90,7 +94,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     stack.push_async_callback(ledger.close)
     refuse_unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
 
-    blobs = PostgresBlobs(ledger.connection)
+    blobs = open_blobs(settings, ledger, embedded=embedded)
     bus = await open_bus(settings, stack, serve_url=serve_url, ids=ids)
     limits = await open_limits(settings, stack, clock=clock, count_replicas=ledger.count_runners)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
@@ -170,6 +174,15 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)
+
+
+def open_blobs(settings: Settings, ledger: PostgresLedger, *, embedded: bool) -> Blobs:
+    """Where large values go: a folder beside the embedded database or the one that is named, else the database."""
+    database = PostgresBlobs(ledger.connection)
+    folder = settings.blobs_dir or (settings.data_dir / "blobs" if embedded else None)
+    if folder is None:
+        return database
+    return LayeredBlobs(FolderBlobs(folder, is_shared=settings.blobs_dir_is_shared), database)
 
 
 def _arm(settings: Settings) -> None:

@@ -37,6 +37,8 @@ class ExecutionRow(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: datetime | None
     input: Any
     output: Any
+    input_refs: dict[str, str]  # large values of the input by path, as SHA-256 of their blobs; shown as omitted
+    output_refs: dict[str, str]
     error: Any
     mode: str
     started_by: str

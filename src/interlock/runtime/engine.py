@@ -95,7 +95,7 @@ class LocalEngine:
             telemetry=telemetry,
         )
         self._reading = Reading(ledger, blobs, self._programs, self.runner)
-        self._inboxes = Inboxes(ledger, self.runner)
+        self._inboxes = Inboxes(ledger, blobs, self.runner)
         self._liveness = Liveness(ledger.lease(), clock, telemetry, on_reaped=self._reaped, on_clock=clock.align)
         self.room = Room(self.runner, self._reading, slots=slots, tenant_cap=tenant_cap, queue_cap=tenant_queue)
         self._claiming = Claiming(
@@ -109,7 +109,7 @@ class LocalEngine:
             telemetry=telemetry,
             room=self.room,
         )
-        self._rest = Rest(ledger, bus, clock)
+        self._rest = Rest(ledger, blobs, bus, clock)
         self._starting = Starting(
             ledger=ledger,
             journal=self._journal,

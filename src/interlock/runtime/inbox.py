@@ -8,9 +8,11 @@ from uuid import UUID
 
 import structlog
 
-from interlock.core.commands import Signal, SignalKind
-from interlock.ports.ledger import InboxRow, Ledger
+from interlock.core.commands import Signal
+from interlock.ports.blobs import Blobs
+from interlock.ports.ledger import Ledger
 from interlock.runtime.owned import Owned
+from interlock.runtime.payloads import read_signals
 from interlock.runtime.runner import Runner
 
 log = structlog.get_logger("inbox")
@@ -19,8 +21,9 @@ log = structlog.get_logger("inbox")
 class Inboxes:
     """Folds inbox rows into owned executions; each execution is read by one reader at a time."""
 
-    def __init__(self, ledger: Ledger, runner: Runner) -> None:
+    def __init__(self, ledger: Ledger, blobs: Blobs, runner: Runner) -> None:
         self._ledger = ledger
+        self._blobs = blobs
         self._runner = runner
         self._readers: set[asyncio.Task[None]] = set()
 
@@ -55,13 +58,16 @@ class Inboxes:
             while self._runner.owned.get(execution_id) is owned:
                 owned.hinted = False
                 found = await self._ledger.open_inbox(execution_id, owned.folded)
-                if found is None or self._runner.owned.get(execution_id) is not owned:
+                if found is None:
+                    return
+                last_seq, rows = found
+                signals = await read_signals(rows, owned.tenant_id, self._blobs)
+                if self._runner.owned.get(execution_id) is not owned:
                     return
                 if owned.is_parking:  # it may be another's by now; what came is read if the park does not hold
                     owned.hinted = True
                     return
-                last_seq, rows = found
-                self._fold(owned, last_seq, [signal_of(row) for row in rows])
+                self._fold(owned, last_seq, signals)
                 if not owned.hinted or owned.is_parking:
                     return
         except Exception:
@@ -77,17 +83,3 @@ class Inboxes:
             log.exception("inbox.fold_failed", execution_id=str(owned.execution.execution_id))
             self._runner.spoil(owned.execution.execution_id)
         owned.folded = max(owned.folded, last_seq)  # a row dropped as a duplicate leaves only its number
-
-
-def signal_of(row: InboxRow) -> Signal:
-    """The command an inbox row stands for."""
-    return Signal(
-        inbox_seq=row.inbox_seq,
-        kind=SignalKind(row.kind),
-        name=row.name,
-        payload=row.payload,
-        by=row.sent_by,
-        signal_id=row.dedupe_key or "",
-        trace_id=row.trace_id,
-        expected_state=row.expected_state,
-    )

@@ -12,6 +12,7 @@ from interlock.core.execution import Execution, Status, WaitingReason
 
 if TYPE_CHECKING:
     from interlock.runtime.entry import Entry
+    from interlock.runtime.payloads import LargeValues
     from interlock.runtime.record import Recording
 
 
@@ -32,6 +33,7 @@ class Owned:
         "is_forgotten",
         "is_parking",
         "kind",
+        "large",
         "lost",
         "number",
         "priority",
@@ -87,6 +89,7 @@ class Owned:
         self.questions: dict[str, UUID] = {}  # task id -> approval nobody has decided yet
         self.children: dict[str, UUID] = {}  # task id -> living sub-workflow
         self.timer: asyncio.TimerHandle | None = None
+        self.large: LargeValues | None = None  # once there is one
         self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored
         self.lost: dict[str, str] = {}  # task id -> how its attempt was lost, while its task seeks another place
         self.shortage: WaitingReason | None = None  # what tasks that seek a place wait for

@@ -15,11 +15,10 @@ from interlock.core.execution import Execution
 from interlock.core.ids import ExecutionId
 from interlock.ports.blobs import Blobs
 from interlock.ports.ledger import Claimed, Head, Ledger, Loaded
-from interlock.runtime.inbox import signal_of
 from interlock.runtime.loads import Loads
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import LARGEST
-from interlock.runtime.payloads import internalise
+from interlock.runtime.payloads import LargeValues, internalise, read_signals
 from interlock.runtime.programs import Programs
 from interlock.runtime.runner import Runner
 
@@ -118,14 +117,15 @@ class Reading:
         if loaded.inbox_seq <= loaded.folded:
             return []
         found = await self._ledger.open_inbox(loaded.execution_id, loaded.folded)
-        return [signal_of(row) for row in found[1]] if found is not None else []
+        return await read_signals(found[1], loaded.tenant_id, self._blobs) if found is not None else []
 
     async def _owned(self, loaded: Loaded) -> Owned:
         program = self._programs.find(loaded.version_id)
         if program is None:
             program = self._programs.compile(loaded.version_id, await self._ledger.version(loaded.version_id))
         execution = Execution(ExecutionId(loaded.execution_id), program)
-        fold(execution, await internalise(loaded, self._blobs))
+        large = LargeValues()
+        fold(execution, await internalise(loaded, self._blobs, large))
         owned = Owned(
             execution,
             tenant_id=loaded.tenant_id,
@@ -137,6 +137,7 @@ class Reading:
             trace_id=loaded.events[-1].trace_id if loaded.events else loaded.trace_id,
             priority=loaded.priority,
         )
+        owned.large = large if loaded.refs else None
         owned.folded, owned.epoch = loaded.folded, loaded.epoch
         owned.size = loaded.size + (LARGEST if loaded.refs else 0)
         owned.committed_seq = execution.seq

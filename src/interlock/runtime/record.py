@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -18,29 +17,43 @@ from interlock.core.events import (
     Event,
     ExecutionCancelled,
     ExecutionStarted,
+    ExecutionSucceeded,
     Parent,
     TaskCompleted,
     encode_data,
 )
 from interlock.core.execution import Execution, Status
+from interlock.core.large import field_of
 from interlock.ports.ledger import Head
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.owned import Owned
-from interlock.runtime.payloads import MAX_INLINE, Externalised, externalise
+from interlock.runtime.payloads import MAX_INLINE, LargeValues
 
 LEFT = "nobody waits for it any more"
 Released = Callable[[Entry, Committed], None]
 Refused = Callable[[Entry, Exception], None]
 
 
-class Recording:
-    """An entry together with the blobs that must be durable before it is sent."""
+class Large(NamedTuple):
+    """An input or output without its large values, and the blobs of these by path."""
 
-    __slots__ = ("blobs", "entry")
+    rest: Any
+    refs: dict[str, str]
+
+
+class Recording:
+    """An entry together with the blobs that must be durable before it is sent.
+
+    ``refs`` are the large values of each ended or started execution's own output and input, by path.
+    """
+
+    __slots__ = ("blobs", "entry", "input", "output")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.blobs: list[bytes] = []
+        self.input: Large | None = None
+        self.output: Large | None = None
 
 
 def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused: Refused) -> Recording:
@@ -48,7 +61,7 @@ def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused:
     execution = owned.execution
     entry = Entry(execution.execution_id, owned.tenant_id, released, refused)
     recording = Recording(entry)
-    _add_events(recording, execution.execution_id, execution.seq - len(turn.events), turn.events, now, owned.trace_id)
+    _add_events(recording, owned, execution.execution_id, execution.seq - len(turn.events), turn.events, now)
     entry.turn_events = turn.events
     for event in turn.events:
         if type(event) is ApprovalRequested:
@@ -63,10 +76,10 @@ def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused:
     entry.status = execution.status
     reason = owned.waiting_reason
     if entry.status is not owned.recorded_status or reason is not owned.recorded_reason:
-        entry.change = _change(execution, entry.status, reason, now)
+        entry.change = _change(recording, execution, entry.status, reason, now)
         owned.recorded_status, owned.recorded_reason = entry.status, reason
     if execution.ended is not None and execution.parent is not None:
-        entry.notices.append(_end_notice(execution, execution.parent, owned.trace_id))
+        entry.notices.append(_end_notice(recording, execution, execution.parent, owned.trace_id))
     return recording
 
 
@@ -78,32 +91,46 @@ def record_reason(owned: Owned, now: datetime, released: Released, refused: Refu
     reason = owned.waiting_reason
     if entry.status is owned.recorded_status and reason is owned.recorded_reason:
         return None
-    entry.change = _change(execution, entry.status, reason, now)
+    recording = Recording(entry)
+    entry.change = _change(recording, execution, entry.status, reason, now)
     owned.recorded_status, owned.recorded_reason = entry.status, reason
-    return Recording(entry)
+    return recording
 
 
 def _add_events(
-    recording: Recording, execution_id: UUID, seq: int, events: list[Event], now: datetime, trace_id: str
+    recording: Recording, owned: Owned, execution_id: UUID, seq: int, events: list[Event], now: datetime
 ) -> None:
     entry = recording.entry
     for event in events:
         seq += 1
-        data = encode_data(event)
+        data = encode_data(event) if owned.large is None else b""
         refs: str | None = None
-        if len(data) > MAX_INLINE:
-            data, refs = _take_out(recording, externalise(event, data))
+        if len(data) > MAX_INLINE or owned.large is not None:
+            data, refs = _take_out(recording, owned, event)
         entry.size += len(data)
-        entry.rows.append((execution_id, seq, event.type, data.decode(), refs, now, trace_id))
+        entry.rows.append((execution_id, seq, event.type, data.decode(), refs, now, owned.trace_id))
 
 
-def _take_out(recording: Recording, large: Externalised) -> tuple[bytes, str | None]:
-    recording.blobs.extend(large.blobs.values())
-    refs = {name: hashlib.sha256(content).hexdigest() for name, content in large.blobs.items()}
-    return large.data, msgspec.json.encode(refs).decode() if refs else None
+def _take_out(recording: Recording, owned: Owned, event: Event) -> tuple[bytes, str | None]:
+    if owned.large is None:
+        owned.large = LargeValues()
+    taken = owned.large.take_out(event)
+    recording.blobs.extend(taken.blobs)
+    if not taken.refs:
+        return taken.data, None
+    if isinstance(taken.event, ExecutionStarted):
+        recording.input = Large(taken.event.input, _refs_of("input", taken.refs))
+    elif isinstance(taken.event, ExecutionSucceeded):
+        recording.output = Large(taken.event.output, taken.refs)
+    return taken.data, msgspec.json.encode(taken.refs).decode()
+
+
+def _refs_of(field: str, refs: dict[str, str]) -> dict[str, str]:
+    return {path: sha256 for path, sha256 in refs.items() if field_of(path) == field}
 
 
 def start_row(
+    recording: Recording,
     owned: Owned,
     event: ExecutionStarted,
     now: datetime,
@@ -129,8 +156,8 @@ def start_row(
         "kind": owned.kind,
         "status": status,
         "waiting_reason": reason,
-        "input": event.input,
-        "output": execution.output,
+        **_large("input", event.input, recording.input),
+        **_large("output", execution.output, recording.output),
         "error": execution.error,
         "mode": event.mode,
         "started_by": event.started_by,
@@ -164,7 +191,9 @@ def add_child(
         deadline_at=now + timedelta(seconds=head.timeout) if head.timeout is not None else None,
     )
     events: list[Event] = [event, ExecutionCancelled(reason=LEFT, by="engine")] if is_left else [event]
-    _add_events(recording, child.execution_id, 0, events, now, owned.trace_id)
+    own, recording.input = recording.input, None  # an execution that starts may start children in the same entry
+    _add_events(recording, owned, child.execution_id, 0, events, now)
+    given, recording.input = recording.input, own
     recording.entry.starts.append(
         {
             "execution_id": child.execution_id,
@@ -179,7 +208,7 @@ def add_child(
             "kind": head.kind,
             "status": Status.CANCELLED if is_left else Status.QUEUED,
             "waiting_reason": None if is_left else "slot",
-            "input": child.input,
+            **_large("input", child.input, given),
             "mode": "subworkflow",
             "started_by": owned.user_id,
             "parent_id": owned.execution.execution_id,
@@ -195,19 +224,24 @@ def add_child(
     )
 
 
-def _change(execution: Execution, status: Status, reason: Any, now: datetime) -> dict[str, Any]:
+def _large(field: str, value: Any, large: Large | None) -> dict[str, Any]:
+    """The columns of an input or output; most have no large values."""
+    return {field: value} if large is None else {field: large.rest, f"{field}_refs": large.refs}
+
+
+def _change(recording: Recording, execution: Execution, status: Status, reason: Any, now: datetime) -> dict[str, Any]:
     return {
         "execution_id": execution.execution_id,
         "status": status,
         "waiting_reason": reason,
-        "output": execution.output,
+        **_large("output", execution.output, recording.output),
         "error": execution.error,
         "at": now,
         "is_end": execution.ended is not None,
     }
 
 
-def _end_notice(execution: Execution, parent: Parent, trace_id: str) -> dict[str, Any]:
+def _end_notice(recording: Recording, execution: Execution, parent: Parent, trace_id: str) -> dict[str, Any]:
     error = execution.error
     return {
         "from_id": execution.execution_id,
@@ -219,7 +253,8 @@ def _end_notice(execution: Execution, parent: Parent, trace_id: str) -> dict[str
             "task_id": parent.task_id,
             "child_id": execution.execution_id,
             "status": execution.status,
-            "output": execution.output,
+            "output": recording.output.rest if recording.output is not None else execution.output,
+            "refs": recording.output.refs if recording.output is not None else {},
             "error": {"code": error.code, "message": error.message} if error is not None else None,
         },
     }

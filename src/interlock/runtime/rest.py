@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from interlock.core.errors import not_found
 from interlock.core.execution import ENDED, Status, WaitingReason
 from interlock.core.ids import ExecutionId
+from interlock.core.large import put
 from interlock.kit.clock import Clock
 from interlock.kit.turn import give_up
+from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.engine import Standing
 from interlock.ports.ledger import Ledger
@@ -21,8 +25,9 @@ LOOK_AGAIN = 1.0
 class Rest:
     """Reads where executions stand, and stays until they rest."""
 
-    def __init__(self, ledger: Ledger, bus: Bus, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, blobs: Blobs, bus: Bus, clock: Clock) -> None:
         self._ledger = ledger
+        self._blobs = blobs
         self._bus = bus
         self._clock = clock
 
@@ -37,12 +42,20 @@ class Rest:
                     raise not_found("NOT_FOUND", f"There is no execution {execution_id}")
                 kind, left = row.pop("kind"), until - self._clock.monotonic()
                 if subscription is None or left <= 0 or _is_at_rest(kind, row):
-                    return Standing(execution_id=execution_id, **row)
+                    return Standing(execution_id=execution_id, **await self._whole(row))
                 give_up()
                 await subscription.wait(min(left, LOOK_AGAIN))
         finally:
             if subscription is not None:
                 subscription.close()
+
+    async def _whole(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row with the large values of its output in place."""
+        tenant_id, refs = row.pop("tenant_id"), row.pop("output_refs") or {}
+        for path, sha256 in refs.items():
+            content = await self._blobs.get(tenant_id, sha256)
+            row["output"] = put(row["output"], path, msgspec.json.decode(content))
+        return row
 
 
 def _is_at_rest(kind: str, row: dict[str, Any]) -> bool:

@@ -178,6 +178,7 @@ class Starting:
         recording.entry.deadline = self._clock.monotonic() + COMMIT_DEADLINE
         recording.entry.change = None
         row = start_row(
+            recording,
             owned,
             event,
             now,

@@ -1,11 +1,11 @@
-"""Blobs as files of one server, named by their content."""
+"""Blobs as files, named by their content."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
 from pathlib import Path
@@ -15,19 +15,20 @@ from interlock.core.errors import ErrorKind, InterlockError
 
 
 class FolderBlobs:
-    """Satisfies ``ports.blobs.Blobs`` in ``root``, which one process at a time may use.
+    """Satisfies ``ports.blobs.Blobs`` in ``root``, which any number of processes may use at once.
 
-    A blob is in its place whole or not at all; what an interrupted ``put`` left is removed at the next start.
+    A blob is in its place whole or not at all; what an interrupted ``put`` left is removed at the next start. With
+    ``is_shared`` the operator says that all servers see the same folder.
     """
 
-    is_shared = False
-
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_shared: bool = False) -> None:
+        self.is_shared = is_shared
         self._root = root
         self._unfinished = root / "unfinished"
-        shutil.rmtree(self._unfinished, ignore_errors=True)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._unfinished.mkdir(mode=0o700, exist_ok=True)
+        for path in self._unfinished.iterdir():
+            _remove_abandoned(path)
         self._making = threading.Lock()
 
     async def put(self, tenant_id: str, content: bytes) -> str:
@@ -69,10 +70,11 @@ class FolderBlobs:
         descriptor, name = tempfile.mkstemp(dir=self._unfinished)
         try:
             with open(descriptor, "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # as long as it is held, nobody takes the file for abandoned
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, place)
+                os.replace(name, place)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -81,8 +83,18 @@ class FolderBlobs:
         with self._making:  # who finds a folder can rely on it to be on disk
             for path in (folder.parent, folder):
                 if not path.exists():
-                    path.mkdir(mode=0o700)
+                    path.mkdir(mode=0o700, exist_ok=True)
                     _sync_folder(path.parent)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove an unfinished file unless a living process is writing it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except (BlockingIOError, FileNotFoundError):
+        return  # it is being written, or its writer was quicker
 
 
 def _sync_folder(path: Path) -> None:

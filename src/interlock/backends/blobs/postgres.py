@@ -14,14 +14,19 @@ from interlock.core.errors import unavailable
 
 _SQL = resources.files(__package__).joinpath("sql")
 _PUT = _SQL.joinpath("put.sql").read_text(encoding="utf-8")
+_PUT_PARTS = _SQL.joinpath("put_parts.sql").read_text(encoding="utf-8")
+_HAS = _SQL.joinpath("has.sql").read_text(encoding="utf-8")
 _GET = _SQL.joinpath("get.sql").read_text(encoding="utf-8")
+
+PART = 60 * 1024
+"""Bytes of content in one row at most."""
 
 Use = Callable[[], AbstractAsyncContextManager["asyncpg.Connection[Any]"]]
 """Lends a connection that acts as ``interlock_engine``, outside any transaction."""
 
 
 class PostgresBlobs:
-    """Satisfies ``ports.blobs.Blobs`` in table ``interlock.blobs``."""
+    """Satisfies ``ports.blobs.Blobs`` in tables ``interlock.blobs`` and ``interlock.blob_parts``."""
 
     is_shared = True
 
@@ -31,7 +36,11 @@ class PostgresBlobs:
     async def put(self, tenant_id: str, content: bytes) -> str:
         """Store; committed when it returns. Raises UNAVAILABLE."""
         sha256 = sha256_of(content)
-        await self._run(_PUT, tenant_id, sha256, len(content), content)
+        if len(content) <= PART:
+            await self._run(_PUT, tenant_id, sha256, len(content), content)
+        elif not (await self._run(_HAS, tenant_id, sha256))[0][0]:  # a question is cheaper than sending it again
+            parts = [content[at : at + PART] for at in range(0, len(content), PART)]
+            await self._run(_PUT_PARTS, tenant_id, sha256, len(content), parts)
         return sha256
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
@@ -39,7 +48,7 @@ class PostgresBlobs:
         rows = await self._run(_GET, tenant_id, sha256) if is_name(sha256) else []
         if not rows:
             raise missing(sha256)
-        return checked(sha256, rows[0]["content"])
+        return checked(sha256, b"".join(row["content"] for row in rows))
 
     async def _run(self, statement: str, *values: object) -> list[asyncpg.Record]:
         try:

@@ -77,6 +77,12 @@ def _place(error: BaseException) -> dict[str, Any]:
 def _read_result(result: Any) -> Any:
     """The result with tuples as lists and keys as texts, as it will be read back."""
     try:
+        quickly = strict_json.decode(strict_json.encode(result), max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
+        if quickly == result:  # so nothing in it was taken for JSON that is none
+            return quickly
+    except strict_json.StrictJsonError:
+        pass  # the slow way has the words for it
+    try:
         encoded = json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
         return strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
     except (TypeError, ValueError, RecursionError) as error:

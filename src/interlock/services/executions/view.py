@@ -29,14 +29,12 @@ from interlock.core.events import (
     TaskWaiting,
     decode_event,
 )
+from interlock.core.large import put_back
 from interlock.core.workflow import Definition, FlowDefinition
 from interlock.ports.store import EventRecord
 
 RUNNING, RETRYING, WAITING, ASKING = "running", "retrying", "waiting", "asking"
 COMPLETED, FAILED, SKIPPED, CANCELLED = "completed", "failed", "skipped", "cancelled"
-
-OMITTED = "$omitted"
-"""Key of an object that stands for a value too large to show: ``{"$omitted": {"sha256": …}}``."""
 
 _ASKS = frozenset({"approval", "input"})
 
@@ -95,10 +93,7 @@ def _event_of(record: EventRecord, values: Mapping[str, Any]) -> Event | None:
         event = decode_event(record.type, record.data)
     except KeyError:
         return None
-    if not record.refs:
-        return event
-    fields = {name: values.get(sha256, {OMITTED: {"sha256": sha256}}) for name, sha256 in record.refs.items()}
-    return msgspec.structs.replace(event, **fields)
+    return put_back(event, record.refs, values) if record.refs else event
 
 
 def _live(view: ExecutionView, task_id: str) -> TaskView | None:

@@ -15,6 +15,7 @@ from interlock.core.errors import not_found
 from interlock.core.events import Event, ExecutionCancelled, Recorded, decode_event
 from interlock.core.execution import ENDED, Execution, Status, WaitingReason
 from interlock.core.ids import ExecutionId, VersionId
+from interlock.core.large import put_back
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import FlowDefinition, Version
 from interlock.ports.blobs import Blobs
@@ -127,8 +128,8 @@ class PictureSessions:
 def _recorded(record: EventRecord, values: dict[str, Any]) -> Recorded:
     event: Event = decode_event(record.type, record.data)
     if record.refs:
-        fields = {name: values.get(sha256) for name, sha256 in record.refs.items()}
-        event = msgspec.structs.replace(event, **{name: value for name, value in fields.items() if value is not None})
+        known = {path: sha256 for path, sha256 in record.refs.items() if sha256 in values}
+        event = put_back(event, known, values)
     return Recorded(record.seq, record.at, record.trace_id, event)
 
 

@@ -215,7 +215,7 @@ class PostgresLedger(TotalsQueries, WorkerQueries):
         if row is None:
             return None
         found = dict(row)
-        for name in ("output", "error"):
+        for name in ("output", "output_refs", "error"):
             found[name] = msgspec.json.decode(found[name]) if found[name] is not None else None
         return found
 

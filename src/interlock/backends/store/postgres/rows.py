@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 
 from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.large import put_back
 from interlock.core.workflow import Definition, Version, Workflow
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionRow, WorkflowHead
 
@@ -56,7 +57,11 @@ def execution_of(row: asyncpg.Record) -> ExecutionRow:
     columns = dict(row)
     for name in ("input", "output", "error", "metadata"):
         columns[name] = decoded(columns[name])
-    return ExecutionRow(**columns)
+    for name in ("input_refs", "output_refs"):
+        columns[name] = decoded(columns[name]) or {}
+    found = ExecutionRow(**columns)
+    refs = found.input_refs | found.output_refs
+    return put_back(found, refs, {}) if refs else found
 
 
 def event_record_of(row: asyncpg.Record) -> EventRecord:

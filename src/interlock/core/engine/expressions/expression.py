@@ -10,7 +10,8 @@ from interlock.core.engine.expressions.compile import Run, compile_tree
 from interlock.core.engine.expressions.errors import ExpressionError, Fault
 from interlock.core.engine.expressions.grammar import build_tree
 from interlock.core.engine.expressions.limits import Frame
-from interlock.core.engine.expressions.plain import settle
+from interlock.core.engine.expressions.plain import pass_on, settle
+from interlock.core.engine.expressions.syntax import is_reference
 from interlock.core.engine.expressions.tokens import tokenize
 from interlock.core.errors import InterlockError
 
@@ -21,12 +22,13 @@ _CACHE_SIZE = 1024
 class Expression:
     """A parsed expression; immutable, may be shared and used by many evaluations at once."""
 
-    __slots__ = ("_text", "roots", "run", "source", "start")
+    __slots__ = ("_text", "is_reference", "roots", "run", "source", "start")
 
-    def __init__(self, text: str, start: int, end: int, roots: frozenset[str], run: Run) -> None:
+    def __init__(self, text: str, start: int, end: int, roots: frozenset[str], run: Run, *, is_reference: bool) -> None:
         self.source = text[start:end].strip()
         self.roots = roots  # names as written; "$now" also for now()
         self.run = run  # the bare value in a frame, not yet checked as a result; raises Fault
+        self.is_reference = is_reference  # it only names data, which is passed on as it is
         self._text = text  # what positions count in: the source, or the template around it
         self.start = start
 
@@ -49,6 +51,14 @@ class Expression:
         """The value as a result at a depth of a larger one, taken from the room of the frame; raises Fault."""
         value = self.run(frame)
         frame.at = self.start
+        return settle(frame, value, depth)
+
+    def passed_on(self, frame: Frame, depth: int) -> Any:
+        """The same, but a large value that is only named is passed on as it is, from the frame's other room."""
+        value = self.run(frame)
+        frame.at = self.start
+        if self.is_reference and pass_on(frame, value):
+            return value
         return settle(frame, value, depth)
 
     def explain(self, frame: Frame, problem: Exception) -> InterlockError:
@@ -85,7 +95,8 @@ def read_expression(
     """The expression in ``text`` from ``start`` to its end, or to its ``}}``, and the offset behind; raises Fault."""
     tokens, behind = tokenize(text, start, placeholder=placeholder)
     tree, roots = build_tree(tokens, extra_roots)
-    return Expression(text, start, tokens[-1].at, roots, compile_tree(tree)), behind
+    reference = is_reference(tree)
+    return Expression(text, start, tokens[-1].at, roots, compile_tree(tree), is_reference=reference), behind
 
 
 def locate(fault: Fault, text: str, start: int) -> ExpressionError:

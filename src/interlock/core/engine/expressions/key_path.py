@@ -49,7 +49,7 @@ def read_placeholder(text: str, start: int, extra_roots: Collection[str]) -> tup
         meant, behind = read_expression(text, start, extra_roots, placeholder=True)
     splits = tuple(_splits(found["path"]))
     roots = frozenset(name for name, _ in splits) | (meant.roots if meant is not None else frozenset())
-    return Expression(text, start, found.end("path"), roots, _run(splits, meant)), behind
+    return Expression(text, start, found.end("path"), roots, _run(splits, meant), is_reference=True), behind
 
 
 def _splits(path: str) -> Iterator[_Split]:

@@ -18,6 +18,8 @@ PATH_DOTS = 32  # in such a path
 NODES = 256  # literals, roots, path steps, operators and calls of one expression
 RESULT_BYTES = 1 << 20  # of one result: every value counts VALUE_BYTES, texts and keys their UTF-8 length on top
 VALUE_BYTES = 8
+REFERRED_BYTES = 32 << 20  # of all large values that one template only passes on, as MessagePack
+LARGE_BYTES = 64 << 10  # from here on a value that is only passed on counts as large
 ITEMS = RESULT_BYTES // VALUE_BYTES  # of a list made by an expression
 VALUE_DEPTH = 64  # nesting of lists and objects that is read, compared or returned
 WORK = 200_000  # units for one evaluation or one rendered template: 10 to 40 ms
@@ -33,13 +35,14 @@ _NO_WORK_HINT = "use smaller data, or do this in a node"
 class Frame:
     """One evaluation: the scope it reads, the place it is at, and what it may still spend."""
 
-    __slots__ = ("_answers", "at", "room", "scope", "work")
+    __slots__ = ("_answers", "at", "referred", "room", "scope", "work")
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         self.scope = scope
         self.at = 0
         self.work = WORK
         self.room = RESULT_BYTES
+        self.referred = REFERRED_BYTES
         self._answers: dict[str, Any] | None = None
 
     def root(self, name: str) -> Any:

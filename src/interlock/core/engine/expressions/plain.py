@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence, Sized
 from math import isfinite
 from typing import Any
 
+import msgspec
+
 from interlock.core.engine.expressions.errors import Fault
 from interlock.core.engine.expressions.limits import (
     DATA_WHOLE_MAX,
     DATA_WHOLE_MIN,
+    LARGE_BYTES,
     RESULT_BYTES,
     VALUE_BYTES,
     VALUE_DEPTH,
@@ -32,6 +35,7 @@ _KINDS: dict[type, str] = {
 }
 _TOO_BIG = "the value is larger than 1 MiB"
 _TOO_BIG_HINT = "every value counts 8 bytes, texts and keys their length on top"
+_MEASURE = msgspec.msgpack.Encoder().encode
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
@@ -89,6 +93,25 @@ def settle(frame: Frame, value: Any, depth: int = 0) -> Any:
         value = _copy(frame, value, depth)
         frame.room = _weigh(value, frame.room, depth)
     return value
+
+
+def pass_on(frame: Frame, value: Any) -> bool:
+    """Whether the value is a large one, which is passed on as it is, shared with the scope.
+
+    It was JSON within its bounds when it was recorded, so only its size is taken, and that without a look at each part.
+    """
+    if type(value) not in (list, dict, str):
+        return False
+    try:
+        size = len(value) if type(value) is str else len(_MEASURE(value))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False  # not plain data, so it is looked at
+    if size <= LARGE_BYTES:
+        return False
+    frame.referred -= size
+    if frame.referred < 0:
+        raise Fault("the large values it passes on are larger than 32 MiB", "pass on less, or in several nodes")
+    return True
 
 
 def text_of(frame: Frame, value: Any) -> str:

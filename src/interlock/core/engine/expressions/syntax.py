@@ -86,3 +86,12 @@ class ObjectOf:
 
 
 Node: TypeAlias = Literal | Root | Index | Unary | Binary | Choice | Call | ListOf | ObjectOf
+
+
+def is_reference(tree: Node) -> bool:
+    """Whether it only names data: a root, and steps into it by literal keys."""
+    while isinstance(tree, Index):
+        if not isinstance(tree.key, Literal):
+            return False
+        tree = tree.target
+    return isinstance(tree, Root)

@@ -138,7 +138,7 @@ def _fill_list(items: list[tuple[Any, Fill | None]]) -> Fill | None:
 def _fill_value(expression: Expression, depth: int) -> Fill:
     def fill(rendering: _Rendering) -> Any:
         rendering.current = expression
-        return expression.settled(rendering, depth)
+        return expression.passed_on(rendering, depth)
 
     return fill
 

@@ -123,5 +123,10 @@ def _data(
         data["status"] = status_out(ended, fields.get("error")) if ended is Status.FAILED else OUT[ended]
     data |= {renamed.get(key, key): value for key, value in fields.items() if key not in _HIDDEN}
     if record.refs:
-        data["omitted"] = {renamed.get(key, key): {"sha256": sha256} for key, sha256 in record.refs.items()}
+        data["omitted"] = {_renamed(path, renamed): {"sha256": sha256} for path, sha256 in record.refs.items()}
     return data
+
+
+def _renamed(path: str, names: Mapping[str, str]) -> str:
+    field, separator, rest = path.partition("/")
+    return names.get(field, field) + separator + rest

@@ -41,12 +41,15 @@ class Telling(msgspec.Struct, frozen=True):
         return {"workflow_id": self.workflow_id, "run_id": self.run_id}
 
 
-def frame_of(record: EventRecord, telling: Telling) -> tuple[Frame, bool] | None:
-    """The frame of an event, and whether everybody gets it or only who wants the full picture; None if nobody does."""
+def frame_of(record: EventRecord, telling: Telling, fields: Fields | None = None) -> tuple[Frame, bool] | None:
+    """The frame of an event, and whether everybody gets it or only who wants the full picture; None if nobody does.
+
+    ``fields`` are those of the event with its large values, where they were read; else these are named as omitted.
+    """
     kind = _FRAMES.get(record.type)
     if kind is None:
         return None
-    made = kind(msgspec.json.decode(record.data), telling, record)
+    made = kind(msgspec.json.decode(record.data) if fields is None else fields, telling, record)
     if made is None:
         return None
     name, data = made

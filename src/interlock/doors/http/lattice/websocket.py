@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -19,8 +21,14 @@ from interlock.doors.http.plumbing.socket_route import SocketRoute, asked_after,
 from interlock.doors.http.plumbing.socket_wire import text_frame
 from interlock.doors.http.plumbing.trace import Exchange
 from interlock.services.executions.watch import Fact, Watch
+from interlock.services.nouns import EventRecord
+
+Whole: TypeAlias = Callable[[EventRecord], Awaitable[dict[str, Any]]]
+"""Gives the fields of an event with its large values in place."""
 
 _WAIT_SECONDS = 30.0
+_TOGETHER = 1_048_576
+"""Bytes of frames that are sent together; large ones go one by one."""
 _PLAIN, _FULL = "lattice", "lattice full"
 _WITHOUT_WALLS = ("subprocess", "none")
 _UNSANDBOXED = " (unsandboxed)"
@@ -65,7 +73,8 @@ class RunSocket(SocketRoute):
             raise
         mark = _UNSANDBOXED if context.settings.sandbox in _WITHOUT_WALLS else ""
         telling = Telling(path["workflow_id"], path["run_id"], watch.names, mark)
-        watching = WatchingRun(watch, telling, is_full=is_full)
+        whole = partial(context.services.read_executions.whole, principal)
+        watching = WatchingRun(watch, telling, whole, is_full=is_full)
         try:
             look = partial(context.services.read_executions.get, principal, row.execution_id)
             await self.converse(socket, watching, _receive_all(socket), exchange, principal, look)
@@ -76,8 +85,9 @@ class RunSocket(SocketRoute):
 class WatchingRun:
     """One run, from a number on; the socket is closed behind its last event."""
 
-    def __init__(self, watch: Watch, telling: Telling, *, is_full: bool) -> None:
+    def __init__(self, watch: Watch, telling: Telling, whole: Whole, *, is_full: bool) -> None:
         self._watch = watch
+        self._whole = whole
         self._telling = telling
         self._is_full = is_full
         self.seq = watch.seq
@@ -90,14 +100,26 @@ class WatchingRun:
             except StopAsyncIteration:
                 await socket.close(1000, "the run has ended")
                 return
-            frames = [frame for frame in map(self._frame, facts) if frame]
-            if frames:
+            frames: list[bytes] = []
+            for fact in facts:
+                frames.append(await self._frame(fact))
+                if sum(map(len, frames)) > _TOGETHER:
+                    await socket.send_frames(frames)
+                    frames = []
+            if any(frames):
                 await socket.send_frames(frames)
             if facts:
                 self.seq = facts[-1].record.seq
 
-    def _frame(self, fact: Fact) -> bytes:
-        """A fact as a frame, empty if it is not shown here; made once for all readers who call the run the same."""
+    async def _frame(self, fact: Fact) -> bytes:
+        """A fact as a frame, empty if it is not shown here; made once for all readers who call the run the same.
+
+        A result is shown whole; a large one is read and made for each reader, so that nobody has to keep it.
+        """
+        if fact.record.refs and fact.record.type == "task.completed":
+            shown = msgspec.structs.replace(fact.record, refs=None)
+            found = frame_of(shown, self._telling, await self._whole(fact.record))
+            return text_frame(_encode(found[0])) if found is not None else b""
         name = f"{_FULL if self._is_full else _PLAIN} {self._telling.workflow_id} {self._telling.run_id}"
         made = fact.frames.get(name)
         if made is None:

@@ -2,7 +2,7 @@
 
 -- name: execution
 select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
-  x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
+  x.waiting_reason, x.waiting_since, x.input, x.output, x.input_refs, x.output_refs, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
   x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
   (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq,
   l.execution_id is not null and l.owner is null as is_unowned, l.wake_at
@@ -13,7 +13,7 @@ where x.execution_id = $1;
 -- $1 workflow, $2 statuses (none: all), $3 kind, $4 only older than this one, $5 limit, $6 offset; of the failed ones
 -- those whose error has code $7 ($8 true), the others ($8 false), or all ($8 null). Newest first.
 select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
-  x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
+  x.waiting_reason, x.waiting_since, x.input, x.output, x.input_refs, x.output_refs, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
   x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
   (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq,
   l.execution_id is not null and l.owner is null as is_unowned, l.wake_at
@@ -45,7 +45,7 @@ select count(*) from (
 -- name: latest_executions
 -- The newest one of each workflow.
 select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
-  x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
+  x.waiting_reason, x.waiting_since, x.input, x.output, x.input_refs, x.output_refs, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
   x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
   (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq,
   l.execution_id is not null and l.owner is null as is_unowned, l.wake_at
@@ -83,7 +83,7 @@ order by x.execution_id desc limit $3;
 -- name: executions_among
 -- $1 ids, $2 workflow, $3 kind.
 select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.workflow_number, x.kind, x.status,
-  x.waiting_reason, x.waiting_since, x.input, x.output, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
+  x.waiting_reason, x.waiting_since, x.input, x.output, x.input_refs, x.output_refs, x.error, x.mode, x.started_by, x.parent_id, x.root_id,
   x.trace_id, x.metadata, x.created_at, x.updated_at, x.ended_at,
   (select coalesce(max(e.seq), 0) from interlock.events e where e.execution_id = x.execution_id) as last_seq,
   false as is_unowned, null::timestamptz as wake_at

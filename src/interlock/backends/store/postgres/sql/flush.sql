@@ -30,7 +30,7 @@ starts as materialized (
   select n.* from me, json_to_recordset(:starts::json) as n(
     execution_id uuid, tenant_id text, user_id text, visibility text, private_to text, workflow_id uuid,
     version_id uuid, workflow_number int, kind text, status text, waiting_reason text, input json, output json,
-    error json, mode text, started_by text, parent_id uuid, root_id uuid, trace_id text, metadata json,
+    input_refs json, output_refs json, error json, mode text, started_by text, parent_id uuid, root_id uuid, trace_id text, metadata json,
     at timestamptz, ended_at timestamptz, is_owned boolean, wake_at timestamptz, priority smallint,
     key_scope text, key text, key_digest text, key_expires_at timestamptz, entry_of uuid, needs_head boolean)
 ),
@@ -56,11 +56,11 @@ accepted as materialized (  -- an entry is all or nothing: a start that is lost,
 ),
 new_executions as (
   insert into interlock.executions (execution_id, tenant_id, user_id, visibility, workflow_id, version_id,
-    workflow_number, kind, status, waiting_reason, waiting_since, input, output, error, mode, started_by, parent_id,
-    root_id, trace_id, metadata, created_at, updated_at, ended_at)
+    workflow_number, kind, status, waiting_reason, waiting_since, input, output, input_refs, output_refs, error, mode, started_by,
+    parent_id, root_id, trace_id, metadata, created_at, updated_at, ended_at)
   select execution_id, tenant_id, user_id, visibility, workflow_id, version_id, workflow_number, kind, status,
-    waiting_reason, case when waiting_reason is not null then at end, input, output, error, mode, started_by,
-    parent_id, root_id, trace_id, metadata, at, at, ended_at
+    waiting_reason, case when waiting_reason is not null then at end, input, output, input_refs, output_refs, error, mode,
+    started_by, parent_id, root_id, trace_id, metadata, at, at, ended_at
   from accepted
 ),
 new_live as (
@@ -95,7 +95,7 @@ new_events as (
 -- name: changes
 changes as materialized (
   select c.* from json_to_recordset(:changes::json) as c(
-    execution_id uuid, status text, waiting_reason text, output json, error json, at timestamptz,
+    execution_id uuid, status text, waiting_reason text, output json, output_refs json, error json, at timestamptz,
     is_end boolean)
   join owned using (execution_id)
 ),
@@ -103,7 +103,7 @@ changed as (
   update interlock.executions x
   set status = c.status, waiting_reason = c.waiting_reason,
     waiting_since = case when c.waiting_reason is not null then c.at end,
-    output = c.output, error = c.error, updated_at = c.at, ended_at = case when c.is_end then c.at end
+    output = c.output, output_refs = c.output_refs, error = c.error, updated_at = c.at, ended_at = case when c.is_end then c.at end
   from changes c where x.execution_id = c.execution_id
 ),
 ended as (

@@ -51,7 +51,7 @@ delete from interlock.keys k where (k.tenant_id, k.scope, k.key) in (
   order by e.expires_at limit $1);
 
 -- name: status
-select kind, status, waiting_reason, output, error, created_at, ended_at, workflow_id, trace_id
+select tenant_id, kind, status, waiting_reason, output, output_refs, error, created_at, ended_at, workflow_id, trace_id
 from interlock.executions where execution_id = $1;
 
 -- name: ensure_partitions
