@@ -136,6 +136,13 @@ def ray_house() -> Iterator[RayHouse]:
     house.close()
 
 
+async def ready(trial: Trial) -> None:
+    """Return when the executor has a node. On a busy machine a Ray takes its time."""
+    assert isinstance(trial.executor, RayExecutor)
+    executor = trial.executor
+    await until(lambda: executor.state == "ready", "a node", 90.0)
+
+
 async def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
     """Wait for what only processes elsewhere bring about; fail after ``seconds``."""
     try:

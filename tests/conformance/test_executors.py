@@ -20,7 +20,7 @@ from interlock.core.commands import TaskErred, TaskSucceeded, TaskSuspended
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.egress import EgressResponse
-from ray_house import RayHouse
+from ray_house import RayHouse, ready
 
 TESTS = str(Path(__file__).parents[1])
 
@@ -46,6 +46,8 @@ async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
     made = await make_trial(request, request.param)
     assert made.executor.name == request.param
     await made.executor.start()
+    if request.param == "ray":
+        await ready(made)
     yield made
     await made.executor.stop(5)
 
@@ -277,6 +279,8 @@ async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path, 
     """A second executor of the same kind, because this one's end is the test."""
     stopped = await make_trial(request, trial.executor.name)
     await stopped.executor.start()
+    if stopped.executor.name == "ray":
+        await ready(stopped)
     lock = tmp_path / "lock"
     working = stopped.probe("work", lock=str(lock))
     await working.begin()

@@ -23,7 +23,7 @@ from interlock.core.errors import not_found
 from interlock.core.execution import Status
 from interlock.core.resources import Placement
 from interlock.core.workflow import GraphDefinition, NodeDefinition
-from ray_house import RayHouse, until
+from ray_house import RayHouse, ready, until
 
 pytestmark = pytest.mark.xdist_group("ray")
 PROBES = "conformance.ray_probe:load"
@@ -38,6 +38,7 @@ async def cluster(ray_house: RayHouse) -> RayHouse:
 @asynccontextmanager
 async def opened(trial: Trial) -> AsyncIterator[Trial]:
     await trial.executor.start()
+    await ready(trial)
     yield trial
     await trial.executor.stop(10)
 
@@ -181,6 +182,7 @@ async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_
     assert (executor.state, drivers(), folder.exists()) == ("idle", [], False)
     first = trial.probe("work", lock=str(tmp_path / "lock"))
     assert executor.state == "starting"
+    await ready(trial)
     await first.begin()
     assert executor.state == "ready"
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600

@@ -67,6 +67,12 @@ def _read(node: dict[str, Any]) -> Node:
     )
 
 
+def _last_line(error: Exception) -> str:
+    """What it comes down to: the errors of Ray are tracebacks of other machines, or long advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
+
+
 class HostLine:
     """A host as its driver sees it: lines go there in batches, and come back in batches."""
 
@@ -102,7 +108,7 @@ class HostLine:
             self._on_ready(self._node.worker)
             await self._serve()
         except (RayError, TimeoutError, RuntimeError, ValueError) as error:
-            return f"{type(error).__name__}: {error}".strip()[:500]
+            return f"{type(error).__name__}: {_last_line(error)}"
         return "it ended"
 
     async def _serve(self) -> None:

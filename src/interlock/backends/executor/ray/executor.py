@@ -109,7 +109,7 @@ class RayExecutor:
         self._line: dict[Key, Errand] = {}
         self._nodes: dict[str, Node] = {}
         self._ready: list[str] = []
-        self._was_ready = False
+        self._why_not = ""
         self._turn = 0
         self._outgoing: dict[str, list[bytes]] = {}
         self._unsaid: dict[str, list[bytes]] = {}
@@ -131,7 +131,7 @@ class RayExecutor:
             return "ready"
         if not self._driving.is_wanted:
             return "idle"
-        reason = self._driving.reason or ("no node answers" if self._was_ready else "")
+        reason = self._driving.reason or self._why_not
         return f"unavailable: {reason}" if reason else "starting"
 
     @property
@@ -283,7 +283,7 @@ class RayExecutor:
 
     def _welcome(self, worker: str) -> None:
         self._ready.append(worker)
-        self._was_ready = True
+        self._why_not = ""
         for line in self._unsaid.pop(worker, ()):
             self._driving.say(Send(worker=worker, lines=[line]))
         for errand in list(self._errands.values()):
@@ -294,6 +294,7 @@ class RayExecutor:
 
     def _give_up(self, worker: str, reason: str) -> None:
         log.error("executor.ray_host_lost", worker=worker, reason=reason)
+        self._why_not = f"the host of {worker} was lost: {reason}"
         if worker in self._ready:
             self._ready.remove(worker)
         self._outgoing.pop(worker, None)
