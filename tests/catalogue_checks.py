@@ -25,6 +25,7 @@ GRANTS = {
     },
     ("interlock_engine", "events"): {"SELECT", "INSERT"},
     ("interlock_engine", "blobs"): {"SELECT", "INSERT"},
+    ("interlock_engine", "code"): {"SELECT", "INSERT"},
     ("interlock_engine", "workflows"): {"SELECT"},
     ("interlock_engine", "versions"): {"SELECT"},
     **{("interlock_engine", table): {"SELECT", "INSERT", "UPDATE"} for table in ("budgets", "model_calls")},

@@ -20,6 +20,7 @@ from interlock.kit import failpoints
 from interlock.limit_settings import LimitSettings
 from interlock.model_settings import ModelSettings
 from interlock.profile_settings import ProfileSettings
+from interlock.sandbox_settings import SandboxSettings
 from interlock.setting_values import KEY_BYTES, MAKE_A_KEY, entries, host_name, is_guessable, refuse_no_network
 
 PREFIX = "INTERLOCK_"
@@ -48,7 +49,7 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(ComputeSettings, ModelSettings, IdentitySettings, LimitSettings, ProfileSettings):
+class Settings(ComputeSettings, ModelSettings, IdentitySettings, LimitSettings, SandboxSettings, ProfileSettings):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -243,6 +244,7 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
         wrong = [found for found in error.errors(include_url=False) if found["type"] != _FOLLOWS]
         problems += map(_explain, wrong)
         settings = Settings(**told | {name: _default(name) for name in map(_field_of, wrong) if name})
+    problems += settings.sandbox_problems(is_local=settings.local)
     return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
 
 

@@ -24,6 +24,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/access.py": "looks credentials up before anybody is a caller",
     f"{STORE}/answers.py": "answers kept for idempotency keys, each asked for with its tenant",
     f"{STORE}/budgets.py": "books what models cost",
+    f"{STORE}/code_shelf.py": "keeps users' code, each piece asked for with its tenant",
     f"{STORE}/connection.py": "is where connections of the engine are made",
     f"{STORE}/flush.py": "writes what executions did",
     f"{STORE}/ledger.py": "is the engine's side of the database",

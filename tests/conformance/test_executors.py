@@ -14,8 +14,10 @@ import pytest_asyncio
 
 from conformance.executor_probe import WAKE_AT, load
 from conformance.executor_trial import KeptBlobs, Trial, is_held, wait_for_death
+from conformance.sandbox_house import NoCode, good_walls
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.core.commands import TaskErred, TaskSucceeded, TaskSuspended
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.nodes.testing import ScriptedEgress
@@ -25,25 +27,44 @@ from ray_house import RayHouse, ready
 TESTS = str(Path(__file__).parents[1])
 
 
+def _make(
+    name: str, egress: ScriptedEgress, blobs: KeptBlobs, folder: Path, size: int = 2
+) -> InlineExecutor | PoolExecutor | SandboxExecutor:
+    """An executor that knows the probes, and whose children reach the folders of these tests."""
+    if name == "inline":
+        return InlineExecutor(load(), egress, blobs)
+    path = "conformance.executor_probe:load"
+    if name == "process":
+        return PoolExecutor(path, egress, blobs, size=size, environment={"PYTHONPATH": TESTS})
+    return SandboxExecutor(
+        good_walls(),
+        NoCode(),
+        egress,
+        blobs,
+        scratch=folder,
+        size=size,
+        registry=path,
+        writable=(str(folder),),
+        paths=(TESTS,),
+    )
+
+
 RAY = pytest.param("ray", marks=pytest.mark.xdist_group("ray"))
 
 
-async def make_trial(request: pytest.FixtureRequest, name: str) -> Trial:
+async def make_trial(request: pytest.FixtureRequest, name: str, folder: Path) -> Trial:
     """An executor of that name with services of its own, not started."""
     if name == "ray":
         house: RayHouse = request.getfixturevalue("ray_house")
         await house.open()
         return house.trial()
     egress, blobs = ScriptedEgress([]), KeptBlobs()
-    if name == "inline":
-        return Trial(InlineExecutor(load(), egress, blobs), egress, blobs)
-    path = "conformance.executor_probe:load"
-    return Trial(PoolExecutor(path, egress, blobs, size=2, environment={"PYTHONPATH": TESTS}), egress, blobs)
+    return Trial(_make(name, egress, blobs, folder), egress, blobs)
 
 
-@pytest_asyncio.fixture(scope="module", params=["inline", "process", RAY])
-async def trial(request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
-    made = await make_trial(request, request.param)
+@pytest_asyncio.fixture(scope="module", params=["inline", "process", "sandbox", RAY])
+async def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial]:
+    made = await make_trial(request, request.param, tmp_path_factory.getbasetemp())
     assert made.executor.name == request.param
     await made.executor.start()
     if request.param == "ray":
@@ -59,9 +80,12 @@ async def test_an_answer_arrives_whole(trial: Trial, node_type: str) -> None:
     result = await submitted.end()
     assert isinstance(result, TaskSucceeded)
     assert result.output == {"got": parameters["value"], "key": submitted.attempt.effect_key, "board": {"b": 1}}
-    assert (result.port, result.raised, result.needs_input) == ("other", ("FIRST", "SECOND"), True)
-    assert (result.blackboard, result.ui_schema) == ({"k": [1, None]}, {"components": []})
     assert result.duration_ms >= 0
+    told = (result.port, result.raised, result.needs_input, result.blackboard, result.ui_schema)
+    if trial.executor.name == "sandbox":  # users' code gives an output and files, and decides nothing else
+        assert told == ("result", (), False, {}, None)
+    else:
+        assert told == ("other", ("FIRST", "SECOND"), True, {"k": [1, None]}, {"components": []})
 
 
 @pytest.mark.parametrize("node_type", ["probe", "probe_plain"])
@@ -148,6 +172,9 @@ async def test_a_node_gets_a_copy_of_its_attempt(trial: Trial) -> None:
 
 async def test_an_intent_to_rest_is_reported(trial: Trial) -> None:
     result = await trial.probe("suspend").end()
+    if trial.executor.name == "sandbox":
+        assert (result.error.code, "cannot let its task wait" in result.error.message) == ("NODE_ERROR", True)
+        return
     assert isinstance(result, TaskSuspended)
     assert (result.waits_for, result.wake_at) == ("timer", WAKE_AT)
     assert (await trial.probe("ask").end()).approval == {"title": "Sure?"}
@@ -277,7 +304,7 @@ async def test_many_attempts_at_once_all_report_exactly_once(trial: Trial) -> No
 
 async def test_after_stop_nothing_runs_or_reports(trial: Trial, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A second executor of the same kind, because this one's end is the test."""
-    stopped = await make_trial(request, trial.executor.name)
+    stopped = await make_trial(request, trial.executor.name, tmp_path.parent)
     await stopped.executor.start()
     if stopped.executor.name == "ray":
         await ready(stopped)

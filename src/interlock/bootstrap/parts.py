@@ -28,6 +28,7 @@ from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.ray import open_ray
+from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
@@ -61,6 +62,7 @@ class Parts:
     ids: RandomIds
     secrets: Secrets
     limits: CountRequests
+    sandbox: str
 
 
 async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bool) -> Parts:
@@ -107,13 +109,14 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     size = 1 if settings.executor == "inline" else settings.process_workers or None
     pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
+    sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
     ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline, "process": pool, **ray},
+        executors={"inline": inline, "process": pool, "sandbox": sandbox.executor, **ray},
         catalogue=registry.types,
         clock=clock,
         ids=ids,
@@ -146,8 +149,10 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         check_value=schemas.check_value,
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
+        save_code=sandbox.save_code,
     )
-    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits)
+    walls = sandbox.executor.walls.name
+    return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)
 
 
 def _arm(settings: Settings) -> None:

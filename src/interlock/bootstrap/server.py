@@ -56,8 +56,8 @@ _REMEDIES = {
 }
 
 
-def http_settings(settings: Settings) -> HttpSettings:
-    """The doors' branch of the settings."""
+def http_settings(settings: Settings, sandbox: str = "none") -> HttpSettings:
+    """The doors' branch of the settings. ``sandbox`` are the walls around users' code."""
     return HttpSettings(
         version=VERSION,
         environment=settings.profile,
@@ -71,6 +71,7 @@ def http_settings(settings: Settings) -> HttpSettings:
         access_log=settings.access_log,
         metrics_enabled=settings.metrics_enabled,
         executor=settings.executor,
+        sandbox=sandbox,
     )
 
 
@@ -82,7 +83,7 @@ def _names(settings: Settings) -> frozenset[str]:
 
 def context_of(parts: Parts, sum_up: SumUp = only_own) -> Context:
     """What the HTTP doors share. ``sum_up`` makes the figures of this process those of all."""
-    settings = http_settings(parts.settings)
+    settings = http_settings(parts.settings, parts.sandbox)
     return Context(
         services=parts.services,
         settings=settings,

@@ -21,7 +21,8 @@ from interlock.ports.webhooks import WebhookCall
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt on its way to an executor. ``timeout`` is seconds.
 
-    All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat.
+    All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat. ``code``
+    are the pieces of users' code it needs, by digest; they are there only in the sandbox.
     """
 
     execution_id: UUID
@@ -37,6 +38,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     payload: Any = None
     resources: Resources | None = None
     placement: Placement | None = None
+    code: Mapping[str, bytes] = {}
     blackboard: Mapping[str, Any] = {}  # in a flow also what its states gave, and the names of the house
 
     @property

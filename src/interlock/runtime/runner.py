@@ -321,7 +321,9 @@ class Runner:
             return
         failpoints.hit("runner.before_attempt")
         # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
-        place = "process" if task.isolated and not node_type.calls_back else node_type.place
+        place = node_type.place
+        if task.isolated and place == "inline" and not node_type.calls_back:
+            place = "process"
         attempt = Attempt(
             execution_id=owned.execution.execution_id,
             tenant_id=owned.tenant_id,

@@ -22,6 +22,7 @@ from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
 from interlock.services.approvals.list import ListApprovals
 from interlock.services.catalogue import ListNodeTypes
+from interlock.services.code.save import SaveCode
 from interlock.services.executions.cancel import CancelExecutions
 from interlock.services.executions.pause import PauseExecutions
 from interlock.services.executions.read import ReadExecutions
@@ -90,6 +91,7 @@ class Services:
     totals: Callable[[], Awaitable[Mapping[str, int]]]
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
+    save_code: SaveCode
 
 
 def build_services(
@@ -105,6 +107,7 @@ def build_services(
     check_parameters: CheckParameters,
     check_value: CheckValue,
     webhooks: WebhookPorts,
+    save_code: SaveCode,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
@@ -155,6 +158,7 @@ def build_services(
         totals=engine.totals,
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
+        save_code=save_code,
     )
 
 

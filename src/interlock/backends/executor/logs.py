@@ -22,6 +22,20 @@ def log_node_error(attempt: Attempt, trace: str) -> None:
     )
 
 
+def log_output(attempt: Attempt, stream: str, text: str) -> None:
+    """Write what users' code printed."""
+    log.info(
+        "task.output",
+        stream=stream,
+        text=text,
+        tenant_id=attempt.tenant_id,
+        execution_id=str(attempt.execution_id),
+        task_id=attempt.task_id,
+        attempt=attempt.attempt,
+        trace_id=attempt.trace_id,
+    )
+
+
 def log_dead_child(attempt: Attempt, exit_code: int | None) -> None:
     """Write that a child died of an attempt, or with it. ``exit_code`` is 128 and the signal if there was one."""
     log.warning(

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from interlock.backends.executor.pool.calls import Calls, ChildServices
 from interlock.backends.executor.pool.messages import (
@@ -37,7 +38,7 @@ from interlock.backends.executor.pool.messages import (
 )
 from interlock.backends.executor.results import conclude, fail, find_node, settle, trace_back
 from interlock.core.commands import TaskSucceeded
-from interlock.ports.node import Attempt, Registry
+from interlock.ports.node import Attempt, Outcome, Registry
 
 _PR_SET_PDEATHSIG = 1
 
@@ -83,9 +84,7 @@ class Child:
         services = ChildServices(self._calls, attempt)
         ending: Ending
         try:
-            outcome = find_node(self._registry, attempt.node_type).run(attempt, services)
-            if inspect.isawaitable(outcome):
-                outcome = await outcome
+            outcome = await self.carry_out(attempt, services)
             result = conclude(attempt, settle(outcome), time.perf_counter() - started)
             ending = Succeeded(result=result) if isinstance(result, TaskSucceeded) else Suspended(result=result)
         except BaseException as error:  # noqa: BLE001 - an attempt may raise anything; the child goes on
@@ -94,9 +93,21 @@ class Child:
         self.say(ending)
 
 
+    async def carry_out(self, attempt: Attempt, services: ChildServices) -> Outcome:
+        """What the node of the attempt says."""
+        outcome = find_node(self._registry, attempt.node_type).run(attempt, services)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+
 def main() -> None:
     """Serve one server until it is gone; see the charter of the package."""
-    guard, channel, path = int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), sys.argv[3]
+    run_child(int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), sys.argv[3], Child)
+
+
+def run_child(
+    guard: int, channel: socket.socket, path: str, make: Callable[[socket.socket, Registry], Child]
+) -> None:
+    """Serve with a child that ``make`` makes, until the channel is closed. ``guard`` is the parent's number."""
     channel.set_inheritable(False)
     os.register_at_fork(after_in_child=channel.close)  # a copy of this process must not keep the channel open
     _die_with(guard)
@@ -107,11 +118,11 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - packages of others are imported here; the server is told
         channel.sendall(frame(Unable(reason=f"{path} cannot be loaded: {type(error).__name__}: {error}")))
         sys.exit(1)
-    asyncio.run(_serve(channel, registry))
+    asyncio.run(_serve(lambda: make(channel, registry)))
 
 
-async def _serve(channel: socket.socket, registry: Registry) -> None:
-    await Child(channel, registry).serve()
+async def _serve(make: Callable[[], Child]) -> None:
+    await make().serve()
 
 
 def _die_with(guard: int) -> None:

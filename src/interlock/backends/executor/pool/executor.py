@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from uuid import UUID
 
 from interlock.backends.executor.logs import log
+from interlock.backends.executor.pool.cell import Cell, OpenCell
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.seat import Seat
 from interlock.backends.executor.results import fail
 from interlock.backends.executor.services import Host
+from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report, Result
@@ -24,7 +26,8 @@ class PoolExecutor:
 
     ``registry`` is the dotted path (``package.module:callable``) by which a child gets its node types. Children
     start when they are needed, stay, and are replaced after ``recycle_after`` attempts. ``environment`` is all that
-    a child sees of the server's environment; by default it is all of it. Attempts beyond ``size`` wait in order;
+    a child sees of the server's environment; by default it is all of it. ``cells`` makes what a child is started in,
+    if that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in order;
     the line is not bounded here, because runners bound what they own.
     """
 
@@ -39,13 +42,15 @@ class PoolExecutor:
         size: int | None = None,
         recycle_after: int = 1000,
         environment: Mapping[str, str] | None = None,
+        cells: Callable[[], Cell] | None = None,
+        idle_seconds: float | None = None,
     ) -> None:
-        self._registry = registry
+        self._cells = cells or (lambda: OpenCell(registry, environment))
+        self._idle_seconds = idle_seconds
         self._egress = egress
         self._blobs = blobs
         self._size = size or max(2, os.cpu_count() or 1)
         self._recycle_after = recycle_after
-        self._environment = environment
         self._host: Host | None = None
         self._is_stopped = False
         self._jobs: dict[tuple[UUID, str], Job] = {}
@@ -71,14 +76,26 @@ class PoolExecutor:
         """How many children there are, those that start or end included."""
         return len(self._seats)
 
-    def submit(self, attempt: Attempt, report: Report) -> None:
-        """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports."""
+    def submit(
+        self,
+        attempt: Attempt,
+        report: Report,
+        *,
+        key: Hashable = None,
+        again: Attempt | None = None,
+        on_stored: Callable[[ArtifactRef], None] | None = None,
+    ) -> None:
+        """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports.
+
+        A child takes only attempts of one ``key``, and from the second on gets them as ``again`` says. ``on_stored``
+        hears of each artifact.
+        """
         self.cancel(attempt.execution_id, attempt.task_id)
         if self._is_stopped:
             return
         if self._host is None:
             raise RuntimeError("the process executor was not started")
-        job = Job(self._host, attempt, report)
+        job = Job(self._host, attempt, report, key, again, on_stored)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
         self._place()
@@ -122,13 +139,17 @@ class PoolExecutor:
             seat.give(self._line.popleft())
 
     def _find_seat(self, job: Job) -> Seat | None:
-        needs_fresh = job.attempt.isolated
-        return next((seat for seat in self._seats if seat.is_idle and (seat.is_fresh or not needs_fresh)), None)
+        """A child that knows the key, else one that has run nothing yet."""
+        idle = [seat for seat in self._seats if seat.is_idle]
+        fresh = next((seat for seat in idle if seat.is_fresh), None)
+        if job.attempt.isolated:
+            return fresh
+        return next((seat for seat in idle if not seat.is_fresh and seat.key == job.key), fresh)
 
     def _make_room(self) -> None:
         """One child is on its way, or on its way out, for everybody in the line, as far as the size allows.
 
-        Idle children are here only if the head of the line is to be isolated and they are not fresh: they give way.
+        Idle children are here only if they cannot take the head of the line, which needs another one: they give way.
         """
         coming = sum(1 for seat in self._seats if seat.is_leaving or not seat.is_ready)
         idle = [seat for seat in self._seats if seat.is_idle]
@@ -140,9 +161,9 @@ class PoolExecutor:
 
     def _open_seat(self) -> None:
         seat = Seat(
-            self._registry,
-            self._environment,
+            self._cells(),
             recycle_after=self._recycle_after,
+            idle_seconds=self._idle_seconds,
             on_end=self._end,
             on_idle=self._place,
         )

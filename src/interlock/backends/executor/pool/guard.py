@@ -1,8 +1,10 @@
 """Starts one child and ends it, with all it started, as soon as the server lets go of it or dies.
 
-    guard.py CHANNEL LIFELINE REGISTRY     (two inherited file descriptors, and a dotted path)
+    guard.py CHANNEL LIFELINE GROUPS COMMAND...
 
-Run by path, without the package around it: it lives as long as the child and should be small.
+CHANNEL and LIFELINE are inherited file descriptors; GROUPS are the ``cgroup.procs`` files, joined by colons, that the
+child enters before it runs COMMAND, in which ``{guard}`` stands for this process. Run by path, without the package
+around it: it lives as long as the child and should be small.
 """
 
 from __future__ import annotations
@@ -11,27 +13,31 @@ import ctypes
 import os
 import signal
 import sys
+import time
 
-CHILD = "interlock.backends.executor.pool.child"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
     """Exit with the child's exit code, or 128 and the signal that ended it."""
-    channel, lifeline, registry = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    channel, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    groups = [path for path in sys.argv[3].split(":") if path]
     os.dup2(2, 1)  # what functions print belongs to the server's log and not into its output
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the server, which will end us in its own time
     signal.signal(signal.SIGINT, lambda *_: None)
     _adopt()
-    guard = os.getpid()
+    command = [word.replace("{guard}", str(os.getpid())) for word in sys.argv[4:]]
     child = os.fork()
     if child == 0:
         os.close(lifeline)
         os.setpgid(0, 0)
-        os.execv(sys.executable, [sys.executable, "-P", "-m", CHILD, str(guard), str(channel), registry])  # noqa: S606
+        for path in groups:
+            _enter(path)
+        os.execv(command[0], command)  # noqa: S606 - the server says what to run
     os.close(channel)
     os.read(lifeline, 1)
     _kill(child)
+    _clear(groups)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     _bury(child)
     sys.exit(code if code >= 0 else 128 - code)
@@ -50,6 +56,40 @@ def _bury(group: int) -> None:
             os.waitpid(-group, 0)
         except ChildProcessError:
             return
+
+
+def _enter(path: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write("0")
+
+
+def _clear(groups: list[str]) -> None:
+    """Kill what is left in the child's cgroups, wherever it went, until nothing is."""
+    for path in groups:
+        while numbers := _members(path):
+            for number in numbers:
+                try:
+                    os.kill(number, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.001)
+
+
+def _members(path: str) -> list[int]:
+    """The living processes of a cgroup; the dead stand there until they are waited for."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return [number for number in map(int, file.read().split()) if number != 0 and _is_alive(number)]
+    except OSError:
+        return []
+
+
+def _is_alive(number: int) -> bool:
+    try:
+        with open(f"/proc/{number}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _kill(child: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 from interlock.backends.executor.services import AttemptServices, Host
+from interlock.core.events import ArtifactRef
 from interlock.ports.executor import Report, Result
 from interlock.ports.node import Attempt
 
@@ -13,12 +15,28 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """An attempt and who wants to hear of it. After ``drop`` nothing is heard any more."""
+    """An attempt and who wants to hear of it. After ``drop`` nothing is heard any more.
 
-    __slots__ = ("_report", "attempt", "has_begun", "seat", "services")
+    Only children that are fresh, or had a job with the same ``key``, take it; those get ``again`` instead of the
+    whole attempt.
+    """
 
-    def __init__(self, host: Host, attempt: Attempt, report: Report) -> None:
+    __slots__ = ("_report", "again", "attempt", "has_begun", "key", "on_stored", "printed", "seat", "services")
+
+    def __init__(
+        self,
+        host: Host,
+        attempt: Attempt,
+        report: Report,
+        key: Hashable = None,
+        again: Attempt | None = None,
+        on_stored: Callable[[ArtifactRef], None] | None = None,
+    ) -> None:
+        self.on_stored = on_stored or (lambda _: None)
         self.attempt = attempt
+        self.key = key
+        self.again = again or attempt
+        self.printed = 0
         self.services = AttemptServices(host, attempt, report)
         self.seat: Seat | None = None
         self.has_begun = False

@@ -88,6 +88,13 @@ class Reported(Message, frozen=True, kw_only=True):
     result: TaskReported
 
 
+class Printed(Message, frozen=True, kw_only=True):
+    """What users' code wrote to ``stdout`` or ``stderr``."""
+
+    stream: str
+    text: str
+
+
 class Store(Message, frozen=True, kw_only=True):
     """Store an artifact. Answered by Stored or Refused."""
 
@@ -113,7 +120,7 @@ class Call(Message, frozen=True, kw_only=True):
 Answer: TypeAlias = Stored | Answered | Refused
 FromServer: TypeAlias = Run | Stored | Answered | Refused
 Ending: TypeAlias = Succeeded | Suspended | Erred
-FromChild: TypeAlias = Ready | Unable | Began | Succeeded | Suspended | Erred | Reported | Store | Call
+FromChild: TypeAlias = Ready | Unable | Began | Succeeded | Suspended | Erred | Reported | Printed | Store | Call
 
 _encoder = msgspec.json.Encoder()
 read_server: msgspec.json.Decoder[FromServer] = msgspec.json.Decoder(FromServer)

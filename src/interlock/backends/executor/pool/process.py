@@ -6,12 +6,13 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
 from interlock.backends.executor.logs import log
+from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.messages import (
     HEADER,
     MAX_FRAME,
@@ -29,9 +30,8 @@ _PATIENCE = 3.0
 class ChildProcess:
     """A guard and its child. ``start`` it, read ``messages`` until they end, then ``end`` it."""
 
-    def __init__(self, registry: str, environment: Mapping[str, str] | None) -> None:
-        self._registry = registry
-        self._environment = environment
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
         self._lifeline: int | None = None
         self._guard: asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
@@ -40,16 +40,19 @@ class ChildProcess:
 
     async def start(self) -> None:
         """Start the programs; the child says Ready or Unable once it has loaded its registry. Raises OSError."""
+        cell = self._cell
         ours, theirs = socket.socketpair()
         held, self._lifeline = os.pipe()
         try:
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
             self._guard = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held), self._registry),
+                *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held)),
+                ":".join(cell.groups),
+                *cell.command(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), held),
                 start_new_session=True,
-                env=self._environment,
+                env=cell.environment,
             )
         finally:
             theirs.close()

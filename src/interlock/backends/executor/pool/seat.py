@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 
-from interlock.backends.executor.logs import log_dead_child, log_node_error
+from interlock.backends.executor.logs import log_dead_child, log_node_error, log_output
+from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import (
     Answered,
@@ -14,6 +15,7 @@ from interlock.backends.executor.pool.messages import (
     Ending,
     Erred,
     FromChild,
+    Printed,
     Ready,
     Refused,
     Reported,
@@ -32,6 +34,10 @@ from interlock.core.events import Failure
 from interlock.ports.executor import Result
 from interlock.ports.node import NodeFailed
 
+MAX_PRINTED = 1_048_576
+"""Characters of what one attempt prints that are kept."""
+_MAX_CALLS = 256
+"""Calls of one child that may wait for their answers; one with more is up to no good."""
 _START_LIMIT = 60.0
 """Seconds for a child to load its registry."""
 
@@ -44,14 +50,17 @@ class Seat:
 
     def __init__(
         self,
-        registry: str,
-        environment: Mapping[str, str] | None,
+        cell: Cell,
         *,
         recycle_after: int,
+        idle_seconds: float | None,
         on_end: Callable[[Job, Result], None],
         on_idle: Callable[[], None],
     ) -> None:
-        self._process = ChildProcess(registry, environment)
+        self._cell = cell
+        self._process = ChildProcess(cell)
+        self._idle_seconds = idle_seconds
+        self.key: Hashable = None
         self._recycle_after = recycle_after
         self._on_end = on_end
         self._on_idle = on_idle
@@ -87,15 +96,21 @@ class Seat:
             self.is_leaving = True
             self._forget_calls()
             code = await self._process.end()
+            self._cell.clear()
             self._bury(code)
 
     def give(self, job: Job) -> None:
         """Have an idle child run a job."""
+        self._stop_timer()
         self._job = job
-        self._attempts += 1
         job.seat = self
+        attempt = job.attempt if self.is_fresh else job.again
         try:
-            self._process.say(Run(attempt=job.attempt))
+            if self.is_fresh:
+                self._cell.suit(job.attempt)
+            self._attempts += 1
+            self.key = job.key
+            self._process.say(Run(attempt=attempt))
         except NodeFailed as error:
             self._end(fail(job.attempt, error))
             return
@@ -115,6 +130,7 @@ class Seat:
             case Ready():
                 self._stop_timer()
                 self.is_ready = True
+                self._rest()
                 self._on_idle()
             case Unable(reason=reason):
                 self.start_error = reason
@@ -124,10 +140,24 @@ class Seat:
             case Reported(result=result):
                 if self._job is not None and self._job.is_meant(result):
                     self._job.tell(result)
+            case Printed(stream=stream, text=text):
+                self._take_text(stream, text)
             case Store() | Call():
                 self._answer_later(message)
             case Succeeded() | Suspended() | Erred():
                 self._take_ending(message)
+
+    def _take_text(self, stream: str, text: str) -> None:
+        job = self._job
+        if job is None or job.is_dropped or job.printed >= MAX_PRINTED:
+            return
+        job.printed += len(text)
+        log_output(job.attempt, "stderr" if stream == "stderr" else "stdout", text[:MAX_PRINTED])
+
+    def _rest(self) -> None:
+        """Nothing to do: for some time, if there is an end to it."""
+        if self._idle_seconds is not None and self.is_idle:
+            self._set_timer(self._idle_seconds, self.leave)
 
     def _take_ending(self, message: Ending) -> None:
         job = self._job
@@ -147,6 +177,7 @@ class Seat:
         if job.attempt.isolated or self._attempts >= self._recycle_after:
             self.leave()
         self._on_end(job, result)
+        self._rest()
         if self.is_idle:
             self._on_idle()
 
@@ -185,6 +216,9 @@ class Seat:
     def _answer_later(self, question: Store | Call) -> None:
         if self._job is None:
             return  # asked by what a former attempt left running; nobody there waits for an answer
+        if len(self._answering) >= _MAX_CALLS:
+            self.leave()
+            return
         task = asyncio.get_running_loop().create_task(self._answer(self._job, question))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
@@ -206,6 +240,7 @@ class Seat:
 async def _carry_out(job: Job, question: Store | Call) -> Stored | Answered:
     if isinstance(question, Store):
         ref = await job.services.write_artifact(question.name, question.content, question.content_type)
+        job.on_stored(ref)
         return Stored(call=question.call, ref=ref)
     response = await job.services.egress.request(
         question.method,

@@ -1,0 +1,102 @@
+"""One sandbox as the pool starts it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interlock.backends.executor.sandbox.bubblewrap import WORK, walled
+from interlock.backends.executor.sandbox.limits import INIT, MIB
+from interlock.backends.executor.sandbox.walls import Walls
+from interlock.ports.node import Attempt, NodeFailed
+
+CHILD = "interlock.backends.executor.sandbox.child"
+
+
+class SandboxCell:
+    """Satisfies ``pool/cell.Cell``. ``memory`` is MiB for attempts that ask for none.
+
+    ``writable`` folders of the machine are open to the code, ``paths`` are where it also finds modules.
+    """
+
+    def __init__(
+        self,
+        walls: Walls,
+        registry: str,
+        *,
+        memory: int,
+        scratch: Path,
+        hidden: Sequence[str] = (),
+        writable: Sequence[str] = (),
+        paths: Sequence[str] = (),
+    ) -> None:
+        self._walls = walls
+        self._registry = registry
+        self._memory = memory
+        self._hidden = hidden
+        self._writable = (*writable, *paths)
+        self._paths = paths
+        self._group = walls.cgroups.make() if walls.cgroups is not None else None
+        self._folder = None if walls.mode == "bwrap" else _folder_in(scratch)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Nothing of the server's but where programs and modules are."""
+        return {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": self._work,
+            "TMPDIR": self._work,
+            "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[4]), *self._paths)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The cgroup, if there is one."""
+        return self._group.entries if self._group is not None else ()
+
+    def command(self, channel: int) -> Sequence[str]:
+        """The child of this package, behind its walls."""
+        limits = "none" if self._walls.mode == "none" else "group" if self._group is not None else "each"
+        guard = "{guard}" if self._folder else INIT
+        child = (sys.executable, "-P", "-m", CHILD, guard, str(channel), self._registry, self._work, limits)
+        if self._folder is not None:
+            return child
+        return (self._walls.program, *walled(self._writable, self._hidden), *child)
+
+    def suit(self, attempt: Attempt) -> None:
+        """Set the memory. Raises NodeFailed SANDBOX_UNAVAILABLE."""
+        if self._group is None:
+            return
+        try:
+            self._group.limit(memory_of(attempt, self._memory) * MIB)
+        except OSError as error:
+            told = f"The sandbox cannot be held to its memory: {error.strerror}"
+            raise NodeFailed("SANDBOX_UNAVAILABLE", told, retryable=True) from error
+
+    def clear(self) -> None:
+        """Remove the cgroup and the scratch folder."""
+        if self._group is not None:
+            self._group.remove()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _work(self) -> str:
+        return self._folder or WORK
+
+
+def memory_of(attempt: Attempt, otherwise: int) -> int:
+    """MiB that the attempt may use."""
+    asked = attempt.resources.memory if attempt.resources is not None else 0
+    return int(asked) or otherwise
+
+
+def _folder_in(scratch: Path) -> str:
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tempfile.mkdtemp(dir=scratch)

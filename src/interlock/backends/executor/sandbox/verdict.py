@@ -1,0 +1,41 @@
+"""What a sandbox reports, taken as the word of a stranger: it counts only as far as users' code may say something."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from interlock.backends.executor.results import fail, report_progress, settle
+from interlock.core.commands import AttemptLost, TaskErred, TaskReported, TaskSucceeded
+from interlock.ports.executor import Result
+from interlock.ports.node import Attempt, Done, NodeFailed
+
+
+def judge(attempt: Attempt, result: Result, stored: AbstractSet[tuple[str, str]]) -> Result:
+    """The report with nothing in it but plain JSON within the limits, and files that were stored for this attempt.
+
+    ``stored`` are name and digest of these. A sandbox cannot let its task rest, choose its port or write elsewhere.
+    """
+    if isinstance(result, AttemptLost):
+        return result
+    try:
+        if isinstance(result, TaskReported):
+            return report_progress(attempt, result.progress, result.message, result.data)
+        if isinstance(result, TaskErred):
+            error = result.error
+            told = NodeFailed(error.code, error.message, retryable=error.retryable, details=error.details)
+            return fail(attempt, told)
+        if not isinstance(result, TaskSucceeded):
+            raise NodeFailed("NODE_ERROR", "Code that runs in the sandbox cannot let its task wait.")
+        kept = settle(Done(output=result.output))
+        files = tuple(each for each in result.artifacts if (each.name, each.sha256) in stored)
+        return TaskSucceeded(
+            task_id=attempt.task_id,
+            attempt=attempt.attempt,
+            output=kept.output if isinstance(kept, Done) else None,
+            artifacts=files,
+            duration_ms=max(0, result.duration_ms),
+        )
+    except (NodeFailed, msgspec.MsgspecError, ValueError) as error:
+        return fail(attempt, error)

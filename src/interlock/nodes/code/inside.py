@@ -1,0 +1,176 @@
+"""What runs in a sandbox: a user's code is loaded here, called, and what it gives is made JSON.
+
+Only the program in a sandbox imports this, by its dotted path.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import linecache
+import platform
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from interlock.core.node_type import NodeType
+from interlock.kit import strict_json
+from interlock.nodes.code.node import TYPE
+from interlock.ports.node import Attempt, Done, Node, NodeFailed, Services
+
+MAX_RESULT = 16 * 1_048_576
+"""Bytes of JSON a function may return."""
+_MAX_KEYS = 1_000_000
+_MODULE = "user_code"
+_PYTHON = ".".join(platform.python_version_tuple()[:2])
+
+
+class CodeInside:
+    """Satisfies ``ports/node.Node`` in a sandbox. A piece of code is loaded once, and sent only with the first call."""
+
+    type = TYPE
+
+    def __init__(self) -> None:
+        self._loaded: dict[tuple[str, str], Callable[..., Any]] = {}
+
+    async def run(self, attempt: Attempt, services: Services) -> Done:
+        """Raises NodeFailed with the type of the code's exception, RESULT_NOT_JSON, FUNCTION_UNKNOWN."""
+        given = attempt.parameters
+        try:
+            function = self._find(given, attempt.code)
+            if "args" in given or "kwargs" in given:
+                args, kwargs = _unpickled(given.get("args"), attempt, ()), _unpickled(given.get("kwargs"), attempt, {})
+                return Done(output={"result": _plain(await _called(function, *args, **kwargs))})
+            result = _plain(await _called(function, given.get("arguments", {})))
+        except NodeFailed:
+            raise
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it may raise anything
+            raise _failure(error) from error
+        return Done(output=result if isinstance(result, dict) else {"result": result})
+
+    def _find(self, given: Mapping[str, Any], code: Mapping[str, bytes]) -> Callable[..., Any]:
+        digest, name = given["code"], given.get("function") or ""
+        function = self._loaded.get((digest, name))
+        if function is None:
+            is_pickle = given.get("form") == "pickle"
+            function = _load_pickle(code[digest]) if is_pickle else _load_source(code[digest].decode(), name)
+            self._loaded[digest, name] = function
+        return function
+
+
+async def _called(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    result = function(*args, **kwargs)
+    return await result if inspect.isawaitable(result) else result
+
+
+def _load_pickle(content: bytes) -> Callable[..., Any]:
+    function = _unpickle(content)
+    if not callable(function):
+        raise NodeFailed("FUNCTION_UNKNOWN", f"The pickle holds {type(function).__name__} and no function.")
+    return function  # type: ignore[no-any-return]  # it is one now
+
+
+def _unpickle(content: bytes) -> Any:
+    """What a pickle holds. Raises NodeFailed UnpicklingError for one that cannot be loaded here."""
+    import cloudpickle  # noqa: PLC0415 - only pickles need it, and a sandbox should start fast
+
+    try:
+        return cloudpickle.loads(content)
+    except Exception as error:
+        told = f"{type(error).__name__}: {error} (worker runs Python {_PYTHON})"
+        raise NodeFailed("UnpicklingError", told) from error
+
+
+def _unpickled(digest: Any, attempt: Attempt, otherwise: Any) -> Any:
+    return _unpickle(attempt.code[digest]) if isinstance(digest, str) else otherwise
+
+
+def _load_source(text: str, name: str) -> Callable[..., Any]:
+    """The function of a text. Raises what the text raises, and NodeFailed FUNCTION_UNKNOWN."""
+    source = textwrap.dedent(text)
+    tree = ast.parse(source, f"{_MODULE}.py")
+    functions = [each for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if not functions:
+        raise NodeFailed("FUNCTION_UNKNOWN", "The code has no function at its top level.")
+    found = next((each.name for each in reversed(functions) if each.name == name), functions[-1].name)
+    for each in functions:
+        each.decorator_list = [one for one in each.decorator_list if _is_known(one, tree)]
+    module = ModuleType(_MODULE)
+    sys.modules[_MODULE] = module
+    linecache.cache[f"{_MODULE}.py"] = (len(source), None, source.splitlines(keepends=True), f"{_MODULE}.py")
+    exec(compile(tree, f"{_MODULE}.py", "exec"), vars(module))  # noqa: S102 - this is the sandbox
+    function: Callable[..., Any] = vars(module)[found]
+    return function
+
+
+def _is_known(decorator: ast.expr, tree: ast.Module) -> bool:
+    """Whether the text itself says what a decorator is; ``task`` and the like come from a client that is not here."""
+    root: ast.expr = decorator
+    while isinstance(root, ast.Call | ast.Attribute):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    if not isinstance(root, ast.Name):
+        return False
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(name.asname or name.name).partition(".")[0] for name in node.names}
+    return root.id in bound or root.id in ("staticmethod", "classmethod", "property")
+
+
+def _failure(error: BaseException) -> NodeFailed:
+    name = type(error).__name__
+    return NodeFailed(name, str(error) or name, retryable=True, details=_place(error))
+
+
+def _place(error: BaseException) -> dict[str, Any]:
+    """Where in the user's code it was raised."""
+    trace, found = error.__traceback__, {}
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == f"{_MODULE}.py":
+            found = {"raised_at": f"{_MODULE}.py:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"}
+        trace = trace.tb_next
+    return found
+
+
+def _plain(result: Any) -> Any:
+    """The result as it will be read back. Raises NodeFailed RESULT_NOT_JSON, RESULT_TOO_LARGE."""
+    try:
+        encoded = json.dumps(result, allow_nan=False, ensure_ascii=False, default=_of_numpy).encode()
+        return strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
+    except (TypeError, ValueError, RecursionError) as error:
+        code = "RESULT_TOO_LARGE" if getattr(error, "too_large", False) else "RESULT_NOT_JSON"
+        told = f"What the function returned ({type(result).__name__}) is not JSON: {error}"
+        raise NodeFailed(code, told) from error
+
+
+def _of_numpy(value: Any) -> Any:
+    """Numbers and lists of numpy's scalars and arrays. Raises TypeError for anything else."""
+    if type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+class _Registry:
+    """The one type of a sandbox."""
+
+    def __init__(self) -> None:
+        self._code = CodeInside()
+
+    @property
+    def types(self) -> Mapping[str, NodeType]:
+        return {TYPE.name: TYPE}
+
+    def node(self, name: str) -> Node:
+        if name != TYPE.name:
+            raise KeyError(name)
+        return self._code
+
+
+def load() -> _Registry:
+    """What the program in a sandbox runs."""
+    return _Registry()

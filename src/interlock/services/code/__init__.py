@@ -1,0 +1,1 @@
+"""Users' code as callers send it."""
