@@ -44,6 +44,7 @@ GRANTS = {
         for table in ("webhook_secrets", "outbox", "deliveries", "callback_messages")
     },
     ("interlock_engine", "registry_nodes"): {"SELECT"},
+    ("interlock_engine", "workers"): {"SELECT", "INSERT", "UPDATE", "DELETE"},
     ("authenticated", "node_versions"): {"SELECT", "INSERT"},
     ("interlock_engine", "node_versions"): {"SELECT", "DELETE"},
     ("authenticated", "audit"): {"SELECT"},

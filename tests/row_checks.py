@@ -131,7 +131,7 @@ async def without_claims_there_are_no_rows(connection: Any) -> None:
 @row_check
 async def the_login_itself_sees_no_rows(connection: Any) -> None:
     await connection.execute("set local role interlock_server")
-    for table in (*READABLE, *TENANT_WIDE, "tickets", "nonces", "stream_seats"):
+    for table in (*READABLE, *TENANT_WIDE, "tickets", "nonces", "stream_seats", "workers"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
 
 

@@ -19,6 +19,7 @@ from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
 from interlock.limit_settings import LimitSettings
 from interlock.model_settings import ModelSettings
+from interlock.placing_settings import PlacingSettings
 from interlock.profile_settings import ProfileSettings
 from interlock.sandbox_settings import SandboxSettings
 from interlock.setting_values import KEY_BYTES, MAKE_A_KEY, entries, host_name, is_guessable, refuse_no_network
@@ -49,7 +50,9 @@ def default_data_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "interlock"
 
 
-class Settings(ComputeSettings, ModelSettings, IdentitySettings, LimitSettings, SandboxSettings, ProfileSettings):
+class Settings(
+    ComputeSettings, PlacingSettings, ModelSettings, IdentitySettings, LimitSettings, SandboxSettings, ProfileSettings
+):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
     model_config = SettingsConfigDict(
@@ -248,8 +251,8 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
     return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
 
 
-def worker_environment(settings: Settings, port: int) -> dict[str, str]:
-    """The environment of one of several serving processes: ours, what options have set, and the port, shared."""
+def worker_environment(settings: Settings, port: int, count: int = 1) -> dict[str, str]:
+    """The environment of one of ``count`` serving processes: ours, what options have set, and the port, shared."""
     options = {
         "HOST": settings.host,
         "PORT": port,
@@ -260,6 +263,7 @@ def worker_environment(settings: Settings, port: int) -> dict[str, str]:
         "SHARE_PORT": True,
         "SIBLINGS_DIR": settings.siblings_dir or "",
         "ENDS_WITH_INPUT": True,
+        "PROCESSES": settings.processes * count,
     }
     told = {PREFIX + name: str(value) for name, value in options.items()}
     fields = {field for name, field in known_names().items() if name in told}

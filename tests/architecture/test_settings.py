@@ -21,7 +21,13 @@ WRITTEN = [
     ROOT / "Makefile",
 ]
 NAME = re.compile(r"(?<![A-Z_])INTERLOCK_[A-Z0-9_]+(?![A-Z0-9_*])")
-NO_SETTINGS = {"INTERLOCK_DEMO_OK", "INTERLOCK_RUN_ID", "INTERLOCK_TASK_ID", "INTERLOCK_ATTEMPT", "INTERLOCK_EFFECT_KEY"}
+NO_SETTINGS = {
+    "INTERLOCK_DEMO_OK",
+    "INTERLOCK_RUN_ID",
+    "INTERLOCK_TASK_ID",
+    "INTERLOCK_ATTEMPT",
+    "INTERLOCK_EFFECT_KEY",
+}
 """Words of that form that are no settings: the last line of the demo, and what users' code is told of its task."""
 
 

@@ -38,6 +38,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/users.py": "checks passwords before anybody is a caller",
     f"{STORE}/webhook_ledger.py": "sends messages and takes callbacks",
     f"{STORE}/webhook_secrets.py": "seals and opens signing secrets",
+    f"{STORE}/workers.py": "keeps the machines of the installation; who may ask is decided before",
     f"{STORE}/webhooks.py": "shows subscriptions: as their callers, with statements of the file it shares",
 }
 """Files that use a role without row-level security of callers, or statements for one, and why they may."""

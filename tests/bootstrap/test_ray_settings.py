@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from conformance.executor_trial import KeptBlobs
+from conformance.sandbox_house import NoCode
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.bootstrap import ray
 from interlock.bootstrap.ray import open_ray
@@ -30,6 +31,7 @@ def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[s
         serve_url=url,
         egress=ScriptedEgress([]),
         blobs=KeptBlobs(),
+        code=NoCode(),
         ids=RandomIds(),
     )
 

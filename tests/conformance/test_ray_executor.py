@@ -15,6 +15,7 @@ import pytest
 
 from conformance.executor_trial import Submitted, Trial, is_held, wait_for_death
 from conformance.ray_probe import Held
+from conformance.sandbox_house import KeptCode, good_walls
 from engine_house import House
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.core.code import Code, Form
@@ -144,6 +145,16 @@ async def test_other_places_are_made_on_the_node_and_read_code_of_the_server(clu
         assert (await read.end()).output == ["pickle", 256, "ann"]
         assert (await trial.submit("reader", {"code": "d2"}).end()).error.code == "CODE_NOT_FOUND"
         assert isinstance(await trial.probe("answer", value=1).end(), TaskSucceeded)
+
+
+async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> None:
+    shelf = KeptCode()
+    digest = await shelf.put("tenant", "ann", "source", b"import os\ndef f(params): return {'n': params['n'] * 2}\n")
+    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512}
+    places = "interlock.bootstrap.ray_host:open_places"
+    async with opened(cluster.trial("interlock.nodes:load", places=places, given=given, code=shelf)) as trial:
+        parameters = {"code": digest, "form": "source", "function": "f", "arguments": {"n": 21}}
+        assert (await trial.submit("code", parameters).end()).output == {"n": 42}
 
 
 async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again(

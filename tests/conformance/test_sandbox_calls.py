@@ -29,7 +29,7 @@ async def block(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 async def test_a_text_is_a_module_and_its_last_function_is_called(block: Cellblock) -> None:
-    text = '''
+    text = """
         import math
         from lattice import task, nothing_here
         FACTOR = 2
@@ -40,7 +40,7 @@ async def test_a_text_is_a_module_and_its_last_function_is_called(block: Cellblo
         @task(cpu=1)
         async def main(params):
             return {"y": double(params["x"]) + math.floor(0.5), "big": 2**60, "none": None}
-    '''
+    """
     text = text.replace("from lattice import task, nothing_here\n", "")
     assert await block.run(text, {"x": 21}) == {"y": 42, "big": 2**60, "none": None}
     assert await block.run(text, 21, parameters={"function": "double"}) == {"result": 42}
@@ -106,7 +106,11 @@ async def test_code_knows_its_task_and_leaves_files(block: Cellblock) -> None:
 
 async def test_without_walls_nothing_runs(block: Cellblock) -> None:
     executor = SandboxExecutor(
-        Walls(None, "none here"), block.shelf, block.trial.egress, block.trial.blobs, scratch=None  # type: ignore[arg-type]
+        Walls(None, "none here"),
+        block.shelf,
+        block.trial.egress,
+        block.trial.blobs,
+        scratch=None,  # type: ignore[arg-type]
     )
     await executor.start()
     bare = Cellblock(Trial(executor, block.trial.egress, block.trial.blobs), block.shelf)

@@ -34,7 +34,7 @@ async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellb
     await executor.stop(5)
 
 
-CORPUS = '''
+CORPUS = """
 import ctypes, os, signal, socket, subprocess
 
 def outcome(attack):
@@ -83,7 +83,7 @@ def attack(params):
     }
     seen = {name: outcome(attack) for name, attack in attacks.items()}
     return {"seen": seen, "environment": dict(os.environ), "processes": [x for x in os.listdir("/proc") if x.isdigit()]}
-'''
+"""
 
 
 async def test_nothing_of_the_machine_can_be_had(

@@ -49,6 +49,7 @@ from interlock.services.access.bundle import build_access
 from interlock.services.bundle import Services, build_services
 from interlock.services.code.save import SaveCode
 from interlock.services.limits import CountRequests
+from interlock.services.workers.bundle import build_workers
 
 BASE = "http://127.0.0.1:8000"
 
@@ -169,6 +170,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             check_value=schemas.check_value,
             webhooks=webhooks,
             save_code=SaveCode(shelf, is_enabled=True, has_sandbox=True),
+            workers=build_workers(ledger, engine.runner.placing, clock),
         )
         yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url, access_store, store)
 

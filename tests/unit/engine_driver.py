@@ -8,12 +8,21 @@ from typing import Any
 
 import msgspec
 
-from interlock.core.commands import Advance, AttemptLost, Command, Signal, SignalKind, TaskErred, TaskSucceeded
+from interlock.core.commands import (
+    Advance,
+    AttemptLost,
+    Command,
+    Signal,
+    SignalKind,
+    TaskErred,
+    TaskPlaced,
+    TaskSucceeded,
+)
 from interlock.core.engine.decide import decide, start
 from interlock.core.engine.evolve import fold
 from interlock.core.engine.flow.program import FlowProgram
 from interlock.core.engine.graph.program import GraphProgram
-from interlock.core.engine.program import Program
+from interlock.core.engine.program import Program, Seeking
 from interlock.core.engine.turn import Turn
 from interlock.core.events import (
     ApprovalRequested,
@@ -28,6 +37,7 @@ from interlock.core.events import (
 from interlock.core.execution import Execution, Phase
 from interlock.core.ids import ExecutionId
 from interlock.core.node_type import NodeType
+from interlock.core.resources import Placement
 from interlock.core.workflow import FlowDefinition, GraphDefinition
 from interlock.kit.ids import CountingIds
 
@@ -77,6 +87,7 @@ class Driver:
         self.log: list[Recorded] = []
         self.cuts: list[int] = []  # log length after each entry: the places where a crash can cut it
         self.inbox_seq = 0
+        self.lost: dict[str, str] = {}  # attempts whose task seeks another place
         event = ExecutionStarted(
             workflow_id=None,
             version_id=self.ids.new(),
@@ -114,7 +125,22 @@ class Driver:
 
     def lose(self, task_id: str, *, crashed: bool = False) -> Turn:
         task = self.execution.tasks[task_id]
-        return self.apply(AttemptLost(task_id=task_id, attempt=task.attempt, crashed=crashed))
+        turn = self.apply(AttemptLost(task_id=task_id, attempt=task.attempt, crashed=crashed))
+        if turn.lost:
+            self.lost[task_id] = turn.lost
+        return turn
+
+    def seeking(self) -> list[Seeking]:
+        """What only lacks a place."""
+        return self.program.seeking(self.execution, self.now, self.lost)
+
+    def place(self, found: Seeking, worker: str = "local-1", **more: Any) -> Turn:
+        """Give it one."""
+        self.lost.pop(found.task_id, None)
+        placement = Placement(worker=worker, **more)
+        return self.apply(
+            TaskPlaced(task_id=found.task_id, attempt=found.attempt, placement=placement, replaces=found.replaces)
+        )
 
     def decide_approval(self, task_id: str, status: str = "approved", **more: Any) -> Turn:
         task = self.execution.tasks[task_id]
@@ -126,6 +152,10 @@ class Driver:
         for _ in range(limit):
             if self.execution.ended is not None:
                 return self.execution
+            seeking = self.seeking()
+            if seeking:
+                self.place(seeking[0])
+                continue
             running = self.running()
             if running:
                 task = self.execution.tasks[running[0]]
@@ -167,6 +197,7 @@ class Driver:
         other.__dict__.update(self.__dict__)
         other.log = [stored(record) for record in self.log[:length]]
         other.cuts = [cut for cut in self.cuts if cut <= length]
+        other.lost = {}
         other.execution = fold(Execution(self.execution_id, self.program), other.log)
         other.now = other.log[-1].at
         other.ids = CountingIds()

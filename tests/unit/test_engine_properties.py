@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interlock.core.commands import SignalKind
-from interlock.core.execution import Status
+from interlock.core.execution import Status, WaitingReason
+from interlock.core.resources import Resources
 from interlock.core.workflow import (
     ConnectionDefinition,
     FlowDefinition,
@@ -63,6 +64,7 @@ def _node(draw: st.DrawFn, node_id: str, kind: str) -> NodeDefinition:
         join=draw(st.sampled_from(["all", "any"])),
         retry=RetryPolicy(max_attempts=draw(st.integers(1, 2)), backoff=1),
         deadline=draw(st.sampled_from([None, 15.0])) if kind in ("transform", "map", "loop") else None,
+        resources=draw(st.sampled_from([None, Resources()])) if kind == "transform" else None,
     )
 
 
@@ -109,6 +111,10 @@ def disturb(driver: Driver, choice: random.Random) -> None:
     """One random thing that can happen to an execution."""
     running = driver.running()
     approvals = [task.task_id for task in driver.execution.tasks.values() if task.waits_for == "approval"]
+    seeking = driver.seeking()
+    if seeking and choice.random() < 0.6:
+        driver.place(choice.choice(seeking))
+        return
     kind = choice.randrange(12)
     if running and kind < 5:
         driver.succeed(choice.choice(running), {"n": choice.randrange(4)})
@@ -130,9 +136,12 @@ def check_reason(driver: Driver) -> None:
     """Whatever does not move says why, and something can move it."""
     execution = driver.execution
     if execution.ended is None and not driver.running():
-        assert execution.status in (Status.WAITING, Status.PAUSED), execution.status
         assert execution.waiting_reason is not None
-        assert not execution.ready or execution.is_paused
+        if execution.waiting_reason is WaitingReason.RESOURCES:
+            assert driver.seeking()
+        else:
+            assert not execution.ready or execution.is_paused
+            assert execution.status in (Status.WAITING, Status.PAUSED), execution.status
 
 
 def live(driver: Driver, seed: int, steps: int = 40) -> None:

@@ -27,6 +27,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
+from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
@@ -42,6 +43,7 @@ from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
+from interlock.services.workers.bundle import build_workers
 
 VERSION = installed_version("interlock")
 SERVER_ROLE = "interlock_server"
@@ -110,7 +112,18 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     size = 1 if settings.executor == "inline" else settings.process_workers or None
     pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
     sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
-    ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
+    ray = open_ray(
+        settings,
+        registry=NODES,
+        version=VERSION,
+        serve_url=serve_url,
+        egress=egress,
+        blobs=blobs,
+        code=sandbox.shelf,
+        ids=ids,
+    )
+    reaches = ray["ray"].reaches if ray else None
+    placing = open_placing(settings, clock, telemetry)
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
@@ -124,6 +137,9 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         slots=settings.slots,
         tenant_cap=settings.tenant_cap,
         tenant_queue=settings.tenant_queue,
+        placing=placing,
+        books=ledger,
+        reaches=reaches,
         replaces_namesakes=embedded,
     )
     await engine.open()
@@ -150,6 +166,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
         save_code=sandbox.save_code,
+        workers=build_workers(ledger, placing, clock, reaches),
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

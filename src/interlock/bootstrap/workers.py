@@ -44,7 +44,7 @@ def run_workers(count: int, settings: Settings, on_ready: Announce, *, as_json: 
     stopping = _Stopping()
     meeting = tempfile.TemporaryDirectory(prefix="interlock-workers-", ignore_cleanup_errors=True)
     settings = settings.model_copy(update={"siblings_dir": settings.siblings_dir or Path(meeting.name)})
-    workers = [_Worker(settings, port, as_json=as_json) for _ in range(count)]
+    workers = [_Worker(settings, port, count, as_json=as_json) for _ in range(count)]
     try:
         code = _start_first(workers[0], stopping)
         if code is None:
@@ -106,9 +106,9 @@ def _stop(workers: list[_Worker], stopping: _Stopping, seconds: float) -> list[i
 class _Worker:
     """One process. ``ready`` is its address and what token it showed, from when it takes requests first."""
 
-    def __init__(self, settings: Settings, port: int, *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, port: int, count: int, *, as_json: bool) -> None:
         self._command = [sys.executable, "-m", "interlock", "serve", *(["--json"] if as_json else [])]
-        self._environment = worker_environment(settings, port)
+        self._environment = worker_environment(settings, port, count)
         self._process: subprocess.Popen[str] | None = None
         self._delay = 0.5
         self._next = 0.0

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.events import ArtifactRef, Failure
+from interlock.core.resources import Placement
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,19 @@ class AttemptLost(Command, frozen=True, kw_only=True):
     task_id: str
     attempt: int
     crashed: bool = False
+
+
+class TaskPlaced(Command, frozen=True, kw_only=True):
+    """Resources are set aside for an attempt, the first or a further one: it begins.
+
+    ``replaces`` says how the attempt before was lost, as in ``task.started``. If the attempt is not wanted any more,
+    nothing begins.
+    """
+
+    task_id: str
+    attempt: int
+    placement: Placement
+    replaces: str = ""
 
 
 class TaskReported(Command, frozen=True, kw_only=True):

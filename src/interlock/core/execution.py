@@ -216,7 +216,7 @@ class Execution:
             return Status.PAUSED
         if self.ready or self.entering:
             return Status.QUEUED if self.seq <= 1 else Status.RUNNING
-        return Status.RUNNING if self.running else Status.WAITING
+        return Status.RUNNING if self.running or self._seeks_iteration() else Status.WAITING
 
     @property
     def waiting_reason(self) -> WaitingReason | None:
@@ -226,14 +226,22 @@ class Execution:
         if self.is_paused:
             return WaitingReason.PAUSED
         if self.ready or self.entering:
+            if self.program.has_places and not self.running:
+                return WaitingReason.RESOURCES
             return WaitingReason.SLOT if self.seq <= 1 else None
         if self.running:
             return None
+        if self._seeks_iteration():
+            return WaitingReason.RESOURCES
         phases = {task.waits_for or task.phase for task in self.tasks.values()}
         for waits_for, reason in _REASONS:
             if waits_for in phases:
                 return reason
         return self.program.resting_reason(self) if self.active else None
+
+    def _seeks_iteration(self) -> bool:
+        """Whether a loop would go on if there were a place for its next iteration."""
+        return bool(self.loops) and self.program.has_places and self.program.seeks_iteration(self)
 
     def drop_task(self, task: Task) -> None:
         """Forget a live task with its timers: it is over."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from interlock.core.ids import VersionId, WorkflowId
+from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
 
 Kind = Literal["graph", "flow", "agent"]
@@ -65,6 +66,7 @@ class GraphSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     timeout: float | None = None
     on_failure: Literal["stop", "continue"] = "stop"
     output: Any = None
+    over_ask: Policy | None = None  # for resources no worker has; the server may be stricter
 
 
 class GraphDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="graph"):

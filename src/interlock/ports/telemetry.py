@@ -26,6 +26,14 @@ class Telemetry(Protocol):
 
     def loop_stalled(self, seconds: float, node_type: str) -> None: ...
 
+    def tasks_waiting(self, reason: str, count: int) -> None:
+        """So many tasks wait here for free room (``resources``) or for a worker that has enough (``no_worker``)."""
+        ...
+
+    def worker_has(self, worker: str, cpu: float, free: float) -> None:
+        """The cores of a worker that this process may use, and those of them that are free."""
+        ...
+
     def gauge(self, name: str, value: float) -> None:
         """owned, queued_entries, queue_age_seconds, waiting_due, loop_lag_seconds."""
         ...

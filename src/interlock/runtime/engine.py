@@ -14,6 +14,7 @@ from interlock.core.approval import Approval, Decision
 from interlock.core.errors import InterlockError
 from interlock.core.ids import ApprovalId, ExecutionId
 from interlock.core.node_type import NodeType
+from interlock.core.worker import Capacity
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import Ids
 from interlock.kit.turn import give_up
@@ -23,12 +24,14 @@ from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExe
 from interlock.ports.executor import Executor
 from interlock.ports.ledger import Ledger, NodeTotal
 from interlock.ports.telemetry import Telemetry
+from interlock.ports.workers import Reaches, WorkerBooks
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.faults import guarded
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
 from interlock.runtime.node_totals import NodeTotals
+from interlock.runtime.placing import Placing
 from interlock.runtime.programs import Programs
 from interlock.runtime.reading import Reading
 from interlock.runtime.rest import Rest
@@ -38,10 +41,13 @@ from interlock.runtime.signalling import Signalling
 from interlock.runtime.standing import standing_of
 from interlock.runtime.starting import Starting
 from interlock.runtime.upkeep import Upkeep
+from interlock.runtime.workforce import Workforce
 
 SLOTS = 2_000
 TENANT_CAP = 1_000
 TENANT_QUEUE = 10_000
+CAPACITY = Capacity(cpu=4.0, memory=4_096.0)
+"""What tasks with resources share unless somebody says what the machine has."""
 log = structlog.get_logger("engine")
 
 
@@ -63,6 +69,9 @@ class LocalEngine:
         slots: int = SLOTS,
         tenant_cap: int = TENANT_CAP,
         tenant_queue: int = TENANT_QUEUE,
+        placing: Placing | None = None,
+        books: WorkerBooks | None = None,
+        reaches: Reaches | None = None,
         replaces_namesakes: bool = False,
     ) -> None:
         self._name = name
@@ -80,6 +89,7 @@ class LocalEngine:
             blobs=blobs,
             bus=bus,
             executors=executors,
+            placing=placing or Placing(clock, telemetry, local=CAPACITY),
             clock=clock,
             ids=ids,
             telemetry=telemetry,
@@ -124,9 +134,14 @@ class LocalEngine:
             clock=clock,
         )
         self._upkeep = Upkeep(ledger)
+        self._workforce = (
+            Workforce(books, self.runner.placing, reaches, lambda: self.room.turn)
+            if books is not None and reaches is not None
+            else None
+        )
         self._node_totals = NodeTotals(ledger)
         self.runner.may_release = self._liveness.is_sure
-        self.runner.count_node = self._node_totals.count
+        self.runner.attempts.count_node = self._node_totals.count
         self.runner.read_inbox = self._inboxes.read
         self.runner.take_over = self._reading.take_over
         self.runner.freed = self._claiming.freed
@@ -151,6 +166,8 @@ class LocalEngine:
             await executor.start()
         await self._register()
         self._upkeep.start()
+        if self._workforce is not None:
+            self._workforce.start()
 
     def drain(self) -> None:
         """From now on new executions are refused and none is claimed; what runs goes on."""
@@ -161,6 +178,8 @@ class LocalEngine:
         self.drain()
         await self._claiming.stop()
         await self._upkeep.stop()
+        if self._workforce is not None:
+            await self._workforce.stop()
         for executor in self._executors.values():
             await executor.stop(grace / 2)
         await self._journal.stop()

@@ -32,6 +32,7 @@ class Owned:
         "is_forgotten",
         "is_parking",
         "kind",
+        "lost",
         "number",
         "priority",
         "questions",
@@ -40,12 +41,14 @@ class Owned:
         "rest_waiters",
         "rested",
         "root_id",
+        "shortage",
         "size",
         "tenant_id",
         "timer",
         "trace_id",
         "user_id",
         "visibility",
+        "waiting_places",
         "workflow_id",
     )
 
@@ -85,6 +88,9 @@ class Owned:
         self.children: dict[str, UUID] = {}  # task id -> living sub-workflow
         self.timer: asyncio.TimerHandle | None = None
         self.backlog: deque[Recording] | None = None  # entries behind one whose blobs are being stored
+        self.lost: dict[str, str] = {}  # task id -> how its attempt was lost, while its task seeks another place
+        self.shortage: WaitingReason | None = None  # what tasks that seek a place wait for
+        self.waiting_places = 0  # tasks that wait for a place
         self.attempts: set[str] = set()  # task ids whose attempt was handed to an executor
         self.heartbeats: dict[str, asyncio.TimerHandle] = {}  # task id -> the end of its allowed silence
         self.rest_waiters: list[asyncio.Future[bool]] = []
@@ -121,6 +127,15 @@ class Owned:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(rests)
+
+    @property
+    def waiting_reason(self) -> WaitingReason | None:
+        """Why it rests: what its log says, and whether what it waits for is room or a worker that is not there."""
+        reason = self.execution.waiting_reason
+        if self.shortage is None or reason not in (None, WaitingReason.RESOURCES, WaitingReason.RETRY_AT):
+            return reason
+        is_moving = self.execution.running > len(self.lost)
+        return reason if is_moving or self.execution.ended is not None else self.shortage
 
     @property
     def is_between_attempts(self) -> bool:

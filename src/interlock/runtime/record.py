@@ -61,13 +61,26 @@ def record(owned: Owned, turn: Turn, now: datetime, released: Released, refused:
     if owned.questions:
         _close_questions(entry, owned, now)
     entry.status = execution.status
-    reason = execution.waiting_reason
+    reason = owned.waiting_reason
     if entry.status is not owned.recorded_status or reason is not owned.recorded_reason:
         entry.change = _change(execution, entry.status, reason, now)
         owned.recorded_status, owned.recorded_reason = entry.status, reason
     if execution.ended is not None and execution.parent is not None:
         entry.notices.append(_end_notice(execution, execution.parent, owned.trace_id))
     return recording
+
+
+def record_reason(owned: Owned, now: datetime, released: Released, refused: Refused) -> Recording | None:
+    """The entry that says why an execution does not move; None if its row says so already."""
+    execution = owned.execution
+    entry = Entry(execution.execution_id, owned.tenant_id, released, refused)
+    entry.status = execution.status
+    reason = owned.waiting_reason
+    if entry.status is owned.recorded_status and reason is owned.recorded_reason:
+        return None
+    entry.change = _change(execution, entry.status, reason, now)
+    owned.recorded_status, owned.recorded_reason = entry.status, reason
+    return Recording(entry)
 
 
 def _add_events(

@@ -41,6 +41,7 @@ class Room:
         self._queued: Counter[str] = Counter()  # here, since the depths were counted
         self._depths: Mapping[str, int] = {}
         self.share = tenant_cap
+        self.turn = (0, 1)  # which of how many processes this is
 
     # What is taken on --------------------------------------------------------------------------------------
 
@@ -82,6 +83,8 @@ class Room:
     def set_runners(self, runner_id: int, runners: Sequence[int]) -> None:
         """Who shares the caps."""
         self.share = share_of(self._tenant_cap, runner_id, runners)
+        others = sorted({*runners, runner_id})
+        self.turn = others.index(runner_id), len(others)
         self._runners = max(1, len(runners))
 
     # What is queued ----------------------------------------------------------------------------------------

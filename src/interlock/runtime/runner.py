@@ -10,9 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from interlock.core.commands import Advance, AttemptLost, Command, Signal, TaskReported
+from interlock.core.commands import Advance, AttemptLost, Command, Signal, TaskPlaced, TaskReported
 from interlock.core.engine.decide import decide
-from interlock.core.engine.flow.board import board_of
 from interlock.core.engine.turn import Turn
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
 from interlock.core.execution import ENDED, Phase, Status
@@ -22,9 +21,8 @@ from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
 from interlock.ports.bus import Bus
 from interlock.ports.executor import Executor, Result
-from interlock.ports.node import Attempt
 from interlock.ports.telemetry import Telemetry
-from interlock.runtime.attaching import attach
+from interlock.runtime.attempts import Attempts
 from interlock.runtime.children import Children
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.heartbeats import Heartbeats
@@ -32,7 +30,8 @@ from interlock.runtime.journal import Journal
 from interlock.runtime.outcome import outcome_of
 from interlock.runtime.owned import Owned
 from interlock.runtime.parked import Parked
-from interlock.runtime.record import Recording, record
+from interlock.runtime.placing import Placing
+from interlock.runtime.record import Recording, record, record_reason
 from interlock.runtime.storing import Storing
 from interlock.runtime.timers import Timers
 
@@ -41,7 +40,7 @@ STAYS_OWNED = timedelta(seconds=5)
 AT_REST = ENDED | {Status.WAITING, Status.PAUSED}
 """Statuses in which nothing moves without somebody or some time."""
 
-failpoints.declare("runner.before_attempt", "runner.before_result", "runner.after_result")
+failpoints.declare("runner.before_result", "runner.after_result")
 log = structlog.get_logger("runner")
 
 
@@ -55,13 +54,13 @@ class Runner:
         blobs: Blobs,
         bus: Bus,
         executors: Mapping[str, Executor],
+        placing: Placing,
         clock: Clock,
         ids: Ids,
         telemetry: Telemetry,
     ) -> None:
         self._journal = journal
         self._bus = bus
-        self._executors = executors
         self._clock = clock
         self._ids = ids
         self._telemetry = telemetry
@@ -72,12 +71,14 @@ class Runner:
         self.answers: dict[tuple[UUID, int], asyncio.Future[dict[str, Any]]] = {}
         self.may_release: Callable[[], bool] = lambda: True
         self.take_over: Callable[[UUID], object] = lambda execution_id: None
-        self.count_node: Callable[[str, str, float | None], None] = lambda tenant_id, node, seconds: None
         self.read_inbox: Callable[[Owned], None] = lambda owned: None
         self.freed: Callable[[], None] = lambda: None
         self._heartbeats = Heartbeats(self.apply)
         self.timers = Timers(clock, apply=self.apply, spoil=self.spoil)
         self._storing = Storing(journal, blobs)
+        self.attempts = Attempts(executors, self._heartbeats, telemetry, self.report)
+        self.placing = placing
+        placing.placed, placing.lost, placing.told = self._placed, self._lose, self._tell_reason
 
     # Owning ------------------------------------------------------------------------------------------------
 
@@ -99,8 +100,9 @@ class Runner:
         else:
             del self.tenant_counts[owned.tenant_id]
         owned.stop_timer()
-        for task_id in list(owned.attempts):
-            self._cancel_attempt(owned, task_id)
+        self.attempts.cancel_all(owned)
+        if owned.execution.program.has_places:
+            self.placing.leave(owned)
         owned.wake_waiters(is_committed=is_committed)
         self.freed()
 
@@ -139,9 +141,7 @@ class Runner:
         for signal in signals:
             self.fold_signal(owned, signal)
         for task_id, attempt in lost:
-            if attach(self._executors, owned, task_id, attempt, self.report):
-                self._beat(owned, task_id, attempt)
-            else:
+            if not self.attempts.attach(owned, task_id, attempt):
                 self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
         self.apply(owned, Advance())
 
@@ -159,27 +159,51 @@ class Runner:
         try:
             failpoints.hit("runner.before_result")
             if isinstance(command, TaskReported):
-                self._beat(owned, command.task_id, command.attempt)
+                self.attempts.beat(owned, command.task_id, command.attempt)
             else:
-                owned.attempts.discard(command.task_id)
-                self._heartbeats.settle(owned, command.task_id)
+                self.attempts.settle(owned, command.task_id)
+                if owned.execution.program.has_places:
+                    self.placing.release(owned, command.task_id)
             self.apply(owned, command)
             failpoints.hit("runner.after_result")
         except Exception:
             log.exception("runner.report_failed", execution_id=str(execution_id), command=type(command).__name__)
             self.spoil(execution_id)
 
-    def _beat(self, owned: Owned, task_id: str, attempt: int) -> None:
-        task = owned.execution.tasks.get(task_id)
-        seconds = owned.execution.program.heartbeat(task.node_id) if task is not None else None
-        if seconds is not None:
-            self._heartbeats.expect(owned, task_id, attempt, seconds)
-
     def apply(self, owned: Owned, command: Command) -> None:
         """Decide a command and send what it causes to the journal."""
         turn = self._decide(owned, command)
+        if turn.lost and isinstance(command, AttemptLost):
+            owned.lost[command.task_id] = turn.lost
         if turn.events:
             self._submit(owned, self._record(owned, turn))
+        elif owned.execution.program.has_places:
+            self.placing.seek(owned)
+
+    def _placed(self, execution_id: UUID, command: TaskPlaced) -> None:
+        """There is a place for an attempt: it begins, or gives the place back if nobody wants it any more."""
+        owned = self.owned.get(execution_id)
+        if owned is None:
+            return
+        try:
+            owned.lost.pop(command.task_id, None)
+            self.apply(owned, command)
+        except Exception:
+            log.exception("runner.placing_failed", execution_id=str(execution_id), task_id=command.task_id)
+            self.spoil(execution_id)
+
+    def _lose(self, execution_id: UUID, command: AttemptLost) -> None:
+        """The worker of an attempt is gone."""
+        owned = self.owned.get(execution_id)
+        if owned is not None:
+            self.attempts.cancel(owned, command.task_id)
+            self.report(execution_id, command)
+
+    def _tell_reason(self, owned: Owned) -> None:
+        """Write down why the execution does not move."""
+        recording = record_reason(owned, self._clock.now(), self._released, self._refused)
+        if recording is not None:
+            self.send(owned, recording)
 
     def fold_signal(self, owned: Owned, signal: Signal) -> None:
         """Decide one inbox row; its outcome is committed with the events it caused."""
@@ -292,7 +316,7 @@ class Runner:
             return
         self.act(owned, entry)
         if len(owned.attempts) > owned.execution.running:
-            self._cancel_stale(owned)
+            self.attempts.cancel_stale(owned)
         if owned.execution.ended is not None and entry.status in ENDED:
             self._end(owned)
         elif entry.park is not None:
@@ -305,62 +329,13 @@ class Runner:
         for event in entry.turn_events:
             kind = type(event)
             if kind is TaskStarted:
-                self._start_attempt(owned, event)  # type: ignore[arg-type]  # kind says so
+                self.attempts.start(owned, event)  # type: ignore[arg-type]  # kind says so
             elif kind is TaskCompleted or kind is TaskFailed:
-                self._count_task(owned, event)  # type: ignore[arg-type]
+                self.attempts.count(owned, event)  # type: ignore[arg-type]
         if (owned.execution.timers or owned.execution.deadlines or owned.execution.deadline_at) and not entry.park:
             self.timers.set(owned)
-
-    def _start_attempt(self, owned: Owned, event: TaskStarted) -> None:
-        task = owned.execution.tasks.get(event.task_id)
-        if task is None or task.attempt != event.attempt or task.phase is not Phase.RUNNING:
-            return
-        program = owned.execution.program
-        node_type = program.node_type(event.node_id)
-        if node_type.runs == "kernel":
-            return
-        failpoints.hit("runner.before_attempt")
-        # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
-        place = node_type.place
-        if task.isolated and place == "inline" and not node_type.calls_back:
-            place = "process"
-        attempt = Attempt(
-            execution_id=owned.execution.execution_id,
-            tenant_id=owned.tenant_id,
-            task_id=event.task_id,
-            node_id=event.node_id,
-            attempt=event.attempt,
-            node_type=node_type.name,
-            parameters=task.input if isinstance(task.input, dict) else {},
-            timeout=program.attempt_timeout(event.node_id),
-            trace_id=owned.trace_id,
-            isolated=task.isolated,
-            payload=owned.execution.payload,
-            blackboard=board_of(owned.execution, place, node_type.place),
-        )
-        owned.attempts.add(event.task_id)
-        self._beat(owned, event.task_id, event.attempt)
-        self._executors[place].submit(attempt, self.report)
-
-    def _cancel_stale(self, owned: Owned) -> None:
-        """End attempts of tasks that are over: cancelled, timed out, or left by their flow."""
-        tasks = owned.execution.tasks
-        for task_id in list(owned.attempts):
-            if task_id not in tasks or tasks[task_id].phase is not Phase.RUNNING:
-                self._cancel_attempt(owned, task_id)
-
-    def _cancel_attempt(self, owned: Owned, task_id: str) -> None:
-        owned.attempts.discard(task_id)
-        self._heartbeats.settle(owned, task_id)
-        for executor in self._executors.values():
-            executor.cancel(owned.execution.execution_id, task_id)
-
-    def _count_task(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
-        program = owned.execution.program
-        seconds = event.duration_ms / 1000 if type(event) is TaskCompleted else None
-        word = "failed" if seconds is None else "completed"
-        self._telemetry.task_ended(program.node_type(event.node_id).name, word, seconds or 0.0)
-        self.count_node(owned.tenant_id, program.called(event.node_id), seconds)
+        if owned.execution.program.has_places:
+            self.placing.seek(owned)
 
     def _end(self, owned: Owned) -> None:
         self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))

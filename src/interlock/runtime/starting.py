@@ -93,6 +93,10 @@ class Starting:
         """Commit the start, or find the request that had its key. Raises WorkflowChanged."""
         self._admit()
         owned = self._new(request)
+        if owned.execution.program.has_places:
+            refusal = self._runner.placing.refusal(request.tenant_id, owned.execution.program)
+            if refusal is not None:
+                raise refusal
         if owned.execution.program.children():
             await self._reading.find_children(owned)
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
@@ -182,7 +186,7 @@ class Starting:
             wake_at=owned.execution.next_wake() if rests else None if is_owned else now,
         )
         if not is_owned:
-            row["waiting_reason"] = reason
+            row["waiting_reason"] = owned.recorded_reason = reason
         recording.entry.starts.append(row | _conditions(request, now))
         for child in turn.children:
             self._runner.children.add(recording, owned, child, now)

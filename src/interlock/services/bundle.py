@@ -47,6 +47,7 @@ from interlock.services.sessions.start import StartSessions
 from interlock.services.sessions.stop import StopSessions
 from interlock.services.webhooks.addresses import with_addresses
 from interlock.services.webhooks.bundle import WebhookPorts, Webhooks, build_webhooks
+from interlock.services.workers.bundle import Workers
 from interlock.services.workflows.create import CreateWorkflows
 from interlock.services.workflows.delete import DeleteWorkflows
 from interlock.services.workflows.read import ReadWorkflows
@@ -92,6 +93,7 @@ class Services:
     node_totals: Callable[[str | None], Awaitable[Sequence[NodeTotal]]]
     webhooks: Webhooks
     save_code: SaveCode
+    workers: Workers
 
 
 def build_services(
@@ -108,6 +110,7 @@ def build_services(
     check_value: CheckValue,
     webhooks: WebhookPorts,
     save_code: SaveCode,
+    workers: Workers,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
@@ -159,6 +162,7 @@ def build_services(
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
         save_code=save_code,
+        workers=workers,
     )
 
 

@@ -69,12 +69,18 @@ class PrometheusTelemetry:
         self._webhooks = self._counter(
             "webhook_deliveries_total", "Messages to webhooks and callbacks from them.", "direction", "result"
         )
+        self._tasks_waiting = self._gauge("tasks_waiting", "Tasks that wait for a place.", "reason")
+        self._worker_cpu = self._gauge("worker_cpu", "Cores for tasks with resources.", "worker")
+        self._worker_cpu_free = self._gauge("worker_cpu_free", "Those of them that are free.", "worker")
         self._gauges: dict[str, Gauge] = {}
         self._children: dict[tuple[str, ...], Counter] = {}
         self._timings: dict[str, Histogram] = {}
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"interlock_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"interlock_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"interlock_{name}", text, labels, registry=self.registry, buckets=buckets)
@@ -110,6 +116,13 @@ class PrometheusTelemetry:
     def loop_stalled(self, seconds: float, node_type: str) -> None:
         self._stalls.labels(node_type).inc()
         self._stall_seconds.observe(seconds)
+
+    def tasks_waiting(self, reason: str, count: int) -> None:
+        self._tasks_waiting.labels(reason).set(count)
+
+    def worker_has(self, worker: str, cpu: float, free: float) -> None:
+        self._worker_cpu.labels(worker).set(cpu)
+        self._worker_cpu_free.labels(worker).set(free)
 
     def gauge(self, name: str, value: float) -> None:
         gauge = self._gauges.get(name)

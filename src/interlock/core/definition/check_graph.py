@@ -9,7 +9,7 @@ from interlock.core.definition.check_expressions import Expressions
 from interlock.core.definition.check_loops import check_loops
 from interlock.core.definition.check_names import check_names
 from interlock.core.definition.check_parameters import CheckParameters, ParameterRules
-from interlock.core.definition.check_ranges import check_duration, check_retry, check_whole
+from interlock.core.definition.check_ranges import check_duration, check_resources, check_retry, check_whole
 from interlock.core.definition.check_values import Values
 from interlock.core.definition.layout import Indexed, Layout
 from interlock.core.definition.limits import ID, MAX_CONNECTIONS, MAX_LOOPS, MAX_NAME, MAX_NODES, MAX_PARALLEL
@@ -87,6 +87,8 @@ def _check_node(node: NodeDefinition, place: Place, report: Report, values: Valu
     check_duration(node.timeout, place.at("timeout"), report)
     check_duration(node.deadline, place.at("deadline"), report)
     check_duration(node.heartbeat, place.at("heartbeat"), report)
+    if node.resources is not None:
+        check_resources(node.resources, place.at("resources"), report)
 
 
 def _find_type(
@@ -97,6 +99,9 @@ def _find_type(
         hint = report.nearest(node.type, catalogue.keys(), "types") or f"known: {', '.join(sorted(catalogue)[:_SHOWN])}"
         message = f"Unknown node type '{cut(node.type)}'"
         report.add("NODE_TYPE_UNKNOWN", place.at("type"), message, value=node.type, hint=hint)
+    elif found.runs == "kernel" and node.resources is not None:
+        message = f"'{found.name}' is carried out by the engine itself and needs no resources"
+        report.add("VALUE_NOT_ALLOWED", place.at("resources"), message, hint="leave resources out")
     return found
 
 

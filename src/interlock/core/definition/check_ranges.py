@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from interlock.core.definition.limits import (
+    MAX_AMOUNT,
     MAX_ATTEMPTS,
     MAX_BACKOFF,
     MAX_DURATION,
@@ -13,6 +14,7 @@ from interlock.core.definition.limits import (
     MAX_RETRY_CODES,
 )
 from interlock.core.definition.report import Place, Report, shown
+from interlock.core.resources import Resources
 from interlock.core.workflow import RetryPolicy
 
 FLOW_NAMES = {"backoff": "base_seconds", "max_backoff": "max_seconds"}
@@ -31,6 +33,15 @@ def check_duration(value: float | None, place: Place, report: Report, *, most: f
     if value is not None and not 0 < value <= most:
         message = f"{shown(value)} seconds is out of range, allowed is more than 0 and at most {most:.0f}"
         report.add("OUT_OF_RANGE", place, message, value=value, hint="times are written in seconds")
+
+
+def check_resources(resources: Resources, place: Place, report: Report) -> None:
+    """All amounts are 0 or more."""
+    for name in resources.__struct_fields__:
+        value = getattr(resources, name)
+        if not 0 <= value <= MAX_AMOUNT:
+            message = f"{shown(value)} is out of range, allowed are 0 to {MAX_AMOUNT:.0f}"
+            report.add("OUT_OF_RANGE", place.at(name), message, value=value)
 
 
 def check_retry(policy: RetryPolicy, place: Place, report: Report, names: Mapping[str, str] | None = None) -> None:

@@ -85,6 +85,16 @@ class Fields:
         self.wrong(self.place.at(key), f"'{key}' must be a number", value, "times are seconds, for example 2.5")
         return None
 
+    def amount(self, name: str, *, default: float) -> float:
+        """A finite number of something."""
+        value = self.take(name)
+        if value is None:
+            return default
+        if isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value):
+            return float(value)
+        self.wrong(self.place.at(name), f"'{name}' must be a finite number", value)
+        return default
+
     def mapping(self, name: str) -> dict[str, Any]:
         """An object with text keys; empty if absent."""
         value = self.take(name)

@@ -32,6 +32,7 @@ MAX_BACKOFF = 86_400.0  # seconds
 MAX_FACTOR = 100.0
 MAX_RETRY_CODES = 50
 MAX_PARALLEL = 10_000
+MAX_AMOUNT = 1e9  # cores, devices and MiB that a node asks for
 
 MAX_PROBLEMS = 500  # reported of one definition
 MAX_MISMATCHES = 20  # with the schema, reported of one node

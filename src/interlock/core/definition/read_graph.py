@@ -7,6 +7,8 @@ from typing import Any
 from interlock.core.definition.fields import Fields
 from interlock.core.definition.limits import MAX_CONNECTIONS, MAX_NODES, MAX_RETRY_CODES
 from interlock.core.definition.report import Place, Report, kind_of
+from interlock.core.placing.over_ask import Policy
+from interlock.core.resources import Resources
 from interlock.core.workflow import (
     ConnectionDefinition,
     GraphDefinition,
@@ -17,6 +19,7 @@ from interlock.core.workflow import (
 )
 
 _ON_ERROR: tuple[OnError, ...] = ("stop", "continue", "error_output")
+OVER_ASK: tuple[Policy, ...] = ("clamp", "queue", "reject")
 _ARROW = "->"
 
 
@@ -62,11 +65,13 @@ def _is_too_large(report: Report, fields: Fields, nodes: list[Any], connections:
 
 def _read_settings(fields: Fields) -> GraphSettings:
     defaults = GraphSettings()
+    over_ask = fields.choice("over_ask", OVER_ASK, "queue")
     settings = GraphSettings(
         max_parallel=fields.whole("max_parallel", default=defaults.max_parallel),
         timeout=fields.seconds("timeout"),
         on_failure=fields.choice("on_failure", ("stop", "continue"), defaults.on_failure),
         output=fields.take("output"),
+        over_ask=over_ask if "over_ask" in fields.keys else None,
     )
     fields.close()
     return settings
@@ -93,9 +98,26 @@ def _read_node(report: Report, source: Any, place: Place) -> NodeDefinition:
         on_error=fields.choice("on_error", _ON_ERROR, "stop"),
         join=fields.choice("join", ("all", "any"), "all"),
         disabled=fields.flag("disabled"),
+        resources=_read_resources(fields),
     )
     fields.close()
     return node
+
+
+def _read_resources(fields: Fields) -> Resources | None:
+    """What a node needs; an empty object is a task that has its place like any other, with one core."""
+    found = fields.mapping("resources")
+    if "resources" not in fields.keys:
+        return None
+    inner, defaults = fields.inner("resources", found), Resources()
+    resources = Resources(
+        cpu=inner.amount("cpu", default=defaults.cpu),
+        memory=inner.amount("memory", default=defaults.memory),
+        gpu=inner.amount("gpu", default=defaults.gpu),
+        gpu_memory=inner.amount("gpu_memory", default=defaults.gpu_memory),
+    )
+    inner.close()
+    return resources
 
 
 def _read_connection(report: Report, source: Any, place: Place) -> ConnectionDefinition:

@@ -17,6 +17,7 @@ from interlock.core.commands import (
     Signal,
     SignalKind,
     TaskErred,
+    TaskPlaced,
     TaskReported,
     TaskSucceeded,
     TaskSuspended,
@@ -124,7 +125,8 @@ def _advance(turn: Turn, command: Advance) -> None:
 def _fire(turn: Turn, timer: str) -> None:
     task = turn.execution.tasks.get(timer)
     if task is not None and task.phase is Phase.RETRYING:
-        start_again(turn, task)
+        if turn.execution.program.resources(task.node_id) is None:  # else it seeks a place
+            start_again(turn, task)
     elif task is not None and task.waits_for == CALLBACK:
         expire_callback(turn, task)
     elif task is None or task.waits_for != "approval":  # an approval's deadline is decided by its row
@@ -147,6 +149,11 @@ def _lost(turn: Turn, command: AttemptLost) -> None:
     task = _live_attempt(turn, command.task_id, command.attempt)
     if task is not None:
         replace_lost(turn, task, crashed=command.crashed)
+
+
+def _placed(turn: Turn, command: TaskPlaced) -> None:
+    if not turn.execution.is_paused:
+        turn.execution.program.place(turn, command)
 
 
 def _reported(turn: Turn, command: TaskReported) -> None:
@@ -247,6 +254,7 @@ _DECIDE: dict[type[Command], Callable[[Turn, Any], None]] = {
     TaskSucceeded: _succeeded,
     TaskErred: _erred,
     AttemptLost: _lost,
+    TaskPlaced: _placed,
     TaskReported: _reported,
     TaskSuspended: _suspended,
     Signal: _signal,

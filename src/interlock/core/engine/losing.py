@@ -21,7 +21,11 @@ def replace_lost(turn: Turn, task: Task, *, crashed: bool) -> None:
         reason = f"its process died {MAX_CRASHES} times while running this task alone"
         fail_task(turn, task, Failure(code="TASK_QUARANTINED", message=f"Quarantined: {reason}"), quarantined=True)
     elif crashed or on_lost == "rerun":
-        start_again(turn, task, replaces="crashed" if crashed else "lost")
+        word = "crashed" if crashed else "lost"
+        if turn.execution.program.resources(task.node_id) is None:
+            start_again(turn, task, replaces=word)
+        else:
+            turn.lost = word
     elif on_lost == "ask":
         _ask(turn, task)
     else:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from interlock.core.commands import Signal, TaskSucceeded
+from interlock.core.commands import Signal, TaskPlaced, TaskSucceeded
 from interlock.core.events import (
     ExecutionStarted,
     FlowEventRaised,
@@ -17,16 +18,29 @@ from interlock.core.events import (
 )
 from interlock.core.execution import Execution, Task, WaitingReason
 from interlock.core.node_type import NodeType
+from interlock.core.placing.over_ask import Policy
+from interlock.core.resources import Resources
 from interlock.core.workflow import RetryPolicy
 
 if TYPE_CHECKING:
     from interlock.core.engine.turn import Turn
 
 
+class Seeking(NamedTuple):
+    """An attempt that begins as soon as it has a place. ``replaces`` says how the one before was lost."""
+
+    task_id: str
+    node_id: str
+    attempt: int
+    replaces: str = ""
+
+
 class Program(Protocol):
     """Kinds of workflow differ in these answers and in nothing else. ``on_*`` are parts of evolve, others of decide."""
 
     kind: str
+    has_places: bool  # some of its nodes run only where resources were set aside for them
+    over_ask: Policy | None  # what its author wants of tasks that ask for too much; None: nothing
 
     # what is known of a node
     def node_type(self, node_id: str) -> NodeType: ...
@@ -36,6 +50,10 @@ class Program(Protocol):
     def heartbeat(self, node_id: str) -> float | None: ...
     def execution_timeout(self) -> float | None: ...
     def children(self) -> frozenset[str]: ...
+    def resources(self, node_id: str) -> Resources | None: ...  # None: it needs no place
+    def placed(self) -> dict[str, Resources]: ...  # all nodes that name resources
+    def seeks_iteration(self, execution: Execution) -> bool: ...
+    def seeking(self, execution: Execution, now: datetime, lost: Mapping[str, str]) -> list[Seeking]: ...
 
     # evolve
     def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None: ...
@@ -55,6 +73,7 @@ class Program(Protocol):
     def complete(self, turn: Turn, task: Task, outcome: TaskSucceeded) -> None: ...
     def give_up(self, turn: Turn, task: Task, failed: TaskFailed) -> None: ...
     def failed_event(self, turn: Turn, task: Task, event: TaskFailed) -> TaskFailed: ...
+    def place(self, turn: Turn, command: TaskPlaced) -> None: ...
     def wake(self, turn: Turn, timer: str) -> None: ...
     def signal(self, turn: Turn, signal: Signal) -> None: ...
     def retry(self, turn: Turn, signal: Signal) -> None: ...

@@ -9,6 +9,7 @@ from uuid import UUID
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskFailed, TaskStarted
 from interlock.core.execution import Task
+from interlock.core.resources import Placement
 from interlock.core.workflow import RetryPolicy
 
 LONGEST_ASKED = 60.0
@@ -50,7 +51,7 @@ def fail_task(turn: Turn, task: Task, error: Failure, *, quarantined: bool = Fal
     program.give_up(turn, task, failed)
 
 
-def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
+def start_again(turn: Turn, task: Task, *, replaces: str = "", placement: Placement | None = None) -> None:
     """Start the next attempt of a task with the input and the effect key it had."""
     losses = task.losses + (replaces == "lost")
     turn.emit(
@@ -60,6 +61,7 @@ def start_again(turn: Turn, task: Task, *, replaces: str = "") -> None:
             attempt=task.attempt + 1,
             replaces=replaces,
             isolated=task.isolated or losses >= INLINE_LOSSES,
+            placement=placement,
         )
     )
 

@@ -16,7 +16,7 @@ from interlock.kit.ids import Ids
 class Turn:
     """Collects events and folds each at once. ``refusal`` says why a signal changed nothing."""
 
-    __slots__ = ("children", "events", "execution", "ids", "now", "refusal", "workflows")
+    __slots__ = ("children", "events", "execution", "ids", "lost", "now", "refusal", "workflows")
 
     def __init__(self, execution: Execution, now: datetime, ids: Ids, workflows: Container[str] | None = None) -> None:
         self.execution = execution
@@ -26,6 +26,7 @@ class Turn:
         self.children: list[ChildStart] = []
         self.workflows = workflows  # references of sub-workflows that exist; None: not looked up
         self.refusal: InterlockError | None = None
+        self.lost = ""  # how an attempt was lost whose task seeks another place now; no event says so
 
     def emit(self, event: Event) -> None:
         """Append an event and fold it."""

@@ -92,7 +92,6 @@ class Child:
         services.close()
         self.say(ending)
 
-
     async def carry_out(self, attempt: Attempt, services: ChildServices) -> Outcome:
         """What the node of the attempt says."""
         outcome = find_node(self._registry, attempt.node_type).run(attempt, services)
@@ -104,9 +103,7 @@ def main() -> None:
     run_child(int(sys.argv[1]), socket.socket(fileno=int(sys.argv[2])), sys.argv[3], Child)
 
 
-def run_child(
-    guard: int, channel: socket.socket, path: str, make: Callable[[socket.socket, Registry], Child]
-) -> None:
+def run_child(guard: int, channel: socket.socket, path: str, make: Callable[[socket.socket, Registry], Child]) -> None:
     """Serve with a child that ``make`` makes, until the channel is closed. ``guard`` is the parent's number."""
     channel.set_inheritable(False)
     os.register_at_fork(after_in_child=channel.close)  # a copy of this process must not keep the channel open

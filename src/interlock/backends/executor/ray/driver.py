@@ -129,10 +129,10 @@ class Driver:
                 await asyncio.gather(*(host.leave() for host in self._hosts.values()), return_exceptions=True)
 
 
-async def _serve(channel: socket.socket, plan: Plan) -> None:
+async def _serve(channel: socket.socket, plan: Plan, worker: str) -> None:
     reader, writer = await asyncio.open_connection(sock=channel)
     writer.transport.set_write_buffer_limits(high=0)
-    writer.write(frame(Connected()))
+    writer.write(frame(Connected(worker=worker)))
     await Driver(plan, reader, writer).serve()
 
 
@@ -167,14 +167,14 @@ def main() -> None:
     threading.Thread(target=_end_with_server, args=(lifeline,), daemon=True).start()
     plan = _read_plan(channel)
     try:
-        connect(plan)
+        worker = connect(plan)
     except Exception as error:  # noqa: BLE001 - Ray may fail in any way; the server is told
         channel.sendall(frame(Unable(reason=f"{type(error).__name__}: {error}"[:500])))
         sys.exit(1)
     for number in (signal.SIGTERM, signal.SIGINT):  # meant for the server, which will end us in its own time
         signal.signal(number, lambda *_: None)
     try:
-        asyncio.run(_serve(channel, plan))
+        asyncio.run(_serve(channel, plan, worker))
     finally:
         disconnect()
 

@@ -56,6 +56,7 @@ class Tools:
     code: CodeShelf
     children: int
     environment: Mapping[str, str]
+    given: Mapping[str, Any]
 
 
 class Host:
@@ -126,7 +127,7 @@ class Host:
         environment = plan.environment if isinstance(plan.environment, dict) else _load(plan.environment)()
         if plan.places:
             self._types = _load(plan.registry)().types
-            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment))
+            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment, plan.given))
         pool = PoolExecutor(plan.registry, asks, asks, size=size, environment=environment)
         for executor in (pool, *self._others.values()):
             await executor.start()

@@ -19,6 +19,7 @@ from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of
 from interlock.backends.store.postgres.signals import Posting, Signals
 from interlock.backends.store.postgres.totals import TotalsQueries
+from interlock.backends.store.postgres.workers import WorkerQueries
 from interlock.core.approval import Approval
 from interlock.core.events import FORMAT
 from interlock.core.workflow import Definition
@@ -47,7 +48,7 @@ FLUSH_TIMEOUT = 5.0
 _definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
 
 
-class PostgresLedger(TotalsQueries):
+class PostgresLedger(TotalsQueries, WorkerQueries):
     """One per process: a connection for the journal, a few for everything else."""
 
     def __init__(self, dsn: str, *, connections: int = 4) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from interlock.core.commands import Signal, TaskSucceeded
+from interlock.core.commands import Signal, TaskPlaced, TaskSucceeded
 from interlock.core.engine.evolve import IDLE, expect_user
 from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.flow.compile import CompiledFlow
@@ -22,6 +22,7 @@ from interlock.core.engine.flow.move import (
     start_node,
     take,
 )
+from interlock.core.engine.program import Seeking
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import InterlockError, conflict, rule_broken
 from interlock.core.events import (
@@ -38,6 +39,8 @@ from interlock.core.events import (
 )
 from interlock.core.execution import Execution, Shown, Task, WaitingReason
 from interlock.core.node_type import NodeType
+from interlock.core.placing.over_ask import Policy
+from interlock.core.resources import Resources
 from interlock.core.workflow import FlowDefinition, RetryPolicy
 from interlock.kit.instants import rfc3339
 
@@ -52,6 +55,8 @@ class FlowProgram:
     """A compiled flow version; see ``engine.program.Program`` for what each answer is for."""
 
     kind = "flow"
+    has_places = False
+    over_ask: Policy | None = None
 
     def __init__(self, definition: FlowDefinition, catalogue: Mapping[str, NodeType]) -> None:
         self.flow = CompiledFlow(definition, catalogue)
@@ -79,6 +84,21 @@ class FlowProgram:
 
     def children(self) -> frozenset[str]:
         return self.flow.children
+
+    def resources(self, node_id: str) -> Resources | None:
+        return None
+
+    def placed(self) -> dict[str, Resources]:
+        return {}
+
+    def seeks_iteration(self, execution: Execution) -> bool:
+        return False
+
+    def seeking(self, execution: Execution, now: datetime, lost: Mapping[str, str]) -> list[Seeking]:
+        return []
+
+    def place(self, turn: Turn, command: TaskPlaced) -> None:
+        raise TypeError("a flow has no tasks with a place")
 
     def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None:
         self._enter(execution, (event.start_at or self.flow.initial_state,), at)

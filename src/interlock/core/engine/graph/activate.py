@@ -15,9 +15,17 @@ from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskStarted
 from interlock.core.execution import Execution
+from interlock.core.resources import Placement
 
 
-def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges: tuple[int, ...]) -> None:
+def activate(
+    graph: CompiledGraph,
+    turn: Turn,
+    scope: str,
+    vertex: Vertex,
+    edges: tuple[int, ...],
+    placement: Placement | None = None,
+) -> None:
     """Start the first attempt of a node whose live inputs are ``edges``. A bad expression fails the node."""
     task_id = scope + vertex.id
     try:
@@ -44,6 +52,7 @@ def activate(graph: CompiledGraph, turn: Turn, scope: str, vertex: Vertex, edges
             node_id=vertex.id,
             input=parameters,
             deadline_at=turn.now + timedelta(seconds=deadline) if deadline is not None else None,
+            placement=placement,
         )
     )
 

@@ -52,9 +52,10 @@ def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
         if execution.ended is not None or task_id not in execution.ready:
             continue
         vertex = graph.vertices[ready.node_id]
+        is_full = execution.running >= graph.settings.max_parallel
         if not ready.edges:
             turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
-        elif vertex.type.runs == "task" and execution.running >= graph.settings.max_parallel:
+        elif vertex.resources is not None or (vertex.type.runs == "task" and is_full):  # it stays ready for now
             continue
         else:
             activate(graph, turn, ready.scope, vertex, ready.edges)
@@ -67,17 +68,19 @@ def _turn(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     execution = turn.execution
     before = execution.seq
     first = graph.loop_entries[loop.node_id]
+    needs_place = graph.vertices[first.target].resources is not None
     width = loop.input.get("concurrency", 1)
     try:
         while (
-            execution.ended is None
+            not needs_place
+            and execution.ended is None
             and loop.opened - loop.finished < width
             and execution.running < graph.settings.max_parallel
-            and _has_more(graph, turn, loop)
+            and has_more(graph, turn, loop)
         ):
             scope = f"{loop.task_id}[{loop.opened}]/"
             activate(graph, turn, scope, graph.vertices[first.target], (first.index,))
-        if execution.ended is None and loop.opened == loop.finished and not _has_more(graph, turn, loop):
+        if execution.ended is None and loop.opened == loop.finished and not has_more(graph, turn, loop):
             results = [loop.results[index] for index in range(loop.opened)]
             finish(turn, loop, results, "completed")
     except ExpressionError as error:
@@ -85,7 +88,7 @@ def _turn(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     return execution.seq != before
 
 
-def _has_more(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
+def has_more(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:
     """Whether another iteration is to come. The condition of a *while* loop is asked before each."""
     items, limit = loop.input.get("items"), loop.input["limit"]
     if items is not None or loop.opened >= limit:

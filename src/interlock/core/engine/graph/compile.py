@@ -10,6 +10,7 @@ from interlock.core.engine.expressions import Expression, Template, compile_temp
 from interlock.core.engine.graph.find_bodies import find_bodies
 from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
 from interlock.core.node_type import NodeType
+from interlock.core.resources import Resources
 from interlock.core.workflow import ConnectionDefinition, GraphDefinition, GraphSettings, NodeDefinition
 
 
@@ -42,7 +43,9 @@ class Vertex:
         "name",
         "out",
         "region",
+        "resources",
         "roots",
+        "shape",
         "template",
         "type",
     )
@@ -54,6 +57,9 @@ class Vertex:
         self.type = node_type
         self.deadline = _deadline(definition, node_type)
         self.region = region
+        is_placed = node_type.runs == "task" and not definition.disabled
+        self.resources = definition.resources if is_placed else None
+        self.shape = 0  # tasks of one shape need the same resources
         self.out: tuple[Edge, ...] = ()
         self.arriving: tuple[Edge, ...] = ()
         self.has_conditions = False
@@ -109,7 +115,17 @@ class CompiledGraph:
         self.children = frozenset(
             str(node.parameters.get("workflow")) for node in definition.nodes if node.type == "subworkflow"
         )
+        self.shapes = self._number_shapes()
+        self.has_places = bool(self.shapes)
         self.has_loops = any(vertex.type.name in LOOP_TYPES for vertex in self.vertices.values())
+
+    def _number_shapes(self) -> list[Resources]:
+        """The different resources that nodes name; each such node knows which of them are its own."""
+        numbers: dict[Resources, int] = {}
+        for vertex in self.vertices.values():
+            if vertex.resources is not None:
+                vertex.shape = numbers.setdefault(vertex.resources, len(numbers))
+        return list(numbers)
 
     def _join_edges(self) -> None:
         leaving: dict[str, list[Edge]] = defaultdict(list)

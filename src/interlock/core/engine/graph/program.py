@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from interlock.core.commands import Signal, TaskSucceeded
+from interlock.core.commands import Signal, TaskPlaced, TaskSucceeded
 from interlock.core.engine.expressions import ExpressionError
 from interlock.core.engine.graph.activate import dead_edges
 from interlock.core.engine.graph.advance import advance, complete, finish
 from interlock.core.engine.graph.compile import CompiledGraph
 from interlock.core.engine.graph.regions import COMPLETED, LOOP_TYPES
 from interlock.core.engine.graph.route import FROM_OUTSIDE, abandon, deliver, leave, make_ready, open_iteration
+from interlock.core.engine.graph.seek import place, seeking, seeks_iteration
+from interlock.core.engine.program import Seeking
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.errors import conflict
@@ -30,6 +32,7 @@ from interlock.core.events import (
 )
 from interlock.core.execution import Execution, Task, WaitingReason
 from interlock.core.node_type import NodeType
+from interlock.core.resources import Resources
 from interlock.core.workflow import GraphDefinition, RetryPolicy
 from interlock.kit.instants import rfc3339
 
@@ -44,6 +47,8 @@ class GraphProgram:
 
     def __init__(self, definition: GraphDefinition, catalogue: Mapping[str, NodeType]) -> None:
         self.graph = CompiledGraph(definition, catalogue)
+        self.has_places = self.graph.has_places
+        self.over_ask = definition.settings.over_ask
 
     def node_type(self, node_id: str) -> NodeType:
         return self.graph.vertices[node_id].type
@@ -66,6 +71,22 @@ class GraphProgram:
 
     def children(self) -> frozenset[str]:
         return self.graph.children
+
+    def resources(self, node_id: str) -> Resources | None:
+        return self.graph.vertices[node_id].resources
+
+    def placed(self) -> dict[str, Resources]:
+        vertices = self.graph.vertices.values()
+        return {vertex.id: vertex.resources for vertex in vertices if vertex.resources is not None}
+
+    def seeks_iteration(self, execution: Execution) -> bool:
+        return seeks_iteration(self.graph, execution)
+
+    def seeking(self, execution: Execution, now: datetime, lost: Mapping[str, str]) -> list[Seeking]:
+        return seeking(self.graph, execution, now, lost)
+
+    def place(self, turn: Turn, command: TaskPlaced) -> None:
+        place(self.graph, turn, command)
 
     def on_execution_started(self, execution: Execution, event: ExecutionStarted, at: datetime) -> None:
         execution.scopes[""] = 0

@@ -1,0 +1,72 @@
+"""Machines that were announced, whom they belong to, and which of them tasks can really run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from interlock.core.resources import Resources
+from interlock.core.worker import Capacity
+
+LOCAL_WORKER = "local-1"
+"""The machine of the server itself."""
+
+Reaches = Callable[[str, str], bool]
+"""Whether an executor of this process runs tasks on the worker of that id, at that address, now. Never waits."""
+
+
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An announced worker as it is written down. ``is_lost``: there was no sign of life for too long."""
+
+    worker_id: str
+    tenant_id: str
+    address: str
+    capacity: Capacity
+    drain_at: datetime | None  # when its tasks are run elsewhere; None: it is not to be emptied
+    last_seen_at: datetime
+    is_drained: bool
+    is_lost: bool
+
+
+class WorkerBooks(Protocol):
+    """Announced workers of all processes. Raises UNAVAILABLE or OSError if the database does not answer."""
+
+    async def announce_worker(
+        self, worker_id: str, tenant_id: str, address: str, capacity: Capacity, at_most: int
+    ) -> WorkerRecord | None:
+        """Write it down, or that it still lives. None if it is another tenant's, or ``at_most`` others are known."""
+        ...
+
+    async def drain_worker(self, worker_id: str, tenant_id: str | None, grace: float) -> WorkerRecord | None:
+        """Give it nothing new, and its tasks to others after ``grace`` seconds. None if the tenant has no such one.
+
+        ``tenant_id`` None: it may be anybody's.
+        """
+        ...
+
+    async def workers(self, tenant_id: str | None) -> list[WorkerRecord]:
+        """Those of a tenant, or all of them, by id."""
+        ...
+
+    async def see_workers(self, worker_ids: Sequence[str]) -> None:
+        """They gave a sign of life."""
+        ...
+
+    async def forget_workers(self) -> None:
+        """Delete those of which nothing was heard for a day."""
+        ...
+
+
+class Places(Protocol):
+    """What of the workers is set aside in this process."""
+
+    def capacity_of(self, worker_id: str) -> Capacity | None:
+        """What tasks of this process share there; None if none can be placed on it."""
+        ...
+
+    def standing_of(self, worker_id: str) -> tuple[Resources, int]:
+        """What of that is free, and how many tasks run there."""
+        ...

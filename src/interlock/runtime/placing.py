@@ -1,0 +1,289 @@
+"""Places for tasks with resources: asked for once a task could begin, given back once its attempt is over.
+
+Each process has its share of the machines. What is asked for and granted is memory only: after a crash the attempts
+are lost, and their tasks ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+import structlog
+
+from interlock.core.commands import AttemptLost, TaskPlaced
+from interlock.core.engine.program import Program, Seeking
+from interlock.core.errors import ErrorKind, InterlockError, rule_broken
+from interlock.core.execution import Phase, WaitingReason
+from interlock.core.placing.admission import Admission, Grant
+from interlock.core.placing.over_ask import Policy, stricter
+from interlock.core.resources import Resources
+from interlock.core.worker import Capacity
+from interlock.kit.clock import Clock
+from interlock.ports.telemetry import Telemetry
+from interlock.ports.workers import LOCAL_WORKER
+from interlock.runtime.owned import Owned
+
+WAITING_CAP = 10_000
+"""Tasks of one tenant that wait for a place in one process."""
+
+Key = tuple[UUID, str]
+log = structlog.get_logger("placing")
+
+
+class Placing:
+    """Seeks places for the executions of one process, and tells them when they have one."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        telemetry: Telemetry,
+        *,
+        local: Capacity,
+        whole: Capacity | None = None,
+        policy: Policy = "queue",
+        waiting_cap: int = WAITING_CAP,
+    ) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._policy = policy
+        self.waiting_cap = waiting_cap
+        self._admission = Admission()
+        self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
+        self._asked: dict[Key, Seeking] = {}
+        self._attempts: dict[Key, int] = {}  # what holds a place
+        self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
+        self._unsettled: dict[UUID, Owned] = {}  # asked since the last round
+        self._waiting: dict[UUID, Owned] = {}
+        self._depths: Counter[str] = Counter()  # tasks that wait, by tenant
+        self._is_due = False
+        self.placed: Callable[[UUID, TaskPlaced], None] = lambda execution_id, command: None
+        self.lost: Callable[[UUID, AttemptLost], None] = lambda execution_id, command: None
+        self.told: Callable[[Owned], None] = lambda owned: None
+
+    # Executions --------------------------------------------------------------------------------------------
+
+    def seek(self, owned: Owned) -> None:
+        """Ask for what the execution lacks now, withdraw what it wants no more, give back what is over."""
+        execution = owned.execution
+        execution_id = execution.execution_id
+        if owned.lost:
+            _forget_replaced(owned)
+        wanted = {found.task_id: found for found in execution.program.seeking(execution, self._clock.now(), owned.lost)}
+        for task_id in list(self._by_execution.get(execution_id, ())):
+            if wanted.get(task_id) != self._asked.get((execution_id, task_id)) or not self._still_holds(owned, task_id):
+                self._drop((execution_id, task_id))
+        for found in wanted.values():
+            if (execution_id, found.task_id) not in self._asked:
+                self._ask(owned, found)
+        self._note(owned)
+
+    def _still_holds(self, owned: Owned, task_id: str) -> bool:
+        """Whether what is set aside for a task is for the attempt that runs now (or nothing is)."""
+        attempt = self._attempts.get((owned.execution.execution_id, task_id))
+        if attempt is None:
+            return True
+        task = owned.execution.tasks.get(task_id)
+        return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
+
+    def _ask(self, owned: Owned, found: Seeking) -> None:
+        key = (owned.execution.execution_id, found.task_id)
+        program = owned.execution.program
+        resources = program.resources(found.node_id)
+        if resources is None:
+            return
+        self._admission.ask(key, owned.tenant_id, resources, self._policy_of(program), owned.priority)
+        self._asked[key] = found
+        self._by_execution.setdefault(key[0], set()).add(found.task_id)
+        self._unsettled[key[0]] = owned
+        self._begin_soon()
+
+    def release(self, owned: Owned, task_id: str) -> None:
+        """The attempt of a task is over, whatever its end."""
+        self._drop((owned.execution.execution_id, task_id))
+
+    def leave(self, owned: Owned) -> None:
+        """The execution is over, or not here any more."""
+        execution_id = owned.execution.execution_id
+        for task_id in list(self._by_execution.get(execution_id, ())):
+            self._drop((execution_id, task_id))
+        self._unsettled.pop(execution_id, None)
+        owned.lost = {}
+        self._note(owned)
+
+    def _drop(self, key: Key) -> None:
+        if self._asked.pop(key, None) is not None:
+            self._admission.withdraw(key)
+        if self._attempts.pop(key, None) is not None:
+            self._admission.release(key)
+            self._begin_soon()
+        tasks = self._by_execution.get(key[0])
+        if tasks is not None:
+            tasks.discard(key[1])
+            if not tasks:
+                del self._by_execution[key[0]]
+
+    def _note(self, owned: Owned) -> None:
+        """What keeps the execution from moving, if it waits for a place and nothing else runs."""
+        execution_id = owned.execution.execution_id
+        waiting = [
+            (execution_id, task_id)
+            for task_id in self._by_execution.get(execution_id, ())
+            if (execution_id, task_id) in self._asked
+        ]
+        self._count(owned, max(len(waiting), len(owned.execution.ready)) if waiting else 0)
+        if not waiting:
+            owned.shortage = None
+            self._waiting.pop(execution_id, None)
+            return
+        self._waiting[execution_id] = owned
+        has_place = any(map(self._admission.has_place_for, waiting))
+        owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
+
+    def _count(self, owned: Owned, waiting: int) -> None:
+        """So many tasks of it wait, whether they have asked already or will when there is more room."""
+        self._depths[owned.tenant_id] += waiting - owned.waiting_places
+        owned.waiting_places = waiting
+        if not self._depths[owned.tenant_id]:
+            del self._depths[owned.tenant_id]
+
+    # Starts ------------------------------------------------------------------------------------------------
+
+    def refusal(self, tenant_id: str, program: Program) -> InterlockError | None:
+        """What a start of this program would raise now: its tenant has too much waiting, or it asks for too much."""
+        waiting = self._depths[tenant_id]
+        if waiting >= self.waiting_cap:
+            return _full(waiting, self.waiting_cap)
+        if self._policy_of(program) == "reject":
+            for node_id, resources in program.placed().items():
+                lacking = self._admission.lacking(resources)
+                if lacking:
+                    return _too_much(node_id, lacking)
+        return None
+
+    def _policy_of(self, program: Program) -> Policy:
+        return stricter(self._policy, program.over_ask)
+
+    # Machines ----------------------------------------------------------------------------------------------
+
+    def set_worker(
+        self, worker_id: str, capacity: Capacity, *, address: str = "", whole: Capacity | None = None
+    ) -> None:
+        """A machine on which an executor of this process can run tasks.
+
+        ``capacity`` is the part of this process, ``whole`` what the machine has if that is more.
+        """
+        self._admission.set_machine(worker_id, capacity, address=address, whole=whole)
+        self._look_anew()
+
+    def drain_worker(self, worker_id: str) -> None:
+        """It gets nothing new."""
+        if worker_id in self._admission.machines:
+            self._admission.drain(worker_id)
+            self._look_anew()
+
+    def lose_worker(self, worker_id: str) -> int:
+        """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""
+        held = set(self._admission.remove_machine(worker_id))
+        keys = [key for key in self._attempts if key in held]
+        for execution_id, task_id in keys:
+            lost = AttemptLost(task_id=task_id, attempt=self._attempts[execution_id, task_id])
+            self.lost(execution_id, lost)
+        self._look_anew()
+        return len(keys)
+
+    def standing_of(self, worker_id: str) -> tuple[Resources, int]:
+        """What of a machine is free in this process, and how many tasks it has there."""
+        machine = self._admission.machines.get(worker_id)
+        free = machine.free if machine is not None else Resources(cpu=0.0)
+        return free, self._admission.running_on()[worker_id]
+
+    def capacity_of(self, worker_id: str) -> Capacity | None:
+        """What tasks of this process share on a machine; None if none can be placed there."""
+        machine = self._admission.machines.get(worker_id)
+        return machine.capacity if machine is not None else None
+
+    def takes_tasks(self, worker_id: str) -> bool:
+        """Whether a machine gets new tasks."""
+        machine = self._admission.machines.get(worker_id)
+        return machine is not None and machine.is_open
+
+    def _look_anew(self) -> None:
+        self._unsettled.update(self._waiting)
+        self._begin_soon()
+
+    # Granting ----------------------------------------------------------------------------------------------
+
+    def _begin_soon(self) -> None:
+        """Whatever is asked and given back within this turn of the loop is weighed together."""
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._grant)
+
+    def _grant(self) -> None:
+        self._is_due = False
+        granted = [self._granted(grant) for grant in self._admission.grants()]
+        for execution_id, command in granted:
+            if self._attempts.get((execution_id, command.task_id)) == command.attempt:  # not left meanwhile
+                self.placed(execution_id, command)
+        unsettled, self._unsettled = self._unsettled, {}
+        self._tell(unsettled.values())
+        self.measure()
+
+    def _granted(self, grant: Grant) -> tuple[UUID, TaskPlaced]:
+        key: Key = grant.key  # type: ignore[assignment]  # only such keys ask
+        found = self._asked.pop(key)
+        self._attempts[key] = found.attempt
+        placement = grant.placement
+        if placement.clamped:
+            log.warning("placing.clamped", execution_id=str(key[0]), task_id=key[1], cut=placement.clamped)
+        return key[0], TaskPlaced(task_id=key[1], attempt=found.attempt, placement=placement, replaces=found.replaces)
+
+    def _tell(self, asked: Iterable[Owned]) -> None:
+        for owned in asked:
+            if not owned.is_forgotten:
+                self._note(owned)
+                if owned.shortage is not None:
+                    self.told(owned)
+
+    def measure(self) -> None:
+        """Tell the figures."""
+        resources, no_worker = self._admission.waiting()
+        self._telemetry.tasks_waiting(WaitingReason.RESOURCES, resources)
+        self._telemetry.tasks_waiting(WaitingReason.NO_WORKER, no_worker)
+        for worker_id, machine in self._admission.machines.items():
+            self._telemetry.worker_has(worker_id, machine.capacity.cpu, machine.free.cpu)
+
+
+def _forget_replaced(owned: Owned) -> None:
+    """Lost attempts whose task is over or has another attempt need no place any more."""
+    tasks = owned.execution.tasks
+    owned.lost = {
+        task_id: word
+        for task_id, word in owned.lost.items()
+        if task_id in tasks and tasks[task_id].phase is Phase.RUNNING
+    }
+
+
+def _full(waiting: int, capacity: int) -> InterlockError:
+    message = "Task queue is full"
+    details = {
+        "message": message,
+        "queue_name": "tasks",
+        "current_size": waiting,
+        "capacity": capacity,
+        "retry_after": 1,
+    }
+    return InterlockError(ErrorKind.LIMITED, "QUEUE_FULL", message, details=details, retryable=True, retry_after=1.0)
+
+
+def _too_much(node_id: str, lacking: dict[str, tuple[float, float]]) -> InterlockError:
+    parts = ", ".join(f"{name} {asked:g} (there is {most:g})" for name, (asked, most) in lacking.items())
+    return rule_broken(
+        "RESOURCES_UNAVAILABLE",
+        f"Node '{node_id}' asks for more than any worker has: {parts}",
+        node_id=node_id,
+        lacking={name: list(pair) for name, pair in lacking.items()},
+    )

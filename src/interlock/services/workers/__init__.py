@@ -1,0 +1,1 @@
+"""Workers: machines that are announced, listed, and taken away again."""

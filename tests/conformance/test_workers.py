@@ -1,0 +1,172 @@
+"""Workers over the real Postgres: announced, reached, drained and lost, each seen by those whom it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Any
+
+import asyncpg
+import pytest
+
+from conftest import Database, Tenant
+from interlock.backends.store.postgres.ledger import PostgresLedger
+from interlock.backends.telemetry.prometheus import PrometheusTelemetry
+from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.principal import LOCAL_TENANT, Principal, Scope
+from interlock.core.resources import Resources
+from interlock.core.worker import Capacity, Gpu
+from interlock.kit.clock import SystemClock
+from interlock.ports.workers import LOCAL_WORKER
+from interlock.runtime.placing import Placing
+from interlock.runtime.workforce import Workforce, share_of
+from interlock.services.workers.bundle import Workers, build_workers
+from interlock.services.workers.connect import WorkerAnnounced
+
+CAPACITY = Capacity(cpu=8, memory=16_384, gpus=(Gpu(number=0, memory=8_192),))
+_numbers = count()
+
+
+class Yard:
+    """The workers of a tenant, and an executor that reaches those the test says."""
+
+    def __init__(self, database: Database, ledger: PostgresLedger, tenant: Tenant) -> None:
+        self.database = database
+        self.reached: set[str] = set()
+        clock = SystemClock()
+        self.telemetry = PrometheusTelemetry("test")
+        self.placing = Placing(clock, self.telemetry, local=Capacity(cpu=4, memory=100))
+        self.workforce = Workforce(ledger, self.placing, self._reaches, lambda: (0, 1))
+        self.workers: Workers = build_workers(ledger, self.placing, clock, self._reaches)
+        self.owner = Principal("ann", tenant.tenant_id, frozenset({Scope.WORKERS_WRITE}))
+        self.name = f"node-{tenant.tenant_id}-{next(_numbers)}"
+
+    def _reaches(self, worker_id: str, address: str) -> bool:
+        return worker_id in self.reached
+
+    async def announce(self, principal: Principal | None = None, **changes: Any) -> Any:
+        told = {"worker_id": self.name, "address": "192.168.1.100", "capacity": CAPACITY, **changes}
+        return await self.workers.connect.connect(principal or self.owner, WorkerAnnounced(**told))
+
+    async def states(self, principal: Principal | None = None) -> dict[str, str]:
+        return {worker.worker_id: worker.state for worker in await self.workers.list.list(principal or self.owner)}
+
+    async def fall_silent(self) -> None:
+        connection = await asyncpg.connect(self.database.superuser_url)
+        try:
+            await connection.execute(
+                "update interlock.workers set last_seen_at = now() - interval '31 seconds' where worker_id = $1",
+                self.name,
+            )
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+async def yard(database: Database, tenant: Tenant) -> AsyncIterator[Yard]:
+    ledger = PostgresLedger(database.serve_url)
+    await ledger.open()
+    yield Yard(database, ledger, tenant)
+    await ledger.close()
+
+
+async def refusal(doing: Any) -> InterlockError:
+    with pytest.raises(InterlockError) as refused:
+        await doing
+    return refused.value
+
+
+async def test_what_nobody_reaches_is_pending_and_gives_nothing(yard: Yard) -> None:
+    worker = await yard.announce()
+    assert (worker.state, worker.capacity, worker.free, worker.running) == ("pending", CAPACITY, Resources(cpu=0), 0)
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(yard.name) is None
+    assert await yard.states() == {LOCAL_WORKER: "ready", yard.name: "pending"}
+    here = await yard.announce(worker_id=LOCAL_WORKER)
+    assert (here.state, here.capacity) == ("ready", Capacity(cpu=4, memory=100))
+
+
+async def test_what_is_reached_gets_tasks_and_loses_them_when_it_drains(yard: Yard) -> None:
+    await yard.announce()
+    yard.reached.add(yard.name)
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(yard.name) == CAPACITY
+    (worker,) = [found for found in await yard.workers.list.list(yard.owner) if found.worker_id == yard.name]
+    assert (worker.state, worker.free) == ("ready", Resources(cpu=8, memory=16_384, gpu=1, gpu_memory=8_192))
+
+    drained = await yard.workers.disconnect.disconnect(yard.owner, yard.name, 60.0)
+    assert drained.state == "draining"
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(yard.name) is not None
+    assert not yard.placing.takes_tasks(yard.name)
+
+    assert (await yard.announce(capacity=Capacity(cpu=2, memory=1))).state == "ready"
+    await yard.workforce.look()
+    assert yard.placing.takes_tasks(yard.name)
+    assert yard.placing.capacity_of(yard.name) == Capacity(cpu=2, memory=1)
+
+    await yard.workers.disconnect.disconnect(yard.owner, yard.name, 0.0)
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(yard.name) is None
+
+
+async def test_without_a_sign_of_life_it_is_lost(yard: Yard) -> None:
+    await yard.announce()
+    yard.reached.add(yard.name)
+    await yard.workforce.look()
+    await yard.fall_silent()
+    await yard.workforce.look()  # what an executor reaches lives
+    assert (await yard.states())[yard.name] == "ready"
+    yard.reached.clear()
+    await yard.workforce.look()
+    assert not yard.placing.takes_tasks(yard.name)
+    await yard.fall_silent()
+    await yard.workforce.look()
+    assert (await yard.states())[yard.name] == "lost"
+    assert yard.placing.capacity_of(yard.name) is None
+    assert (await yard.announce()).state == "pending"
+
+
+async def test_workers_are_their_tenants_and_the_operators(yard: Yard, new_tenant: Any) -> None:
+    await yard.announce()
+    other = Principal("eve", new_tenant().tenant_id, frozenset({Scope.WORKERS_WRITE}))
+    operator = Principal("op", LOCAL_TENANT, frozenset({Scope.ADMIN}))
+    viewer = Principal("bob", other.tenant_id, frozenset({Scope.EXECUTIONS_READ}))
+    assert (await refusal(yard.announce(other))).code == "WORKER_TAKEN"
+    assert yard.name not in await yard.states(other)
+    unknown = await refusal(yard.workers.disconnect.disconnect(other, yard.name))
+    assert (unknown.kind, unknown.message) == (ErrorKind.NOT_FOUND, f"Worker {yard.name} not found")
+    assert (await yard.workers.disconnect.disconnect(operator, yard.name)).state == "draining"
+    assert yard.name in await yard.states(operator)
+    for doing in (
+        yard.announce(viewer),
+        yard.workers.list.list(viewer),
+        yard.workers.disconnect.disconnect(viewer, yard.name),
+    ):
+        assert (await refusal(doing)).kind is ErrorKind.DENIED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"worker_id": ""},
+        {"worker_id": "a\nb"},
+        {"capacity": Capacity(cpu=-1, memory=0)},
+        {"capacity": Capacity(cpu=float("inf"), memory=0)},
+        {"capacity": Capacity(cpu=1, memory=0, gpus=(Gpu(number=0), Gpu(number=0)))},
+    ],
+)
+async def test_what_no_machine_has_is_refused(yard: Yard, changes: dict[str, Any]) -> None:
+    assert (await refusal(yard.announce(**changes))).kind is ErrorKind.RULE
+
+
+async def test_the_servers_own_machine_stays(yard: Yard) -> None:
+    assert (await refusal(yard.workers.disconnect.disconnect(yard.owner, LOCAL_WORKER))).code == "WORKER_IS_LOCAL"
+    assert (await refusal(yard.workers.disconnect.disconnect(yard.owner, yard.name, -1))).kind is ErrorKind.RULE
+
+
+def test_processes_share_a_worker() -> None:
+    two = Capacity(cpu=9, memory=100, gpus=(Gpu(number=0), Gpu(number=1)))
+    assert share_of(two, 0, 1) == two
+    assert share_of(two, 1, 2) == Capacity(cpu=4, memory=50, gpus=(Gpu(number=1),))
+    assert share_of(CAPACITY, 1, 2).gpus == CAPACITY.gpus
