@@ -22,7 +22,7 @@ from interlock.core.code import Code, Form
 from interlock.core.commands import AttemptLost, TaskSucceeded
 from interlock.core.errors import not_found
 from interlock.core.execution import Status
-from interlock.core.resources import Placement
+from interlock.core.resources import Placement, Resources
 from interlock.core.workflow import GraphDefinition, NodeDefinition
 from ray_house import RayHouse, ready, until
 
@@ -58,10 +58,12 @@ def begun(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def held_graph(folder: Path, *names: str) -> GraphDefinition:
+def held_graph(folder: Path, *names: str, resources: Resources | None = None) -> GraphDefinition:
     """Nodes that wait for the test, side by side."""
     given = {"folder": str(folder)}
-    return GraphDefinition(nodes=tuple(NodeDefinition(id=name, type="held", parameters=given) for name in names))
+    return GraphDefinition(
+        nodes=tuple(NodeDefinition(id=name, type="held", parameters=given, resources=resources) for name in names)
+    )
 
 
 def held(trial: Trial, folder: Path, **changes: Any) -> Submitted:
@@ -91,12 +93,12 @@ async def test_a_server_that_takes_over_gets_what_the_one_before_had_begun(
     cluster: RayHouse, house: House, tmp_path: Path
 ) -> None:
     dead, heir = cluster.trial(PROBES, house="shared"), cluster.trial(PROBES, house="shared")
-    engine = await house.engine("dead", nodes=(Held(),), executors={"process": dead.executor})
-    standing = await house.start(engine, held_graph(tmp_path, "a", "b"), wait=0)
+    engine = await house.engine("dead", nodes=(Held(),), executors={"ray": dead.executor})
+    standing = await house.start(engine, held_graph(tmp_path, "a", "b", resources=Resources(cpu=0.5)), wait=0)
     await until(lambda: len(begun(tmp_path)) == 2, "the attempts' begin")
     crash(dead.executor)
     await house.kill(engine)
-    successor = await house.engine("heir", nodes=(Held(),), executors={"process": heir.executor})
+    successor = await house.engine("heir", nodes=(Held(),), executors={"ray": heir.executor})
     await until(lambda: standing.execution_id in successor.runner.owned, "the take-over")
     (tmp_path / "go").touch()
     assert (await successor.standing(standing.execution_id, 30.0)).status == Status.SUCCEEDED
