@@ -19,6 +19,7 @@ import pytest
 
 from conformance.executor_trial import KeptBlobs, Trial
 from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.backends.executor.ray.messages import HostPlan
 from interlock.nodes.testing import ScriptedEgress
 
 TESTS = Path(__file__).parent
@@ -87,21 +88,33 @@ class RayHouse:
             self._process.communicate("end\n", timeout=LIMIT)
         self._folder.cleanup()
 
-    def trial(self, registry: str = "conformance.executor_probe:load", **options: Any) -> Trial:
+    def trial(
+        self,
+        registry: str = "conformance.executor_probe:load",
+        *,
+        places: str = "",
+        given: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Trial:
         """An executor that is not started; of an installation of its own, unless ``options`` say of which."""
         number = next(_numbers)
-        given: dict[str, Any] = {
+        told: dict[str, Any] = {
             "session": f"session-{number}",
             "house": f"house-{number}",
             "version": "1",
             "folder": Path(self._folder.name) / "local",
             "environment": ray_environment(),
-            "host_environment": {"PYTHONPATH": ray_environment()["PYTHONPATH"]},
             "address": self.address,
             **options,
         }
+        host = HostPlan(
+            registry=registry,
+            environment={"PYTHONPATH": ray_environment()["PYTHONPATH"]},
+            places=places,
+            given=given or {},
+        )
         egress, blobs = ScriptedEgress([]), KeptBlobs()
-        return Trial(RayExecutor(registry, egress, blobs, **given), egress, blobs)
+        return Trial(RayExecutor(host, egress, blobs, **told), egress, blobs)
 
     async def _do(self, *command: Any) -> dict[str, str]:
         line = await asyncio.wait_for(asyncio.to_thread(self._ask, " ".join(map(str, command))), LIMIT)
@@ -134,6 +147,13 @@ def ray_house() -> Iterator[RayHouse]:
     house = RayHouse()
     yield house
     house.close()
+
+
+async def ready(trial: Trial) -> None:
+    """Return when the executor has a node. On a busy machine a Ray takes its time."""
+    assert isinstance(trial.executor, RayExecutor)
+    executor = trial.executor
+    await until(lambda: executor.state == "ready", "a node", 90.0)
 
 
 async def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:

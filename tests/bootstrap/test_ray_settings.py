@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from conformance.executor_trial import KeptBlobs
+from conformance.sandbox_house import NoCode
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.bootstrap import ray
 from interlock.bootstrap.ray import open_ray
@@ -30,6 +31,7 @@ def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[s
         serve_url=url,
         egress=ScriptedEgress([]),
         blobs=KeptBlobs(),
+        code=NoCode(),
         ids=RandomIds(),
     )
 
@@ -41,11 +43,11 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_the_setting_there_is_no_executor_on_ray() -> None:
-    assert opened(settings(executor="local")) is opened(settings(executor="inline")) is None
+    assert opened(settings(executor="local")) == opened(settings(executor="inline")) == {}
 
 
 def test_nothing_starts_before_it_is_needed() -> None:
-    executor = opened(settings())
+    executor = opened(settings())["ray"]
     assert (executor.name, executor.state, executor.waiting) == ("ray", "idle", 0)
 
 

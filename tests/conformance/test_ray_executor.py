@@ -15,15 +15,16 @@ import pytest
 
 from conformance.executor_trial import Submitted, Trial, is_held, wait_for_death
 from conformance.ray_probe import Held
+from conformance.sandbox_house import KeptCode, good_walls
 from engine_house import House
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.core.code import Code, Form
 from interlock.core.commands import AttemptLost, TaskSucceeded
 from interlock.core.errors import not_found
 from interlock.core.execution import Status
-from interlock.core.resources import Placement
+from interlock.core.resources import Placement, Resources
 from interlock.core.workflow import GraphDefinition, NodeDefinition
-from ray_house import RayHouse, until
+from ray_house import RayHouse, ready, until
 
 pytestmark = pytest.mark.xdist_group("ray")
 PROBES = "conformance.ray_probe:load"
@@ -38,6 +39,7 @@ async def cluster(ray_house: RayHouse) -> RayHouse:
 @asynccontextmanager
 async def opened(trial: Trial) -> AsyncIterator[Trial]:
     await trial.executor.start()
+    await ready(trial)
     yield trial
     await trial.executor.stop(10)
 
@@ -56,10 +58,12 @@ def begun(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def held_graph(folder: Path, *names: str) -> GraphDefinition:
+def held_graph(folder: Path, *names: str, resources: Resources | None = None) -> GraphDefinition:
     """Nodes that wait for the test, side by side."""
     given = {"folder": str(folder)}
-    return GraphDefinition(nodes=tuple(NodeDefinition(id=name, type="held", parameters=given) for name in names))
+    return GraphDefinition(
+        nodes=tuple(NodeDefinition(id=name, type="held", parameters=given, resources=resources) for name in names)
+    )
 
 
 def held(trial: Trial, folder: Path, **changes: Any) -> Submitted:
@@ -89,12 +93,12 @@ async def test_a_server_that_takes_over_gets_what_the_one_before_had_begun(
     cluster: RayHouse, house: House, tmp_path: Path
 ) -> None:
     dead, heir = cluster.trial(PROBES, house="shared"), cluster.trial(PROBES, house="shared")
-    engine = await house.engine("dead", nodes=(Held(),), executors={"process": dead.executor})
-    standing = await house.start(engine, held_graph(tmp_path, "a", "b"), wait=0)
+    engine = await house.engine("dead", nodes=(Held(),), executors={"ray": dead.executor})
+    standing = await house.start(engine, held_graph(tmp_path, "a", "b", resources=Resources(cpu=0.5)), wait=0)
     await until(lambda: len(begun(tmp_path)) == 2, "the attempts' begin")
     crash(dead.executor)
     await house.kill(engine)
-    successor = await house.engine("heir", nodes=(Held(),), executors={"process": heir.executor})
+    successor = await house.engine("heir", nodes=(Held(),), executors={"ray": heir.executor})
     await until(lambda: standing.execution_id in successor.runner.owned, "the take-over")
     (tmp_path / "go").touch()
     assert (await successor.standing(standing.execution_id, 30.0)).status == Status.SUCCEEDED
@@ -145,6 +149,16 @@ async def test_other_places_are_made_on_the_node_and_read_code_of_the_server(clu
         assert isinstance(await trial.probe("answer", value=1).end(), TaskSucceeded)
 
 
+async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> None:
+    shelf = KeptCode()
+    digest = await shelf.put("tenant", "ann", "source", b"import os\ndef f(params): return {'n': params['n'] * 2}\n")
+    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512}
+    places = "interlock.bootstrap.ray_host:open_places"
+    async with opened(cluster.trial("interlock.nodes:load", places=places, given=given, code=shelf)) as trial:
+        parameters = {"code": digest, "form": "source", "function": "f", "arguments": {"n": 21}}
+        assert (await trial.submit("code", parameters).end()).output == {"n": 42}
+
+
 async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again(
     cluster: RayHouse, house: House, tmp_path: Path
 ) -> None:
@@ -181,6 +195,7 @@ async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_
     assert (executor.state, drivers(), folder.exists()) == ("idle", [], False)
     first = trial.probe("work", lock=str(tmp_path / "lock"))
     assert executor.state == "starting"
+    await ready(trial)
     await first.begin()
     assert executor.state == "ready"
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600

@@ -30,7 +30,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
-from interlock.bootstrap.placing import capacity_of, follow_nodes, open_placing
+from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
@@ -45,7 +45,6 @@ from interlock.nodes import load as load_nodes
 from interlock.ports.blobs import Blobs
 from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
-from interlock.runtime.attempts import PLACED
 from interlock.runtime.engine import LocalEngine
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
@@ -119,22 +118,25 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     size = 1 if settings.executor == "inline" else settings.process_workers or None
     pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
     sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
-    ray = open_ray(settings, registry=NODES, version=VERSION, serve_url=serve_url, egress=egress, blobs=blobs, ids=ids)
+    ray = open_ray(
+        settings,
+        registry=NODES,
+        version=VERSION,
+        serve_url=serve_url,
+        egress=egress,
+        blobs=blobs,
+        code=sandbox.shelf,
+        ids=ids,
+    )
+    reaches = ray["ray"].reaches if ray else None
     placing = open_placing(settings, clock, telemetry)
-    executors: dict[str, Executor] = {
-        "inline": inline,
-        "process": BatchingExecutor(pool),
-        "sandbox": BatchingExecutor(sandbox.executor),
-    }
-    if ray is not None:
-        executors[PLACED] = BatchingExecutor(ray)
-        follow_nodes(placing, ray, here=None if settings.ray_address else capacity_of(settings))
+    executors: dict[str, Executor] = {"process": pool, "sandbox": sandbox.executor, **ray}
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors=executors,
+        executors={"inline": inline} | {name: BatchingExecutor(each) for name, each in executors.items()},
         catalogue=registry.types,
         clock=clock,
         ids=ids,
@@ -144,6 +146,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         tenant_queue=settings.tenant_queue,
         placing=placing,
         books=ledger,
+        reaches=reaches,
         replaces_namesakes=embedded,
     )
     await engine.open()
@@ -170,7 +173,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         session_idle_seconds=settings.session_idle_seconds,
         webhooks=webhooks,
         save_code=sandbox.save_code,
-        workers=build_workers(ledger, placing, clock),
+        workers=build_workers(ledger, placing, clock, reaches),
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 
-from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.config import Settings
 from interlock.core.placing.over_ask import Policy
-from interlock.core.worker import Capacity, Machine
+from interlock.core.worker import Capacity
 from interlock.kit.clock import Clock
 from interlock.ports.telemetry import Telemetry
-from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.placing import Placing
 
 LEAST_CPU = 4
@@ -30,34 +27,6 @@ def open_placing(settings: Settings, clock: Clock, telemetry: Telemetry) -> Plac
         policy=policy,
         waiting_cap=max(1, math.ceil(settings.waiting_tasks / settings.processes)),
     )
-
-
-def follow_nodes(placing: Placing, ray: RayExecutor, *, here: Capacity | None) -> None:
-    """Place tasks on the nodes of a cluster as they come and go.
-
-    A Ray that this server starts itself is not there before a task needs it: until a node of it is known, and after
-    its last one is gone, this machine stands for it with ``here``.
-    """
-    if here is None:
-        placing.leave_worker(LOCAL_WORKER)
-    known: dict[str, Machine] = {}
-
-    def tell(machines: Sequence[Machine]) -> None:
-        now = {machine.worker_id: machine for machine in machines}
-        for worker_id in known.keys() - now.keys():
-            placing.leave_worker(worker_id)
-        for worker_id, machine in now.items():
-            if known.get(worker_id) != machine:
-                placing.set_worker(worker_id, machine.capacity, address=machine.address)
-        if here is not None:
-            if now:
-                placing.leave_worker(LOCAL_WORKER)
-            else:
-                placing.set_worker(LOCAL_WORKER, here)
-        known.clear()
-        known.update(now)
-
-    ray.on_workers = tell
 
 
 def capacity_of(settings: Settings) -> Capacity:

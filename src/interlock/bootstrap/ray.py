@@ -8,26 +8,44 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.backends.executor.ray.messages import HostPlan
+from interlock.bootstrap.sandbox import runs_code
 from interlock.config import Settings, driver_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.hosts import is_loopback
 from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 
+_PLACES = "interlock.bootstrap.ray_host:open_places"
 _ENVIRONMENT = "interlock.config:child_environment"
 
 
 def open_ray(
-    settings: Settings, *, registry: str, version: str, serve_url: str, egress: Egress, blobs: Blobs, ids: Ids
-) -> RayExecutor | None:
-    """The executor, not started; None unless it is wanted. Raises RULE for what cannot work."""
+    settings: Settings,
+    *,
+    registry: str,
+    version: str,
+    serve_url: str,
+    egress: Egress,
+    blobs: Blobs,
+    code: CodeShelf,
+    ids: Ids,
+) -> dict[str, RayExecutor]:
+    """The executor by its name, not started; none unless it is wanted. Raises RULE for what cannot work."""
     if settings.executor != "ray":
-        return None
+        return {}
     environment = driver_environment()
     _refuse(settings, environment)
-    return RayExecutor(
-        registry,
+    given = {
+        "runs_code": runs_code(settings),
+        "sandbox": settings.sandbox,
+        "is_local": settings.local,
+        "memory": settings.sandbox_memory_mib,
+    }
+    executor = RayExecutor(
+        HostPlan(registry=registry, environment=_ENVIRONMENT, places=_PLACES, given=given),
         egress,
         blobs,
         session=ids.new().hex,
@@ -35,9 +53,10 @@ def open_ray(
         version=version,
         folder=settings.data_dir / "ray",
         environment=environment,
-        host_environment=_ENVIRONMENT,
         address=settings.ray_address,
+        code=code,
     )
+    return {executor.name: executor}
 
 
 def _house(serve_url: str) -> str:

@@ -12,6 +12,7 @@ from interlock.backends.store.postgres.code_shelf import PostgresCodeShelf
 from interlock.backends.store.postgres.webhook_ledger import Use
 from interlock.config import Settings
 from interlock.ports.blobs import Blobs
+from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.secrets import Secrets
 from interlock.services.code.save import SaveCode
@@ -26,6 +27,7 @@ class Sandbox:
 
     executor: SandboxExecutor
     save_code: SaveCode
+    shelf: CodeShelf
 
 
 def runs_code(settings: Settings) -> bool:
@@ -56,7 +58,7 @@ def open_sandbox(settings: Settings, use: Use, secrets: Secrets, egress: Egress,
         memory=settings.sandbox_memory_mib,
         hidden=(str(settings.data_dir.resolve()),),
     )
-    return Sandbox(executor, SaveCode(shelf, is_enabled=runs_code(settings), has_sandbox=walls.mode is not None))
+    return Sandbox(executor, SaveCode(shelf, is_enabled=runs_code(settings), has_sandbox=walls.mode is not None), shelf)
 
 
 def _tell(walls: Walls) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from interlock.core.engine.flow.board import board_of
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
-from interlock.core.execution import Phase
+from interlock.core.execution import Phase, Task
+from interlock.core.node_type import NodeType
 from interlock.core.placing.amounts import given
 from interlock.core.resources import Resources
 from interlock.kit import failpoints
@@ -16,10 +17,9 @@ from interlock.ports.telemetry import Telemetry
 from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.owned import Owned
 
-PLACED = "placed"
-"""The executor of attempts for which resources were set aside, if they have one of their own."""
-
 failpoints.declare("runner.before_attempt")
+CLUSTER = "ray"
+"""The place of what was given resources, if the server has an executor on a cluster."""
 
 
 class Attempts:
@@ -44,9 +44,7 @@ class Attempts:
         if node_type.runs == "kernel":
             return
         failpoints.hit("runner.before_attempt")
-        # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
-        is_moved = task.isolated and node_type.place == "inline" and not node_type.calls_back
-        place = "process" if is_moved else node_type.place
+        place = self._place(node_type, task, is_placed=event.placement is not None)
         attempt = Attempt(
             execution_id=owned.execution.execution_id,
             tenant_id=owned.tenant_id,
@@ -65,25 +63,31 @@ class Attempts:
         )
         owned.attempts.add(event.task_id)
         self.beat(owned, event.task_id, event.attempt)
-        self._executor(place, is_placed=event.placement is not None).submit(attempt, self._report)
+        self._executors[place].submit(attempt, self._report)
 
-    def attach(self, owned: Owned, task_id: str, attempt: int) -> bool:
-        """Whether an attempt that outlived the runner that began it reports here from now on; if not, it is lost."""
+    def attach(self, owned: Owned, task_id: str, number: int) -> bool:
+        """Whether an attempt of the runner before will be heard of here; if not, it is lost."""
         task = owned.execution.tasks.get(task_id)
-        if task is None or task.attempt != attempt or task.phase is not Phase.RUNNING:
+        if task is None or task.attempt != number or task.phase is not Phase.RUNNING:
             return False
-        place = owned.execution.program.node_type(task.node_id).place
-        executor = self._executor(place, is_placed=task.placement is not None)
+        program = owned.execution.program
+        is_placed = program.resources(task.node_id) is not None
+        executor = self._executors.get(self._place(program.node_type(task.node_id), task, is_placed=is_placed))
         if not isinstance(executor, Attaching):
             return False
-        if not executor.attach(owned.execution.execution_id, task_id, attempt, self._report):
+        if not executor.attach(owned.execution.execution_id, task_id, number, self._report):
             return False
         owned.attempts.add(task_id)
-        self.beat(owned, task_id, attempt)
+        self.beat(owned, task_id, number)
         return True
 
-    def _executor(self, place: str, *, is_placed: bool) -> Executor:
-        return self._executors[PLACED if is_placed and PLACED in self._executors else place]
+    def _place(self, node_type: NodeType, task: Task, *, is_placed: bool) -> str:
+        """The executor of an attempt; on a cluster, if there is one, what was placed and does not need the server."""
+        if is_placed and node_type.place != "inline" and CLUSTER in self._executors:
+            return CLUSTER
+        # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
+        is_moved = task.isolated and node_type.place == "inline" and not node_type.calls_back
+        return "process" if is_moved else node_type.place
 
     def beat(self, owned: Owned, task_id: str, attempt: int) -> None:
         """The attempt is alive; if its node has a heartbeat, it must say so again in time."""

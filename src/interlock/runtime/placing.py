@@ -217,11 +217,6 @@ class Placing:
             self._admission.drain(worker_id)
             self._look_anew()
 
-    def leave_worker(self, worker_id: str) -> None:
-        """It gets nothing more; what runs there goes on, and whoever runs it says so if it is lost."""
-        self._admission.remove_machine(worker_id)
-        self._look_anew()
-
     def lose_worker(self, worker_id: str) -> int:
         """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""
         keys = [key for found in self._admission.remove_machine(worker_id) for key in self._batches.held(found)]

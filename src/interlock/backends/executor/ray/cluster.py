@@ -25,8 +25,8 @@ _AT_ONCE = 1000
 """Calls that a host takes at a time; nearly all of them wait for something to give."""
 
 
-def connect(plan: Plan) -> None:
-    """Connect to the cluster, or start one. Blocks for seconds; raises whatever Ray raises."""
+def connect(plan: Plan) -> str:
+    """Connect to the cluster, or start one; the worker that this machine is. Blocks; raises whatever Ray raises."""
     shared: dict[str, Any] = {
         "namespace": f"interlock-{plan.house}",
         "log_to_driver": False,
@@ -43,6 +43,12 @@ def connect(plan: Plan) -> None:
             _temp_dir=plan.local.folder,
             **shared,
         )
+    return _worker(ray.get_runtime_context().get_node_id())
+
+
+def _worker(node_id: str) -> str:
+    """A node's id as a worker's."""
+    return f"ray-{node_id[:12]}"
 
 
 def disconnect() -> None:
@@ -59,12 +65,18 @@ def list_nodes() -> dict[str, Node]:
 def _read(node: dict[str, Any]) -> Node:
     has = node["Resources"]
     return Node(
-        worker=f"ray-{node['NodeID'][:12]}",
+        worker=_worker(node["NodeID"]),
         address=node["NodeManagerAddress"],
         cpu=has.get("CPU", 0.0),
         memory=has.get("memory", 0.0) / _MIB,
         gpus=int(has.get("GPU", 0)),
     )
+
+
+def _last_line(error: Exception) -> str:
+    """What it comes down to: the errors of Ray are tracebacks of other machines, or long advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
 
 
 class HostLine:
@@ -102,7 +114,7 @@ class HostLine:
             self._on_ready(self._node.worker)
             await self._serve()
         except (RayError, TimeoutError, RuntimeError, ValueError) as error:
-            return f"{type(error).__name__}: {error}".strip()[:500]
+            return f"{type(error).__name__}: {_last_line(error)}"
         return "it ended"
 
     async def _serve(self) -> None:

@@ -41,7 +41,8 @@ _SILENCE = 5.0
 _FAREWELL = 3.0
 """Seconds to have hosts end what they run, and then to leave the cluster."""
 _REOPEN = 1.0
-"""Seconds before a host that was lost is opened anew."""
+"""Seconds before a host that was lost is opened anew; twice as long each time that it cannot be opened."""
+_LONGEST_REOPEN = 30.0
 
 
 class Driver:
@@ -54,6 +55,7 @@ class Driver:
         self._nodes: Nodes = Nodes(nodes=[])
         self._hosts: dict[str, HostLine] = {}
         self._living: dict[str, asyncio.Task[None]] = {}
+        self._reopen: dict[str, float] = {}
 
     async def serve(self) -> None:
         """Serve until the server leaves or is gone."""
@@ -107,10 +109,13 @@ class Driver:
         reason = await host.live()
         del self._hosts[worker]
         self._say(HostLost(worker=worker, reason=reason))
-        await asyncio.sleep(_REOPEN)
+        delay = self._reopen.get(worker, _REOPEN)
+        self._reopen[worker] = min(_LONGEST_REOPEN, 2 * delay)
+        await asyncio.sleep(delay)
         del self._living[worker]  # if its node is still there, the next look opens another
 
     def _ready(self, worker: str) -> None:
+        self._reopen.pop(worker, None)
         self._say(HostReady(worker=worker))
 
     async def _bring(self, worker: str, lines: list[bytes]) -> None:
@@ -124,10 +129,10 @@ class Driver:
                 await asyncio.gather(*(host.leave() for host in self._hosts.values()), return_exceptions=True)
 
 
-async def _serve(channel: socket.socket, plan: Plan) -> None:
+async def _serve(channel: socket.socket, plan: Plan, worker: str) -> None:
     reader, writer = await asyncio.open_connection(sock=channel)
     writer.transport.set_write_buffer_limits(high=0)
-    writer.write(frame(Connected()))
+    writer.write(frame(Connected(worker=worker)))
     await Driver(plan, reader, writer).serve()
 
 
@@ -162,14 +167,14 @@ def main() -> None:
     threading.Thread(target=_end_with_server, args=(lifeline,), daemon=True).start()
     plan = _read_plan(channel)
     try:
-        connect(plan)
+        worker = connect(plan)
     except Exception as error:  # noqa: BLE001 - Ray may fail in any way; the server is told
         channel.sendall(frame(Unable(reason=f"{type(error).__name__}: {error}"[:500])))
         sys.exit(1)
     for number in (signal.SIGTERM, signal.SIGINT):  # meant for the server, which will end us in its own time
         signal.signal(number, lambda *_: None)
     try:
-        asyncio.run(_serve(channel, plan))
+        asyncio.run(_serve(channel, plan, worker))
     finally:
         disconnect()
 

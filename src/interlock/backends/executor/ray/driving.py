@@ -30,7 +30,7 @@ from interlock.backends.executor.ray.messages import (
 _PROGRAM = "interlock.backends.executor.ray.driver"
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 15.0
-_CONNECTING = 60.0
+_CONNECTING = 120.0
 """Seconds for a driver to connect to the cluster or to start one."""
 _MAX_FOLDER = 40
 """Characters of a folder's path in which Ray can make its sockets; their paths are 107 at most."""

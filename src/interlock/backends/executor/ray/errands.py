@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.ray.messages import Node
 from interlock.core.worker import Capacity, Gpu, Machine
 from interlock.ports.node import Attempt
+from interlock.ports.workers import LOCAL_WORKER
 
 Key = tuple[UUID, str]
 """Execution and task."""
-OURS = "ray-"
-"""What the ids of workers that are nodes of a cluster begin with."""
 
 
 class Errand:
@@ -31,11 +31,21 @@ class Errand:
         self.is_sought = is_sought
         self.sought: set[str] | None = None
 
-    @property
-    def named(self) -> str:
-        """The node it was placed on, if it was placed on one."""
+    def wants(self, nodes: Mapping[str, Node], own: str) -> str | None:
+        """The node it was placed on, by its id or address; None if that is not there, empty if any will do."""
         placement = self.job.attempt.placement
-        return placement.worker if placement is not None and placement.worker.startswith(OURS) else ""
+        if placement is None:
+            return ""
+        if placement.worker == LOCAL_WORKER:
+            return own if own in nodes else ""
+        return find_node(nodes, placement.worker, placement.address)
+
+
+def find_node(nodes: Mapping[str, Node], worker: str, address: str) -> str | None:
+    """The node that a worker is: of that id, or else at that address. None if there is none."""
+    if worker in nodes:
+        return worker
+    return next((node.worker for node in nodes.values() if address and node.address == address), None)
 
 
 def only_named(execution_id: UUID, task_id: str, attempt: int) -> Attempt:

@@ -13,9 +13,10 @@ from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import Erred
 from interlock.backends.executor.ray.answers import answer
 from interlock.backends.executor.ray.driving import Driving
-from interlock.backends.executor.ray.errands import Errand, Key, machine_of, only_named
+from interlock.backends.executor.ray.errands import Errand, Key, find_node, machine_of, only_named
 from interlock.backends.executor.ray.messages import (
     Cancel,
+    Connected,
     FromDriver,
     Got,
     HostLost,
@@ -49,27 +50,29 @@ MAX_WAITING = 10_000
 """Attempts that wait for a node; more fail at once with a code that may be tried again."""
 PATIENCE = 30.0
 """Seconds for a driver that broke to be back, before what it had out counts as lost."""
+GONE = 3.0
+"""Seconds that an attempt waits for its node if that is not there."""
 _MIN_CPUS = 4
 
 
 class RayExecutor:
     """Satisfies ``ports/executor.Executor``: runs each attempt in a child process on a node of a Ray cluster.
 
-    ``address`` is the cluster's; without one a Ray is started here with the first attempt, keeps its token in
-    ``folder``, listens on the loopback only, and ends with this executor. ``session`` is this server's name and
-    ``house`` its installation's. ``registry``, ``host_environment``, ``size`` and ``places`` are what hosts need
-    (``messages.HostPlan``), ``environment`` is what the driver sees, and ``code`` what hosts may read of users' code.
-    ``on_workers`` is told the nodes whenever they change.
+    ``host`` is what hosts do, and ``code`` what they may read of users' code. ``address`` is the cluster's; without one
+    a Ray is started here with the first attempt, keeps its token in ``folder``, listens on the loopback only, and ends
+    with this executor. ``session`` is this server's name and ``house`` its installation's; ``environment`` is what the
+    driver sees. ``on_workers`` is told the nodes whenever they change.
 
-    An attempt whose placement names a node runs there, and is lost if that node is gone; others take turns among the
-    nodes. While the cluster is away attempts wait, and what runs there has ``patience`` seconds to be found again.
+    An attempt that was placed runs on the node of that id or address (the server's own machine is the node that the
+    driver is on), and is lost if that node is gone; others take turns among the nodes. While the cluster is away
+    attempts wait, and what runs there has ``patience`` seconds to be found again.
     """
 
     name = "ray"
 
     def __init__(
         self,
-        registry: str,
+        host: HostPlan,
         egress: Egress,
         blobs: Blobs,
         *,
@@ -78,10 +81,7 @@ class RayExecutor:
         version: str,
         folder: Path,
         environment: Mapping[str, str],
-        host_environment: dict[str, str] | str,
         address: str = "",
-        size: int = 0,
-        places: str = "",
         code: CodeShelf | None = None,
         patience: float = PATIENCE,
         on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
@@ -92,7 +92,7 @@ class RayExecutor:
             session=session,
             address=address,
             local=None if address else Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1)),
-            host=HostPlan(registry=registry, environment=host_environment, size=size, places=places),
+            host=host,
         )
         self._driving = Driving(
             plan, folder=folder, environment=environment, on_message=self._hear, on_broken=self._break
@@ -109,7 +109,8 @@ class RayExecutor:
         self._line: dict[Key, Errand] = {}
         self._nodes: dict[str, Node] = {}
         self._ready: list[str] = []
-        self._was_ready = False
+        self._why_not = ""
+        self._own = ""
         self._turn = 0
         self._outgoing: dict[str, list[bytes]] = {}
         self._unsaid: dict[str, list[bytes]] = {}
@@ -131,7 +132,7 @@ class RayExecutor:
             return "ready"
         if not self._driving.is_wanted:
             return "idle"
-        reason = self._driving.reason or ("no node answers" if self._was_ready else "")
+        reason = self._driving.reason or self._why_not
         return f"unavailable: {reason}" if reason else "starting"
 
     @property
@@ -165,6 +166,10 @@ class RayExecutor:
         if not self._nodes:
             self._wait_for_driver()
         return True
+
+    def reaches(self, worker_id: str, address: str) -> bool:
+        """Whether a worker is a node that takes attempts now."""
+        return find_node(self._nodes, worker_id, address) in self._ready
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt if it waits or runs here; the child it runs in is killed with all it started."""
@@ -200,16 +205,21 @@ class RayExecutor:
         if not self._ready:
             return
         for errand in errands:
-            worker = errand.named
-            if not worker:
+            worker = errand.wants(self._nodes, self._own)
+            if not worker and worker is not None:
                 self._turn += 1
                 worker = self._ready[self._turn % len(self._ready)]
             if worker in self._ready:
                 del self._line[errand.key]
                 errand.worker = worker
                 self._send(worker, Run(attempt=errand.job.attempt))
-            elif worker not in self._nodes:
-                self._lose(errand)
+            elif worker is None:
+                asyncio.get_running_loop().call_later(GONE, self._lose_if_gone, errand)
+
+    def _lose_if_gone(self, errand: Errand) -> None:
+        """It waited for a node that is not there, for so long that whoever places has heard of that, too."""
+        if self._line.get(errand.key) is errand and errand.wants(self._nodes, self._own) is None:
+            self._lose(errand)
 
     def _refuse(self, errand: Errand) -> None:
         message = f"{MAX_WAITING:,} tasks wait for the cluster already; {self.state}"
@@ -259,6 +269,8 @@ class RayExecutor:
             case Got(worker=worker, lines=lines):
                 for line in lines:
                     self._read(worker, line)
+            case Connected(worker=worker):
+                self._own = worker
             case Nodes(nodes=nodes):
                 self._see(nodes)
             case HostReady(worker=worker):
@@ -283,7 +295,7 @@ class RayExecutor:
 
     def _welcome(self, worker: str) -> None:
         self._ready.append(worker)
-        self._was_ready = True
+        self._why_not = ""
         for line in self._unsaid.pop(worker, ()):
             self._driving.say(Send(worker=worker, lines=[line]))
         for errand in list(self._errands.values()):
@@ -294,6 +306,7 @@ class RayExecutor:
 
     def _give_up(self, worker: str, reason: str) -> None:
         log.error("executor.ray_host_lost", worker=worker, reason=reason)
+        self._why_not = f"the host of {worker} was lost: {reason}"
         if worker in self._ready:
             self._ready.remove(worker)
         self._outgoing.pop(worker, None)

@@ -41,6 +41,8 @@ GRACE = 60.0
 """Seconds that attempts of a server go on without it; a host that no server talks to for so long ends."""
 PARKED = 10.0
 """Seconds for which ``give`` waits for something to give."""
+GATHERED = 0.01
+"""Seconds for which reports gather while attempts wait for a child: each call costs a millisecond on both sides."""
 _WATCHED = 1.0
 _MIN_CHILDREN = 4
 
@@ -54,6 +56,7 @@ class Tools:
     code: CodeShelf
     children: int
     environment: Mapping[str, str]
+    given: Mapping[str, Any]
 
 
 class Host:
@@ -98,6 +101,8 @@ class Host:
         for work in teller.confirm(confirmed):
             if self._works.get(work.key) is work:
                 del self._works[work.key]
+        if self._pool is not None and self._pool.waiting:
+            await asyncio.sleep(GATHERED)  # whoever is behind others in a line waits for longer than this anyway
         return await teller.read(PARKED)
 
     async def leave(self, session: str) -> None:
@@ -111,6 +116,8 @@ class Host:
 
     async def _open(self) -> PoolExecutor:
         """The pool, made when it is first needed, on the loop that uses it."""
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._watch_sessions())
         async with self._opening:
             return self._pool or await self._make_pool()
 
@@ -118,14 +125,13 @@ class Host:
         plan, asks = self._plan, self._questions
         size = plan.size or max(_MIN_CHILDREN, self._cores)
         environment = plan.environment if isinstance(plan.environment, dict) else _load(plan.environment)()
-        self._types = _load(plan.registry)().types
         if plan.places:
-            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment))
+            self._types = _load(plan.registry)().types
+            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment, plan.given))
         pool = PoolExecutor(plan.registry, asks, asks, size=size, environment=environment)
         for executor in (pool, *self._others.values()):
             await executor.start()
         self._pool = pool
-        self._watch = asyncio.get_running_loop().create_task(self._watch_sessions())
         return pool
 
     async def _stop_all(self) -> None:

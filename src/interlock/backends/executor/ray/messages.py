@@ -6,7 +6,7 @@ through the driver as bytes. Server and hosts speak JSON.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -29,13 +29,14 @@ class HostPlan(msgspec.Struct, frozen=True, kw_only=True):
     ``registry`` is the dotted path of the node types; ``environment`` is all that children see, or the dotted path of
     a function that says so on the host's machine. ``size`` is how many children there may be; 0: as many as cores.
     ``places`` is the dotted path of a function that takes ``host.Tools`` and makes the executors of other places than
-    ``process``, by their name; empty: there are none.
+    ``process``, by their name; empty: there are none. ``given`` is for that function.
     """
 
     registry: str
     environment: dict[str, str] | str
     size: int = 0
     places: str = ""
+    given: dict[str, Any] = {}
 
 
 class Local(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +90,9 @@ class Node(_Message, frozen=True, kw_only=True):
 
 
 class Connected(_Message, frozen=True, kw_only=True):
-    """The cluster answers."""
+    """The cluster answers. ``worker`` is the node of the server's own machine."""
+
+    worker: str
 
 
 class Unable(_Message, frozen=True, kw_only=True):
