@@ -41,6 +41,8 @@ async def test_large_results_are_shown_whole_and_handed_on(server: RunningServer
     results = await (await AsyncClient(server.url).run(graph)).result(60)
     assert results[passed] == {"rows": [n * 1.5 for n in range(100_000)]}
     assert results[summed] == {"sum": sum(n * 1.5 for n in range(100_000))}
+    sizes = [path.stat().st_size for path in (server.data_dir / "blobs").rglob("*") if path.is_file()]
+    assert max(sizes) > 500_000  # a file of its own, beside the embedded database
 
 
 async def test_values_that_look_like_expressions_are_only_values(server: RunningServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.kit.strict_json import StrictJsonError, decode, encode
+from interlock.kit.strict_json import StrictJsonError, decode, encode, read_back
 from timing import least_cpu_seconds
 
 MIB = 1_048_576
@@ -219,3 +220,27 @@ def _value_or_refusal(body: bytes) -> Any:
         return decode(body)
     except StrictJsonError:
         return _REFUSED
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, "text", [1, {"a": [None]}], {}, {"k": "v"}, 2**60])
+def test_json_is_read_back_as_it_is(value: object) -> None:
+    assert read_back(value, max_bytes=100, max_keys=10) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        [float("inf")],
+        {1, 2},
+        (1, 2),
+        {1: "a"},
+        b"bytes",
+        {"d": datetime.date(2026, 1, 1)},
+        object(),
+        "x" * 200,
+    ],
+)
+def test_what_json_would_change_is_not_read_back(value: object) -> None:
+    with pytest.raises(StrictJsonError):
+        read_back(value, max_bytes=100, max_keys=10)

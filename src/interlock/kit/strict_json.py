@@ -71,6 +71,17 @@ def encode(value: Any) -> bytes:
         raise StrictJsonError(f"the value cannot be written as JSON: {error}") from error
 
 
+def read_back(value: Any, *, max_bytes: int, max_keys: int) -> Any:
+    """Return ``value`` as it would be read back from JSON, if it would be equal. Raises StrictJsonError otherwise.
+
+    Whatever only looks like JSON when written (NaN, sets, dates, keys that are numbers) is not equal to what is read.
+    """
+    kept = decode(encode(value), max_bytes=max_bytes, max_keys=max_keys)
+    if kept != value:
+        raise StrictJsonError("the value is not what is read back")
+    return kept
+
+
 def _parse(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)

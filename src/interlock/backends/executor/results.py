@@ -69,7 +69,7 @@ def settle(outcome: Outcome) -> Outcome:
     kind = type(outcome)
     if kind not in (Done, Suspend):
         raise NodeFailed("NODE_ERROR", f"The node returned {kind.__name__} instead of Done or Suspend.")
-    return msgspec.json.decode(_encode(outcome, "The result"), type=kind)
+    return msgspec.convert(_read(outcome, "The result"), type=kind, str_keys=True)
 
 
 def report_progress(attempt: Attempt, progress: float | None, message: str, data: Any) -> TaskReported:
@@ -79,7 +79,7 @@ def report_progress(attempt: Attempt, progress: float | None, message: str, data
         attempt=attempt.attempt,
         progress=None if progress is None else min(1.0, max(0.0, float(progress))),
         message=_clean(str(message), _FOREIGN),
-        data=None if data is None else msgspec.json.decode(_encode(data, "The progress data")),
+        data=None if data is None else _read(data, "The progress data"),
     )
 
 
@@ -125,20 +125,19 @@ def _check_rest(rest: Suspend) -> None:
         raise NodeFailed("NODE_ERROR", "The node waits for a timer and does not say until when.")
 
 
-def _encode(value: Any, what: str) -> bytes:
+def _read(value: Any, what: str) -> Any:
+    """The value as it is read back from JSON."""
     try:
-        encoded = strict_json.encode(value)
-        strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
+        return strict_json.decode(strict_json.encode(value), max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
     except strict_json.StrictJsonError as error:
         code = "RESULT_TOO_LARGE" if error.too_large else "RESULT_NOT_JSON"
         raise NodeFailed(code, f"{what} cannot be recorded as JSON: {error}") from error
-    return encoded
 
 
 def _read_details(details: dict[str, Any]) -> dict[str, Any]:
     """The details as JSON; where they are not, that is said in their place."""
     try:
-        read: dict[str, Any] = msgspec.json.decode(_encode(details, "The error's details"))
+        read: dict[str, Any] = _read(details, "The error's details")
     except NodeFailed as error:
         return {"details_lost": error.message[:_FOREIGN]}
     return read

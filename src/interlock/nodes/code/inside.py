@@ -13,6 +13,7 @@ import platform
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -143,6 +144,8 @@ def _place(error: BaseException) -> dict[str, Any]:
 
 def _plain(result: Any) -> Any:
     """The result as it will be read back. Raises NodeFailed RESULT_NOT_JSON, RESULT_TOO_LARGE."""
+    with suppress(Exception):  # the slow way takes more, and has the words for what it does not take
+        return strict_json.read_back(result, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
     try:
         encoded = json.dumps(result, allow_nan=False, ensure_ascii=False, default=_of_numpy).encode()
         return strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)

@@ -7,6 +7,7 @@ import inspect
 import json
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -76,12 +77,8 @@ def _place(error: BaseException) -> dict[str, Any]:
 
 def _read_result(result: Any) -> Any:
     """The result with tuples as lists and keys as texts, as it will be read back."""
-    try:
-        quickly = strict_json.decode(strict_json.encode(result), max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
-        if quickly == result:  # so nothing in it was taken for JSON that is none
-            return quickly
-    except strict_json.StrictJsonError:
-        pass  # the slow way has the words for it
+    with suppress(Exception):  # the slow way takes more, and has the words for what it does not take
+        return strict_json.read_back(result, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
     try:
         encoded = json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
         return strict_json.decode(encoded, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
