@@ -46,6 +46,7 @@ _NODE_KEYS = (
     "on_error",
     "join",
     "disabled",
+    "resources",
 )
 _ALIASES = {"configurations": "parameters", "input_params": "input", "timeout_seconds": "timeout"}
 _NODE = Words(
@@ -62,7 +63,7 @@ _ON_ERROR = {
     "continue_error_output": "error_output",
 }
 _SETTINGS = Words(
-    used=("timeout", "error_policy", "max_parallel", "budget", "on_failure", "output"),
+    used=("timeout", "error_policy", "max_parallel", "budget", "on_failure", "output", "over_ask"),
     kept=("timezone", "save_execution_progress"),
 )
 MAX_PARALLEL = 10
@@ -279,7 +280,7 @@ class _Translation:
         native = {
             key: value
             for key, value in settings.items()
-            if key in ("timeout", "max_parallel", "on_failure", "output") and value is not None
+            if key in ("timeout", "max_parallel", "on_failure", "output", "over_ask") and value is not None
         }
         policy = settings.get("error_policy")
         if isinstance(policy, str):
