@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -65,6 +66,7 @@ class Driving:
         self._process: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._lifeline: int | None = None
+        self._elsewhere: Path | None = None
         self._is_stopped = False
         self.is_connected = False
         self.reason = ""
@@ -176,6 +178,9 @@ class Driving:
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
+        if self._elsewhere is not None:
+            await asyncio.to_thread(shutil.rmtree, self._elsewhere, ignore_errors=True)
+            self._elsewhere = None
 
     def _prepare(self) -> tuple[Plan, dict[str, str]]:
         """The plan, and the driver's environment; for a local Ray with a token, a folder, and the loopback only."""
@@ -189,8 +194,10 @@ class Driving:
         if not token.exists():
             with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_hex(32))
+        for old in folder.glob("session_*"):  # of a Ray that is dead: this one is the first to start
+            old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
         if len(str(folder.resolve())) > _MAX_FOLDER:
-            folder = Path(tempfile.mkdtemp(prefix="ilk-"))
+            folder = self._elsewhere = Path(tempfile.mkdtemp(prefix="ilk-"))
         environment |= {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
