@@ -8,6 +8,7 @@ from interlock.core.draft import DraftTask, Retrying, SavedTask, broken
 from interlock.core.engine.retrying import ANY_ERROR
 from interlock.core.placing.over_ask import Policy
 from interlock.core.workflow import (
+    BatchPolicy,
     ConnectionDefinition,
     GraphDefinition,
     GraphSettings,
@@ -83,6 +84,7 @@ def _node(task: DraftTask, known: Iterable[str]) -> NodeDefinition:
         retry=_retry(saved.retry),
         join="every",
         resources=saved.resources,
+        batch=BatchPolicy(size=saved.batching.size, seconds=saved.batching.timeout) if saved.batching else None,
     )
 
 

@@ -51,7 +51,9 @@ class CodeInside:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise _failure(error) from error
-        return Done(output=result if isinstance(result, dict) else {"result": result})
+        if attempt.placement is not None and attempt.placement.batch_id and isinstance(result, list):
+            return Done(output=[_object(each) for each in result])  # one for each task of the batch
+        return Done(output=_object(result))
 
     def _find(self, given: Mapping[str, Any], code: Mapping[str, bytes]) -> Callable[..., Any]:
         digest, name = given["code"], given.get("function") or ""
@@ -64,6 +66,10 @@ class CodeInside:
             function = _load_pickle(content) if is_pickle else _load_source(content.decode(), name)
             self._loaded[digest, name] = function
         return function
+
+
+def _object(result: Any) -> dict[str, Any]:
+    return result if isinstance(result, dict) else {"result": result}
 
 
 async def _called(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -54,6 +54,14 @@ def key_of(attempt: Attempt) -> Key | None:
     return UUID(attempt.placement.batch_id), "batch"
 
 
+def alone(attempt: Attempt) -> Attempt:
+    """The attempt as one that was placed by itself."""
+    placement = attempt.placement
+    if placement is None:
+        return attempt
+    return msgspec.structs.replace(attempt, placement=msgspec.structs.replace(placement, batch_id="", batch_size=0))
+
+
 def call_for(key: Key, members: Sequence[Member]) -> Attempt:
     """The attempt that gives the arguments of all members, as a list in their order, to one call."""
     first = members[0].attempt

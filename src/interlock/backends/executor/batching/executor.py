@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from interlock.backends.executor.batching.batch import Batch, Key, Member, call_for, key_of, lose, pass_on, share
+from interlock.backends.executor.batching.batch import Batch, Key, Member, alone, call_for, key_of, lose, pass_on, share
 from interlock.core.commands import AttemptLost, TaskReported, TaskSucceeded
 from interlock.ports.executor import Attaching, Executor, Report, Result
 from interlock.ports.node import Attempt
@@ -111,7 +111,7 @@ class BatchingExecutor:
                 member.hear(lose(member))
         else:
             for member in left.values():
-                self._inner.submit(member.attempt, member.report)
+                self._inner.submit(alone(member.attempt), member.report)
 
     def _drop(self, batch: Batch) -> None:
         self._stop_timer(batch)
