@@ -72,6 +72,17 @@ async def test_a_key_that_a_task_does_not_give_fails_who_needs_it(lattice: Latti
     assert frames[-1]["data"]["failed_tasks"] == [second]
 
 
+async def test_who_lacks_an_input_holds_no_place(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    first = await lattice.saved(workflow_id, "same", SAME)
+    needy = [await lattice.saved(workflow_id, f"n{at}", SAME, task_input=of_task(z=f"{first}.z")) for at in range(9)]
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    assert sorted(frames[-1]["data"]["failed_tasks"]) == sorted(needy)
+    other = await lattice.workflow()
+    task_id = await lattice.saved(other, "same", SAME)
+    assert results(await lattice.frames(other, await lattice.run(other))) == {task_id: {}}
+
+
 async def test_a_task_behind_a_failed_and_a_good_one_is_skipped(lattice: Lattice) -> None:
     workflow_id = await lattice.workflow()
     good = await lattice.saved(workflow_id, "same", SAME)

@@ -22,6 +22,10 @@ class DraftQueries(Protocol):
 
     async def count_drafts(self) -> int: ...
 
+    async def draft(self, draft_id: UUID) -> Draft | None:
+        """The draft as it is now; others may change it at once. It counts as used."""
+        ...
+
     async def change_draft(self, draft_id: UUID) -> Draft | None:
         """The draft, which from now on says something new; nobody else changes it until the transaction ends."""
         ...

@@ -19,7 +19,7 @@ from interlock.kit.clock import Clock
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
 from interlock.ports.store import Store
 from interlock.services.code.save import SaveCode
-from interlock.services.drafts.find import require_size, unknown_task, using
+from interlock.services.drafts.find import reading, require_size, unknown_task, using
 from interlock.services.drafts.run import version_of
 from interlock.services.executions.access import visible
 from interlock.services.executions.watch import WatchExecutions
@@ -86,12 +86,17 @@ class CallTasks:
 
     async def _freeze(self, principal: Principal, wish: CallWish) -> Version:
         async with self._store.transaction(principal) as transaction:
-            draft = await using(transaction, wish.draft_id)
+            draft = await reading(transaction, wish.draft_id)
             task = await transaction.draft_task(draft.draft_id, wish.task_id)
-            if task is None:
-                raise unknown_task(wish.task_id, draft.draft_id)
-            _require_callable(task)
-            version = version_of(principal, draft, freeze_call(task, LONGEST), self._clock)
+        if task is None:
+            raise unknown_task(wish.task_id, draft.draft_id)
+        _require_callable(task)
+        definition = freeze_call(task, LONGEST)
+        known = await self._store.version(principal, version_of(principal, draft, definition, self._clock).version_id)
+        if known is not None:
+            return known
+        async with self._store.transaction(principal) as transaction:
+            version = version_of(principal, await using(transaction, wish.draft_id), definition, self._clock)
             is_new = await transaction.add_draft_version(principal.tenant_id, draft, version)
         return version if is_new else await self._store.version(principal, version.version_id) or version
 

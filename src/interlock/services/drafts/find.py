@@ -28,6 +28,14 @@ async def changing(transaction: Transaction, text: str) -> Draft:
     return draft
 
 
+async def reading(transaction: Transaction, text: str) -> Draft:
+    """The draft as it is now. Raises NOT_FOUND as ``changing`` does."""
+    draft = await transaction.draft(read_draft_id(text))
+    if draft is None:
+        raise unknown_draft(text)
+    return draft
+
+
 async def using(transaction: Transaction, text: str) -> Draft:
     """The draft, which stays as it is until this transaction ends. Raises NOT_FOUND as ``changing`` does."""
     draft = await transaction.use_draft(read_draft_id(text))

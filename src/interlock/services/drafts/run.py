@@ -19,7 +19,7 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import named
 from interlock.ports.engine import Engine, Key, StartExecution, WorkflowChanged
 from interlock.ports.store import Store
-from interlock.services.drafts.find import using
+from interlock.services.drafts.find import reading, using
 from interlock.services.sessions.session import METADATA, SCOPE, check_chosen
 
 
@@ -75,7 +75,7 @@ class RunDrafts:
     async def _freeze(self, principal: Principal, wish: RunWish) -> Version:
         """The version that says what the draft says now."""
         async with self._store.transaction(principal) as transaction:
-            draft = await using(transaction, wish.draft_id)
+            draft = await reading(transaction, wish.draft_id)
         if draft.frozen is not None:
             version = await self._store.version(principal, VersionId(draft.frozen))
             if version is not None and _over_ask(version) == wish.over_ask:

@@ -31,10 +31,10 @@ from interlock.ports.store import Store, Transaction
 from interlock.services.code.save import SaveCode
 from interlock.services.drafts.find import (
     changing,
+    reading,
     require_size,
     require_tasks,
     unknown_task,
-    using,
 )
 
 
@@ -157,12 +157,12 @@ class ListTasks:
 async def _require_draft(store: Store, principal: Principal, text: str) -> None:
     """Before code is kept for it: refusing costs little then, and keeps nothing."""
     async with store.transaction(principal) as transaction:
-        await using(transaction, text)
+        await reading(transaction, text)
 
 
 async def _require_task(store: Store, principal: Principal, text: str, task_id: str) -> None:
     async with store.transaction(principal) as transaction:
-        await require_tasks(transaction, await using(transaction, text), task_id)
+        await require_tasks(transaction, await reading(transaction, text), task_id)
 
 
 async def _resolved(transaction: Transaction, draft: Draft, inputs: tuple[Given, ...]) -> tuple[TaskInput, ...]:

@@ -37,6 +37,10 @@ class DraftQueries:
         """All drafts of the tenant."""
         return int(await self._session.value(_SQL["count_drafts"]))
 
+    async def draft(self, draft_id: UUID) -> Draft | None:
+        """The draft as it is now."""
+        return _draft(await self._session.row(_SQL["draft"], draft_id))
+
     async def change_draft(self, draft_id: UUID) -> Draft | None:
         """The draft, locked, and from now on without a version that says the same."""
         return _draft(await self._session.row(_SQL["change_draft"], draft_id))

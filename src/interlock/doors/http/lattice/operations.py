@@ -146,6 +146,7 @@ RUNNING = (
         answer=running.RunAnswer,
         failures=(404, 409),
         is_keyed=True,
+        is_logged=True,
     ),
     _operation(
         "POST",
@@ -179,6 +180,7 @@ RUNNING = (
         answer=calling.CallAnswer,
         failures=(404, 413, 500, 504),
         is_keyed=True,
+        is_logged=True,
         **_CODE,
     ),
 )

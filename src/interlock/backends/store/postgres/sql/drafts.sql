@@ -19,6 +19,14 @@ select count(*) from interlock.drafts where tenant_id = (select interlock.tenant
 update interlock.drafts set touched_at = interlock.now(), frozen = null where draft_id = $1
 returning draft_id, name, versions, frozen;
 
+-- name: draft
+-- That it is used is noted once an hour: nobody waits for a lock to read it.
+with touched as (
+  update interlock.drafts set touched_at = interlock.now()
+  where draft_id = $1 and touched_at < interlock.now() - interval '1 hour'
+)
+select draft_id, name, versions, frozen from interlock.drafts where draft_id = $1;
+
 -- name: use_draft
 update interlock.drafts set touched_at = interlock.now() where draft_id = $1
 returning draft_id, name, versions, frozen;
