@@ -173,6 +173,9 @@ async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again
     executor: Any = trial.executor
     await until(lambda: len(executor._ready) == 2, "two hosts")
     assert second in seen[-1]
+    assert executor.reaches(second, "")
+    assert executor.reaches("announced", "127.0.0.1")
+    assert not executor.reaches("announced", "127.0.0.9")
     standing = await house.start(engine, held_graph(tmp_path, "a", "b", "c", "d"), wait=0)
     await until(lambda: len(begun(tmp_path)) == 4, "four attempts")
     await cluster.kill("second")
@@ -182,6 +185,7 @@ async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again
     ended = await engine.standing(standing.execution_id, 30.0)
     assert ended.status == Status.SUCCEEDED
     await until(lambda: second not in seen[-1], "the node's leave")
+    assert not executor.reaches(second, "")
 
 
 async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_executor(
