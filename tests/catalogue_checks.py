@@ -69,6 +69,7 @@ GRANTS = {
 
 
 COLUMN_GRANTS = {
+    ("authenticated", "keys", "SELECT"): {"tenant_id", "scope", "key", "execution_id"},
     ("authenticated", "workflows", "UPDATE"): {
         "visibility",
         "kind",

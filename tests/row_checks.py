@@ -46,6 +46,7 @@ TENANT_WIDE = [
     "draft_tasks",
     "draft_edges",
     "webhooks",
+    "keys",
 ]
 
 
@@ -253,6 +254,19 @@ async def what_a_key_is_compared_with_is_shown_to_no_caller(connection: Any) -> 
     assert await is_refused(connection, "update interlock.api_keys set scopes = '{admin}'")
     for table in ("tickets", "nonces", "stream_seats"):
         assert await is_refused(connection, f"select from interlock.{table}"), table
+
+
+ADD_NAME = """insert into interlock.keys (tenant_id, scope, key, digest, execution_id, expires_at)
+  values ($1, $2, 'order-1', '', gen_random_uuid(), 'infinity')"""
+
+
+@row_check
+async def of_keys_a_caller_sees_the_names_of_sessions_only(connection: Any) -> None:
+    await become(connection, BEN, A)
+    seen = await connection.fetch("select tenant_id, scope, key from interlock.keys")
+    assert [tuple(row) for row in seen] == [(A, "session", "order-1")]
+    for column in ("digest", "answer", "status", "expires_at"):
+        assert await is_refused(connection, f"select {column} from interlock.keys")
 
 
 ADD_WEBHOOK = """insert into interlock.webhooks (webhook_id, tenant_id, user_id, url, events)

@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from interlock.kit.ids import RandomIds
-from row_checks import ADD_DELIVERY, ADD_KEY, ADD_REGISTERED, ADD_WEBHOOK, ANN, AUDITED, OPERATOR, A, B
+from row_checks import ADD_DELIVERY, ADD_KEY, ADD_NAME, ADD_REGISTERED, ADD_WEBHOOK, ANN, AUDITED, OPERATOR, A, B
 
 TOLD = """
 create schema told;
@@ -44,6 +44,8 @@ async def furnish(database: Any, plant_in: Any) -> None:
         for statement in ADD_REGISTERED.values():
             await superuser.execute(statement, tenant_id, "1")
         await superuser.execute(ADD_KEY, tenant_id, ANN)
+        for scope in ("session", "execute"):
+            await superuser.execute(ADD_NAME, tenant_id, scope)
         await superuser.execute(ADD_WEBHOOK, tenant_id, ANN)
         for private_to in (None, ANN):
             await superuser.execute(ADD_DELIVERY, tenant_id, private_to)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from interlock.doors.http.app_factory import build_app
@@ -310,3 +311,28 @@ async def test_a_reader_that_falls_behind_the_window_catches_up_by_itself(
     assert await read(quick) == list(range(1, 405))
     assert await read(slow) == list(range(1, 405))
     assert house.services.watch_execution.feeds == 0
+
+
+async def test_a_reader_that_leaves_in_the_middle_costs_no_database_connection(
+    house: Any, caller: Any, waiting: str, database: Any
+) -> None:
+    """A new one takes the database longer than anything that others ask for meanwhile."""
+    principal = await house.identity.authenticate(caller.token)
+
+    async def connections() -> set[int]:
+        found = await watcher.fetch("select pid from pg_stat_activity where application_name = 'interlock'")
+        return {row["pid"] for row in found}
+
+    watcher = await asyncpg.connect(database.superuser_url)
+    try:
+        (await house.services.watch_execution(principal, UUID(waiting), 0)).close()
+        before = await connections()
+        for steps in range(20):
+            reader = await house.services.watch_execution(principal, UUID(waiting), 0)
+            for _ in range(steps % 5):
+                await asyncio.sleep(0)  # each time a bit further into its reading
+            reader.close()
+        assert (await caller.get(f"/executions/{waiting}")).status_code == 200
+        assert before <= await connections()
+    finally:
+        await watcher.close()

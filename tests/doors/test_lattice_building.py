@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -12,6 +13,9 @@ import pytest
 
 from doors.conftest import BASE, House
 from doors.lattice_house import Lattice, of_task
+from interlock.doors.http.app_factory import build_app
+from interlock.services.code.save import SaveCode
+from interlock.services.drafts.tasks import SaveTasks
 
 CODE = "def f(params):\n    return params"
 NOBODY = "01990000-0000-7000-8000-000000000001"
@@ -221,6 +225,39 @@ async def test_scopes(house: House) -> None:
         task_id = await caller.task(workflow_id, "x")
         assert "code:write" in (await caller.post("/save_task", save(workflow_id, task_id), 403))["detail"]
         assert "workers:write" in (await caller.post("/get_head_ray_port", None, 403))["detail"]
+
+
+async def test_code_is_refused_where_it_is_switched_off(lattice: Lattice, house: House) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await lattice.task(workflow_id, "x")
+    context = house.context()
+    off = SaveCode(house.services.save_code._shelf, is_enabled=False, has_sandbox=False)
+    drafts = replace(house.services.drafts, save_task=SaveTasks(house.store, off))
+    app = build_app(replace(context, services=replace(house.services, drafts=drafts)), lambda: b"")
+    headers = {"authorization": lattice.http.headers["authorization"]}
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=BASE, headers=headers) as client:
+        caller = Lattice(client, BASE)
+        answer = await caller.post("/save_task", save(workflow_id, task_id), 403)
+        assert answer["detail"] == "Code execution is disabled on this server"
+        assert answer["code"] == "AUTHORIZATION_FAILED"
+        assert await caller.tasks(workflow_id) == [(task_id, "x")]
+
+
+async def test_a_full_queue_is_told_with_its_size(lattice: Lattice, house: House) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await lattice.task(workflow_id, "x")
+    await lattice.post("/save_task", save(workflow_id, task_id, resources={"gpu": 64}))
+    placing = house.services.drafts.run._engine.runner.placing  # type: ignore[attr-defined]
+    capacity, placing.waiting_cap = placing.waiting_cap, 0
+    try:
+        answer = await lattice.http.post("/run_workflow", json={"workflow_id": workflow_id})
+    finally:
+        placing.waiting_cap = capacity
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    told = {"message": "Task queue is full", "queue_name": "tasks", "current_size": 0, "capacity": 0, "retry_after": 1}
+    assert answer.json() == {"detail": told, "code": "QUEUE_FULL", "trace_id": answer.json()["trace_id"]}
+    rejected = await lattice.post("/run_workflow", {"workflow_id": workflow_id, "resource_policy": "reject"}, 400)
+    assert rejected["code"] == "RESOURCES_UNAVAILABLE"
 
 
 async def test_a_key_makes_a_repeat_the_same_call(lattice: Lattice) -> None:

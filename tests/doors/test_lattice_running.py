@@ -42,6 +42,17 @@ async def test_values_are_data_and_never_evaluated(lattice: Lattice) -> None:
     assert results(frames) == {first: odd, second: {"got": odd["a"], "more": odd["{{c}}"]}}
 
 
+async def test_large_results_are_passed_on_and_shown_whole(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    first = await lattice.saved(
+        workflow_id, "large", "def large(params):\n    return {'text': 'x' * 3_000_000, 'n': 1}"
+    )
+    code = "def length(params):\n    return {'length': len(params['text'])}"
+    second = await lattice.saved(workflow_id, "length", code, task_input=of_task(text=f"{first}.text"))
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    assert results(frames) == {first: {"text": "x" * 3_000_000, "n": 1}, second: {"length": 3_000_000}}
+
+
 async def test_inputs_of_a_run_go_over_those_of_the_author(lattice: Lattice) -> None:
     workflow_id = await lattice.workflow()
     task_id = await lattice.saved(workflow_id, "same", SAME, task_input=of_user(x=1, y=2))

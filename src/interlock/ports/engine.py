@@ -53,7 +53,6 @@ class StartExecution(msgspec.Struct, frozen=True, kw_only=True):
     key: Key | None = None
     wait: float = 0.0
     needs_head: bool = False
-    execution_id: UUID | None = None  # one the caller has worked out; None: a new one
     inherited_from: UUID | None = None
     blackboard: dict[str, Any] = {}  # what it begins with
     started_by: str | None = None  # who is written down; None: the user

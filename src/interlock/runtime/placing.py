@@ -33,6 +33,16 @@ Key = tuple[UUID, str]
 log = structlog.get_logger("placing")
 
 
+class _Book:
+    """What one execution asked for, and which attempts of it hold a place, by task id."""
+
+    __slots__ = ("asked", "held")
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Seeking] = {}
+        self.held: dict[str, int] = {}
+
+
 class Placing:
     """Seeks places for the executions of one process, and tells them when they have one."""
 
@@ -52,9 +62,7 @@ class Placing:
         self.waiting_cap = waiting_cap
         self._admission = Admission()
         self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
-        self._asked: dict[Key, Seeking] = {}
-        self._attempts: dict[Key, int] = {}  # what holds a place
-        self._by_execution: dict[UUID, set[str]] = {}  # tasks that wait or hold
+        self._books: dict[UUID, _Book] = {}  # of executions that seek or hold something
         self._unsettled: dict[UUID, Owned] = {}  # asked since the last round
         self._waiting: dict[UUID, Owned] = {}
         self._depths: Counter[str] = Counter()  # tasks that wait, by tenant
@@ -72,75 +80,73 @@ class Placing:
         if owned.lost:
             _forget_replaced(owned)
         wanted = {found.task_id: found for found in execution.program.seeking(execution, self._clock.now(), owned.lost)}
-        for task_id in list(self._by_execution.get(execution_id, ())):
-            if wanted.get(task_id) != self._asked.get((execution_id, task_id)) or not self._still_holds(owned, task_id):
-                self._drop((execution_id, task_id))
-        for found in wanted.values():
-            if (execution_id, found.task_id) not in self._asked:
-                self._ask(owned, found)
-        self._note(owned)
+        book = self._books.get(execution_id)
+        if book is None:
+            if not wanted:
+                return
+            book = self._books[execution_id] = _Book()
+        for task_id in [task_id for task_id, attempt in book.held.items() if not _runs(owned, task_id, attempt)]:
+            self._give_back(execution_id, book, task_id)
+        if book.asked != wanted:
+            for task_id in [task_id for task_id, found in book.asked.items() if wanted.get(task_id) != found]:
+                self._withdraw(execution_id, book, task_id)
+            for found in wanted.values():
+                if found.task_id not in book.asked and found.task_id not in book.held:
+                    self._ask(owned, book, found)
+        self._note(owned, book)
 
-    def _still_holds(self, owned: Owned, task_id: str) -> bool:
-        """Whether what is set aside for a task is for the attempt that runs now (or nothing is)."""
-        attempt = self._attempts.get((owned.execution.execution_id, task_id))
-        if attempt is None:
-            return True
-        task = owned.execution.tasks.get(task_id)
-        return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
-
-    def _ask(self, owned: Owned, found: Seeking) -> None:
-        key = (owned.execution.execution_id, found.task_id)
-        program = owned.execution.program
+    def _ask(self, owned: Owned, book: _Book, found: Seeking) -> None:
+        execution_id, program = owned.execution.execution_id, owned.execution.program
         resources = program.resources(found.node_id)
         if resources is None:
             return
+        key = execution_id, found.task_id
         self._admission.ask(key, owned.tenant_id, resources, self._policy_of(program), owned.priority)
-        self._asked[key] = found
-        self._by_execution.setdefault(key[0], set()).add(found.task_id)
-        self._unsettled[key[0]] = owned
+        book.asked[found.task_id] = found
+        self._unsettled[execution_id] = owned
         self._begin_soon()
 
     def release(self, owned: Owned, task_id: str) -> None:
         """The attempt of a task is over, whatever its end."""
-        self._drop((owned.execution.execution_id, task_id))
+        book = self._books.get(owned.execution.execution_id)
+        if book is not None:
+            self._give_back(owned.execution.execution_id, book, task_id)
 
     def leave(self, owned: Owned) -> None:
         """The execution is over, or not here any more."""
         execution_id = owned.execution.execution_id
-        for task_id in list(self._by_execution.get(execution_id, ())):
-            self._drop((execution_id, task_id))
+        book = self._books.get(execution_id)
+        if book is not None:
+            for task_id in list(book.asked):
+                self._withdraw(execution_id, book, task_id)
+            for task_id in list(book.held):
+                self._give_back(execution_id, book, task_id)
+            self._note(owned, book)
         self._unsettled.pop(execution_id, None)
         owned.lost = {}
-        self._note(owned)
 
-    def _drop(self, key: Key) -> None:
-        if self._asked.pop(key, None) is not None:
-            self._admission.withdraw(key)
-        if self._attempts.pop(key, None) is not None:
-            self._admission.release(key)
+    def _withdraw(self, execution_id: UUID, book: _Book, task_id: str) -> None:
+        del book.asked[task_id]
+        self._admission.withdraw((execution_id, task_id))
+
+    def _give_back(self, execution_id: UUID, book: _Book, task_id: str) -> None:
+        if book.held.pop(task_id, None) is not None:
+            self._admission.release((execution_id, task_id))
             self._begin_soon()
-        tasks = self._by_execution.get(key[0])
-        if tasks is not None:
-            tasks.discard(key[1])
-            if not tasks:
-                del self._by_execution[key[0]]
 
-    def _note(self, owned: Owned) -> None:
+    def _note(self, owned: Owned, book: _Book) -> None:
         """What keeps the execution from moving, if it waits for a place and nothing else runs."""
         execution_id = owned.execution.execution_id
-        waiting = [
-            (execution_id, task_id)
-            for task_id in self._by_execution.get(execution_id, ())
-            if (execution_id, task_id) in self._asked
-        ]
-        self._count(owned, max(len(waiting), len(owned.execution.ready)) if waiting else 0)
-        if not waiting:
-            owned.shortage = None
-            self._waiting.pop(execution_id, None)
+        self._count(owned, max(len(book.asked), len(owned.execution.ready)) if book.asked else 0)
+        if book.asked:
+            self._waiting[execution_id] = owned
+            has_place = any(self._admission.has_place_for((execution_id, task_id)) for task_id in book.asked)
+            owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
             return
-        self._waiting[execution_id] = owned
-        has_place = any(map(self._admission.has_place_for, waiting))
-        owned.shortage = WaitingReason.RESOURCES if has_place else WaitingReason.NO_WORKER
+        owned.shortage = None
+        self._waiting.pop(execution_id, None)
+        if not book.held:
+            del self._books[execution_id]
 
     def _count(self, owned: Owned, waiting: int) -> None:
         """So many tasks of it wait, whether they have asked already or will when there is more room."""
@@ -186,11 +192,12 @@ class Placing:
 
     def lose_worker(self, worker_id: str) -> int:
         """Nothing is heard of it any more: its attempts are lost, and their tasks seek another place. How many."""
-        held = set(self._admission.remove_machine(worker_id))
-        keys = [key for key in self._attempts if key in held]
+        keys: list[Key] = self._admission.remove_machine(worker_id)  # type: ignore[assignment]  # only such keys ask
         for execution_id, task_id in keys:
-            lost = AttemptLost(task_id=task_id, attempt=self._attempts[execution_id, task_id])
-            self.lost(execution_id, lost)
+            book = self._books.get(execution_id)
+            attempt = book.held.get(task_id) if book is not None else None
+            if attempt is not None:  # else it was given back when another one of its execution was lost
+                self.lost(execution_id, AttemptLost(task_id=task_id, attempt=attempt))
         self._look_anew()
         return len(keys)
 
@@ -226,7 +233,8 @@ class Placing:
         self._is_due = False
         granted = [self._granted(grant) for grant in self._admission.grants()]
         for execution_id, command in granted:
-            if self._attempts.get((execution_id, command.task_id)) == command.attempt:  # not left meanwhile
+            book = self._books.get(execution_id)
+            if book is not None and book.held.get(command.task_id) == command.attempt:  # not left meanwhile
                 self.placed(execution_id, command)
         unsettled, self._unsettled = self._unsettled, {}
         self._tell(unsettled.values())
@@ -234,8 +242,9 @@ class Placing:
 
     def _granted(self, grant: Grant) -> tuple[UUID, TaskPlaced]:
         key: Key = grant.key  # type: ignore[assignment]  # only such keys ask
-        found = self._asked.pop(key)
-        self._attempts[key] = found.attempt
+        book = self._books[key[0]]
+        found = book.asked.pop(key[1])
+        book.held[key[1]] = found.attempt
         placement = grant.placement
         if placement.clamped:
             log.warning("placing.clamped", execution_id=str(key[0]), task_id=key[1], cut=placement.clamped)
@@ -243,8 +252,9 @@ class Placing:
 
     def _tell(self, asked: Iterable[Owned]) -> None:
         for owned in asked:
-            if not owned.is_forgotten:
-                self._note(owned)
+            book = self._books.get(owned.execution.execution_id)
+            if book is not None and not owned.is_forgotten:
+                self._note(owned, book)
                 if owned.shortage is not None:
                     self.told(owned)
 
@@ -255,6 +265,12 @@ class Placing:
         self._telemetry.tasks_waiting(WaitingReason.NO_WORKER, no_worker)
         for worker_id, machine in self._admission.machines.items():
             self._telemetry.worker_has(worker_id, machine.capacity.cpu, machine.free.cpu)
+
+
+def _runs(owned: Owned, task_id: str, attempt: int) -> bool:
+    """Whether what is set aside for a task is for the attempt that runs now."""
+    task = owned.execution.tasks.get(task_id)
+    return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
 
 
 def _forget_replaced(owned: Owned) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from interlock.core.engine.decide import start
@@ -33,6 +33,9 @@ from interlock.runtime.standing import standing_of
 COMMIT_DEADLINE = 10.0
 """Seconds a caller waits for its start to be committed."""
 KEY_LIFETIME = timedelta(hours=24)
+NAMES = frozenset({"session"})
+"""Scopes of keys that are names: what they stand for is found by them as long as it is kept."""
+_FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 failpoints.declare("starting.before_commit", "starting.after_commit")
 
@@ -138,7 +141,7 @@ class Starting:
 
     def _new(self, request: StartExecution) -> Owned:
         program = self._programs.compile(request.version_id, request.definition)
-        execution_id = ExecutionId(request.execution_id or self._ids.new())
+        execution_id = ExecutionId(self._ids.new())
         return Owned(
             Execution(execution_id, program),
             tenant_id=request.tenant_id,
@@ -270,5 +273,5 @@ def _conditions(request: StartExecution, now: datetime) -> dict[str, Any]:
         "key_scope": request.key.scope,
         "key": request.key.key,
         "key_digest": request.key.digest,
-        "key_expires_at": now + KEY_LIFETIME,
+        "key_expires_at": _FOR_EVER if request.key.scope in NAMES else now + KEY_LIFETIME,
     }

@@ -164,7 +164,14 @@ def build_services(
         node_totals=engine.node_totals,
         webhooks=build_webhooks(webhooks, store, engine, clock, ids),
         drafts=build_drafts(
-            store=store, engine=engine, watch=watch, cancel=cancel, save_code=save_code, clock=clock, ids=ids
+            store=store,
+            blobs=blobs,
+            engine=engine,
+            watch=watch,
+            cancel=cancel,
+            save_code=save_code,
+            clock=clock,
+            ids=ids,
         ),
         workers=workers,
         save_code=save_code,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
+from interlock.ports.blobs import Blobs
 from interlock.ports.engine import Engine
 from interlock.ports.store import Store
 from interlock.services.code.save import SaveCode
@@ -13,6 +14,7 @@ from interlock.services.drafts.call import CallTasks
 from interlock.services.drafts.create import CreateDrafts
 from interlock.services.drafts.edges import DeleteEdges, DrawEdges
 from interlock.services.drafts.find_run import CancelRuns, FindRuns
+from interlock.services.drafts.results import ReadResults
 from interlock.services.drafts.run import RunDrafts
 from interlock.services.drafts.tasks import AddTasks, DeleteTasks, ListTasks, SaveTasks
 from interlock.services.executions.cancel import CancelExecutions
@@ -33,12 +35,14 @@ class Drafts:
     run: RunDrafts
     call: CallTasks
     find_run: FindRuns
+    read_result: ReadResults
     cancel_run: CancelRuns
 
 
 def build_drafts(
     *,
     store: Store,
+    blobs: Blobs,
     engine: Engine,
     watch: WatchExecutions,
     cancel: CancelExecutions,
@@ -59,5 +63,6 @@ def build_drafts(
         run=RunDrafts(store, engine, clock),
         call=CallTasks(store, engine, watch, save_code, clock),
         find_run=find,
+        read_result=ReadResults(blobs),
         cancel_run=CancelRuns(find, cancel),
     )

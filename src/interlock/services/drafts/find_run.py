@@ -25,7 +25,7 @@ class FindRuns:
     async def row(self, principal: Principal, run_id: str, draft_id: str | None = None) -> ExecutionRow:
         """The same for whoever holds another scope. Raises NOT_FOUND."""
         async with self._store.transaction(principal, read_only=True) as transaction:
-            for execution_id in possible_ids(principal.tenant_id, run_id):
+            async for execution_id in possible_ids(transaction, principal.tenant_id, run_id):
                 row = await transaction.execution(execution_id)
                 if row is not None and (draft_id is None or _is(row.workflow_id, draft_id)):
                     return row

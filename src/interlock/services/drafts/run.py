@@ -18,9 +18,9 @@ from interlock.core.workflow import GraphDefinition, Version
 from interlock.kit.clock import Clock
 from interlock.kit.ids import named
 from interlock.ports.engine import Engine, Key, StartExecution, WorkflowChanged
-from interlock.ports.store import ExecutionRow, Store
+from interlock.ports.store import Store
 from interlock.services.drafts.find import using
-from interlock.services.sessions.session import METADATA, chosen_id, shown_id
+from interlock.services.sessions.session import METADATA, SCOPE, check_chosen
 
 
 class RunWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +59,11 @@ class RunDrafts:
         something else, MISMATCH for such a key, LIMITED and UNAVAILABLE for want of room.
         """
         principal.require(Scope.WORKFLOWS_EXECUTE)
-        execution_id = None if wish.run_id is None else chosen_id(principal.tenant_id, wish.run_id)
+        if wish.run_id is not None:
+            check_chosen(wish.run_id)
         version = await self._freeze(principal, wish)
-        if execution_id is not None and wish.run_id is not None:
-            earlier = await self._earlier(principal, execution_id)
-            if earlier is not None:
-                return _again(earlier, wish.run_id, version)
         try:
-            standing = await self._engine.start(_request(principal, wish, version, execution_id))
+            standing = await self._engine.start(_request(principal, wish, version))
         except WorkflowChanged as error:
             raise unavailable("The run was not recorded; try again") from error
         except InterlockError as error:
@@ -95,10 +92,6 @@ class RunDrafts:
             await transaction.set_frozen(draft.draft_id, version.version_id)
         return version if is_new else await self._store.version(principal, version.version_id) or version
 
-    async def _earlier(self, principal: Principal, execution_id: UUID) -> ExecutionRow | None:
-        async with self._store.transaction(principal, read_only=True) as transaction:
-            return await transaction.execution(execution_id)
-
 
 def version_of(principal: Principal, draft: Draft, definition: GraphDefinition, clock: Clock) -> Version:
     """The next version of a draft; its id says what is in it."""
@@ -114,7 +107,7 @@ def version_of(principal: Principal, draft: Draft, definition: GraphDefinition, 
     )
 
 
-def _request(principal: Principal, wish: RunWish, version: Version, execution_id: UUID | None) -> StartExecution:
+def _request(principal: Principal, wish: RunWish, version: Version) -> StartExecution:
     chosen = wish.run_id
     return StartExecution(
         tenant_id=principal.tenant_id,
@@ -130,15 +123,8 @@ def _request(principal: Principal, wish: RunWish, version: Version, execution_id
         metadata={} if chosen is None else {METADATA: {"session_id": chosen}},
         priority=wish.priority,
         deadline=wish.deadline,
-        key=wish.key if chosen is None else Key("run", chosen, str(version.version_id)),
-        execution_id=execution_id,
+        key=wish.key if chosen is None else Key(SCOPE, chosen, str(version.version_id)),
     )
-
-
-def _again(row: ExecutionRow, run_id: str, version: Version) -> RunStarted:
-    if row.version_id != version.version_id:
-        raise _in_use(run_id)
-    return RunStarted(shown_id(row), row.execution_id, True)
 
 
 def _over_ask(version: Version) -> Policy | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,7 +17,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.engine import Engine
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page, Store
 from interlock.services.executions.access import unknown_execution, visible
-from interlock.services.executions.large import large_values, whole_fields
+from interlock.services.executions.large import large_values
 from interlock.services.executions.view import ExecutionView, fold
 
 EVENTS_PAGE = 1_000
@@ -98,11 +97,6 @@ class ReadExecutions:
             if await transaction.execution(execution_id) is None:
                 raise unknown_execution(execution_id)
             return await transaction.events(execution_id, after, limit)
-
-    async def whole(self, principal: Principal, record: EventRecord) -> dict[str, Any]:
-        """The fields of an event that the caller watches, with large values in place, as their JSON. Raises DENIED."""
-        principal.require(Scope.EXECUTIONS_READ)
-        return await whole_fields(self._blobs, principal.tenant_id, record)
 
     async def artifacts(self, principal: Principal, execution_id: UUID) -> list[ArtifactRow]:
         """The artifacts by name. Raises DENIED, NOT_FOUND."""

@@ -65,6 +65,7 @@ class Feed:
         self._pump: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._has_ended = has_ended
+        self._is_reading = False
         self.is_complete = False
         polling.add(self)
 
@@ -97,7 +98,7 @@ class Feed:
         if not self._readers:
             self._polling.remove(self)
             self._subscription.close()
-            if self._pump is not None:
+            if self._pump is not None and not self._is_reading:
                 self._pump.cancel()
 
     def after(self, seq: int) -> list[Fact] | None:
@@ -111,7 +112,7 @@ class Feed:
 
     async def _follow(self) -> None:
         await self._read()
-        while not self.is_complete:
+        while self._readers and not self.is_complete:
             await self._subscription.wait(_LONG)
             given = self._subscription.given()
             if given is None or not self._take_given(given):
@@ -124,16 +125,24 @@ class Feed:
             reader.wake()
 
     async def _read(self) -> None:
+        """Read what is new, page by page, as long as anybody wants it.
+
+        A page is never broken off: that would cost its database connection, and everybody else the time for a new one.
+        """
+        self._is_reading = True
         try:
             more = True
-            while more:
+            while more and self._readers:
                 records = await self._page()
                 self._take(records)
                 more = len(records) == BATCH
-            self._complete()
+            if not more:
+                self._complete()
         except InterlockError as error:
             # The database is away or slow; the readers keep waiting and polling finds what is missing.
             _log.warning("watch.read_failed", execution_id=str(self.execution_id), code=error.code)
+        finally:
+            self._is_reading = False
 
     async def _page(self) -> list[EventRecord]:
         async with self._store.transaction(self.principal, read_only=True) as transaction:

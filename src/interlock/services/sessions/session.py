@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,11 +15,13 @@ import msgspec
 from interlock.core.errors import InterlockError, not_found, rule_broken
 from interlock.core.principal import Principal
 from interlock.kit.ids import named
-from interlock.ports.store import ExecutionRow, Store
+from interlock.ports.store import ExecutionRow, Store, Transaction
 
 METADATA = "session"
 """Where an execution's metadata keep what its session is called."""
 
+SCOPE = "session"
+"""The scope of the keys that are clients' names for their sessions."""
 _CHOSEN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _REMEMBERED = 20_000
 
@@ -80,12 +83,6 @@ def shown_id(row: ExecutionRow) -> str:
     return str(chosen or row.execution_id)
 
 
-def chosen_id(tenant_id: str, session_id: str) -> UUID:
-    """The execution that a client's own id stands for. Raises RULE for an id that is none."""
-    check_chosen(session_id)
-    return named("session", tenant_id, session_id)
-
-
 def check_chosen(session_id: str) -> None:
     """Raise RULE for an id that no client may choose."""
     if not _CHOSEN.fullmatch(session_id):
@@ -94,14 +91,13 @@ def check_chosen(session_id: str) -> None:
         raise rule_broken("VALIDATION_ERROR", f"session_id: {reason}", field="session_id", errors=errors)
 
 
-def possible_ids(tenant_id: str, session_id: str) -> list[UUID]:
+async def possible_ids(transaction: Transaction, tenant_id: str, session_id: str) -> AsyncIterator[UUID]:
     """The executions that a text may stand for, the likeliest first."""
-    found = []
     with contextlib.suppress(ValueError):  # then it is one that a client chose
-        found.append(UUID(session_id.removeprefix("run_").removeprefix("sess_")))
+        yield UUID(session_id.removeprefix("run_").removeprefix("sess_"))
     if _CHOSEN.fullmatch(session_id):
-        found.append(named("session", tenant_id, session_id))
-    return found
+        found = await transaction.chosen(SCOPE, session_id)
+        yield found if found is not None else named("session", tenant_id, session_id)  # what names stood for before
 
 
 def unknown_session(session_id: str) -> InterlockError:
@@ -122,14 +118,18 @@ class FindSessions:
 
     async def row(self, principal: Principal, session_id: str) -> ExecutionRow:
         """The row as it is now. Raises NOT_FOUND."""
-        ids = possible_ids(principal.tenant_id, session_id)
         async with self._store.transaction(principal, read_only=True) as transaction:
-            for execution_id in ids:
+            async for execution_id in possible_ids(transaction, principal.tenant_id, session_id):
                 row = await transaction.execution(execution_id)
                 if row is not None and row.kind == "flow":
                     self.remember(principal, session_id, session_of(row))
                     return row
         raise unknown_session(session_id)
+
+    async def ids(self, principal: Principal, text: str) -> list[UUID]:
+        """All executions that a text may stand for, the likeliest first; whether they are there is not looked up."""
+        async with self._store.transaction(principal, read_only=True) as transaction:
+            return [found async for found in possible_ids(transaction, principal.tenant_id, text)]
 
     def remember(self, principal: Principal, session_id: str, session: Session) -> None:
         """The caller may see this session."""

@@ -17,7 +17,15 @@ from interlock.core.workflow import FlowDefinition
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
 from interlock.services.sessions.picture import PictureSessions
 from interlock.services.sessions.program import FindPrograms, Program
-from interlock.services.sessions.session import METADATA, Calling, FindSessions, Session, called_for, chosen_id
+from interlock.services.sessions.session import (
+    METADATA,
+    SCOPE,
+    Calling,
+    FindSessions,
+    Session,
+    called_for,
+    check_chosen,
+)
 
 MAX_PARAMS = 256 * 1024
 """Bytes of the parameters of a session."""
@@ -63,7 +71,7 @@ class StartSessions:
         self._find = find
         self._picture = picture
         self.idle_after = idle_after
-        self._turns: dict[UUID, tuple[asyncio.Lock, int]] = {}
+        self._turns: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
     async def __call__(self, principal: Principal, wish: SessionWish) -> SessionStarted:
         """Start, and stay until the session rests or the time to wait is over.
@@ -75,22 +83,23 @@ class StartSessions:
         _check(wish)
         if wish.session_id is None:
             return await self._start(principal, wish)
-        async with self._turn(chosen_id(principal.tenant_id, wish.session_id)):
+        check_chosen(wish.session_id)
+        async with self._turn((principal.tenant_id, wish.session_id)):
             earlier = await self._earlier(principal, wish, wish.session_id)
             return earlier or await self._start(principal, wish)
 
     @asynccontextmanager
-    async def _turn(self, execution_id: UUID) -> AsyncIterator[None]:
-        """One start of an id at a time in this process; of several processes the commit lets one win."""
-        lock, waiting = self._turns.get(execution_id, (asyncio.Lock(), 0))
-        self._turns[execution_id] = (lock, waiting + 1)
+    async def _turn(self, name: tuple[str, str]) -> AsyncIterator[None]:
+        """One start of a name at a time in this process; of several processes the commit lets one win."""
+        lock, waiting = self._turns.get(name, (asyncio.Lock(), 0))
+        self._turns[name] = (lock, waiting + 1)
         try:
             async with lock:
                 yield
         finally:
-            lock, waiting = self._turns.pop(execution_id)
+            lock, waiting = self._turns.pop(name)
             if waiting > 1:
-                self._turns[execution_id] = (lock, waiting - 1)
+                self._turns[name] = (lock, waiting - 1)
 
     async def _start(self, principal: Principal, wish: SessionWish) -> SessionStarted:
         if wish.inherit_session is not None:
@@ -177,10 +186,9 @@ class StartSessions:
             trace_id=wish.trace_id,
             metadata={METADATA: msgspec.to_builtins(calling)},
             start_at=wish.from_step,
-            key=Key("session", chosen, wish.digest) if chosen is not None else wish.key,
+            key=Key(SCOPE, chosen, wish.digest) if chosen is not None else wish.key,
             wait=wish.wait,
             needs_head=program.needs_head,
-            execution_id=chosen_id(principal.tenant_id, chosen) if chosen is not None else None,
             inherited_from=predecessor.execution_id if predecessor is not None else None,
             blackboard=blackboard,
             idle_after=self.idle_after,

@@ -30,6 +30,11 @@ class ExecutionQueries:
         row = await self._session.row(_SQL["execution"], execution_id)
         return None if row is None else execution_of(row)
 
+    async def chosen(self, scope: str, name: str) -> UUID | None:
+        """The execution that a client of the tenant started under a name of its own, or None."""
+        found: UUID | None = await self._session.value(_SQL["chosen"], scope, name)
+        return found
+
     async def list_executions(self, wanted: ExecutionFilter) -> Page:
         """Executions, newest first. The total leaves ``before`` aside, is exact up to 10,000 and stays there."""
         conditions = (wanted.workflow_id, _statuses(wanted), wanted.kind)

@@ -13,7 +13,7 @@ from interlock.core.engine.graph.route import result_of
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
 from interlock.core.events import ExecutionFailed, ExecutionSucceeded, Failure, TaskCompleted, TaskSkipped
-from interlock.core.execution import Task
+from interlock.core.execution import Execution, Ready, Task
 
 
 def advance(graph: CompiledGraph, turn: Turn) -> None:
@@ -48,19 +48,29 @@ def _read_mail(graph: CompiledGraph, turn: Turn) -> bool:
 def _start_ready(graph: CompiledGraph, turn: Turn) -> bool:
     execution = turn.execution
     moved = False
-    for task_id, ready in list(execution.ready.items()):
+    for task_id, ready in _startable(graph, execution):
         if execution.ended is not None or task_id not in execution.ready:
             continue
         vertex = graph.vertices[ready.node_id]
         is_full = execution.running >= graph.settings.max_parallel
         if not ready.edges:
             turn.emit(TaskSkipped(task_id=task_id, node_id=vertex.id, reason="no live connection reaches it"))
-        elif vertex.resources is not None or (vertex.type.runs == "task" and is_full):  # it stays ready for now
+        elif vertex.type.runs == "task" and is_full:
             continue
         else:
             activate(graph, turn, ready.scope, vertex, ready.edges)
         moved = True
     return moved
+
+
+def _startable(graph: CompiledGraph, execution: Execution) -> list[tuple[str, Ready]]:
+    """What is ready and needs no place; the others stay ready until there is one for them."""
+    if not graph.has_places:
+        return list(execution.ready.items())
+    vertices = graph.vertices
+    return [
+        found for found in execution.ready.items() if not found[1].edges or vertices[found[1].node_id].resources is None
+    ]
 
 
 def _turn(graph: CompiledGraph, turn: Turn, loop: Task) -> bool:

@@ -61,11 +61,15 @@ def _is_retrying(graph: CompiledGraph, task: Task) -> bool:
 
 def _first_attempts(graph: CompiledGraph, execution: Execution) -> Iterator[Seeking]:
     left = [WINDOW] * len(graph.shapes)
+    full = 0  # shapes of which no more is asked for
     for task_id, ready in execution.ready.items():
         vertex = graph.vertices[ready.node_id]
         if ready.edges and vertex.resources is not None and left[vertex.shape]:
-            left[vertex.shape] -= 1
             yield Seeking(task_id, ready.node_id, 1)
+            left[vertex.shape] -= 1
+            full += not left[vertex.shape]
+            if full == len(left):
+                break
     for loop_id in execution.loops:
         yield from _iterations(graph, execution.tasks[loop_id])
 

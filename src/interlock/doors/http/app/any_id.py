@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import wraps
 from typing import Any
+from uuid import UUID
 
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.plumbing.operation import Call, Handler, Reply
-from interlock.services.sessions.session import possible_ids
 
 
 def by_any_id(handler: Handler) -> Handler:
@@ -29,7 +30,7 @@ def by_any_id(handler: Handler) -> Handler:
 
 async def _by_each(handler: Handler, call: Call[Any, Any], text: str) -> Reply:
     refused: InterlockError | None = None
-    for execution_id in possible_ids(call.principal.tenant_id, text):
+    async for execution_id in _ids(call, text):
         call.path["execution_id"] = str(execution_id)
         try:
             return await handler(call)
@@ -40,6 +41,23 @@ async def _by_each(handler: Handler, call: Call[Any, Any], text: str) -> Reply:
     if refused is not None:
         raise refused
     return await handler(call)
+
+
+async def _ids(call: Call[Any, Any], text: str) -> AsyncIterator[UUID]:
+    """A plain id as it is; only if that is none, or none that is known, the names of sessions are looked through."""
+    plain = _plain_id(text)
+    if plain is not None:
+        yield plain
+    for found in await call.services.find_session.ids(call.principal, text):
+        if found != plain:
+            yield found
+
+
+def _plain_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _as_written(error: InterlockError, execution_id: str, text: str) -> InterlockError:

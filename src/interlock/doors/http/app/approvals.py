@@ -17,7 +17,6 @@ from interlock.doors.http.plumbing.described import described
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
 from interlock.doors.http.plumbing.replies import JsonReply
-from interlock.services.sessions.session import possible_ids
 
 DECIDE_ALIASES = {"action": "decision"}
 _RESPOND = "respond"
@@ -63,7 +62,7 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
     page = await call.services.list_approvals(
         call.principal,
         status=_status_in(query.status),
-        execution_ids=_executions(call, query.execution_id) if query.execution_id is not None else None,
+        execution_ids=await _executions(call, query.execution_id) if query.execution_id is not None else None,
         limit=query.limit,
         offset=query.offset,
     )
@@ -76,9 +75,9 @@ async def list_approvals(call: Call[None, ApprovalsQuery]) -> Reply:
     return tagged(answer, call.header("if-none-match"))
 
 
-def _executions(call: Call[Any, Any], text: str) -> list[UUID]:
+async def _executions(call: Call[Any, Any], text: str) -> list[UUID]:
     """What is asked for, by an execution's own id or by one that a client of a session chose: it may be either."""
-    return possible_ids(call.principal.tenant_id, text) or [read_id(text, "execution")]
+    return await call.services.find_session.ids(call.principal, text) or [read_id(text, "execution")]
 
 
 async def get_approval(call: Call[None, None]) -> Reply:

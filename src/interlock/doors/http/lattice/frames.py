@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.draft import RESOURCE_WORDS
+from interlock.core.large import field_of
 from interlock.kit.instants import rfc3339
 from interlock.services.nouns import EventRecord
 
@@ -41,18 +42,29 @@ class Telling(msgspec.Struct, frozen=True):
         return {"workflow_id": self.workflow_id, "run_id": self.run_id}
 
 
-def frame_of(record: EventRecord, telling: Telling, fields: Fields | None = None) -> tuple[Frame, bool] | None:
+RESULT = "output"
+"""The field of a task's end that its frame shows as its result."""
+
+
+def is_large(record: EventRecord) -> bool:
+    """Whether the result that the frame of this event shows lies elsewhere."""
+    return record.type == "task.completed" and any(field_of(path) == RESULT for path in record.refs or ())
+
+
+def frame_of(record: EventRecord, telling: Telling, result: Any = None) -> tuple[Frame, bool] | None:
     """The frame of an event, and whether everybody gets it or only who wants the full picture; None if nobody does.
 
-    ``fields`` are those of the event with its large values, where they were read; else these are named as omitted.
+    ``result`` is that of an event that is large.
     """
     kind = _FRAMES.get(record.type)
     if kind is None:
         return None
-    made = kind(msgspec.json.decode(record.data) if fields is None else fields, telling, record)
+    made = kind(msgspec.json.decode(record.data), telling, record)
     if made is None:
         return None
     name, data = made
+    if result is not None:
+        data["result"] = result
     timestamp = rfc3339(record.at)
     frame = Frame(type=name, data=data, seq=record.seq, trace_id=record.trace_id, timestamp=timestamp)
     return frame, name in _FOR_ALL
@@ -83,17 +95,8 @@ def _started(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
 
 
 def _finished(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
-    told = {
-        **telling.ids,
-        "task_id": fields["task_id"],
-        "result": fields.get("output"),
-        "duration_ms": fields.get("duration_ms", 0),
-    }
-    if record.refs:
-        told["omitted"] = {
-            ("result" if key == "output" else key): {"sha256": sha256} for key, sha256 in record.refs.items()
-        }
-    return "finish_task", told
+    ended = {"result": fields.get(RESULT), "duration_ms": fields.get("duration_ms", 0)}
+    return "finish_task", {**telling.ids, "task_id": fields["task_id"], **ended}
 
 
 def _failed(fields: Fields, telling: Telling, record: EventRecord) -> _Made:

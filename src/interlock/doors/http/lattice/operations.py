@@ -1,4 +1,8 @@
-"""Every operation of the lattice door over HTTP; watching is in ``websocket``."""
+"""Every operation of the lattice door over HTTP; watching is in ``websocket``.
+
+Calls that carry code need ``code:write`` as well. Their service asks for it, behind whether code runs here at all, so
+that everybody hears that first.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +69,7 @@ BUILDING = (
     _operation(
         "POST",
         "/save_task",
-        Scope.CODE_WRITE,
+        Scope.WORKFLOWS_WRITE,
         "Say what a task does",
         building.save_task,
         body=SaveBody,
@@ -78,7 +82,7 @@ BUILDING = (
     _operation(
         "POST",
         "/save_task_and_add_edge",
-        Scope.CODE_WRITE,
+        Scope.WORKFLOWS_WRITE,
         "Say what a task does, and draw the edges of its references",
         building.save_task_and_add_edge,
         body=SaveBody,
@@ -156,7 +160,7 @@ RUNNING = (
     _operation(
         "POST",
         "/add_langgraph_task",
-        Scope.CODE_WRITE,
+        Scope.WORKFLOWS_WRITE,
         "Add a task that is called one by one",
         calling.add_langgraph_task,
         body=calling.AddBody,
@@ -168,7 +172,7 @@ RUNNING = (
     _operation(
         "POST",
         "/run_langgraph_task",
-        Scope.CODE_WRITE,
+        Scope.WORKFLOWS_EXECUTE,
         "Call a task and wait for what it gives",
         calling.run_langgraph_task,
         body=calling.CallBody,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -13,22 +11,18 @@ from starlette.types import Scope
 from interlock.core.errors import invalid
 from interlock.core.principal import Scope as Permission
 from interlock.doors.http.lattice.door import LATTICE
-from interlock.doors.http.lattice.frames import Telling, frame_of
+from interlock.doors.http.lattice.frames import RESULT, Telling, frame_of, is_large
 from interlock.doors.http.plumbing.context import Context
 from interlock.doors.http.plumbing.operation import Operation, Policy
 from interlock.doors.http.plumbing.socket import Socket
 from interlock.doors.http.plumbing.socket_route import SocketRoute, asked_after, no_answer, read_after
 from interlock.doors.http.plumbing.socket_wire import text_frame
 from interlock.doors.http.plumbing.trace import Exchange
+from interlock.services.drafts.results import ReadResults
 from interlock.services.executions.watch import Fact, Watch
-from interlock.services.nouns import EventRecord
-
-Whole: TypeAlias = Callable[[EventRecord], Awaitable[dict[str, Any]]]
-"""Gives the fields of an event with its large values in place."""
+from interlock.services.sessions.session import shown_id
 
 _WAIT_SECONDS = 30.0
-_TOGETHER = 1_048_576
-"""Bytes of frames that are sent together; large ones go one by one."""
 _PLAIN, _FULL = "lattice", "lattice full"
 _WITHOUT_WALLS = ("subprocess", "none")
 _UNSANDBOXED = " (unsandboxed)"
@@ -72,9 +66,8 @@ class RunSocket(SocketRoute):
             watch.close()
             raise
         mark = _UNSANDBOXED if context.settings.sandbox in _WITHOUT_WALLS else ""
-        telling = Telling(path["workflow_id"], path["run_id"], watch.names, mark)
-        whole = partial(context.services.read_executions.whole, principal)
-        watching = WatchingRun(watch, telling, whole, is_full=is_full)
+        telling = Telling(str(row.workflow_id), shown_id(row), watch.names, mark)
+        watching = WatchingRun(watch, telling, context.services.drafts.read_result, is_full=is_full)
         try:
             look = partial(context.services.read_executions.get, principal, row.execution_id)
             await self.converse(socket, watching, _receive_all(socket), exchange, principal, look)
@@ -85,10 +78,10 @@ class RunSocket(SocketRoute):
 class WatchingRun:
     """One run, from a number on; the socket is closed behind its last event."""
 
-    def __init__(self, watch: Watch, telling: Telling, whole: Whole, *, is_full: bool) -> None:
+    def __init__(self, watch: Watch, telling: Telling, read_result: ReadResults, *, is_full: bool) -> None:
         self._watch = watch
-        self._whole = whole
         self._telling = telling
+        self._read_result = read_result
         self._is_full = is_full
         self.seq = watch.seq
 
@@ -100,27 +93,31 @@ class WatchingRun:
             except StopAsyncIteration:
                 await socket.close(1000, "the run has ended")
                 return
-            frames: list[bytes] = []
-            for fact in facts:
-                frames.append(await self._frame(fact))
-                if sum(map(len, frames)) > _TOGETHER:
-                    await socket.send_frames(frames)
-                    frames = []
-            if any(frames):
-                await socket.send_frames(frames)
-            if facts:
-                self.seq = facts[-1].record.seq
+            await self._send(socket, facts)
 
-    async def _frame(self, fact: Fact) -> bytes:
-        """A fact as a frame, empty if it is not shown here; made once for all readers who call the run the same.
+    async def _send(self, socket: Socket, facts: list[Fact]) -> None:
+        """Send what is shown of some facts; a large result goes out by itself."""
+        frames: list[bytes] = []
+        for fact in facts:
+            if not is_large(fact.record):
+                frames.append(self._frame(fact))
+                continue
+            await socket.send_frames([*filter(None, frames), await self._large(fact)])
+            frames, self.seq = [], fact.record.seq
+        if shown := [frame for frame in frames if frame]:
+            await socket.send_frames(shown)
+        if facts:
+            self.seq = facts[-1].record.seq
 
-        A result is shown whole; a large one is read and made for each reader, so that nobody has to keep it.
-        """
-        if fact.record.refs and fact.record.type == "task.completed":
-            shown = msgspec.structs.replace(fact.record, refs=None)
-            found = frame_of(shown, self._telling, await self._whole(fact.record))
-            return text_frame(_encode(found[0])) if found is not None else b""
-        name = f"{_FULL if self._is_full else _PLAIN} {self._telling.workflow_id} {self._telling.run_id}"
+    async def _large(self, fact: Fact) -> bytes:
+        """The frame of a task with a large result; made for each reader, since nobody could keep many of them."""
+        result = await self._read_result(self._watch.row, fact.record, RESULT)
+        found = frame_of(fact.record, self._telling, result)
+        return b"" if found is None else text_frame(_encode(found[0]))
+
+    def _frame(self, fact: Fact) -> bytes:
+        """A fact as a frame, empty if it is not shown here; made once for all readers."""
+        name = _FULL if self._is_full else _PLAIN
         made = fact.frames.get(name)
         if made is None:
             found = frame_of(fact.record, self._telling)

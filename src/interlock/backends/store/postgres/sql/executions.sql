@@ -9,6 +9,11 @@ select x.execution_id, x.tenant_id, x.user_id, x.workflow_id, x.version_id, x.wo
 from interlock.executions x left join interlock.live l on l.execution_id = x.execution_id
 where x.execution_id = $1;
 
+-- name: chosen
+-- The execution that was started under this name.
+select execution_id from interlock.keys
+where tenant_id = (select interlock.tenant()) and scope = $1 and key = $2;
+
 -- name: list_executions
 -- $1 workflow, $2 statuses (none: all), $3 kind, $4 only older than this one, $5 limit, $6 offset; of the failed ones
 -- those whose error has code $7 ($8 true), the others ($8 false), or all ($8 null). Newest first.
