@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import Any
 
 from interlock.ports.blobs import Blobs
 from interlock.ports.store import EventRecord, ExecutionRow
+from interlock.services.executions.large import whole_fields
 
 
 class ReadResults:
@@ -14,10 +15,9 @@ class ReadResults:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
 
-    async def __call__(self, row: ExecutionRow, record: EventRecord, field: str) -> msgspec.Raw | None:
-        """The JSON of a field of an event of ``row``, which its reader was shown; None if the event has it itself.
+    async def __call__(self, row: ExecutionRow, record: EventRecord, field: str) -> Any:
+        """A field of an event of ``row``, which its reader was shown, with its large values in place as their JSON.
 
         Raises NOT_FOUND once it was purged.
         """
-        sha256 = (record.refs or {}).get(field)
-        return None if sha256 is None else msgspec.Raw(await self._blobs.get(row.tenant_id, sha256))
+        return (await whole_fields(self._blobs, row.tenant_id, record)).get(field)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from interlock.core.draft import RESOURCE_WORDS
+from interlock.core.large import field_of
 from interlock.kit.instants import rfc3339
 from interlock.services.nouns import EventRecord
 
@@ -47,10 +48,10 @@ RESULT = "output"
 
 def is_large(record: EventRecord) -> bool:
     """Whether the result that the frame of this event shows lies elsewhere."""
-    return record.type == "task.completed" and bool(record.refs) and RESULT in record.refs
+    return record.type == "task.completed" and any(field_of(path) == RESULT for path in record.refs or ())
 
 
-def frame_of(record: EventRecord, telling: Telling, result: msgspec.Raw | None = None) -> tuple[Frame, bool] | None:
+def frame_of(record: EventRecord, telling: Telling, result: Any = None) -> tuple[Frame, bool] | None:
     """The frame of an event, and whether everybody gets it or only who wants the full picture; None if nobody does.
 
     ``result`` is that of an event that is large.
