@@ -19,6 +19,7 @@ from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.bus.postgres import PostgresBus
 from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.egress.stored import StoredUrls
+from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.sandbox.walls import find_walls
@@ -133,7 +134,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "sandbox": sandbox},
+            executors={"inline": inline, "sandbox": BatchingExecutor(sandbox)},
             catalogue=registry.types,
             clock=clock,
             ids=ids,

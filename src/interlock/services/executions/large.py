@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.large import field_of, omitted, put
 from interlock.ports.blobs import Blobs
 from interlock.ports.store import EventRecord
 
@@ -27,3 +28,18 @@ async def large_values(blobs: Blobs, tenant_id: str, records: Iterable[EventReco
         size += len(content)
         found[sha256] = msgspec.json.decode(content)
     return found
+
+
+async def whole_fields(blobs: Blobs, tenant_id: str, record: EventRecord) -> dict[str, Any]:
+    """The fields of an event with its large values in place, up to ``MAX_WHOLE`` bytes; further ones are omitted.
+
+    They are the JSON that was stored (``msgspec.Raw``): to be shown they need not be read.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(record.data)
+    size = 0
+    for path, sha256 in (record.refs or {}).items():
+        content = await blobs.get(tenant_id, sha256) if size < MAX_WHOLE else b""
+        size += len(content)
+        value = msgspec.Raw(content) if content and size <= MAX_WHOLE else omitted(sha256)
+        fields[field_of(path)] = put(fields.get(field_of(path)), path, value)
+    return fields
