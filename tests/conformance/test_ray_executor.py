@@ -207,10 +207,13 @@ async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_
     assert {"gcs_server", "raylet"} <= {Path(args[1]).name for args in group}
     assert listening({int(args[0]) for args in group}) == {"127.0.0.1"}
     assert not attach(trial, first), "it would have died with its server"
+    elsewhere = executor._driving._elsewhere
+    assert elsewhere is not None, "the paths of tests are too long for the sockets of Ray"
     await executor.stop(10)
     assert drivers() == []
     assert not is_held(tmp_path / "lock")
     await until(lambda: all(not Path(f"/proc/{args[0]}").exists() for args in group), "the end of what was started")
+    assert not Path(elsewhere).exists()
 
 
 def processes(session: int) -> list[str]:

@@ -33,6 +33,8 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 15.0
 _CONNECTING = 120.0
 """Seconds for a driver to connect to the cluster or to start one."""
+_TIDYING = 2.0
+"""Seconds to remove what an ended driver has left."""
 _MAX_FOLDER = 40
 """Characters of a folder's path in which Ray can make its sockets; their paths are 107 at most."""
 _QUIET = {
@@ -100,6 +102,8 @@ class Driving:
                 process.kill()
                 await process.wait()
         if self._keeping is not None:
+            if process is not None:
+                await asyncio.wait([self._keeping], timeout=_TIDYING)
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
 
