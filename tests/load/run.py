@@ -55,6 +55,7 @@ PROGRAMS = (
     Program("lazy_readers", "idle --seconds 15 --scale 0.1", 180),
     Program("lazy_readers", "unread --seconds 20 --scale 0.1", 180),
     Program("lazy_readers", "replay --seconds 20 --scale 0.1", 240),
+    Program("trusted_functions", "--executions 4 --rounds 2", 120),
     Program("budget_kills", "--seconds 20 --processes 2", 300),
 )
 
