@@ -225,3 +225,10 @@ async def test_a_client_who_leaves_cancels_the_call(lattice: Lattice, server: Ru
             if found["status"] != "RUNNING":
                 break
     assert found["status"] == "CANCELED"
+
+
+async def test_a_call_gives_a_large_result_whole(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    task_id = await added(lattice, workflow_id, "def f():\n    return {'text': 'x' * 1_000_000}")
+    answer = await lattice.post("/run_langgraph_task", call(workflow_id, task_id))
+    assert answer["result"] == {"text": "x" * 1_000_000}

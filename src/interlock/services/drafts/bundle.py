@@ -61,7 +61,7 @@ def build_drafts(
         draw_edge=DrawEdges(store),
         delete_edge=DeleteEdges(store),
         run=RunDrafts(store, engine, clock),
-        call=CallTasks(store, engine, watch, save_code, clock),
+        call=CallTasks(store, blobs, engine, watch, save_code, clock),
         find_run=find,
         read_result=ReadResults(blobs),
         cancel_run=CancelRuns(find, cancel),

@@ -13,9 +13,11 @@ from interlock.core.draft import DraftTask, broken
 from interlock.core.errors import ErrorKind, InterlockError, conflict, rule_broken, unavailable
 from interlock.core.execution import ENDED, Status
 from interlock.core.ids import ExecutionId
+from interlock.core.large import put_back
 from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Version
 from interlock.kit.clock import Clock
+from interlock.ports.blobs import Blobs
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
 from interlock.ports.store import Store
 from interlock.services.code.save import SaveCode
@@ -56,8 +58,17 @@ class _Outcome(msgspec.Struct, frozen=True):
 class CallTasks:
     """Call tasks; each call is a run of its own. Whoever stops waiting cancels it."""
 
-    def __init__(self, store: Store, engine: Engine, watch: WatchExecutions, save_code: SaveCode, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        engine: Engine,
+        watch: WatchExecutions,
+        save_code: SaveCode,
+        clock: Clock,
+    ) -> None:
         self._store = store
+        self._blobs = blobs
         self._engine = engine
         self._watch = watch
         self._save_code = save_code
@@ -131,7 +142,11 @@ class CallTasks:
             finally:
                 watch.close()
             row = await visible(self._store, principal, standing.execution_id)
-        return _Outcome(row.status, row.output, row.error)
+        large = {
+            sha256: msgspec.json.decode(await self._blobs.get(row.tenant_id, sha256))
+            for sha256 in row.output_refs.values()
+        }
+        return _Outcome(row.status, put_back(row, row.output_refs, large).output, row.error)
 
     async def _cancel(self, principal: Principal, wish: CallWish, execution_id: UUID) -> None:
         reason = "nobody waits for the call any more"
