@@ -33,7 +33,12 @@ from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, at_rest, rows_of
 
 BOARD = "/api/state/{session_id}"
 WRITE, TENANT = f"PUT {BOARD}/{{key}}", "PUT /api/app/tenants/{tenant}"
-EMPTY = ("GET /api/workflow/{session_id}/events", f"GET {BOARD}", f"GET {BOARD}/{{key}}")
+EMPTY = (
+    "GET /get_workflow_tasks/{workflow_id}",
+    "GET /api/workflow/{session_id}/events",
+    f"GET {BOARD}",
+    f"GET {BOARD}/{{key}}",
+)
 ANSWERS = {**dict.fromkeys(EMPTY, 200), WRITE: 200, TENANT: 403}
 """What is not 404: nothing is in it, or one may begin something of that name, or only the operator may do it at all."""
 

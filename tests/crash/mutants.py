@@ -86,7 +86,7 @@ MUTANTS = {
         "runtime/runner.py", r"self\.apply\(owned, AttemptLost\(.*\)\)", "pass", "A6", "short"
     ),
     "a-cancelled-call-goes-on": Mutant(
-        "runtime/runner.py", r"executor\.cancel\(owned\.execution\.execution_id, task_id\)", "pass", "A9"
+        "runtime/attempts.py", r"executor\.cancel\(owned\.execution\.execution_id, task_id\)", "pass", "A9"
     ),
     "children-that-end-together-are-one": Mutant(
         "runtime/batch.py", r"targets & \(told \| changing\)", "targets & changing", "A1", "short"

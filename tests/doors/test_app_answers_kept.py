@@ -15,6 +15,8 @@ from interlock.kit.ids import RandomIds
 
 WITHOUT_KEY = {
     "POST /api/app/workflows/validate": "changes nothing",
+    "POST /cancel_run": "a run that is over answers as at first",
+    "POST /get_head_ray_port": "changes nothing",
     "POST /auth/v1/logout": "ends the credential it comes with, so that it cannot come again",
 }
 """Operations with POST that take no key, and why."""

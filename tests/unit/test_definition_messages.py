@@ -13,7 +13,7 @@ def hint(source: Any) -> str:
 
 def test_hints_say_what_to_write() -> None:
     assert hint(nodes({"id": "a", "type": "Htp_Request"})) == "did you mean 'http_request'?"
-    assert hint(nodes({"id": "a", "type": "qqqqqq"})).startswith("known: approval, condition")
+    assert hint(nodes({"id": "a", "type": "qqqqqq"})).startswith("known: approval, code, condition")
     assert hint(nodes({"id": "fetch"}, {"id": "b"}, connections=["b -> fetsh"])) == "did you mean 'fetch'?"
     assert hint(call(metod="GET")) == "did you mean 'method'?"
     assert hint(joined({"from": "a", "port": "error", "to": "b"})) == "give the node on_error: error_output"
