@@ -46,8 +46,9 @@ crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
 crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
 
-cluster: $(STAMP) ## A Ray cluster that loses nodes, its head, all of it; some minutes
-	$(BIN)/pytest -q -s tests/conformance/test_ray_executor.py tests/conformance/check_ray_cluster.py
+cluster: $(STAMP) ## The executor on Ray, and a cluster that loses nodes, its head, all of it; some minutes
+	$(BIN)/pytest -q -s -m cluster tests/conformance/test_executors.py tests/conformance/test_ray_executor.py
+	$(BIN)/pytest -q -s tests/conformance/check_ray_cluster.py
 
 load: $(STAMP) ## Load programs in their short form, about a quarter of an hour; docs/load.md says what they show
 	@$(BIN)/python tests/load/run.py

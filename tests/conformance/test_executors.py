@@ -49,7 +49,7 @@ def _make(
     )
 
 
-RAY = pytest.param("ray", marks=pytest.mark.xdist_group("ray"))
+RAY = pytest.param("ray", marks=[pytest.mark.xdist_group("ray"), pytest.mark.cluster])
 
 
 async def make_trial(request: pytest.FixtureRequest, name: str, folder: Path) -> Trial:

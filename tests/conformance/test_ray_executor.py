@@ -26,7 +26,7 @@ from interlock.core.resources import Placement, Resources
 from interlock.core.workflow import GraphDefinition, NodeDefinition
 from ray_house import RayHouse, ready, until
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.cluster]
 PROBES = "conformance.ray_probe:load"
 
 
@@ -47,7 +47,7 @@ async def opened(trial: Trial) -> AsyncIterator[Trial]:
 def drivers() -> list[int]:
     """The pids of our drivers."""
     found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], check=True, capture_output=True, text=True
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], check=True, capture_output=True, text=True
     )
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "executor.ray.driver" in line]
 
