@@ -218,7 +218,9 @@ async def test_a_ray_of_its_own_starts_with_the_first_attempt_and_ends_with_the_
 
 def processes(session: int) -> list[str]:
     """Pid and program of all in the session that a driver leads."""
-    found = subprocess.run(["ps", "-o", "pid=,args=", "-s", str(session)], check=True, capture_output=True, text=True)
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "-s", str(session)], check=True, capture_output=True, text=True
+    )
     return found.stdout.splitlines()
 
 
