@@ -113,7 +113,7 @@ class Seat:
             self._attempts += 1
             self.key = job.key
             self._process.say(Run(attempt=attempt))
-        except NodeFailed as error:
+        except (NodeFailed, TypeError) as error:  # an attempt that cannot be sent would be lost again and again
             self._end(fail(job.attempt, error))
             return
         self._set_timer(job.attempt.timeout, self._time_out)

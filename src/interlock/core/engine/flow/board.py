@@ -69,7 +69,7 @@ def board_of(execution: Execution, place: str, home: str) -> Mapping[str, Any]:
     if execution.program.kind != "flow":
         return execution.blackboard
     board = Board(execution)
-    return board.plain(with_results=home != place) if place == "process" else board
+    return board.plain(with_results=home != place) if place != "inline" else board
 
 
 def _state(execution: Execution) -> str | None:
