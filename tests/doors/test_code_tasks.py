@@ -18,22 +18,22 @@ def graph(digest: str, **more: Any) -> dict[str, Any]:
             {"id": "start", "type": "trigger"},
             {"id": "inc", "type": "code", "parameters": parameters, **more},
         ],
-        "connections": [{"source": "start", "target": "inc"}],
+        "connections": [{"from_node": "start", "to_node": "inc"}],
     }
 
 
-async def test_a_saved_function_is_a_task(house: Any, app: Any) -> None:
+async def test_a_saved_function_is_a_task(house: Any, caller: Any) -> None:
     content = b"def inc(params):\n    open('artifacts/y.txt', 'w').write('42')\n    return {'y': params['x'] + 1}"
-    digest = await house.services.save_code(sends(app.tenant_id), "source", content)
-    execution_id = await app.started(graph(digest), wait_ms=20_000)
-    told = (await app.get(f"/executions/{execution_id}")).json()
-    assert told["status"] == "completed", told
+    digest = await house.services.save_code(sends(caller.tenant_id), "source", content)
+    execution_id = await caller.started(graph(digest), wait_ms=20_000)
+    told = (await caller.get(f"/executions/{execution_id}")).json()
+    assert told["status"] == "SUCCESS", told
     assert "42" in str(told)
 
 
-async def test_code_of_another_tenant_is_not_run(house: Any, app: Any) -> None:
+async def test_code_of_another_tenant_is_not_run(house: Any, caller: Any) -> None:
     digest = await house.services.save_code(sends("another"), "source", b"def f(p): return 1")
-    execution_id = await app.started(graph(digest), wait_ms=20_000)
-    told = (await app.get(f"/executions/{execution_id}")).json()
-    assert told["status"] == "failed"
+    execution_id = await caller.started(graph(digest), wait_ms=20_000)
+    told = (await caller.get(f"/executions/{execution_id}")).json()
+    assert told["status"] == "FAILED"
     assert "CODE_NOT_FOUND" in str(told)

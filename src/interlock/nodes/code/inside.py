@@ -48,7 +48,7 @@ class CodeInside:
             result = _plain(await _called(function, given.get("arguments", {})))
         except NodeFailed:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it may raise anything
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
             raise _failure(error) from error
         return Done(output=result if isinstance(result, dict) else {"result": result})
 

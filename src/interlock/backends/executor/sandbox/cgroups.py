@@ -91,7 +91,7 @@ def _candidates() -> list[tuple[Path, ...]]:
     except OSError:
         return []
     paths = {names: path.lstrip("/") for _, names, path in (line.split(":", 2) for line in lines)}
-    found = []
+    found: list[tuple[Path, ...]] = []
     if "" in paths:
         found.append((_ROOT / paths[""],))
     if "pids" in paths and "memory" in paths:

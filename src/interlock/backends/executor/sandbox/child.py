@@ -96,7 +96,7 @@ class SandboxedChild(Child):
 def _told(attempt: Attempt) -> dict[str, str]:
     gpus = attempt.placement.gpus if attempt.placement is not None else ()
     span = sha256(f"{attempt.effect_key}/{attempt.attempt}".encode()).hexdigest()
-    trace = attempt.trace_id if len(attempt.trace_id) == 32 else span[:32]  # noqa: PLR2004 - of W3C trace context
+    trace = attempt.trace_id if len(attempt.trace_id) == 32 else span[:32]
     return {
         "INTERLOCK_RUN_ID": str(attempt.execution_id),
         "INTERLOCK_TASK_ID": attempt.task_id,

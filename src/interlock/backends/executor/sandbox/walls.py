@@ -54,7 +54,7 @@ def _try(program: str) -> str:
     """Why bubblewrap cannot be used; empty if it can."""
     command = [program, *walled(()), sys.executable, "-I", "-S", "-c", "pass"]
     try:
-        done = subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PATIENCE, check=False, env={}, cwd=Path("/")
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -34,7 +34,7 @@ class PostgresCodeShelf:
         return digest
 
     async def get(self, tenant_id: str, digest: str) -> Code:
-        """The code. Raises NOT_FOUND CODE_NOT_FOUND, RULE CODE_SEAL_BROKEN if it is not what was stored, UNAVAILABLE."""
+        """The code. Raises NOT_FOUND CODE_NOT_FOUND, RULE CODE_SEAL_BROKEN if it was changed since, UNAVAILABLE."""
         rows = await fetch(self._use, _SQL["get"], tenant_id, digest)
         if not rows:
             raise not_found("CODE_NOT_FOUND", f"There is no code {digest[:64]!r}")
