@@ -35,5 +35,5 @@ async def test_code_of_another_tenant_is_not_run(house: Any, caller: Any) -> Non
     digest = await house.services.save_code(sends("another"), "source", b"def f(p): return 1")
     execution_id = await caller.started(graph(digest), wait_ms=20_000)
     told = (await caller.get(f"/executions/{execution_id}")).json()
-    assert told["status"] == "FAILED"
+    assert told["status"] == "ERROR"
     assert "CODE_NOT_FOUND" in str(told)

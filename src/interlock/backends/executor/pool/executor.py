@@ -27,8 +27,8 @@ class PoolExecutor:
     ``registry`` is the dotted path (``package.module:callable``) by which a child gets its node types. Children
     start when they are needed, stay, and are replaced after ``recycle_after`` attempts. ``environment`` is all that
     a child sees of the server's environment; by default it is all of it. ``cells`` makes what a child is started in,
-    if that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in order;
-    the line is not bounded here, because runners bound what they own.
+    if that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in
+    order; the line is not bounded here, because runners bound what they own.
     """
 
     name = "process"
