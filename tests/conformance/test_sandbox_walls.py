@@ -122,7 +122,7 @@ async def test_a_fork_bomb_is_held_and_gone_at_the_deadline(block: Cellblock) ->
                 pass
     """
     started = time.monotonic()
-    error = (await (await block.submit(bomb, timeout=1.0)).end()).error
+    error = (await (await block.submit(bomb, timeout=1.0, resources=Resources(memory=8192))).end()).error
     assert error.code == "TIMEOUT"
     assert time.monotonic() - started < 15
     assert await block.run("def f(p): return 1") == {"result": 1}

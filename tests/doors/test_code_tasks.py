@@ -37,3 +37,10 @@ async def test_code_of_another_tenant_is_not_run(house: Any, caller: Any) -> Non
     told = (await caller.get(f"/executions/{execution_id}")).json()
     assert told["status"] == "ERROR"
     assert "CODE_NOT_FOUND" in str(told)
+
+
+async def test_a_session_can_run_code(house: Any, tempo: Any) -> None:
+    digest = await house.services.save_code(sends(tempo.tenant_id), "source", b"def f(p): return {'y': p['x'] + 1}")
+    told = {"node_id": "code", "params": {"code": digest, "arguments": {"x": 41}}, "wait_ms": 20_000}
+    session_id = await tempo.started(told)
+    assert (await tempo.state(session_id))["session_state"] == "completed"
