@@ -31,7 +31,7 @@ BEYOND_SCHEMA = (
     "^/api/registry/",
     "^/api/workflow/",  # a flow or a node; a node's result
     "^/api/llm/|^/v1/",  # which models there are, and what fits them
-    "^/(add|save|del|run|connect|start)_",  # code of one kind or another, base64, names of kinds and resources
+    "^/(add|save|run)_",  # code of one kind or another, base64, names of kinds and resources, edges
     "^/auth/v1/",  # an account needs both address and password
 )
 """Operations with rules that no JSON schema says: a request that fits the schema may be refused with 400 or 422."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from interlock.core.node_type import NodeType
-from interlock.nodes.schema import anything, choice, literal, parameters, text
+from interlock.nodes.schema import anything, choice, parameters, text
 from interlock.ports.node import Attempt, Done, NodeFailed, Services
 
+_DIGEST = r"^[0-9a-f]{64}$"
 TYPE = NodeType(
     name="code",
     title="Code of a user",
@@ -20,25 +21,17 @@ TYPE = NodeType(
     place="sandbox",
     schema=parameters(
         {
-            "code": text("The digest under which the code is kept."),
+            "code": text("The digest under which the code is kept.", pattern=_DIGEST),
             "form": choice("The text of a module, or what cloudpickle wrote.", "source", "pickle", default="source"),
-            "function": literal("The name of the function in the text.", default=""),
+            "function": text("The name of the function in the text.", default=""),
             "arguments": anything("The dict that the function gets."),
-            "args": text("The digest of a pickled tuple."),
-            "kwargs": text("The digest of a pickled dict."),
+            "args": text("The digest of a pickled tuple.", pattern=_DIGEST),
+            "kwargs": text("The digest of a pickled dict.", pattern=_DIGEST),
         },
         required=("code",),
     ),
     default_timeout=3600.0,
-    examples=(
-        {
-            "parameters": {
-                "code": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                "function": "score",
-                "arguments": {"order": "{{ $json.order }}"},
-            }
-        },
-    ),
+    examples=({"parameters": {"code": "0" * 64, "function": "score", "arguments": {"order": "{{ $json.order }}"}}},),
 )
 
 
