@@ -28,6 +28,7 @@ NO_SETTINGS = {
     "INTERLOCK_TASK_ID",
     "INTERLOCK_ATTEMPT",
     "INTERLOCK_EFFECT_KEY",
+    "INTERLOCK_EFFECT_KEYS",
 }
 """Words of that form that are no settings: the last line of the demo, and what users' code is told of its task."""
 

@@ -12,6 +12,10 @@ def double_all(arguments: Any) -> Any:
     return [{"doubled": each["n"] * 2, "of": len(arguments)} for each in arguments]
 
 
+def tell_keys(arguments: Any, context: Any) -> Any:
+    return [{"key": key} for key in context.effect_keys]
+
+
 def one_too_few(arguments: Any) -> Any:
     return arguments[1:]
 

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
+import interlock
 from conformance.executor_trial import KeptBlobs, Submitted, Trial, wait_for_death
 from conformance.test_pool_executor import install
 from interlock.backends.executor.batching import BatchingExecutor
@@ -19,8 +20,9 @@ from interlock.core.commands import TaskErred, TaskSucceeded
 from interlock.core.resources import Placement
 from interlock.nodes.testing import ScriptedEgress
 
+SOURCE = str(Path(interlock.__file__).parents[1])
 TESTS = str(Path(__file__).parents[1])
-FUNCTIONS = ("double_all", "one_too_few", "spoiled", "crash_on", "hold_all")
+FUNCTIONS = ("double_all", "one_too_few", "spoiled", "crash_on", "hold_all", "tell_keys")
 ENTRY_POINTS = "[interlock.functions]\n" + "\n".join(
     f"{name} = conformance.batch_functions:{name}" for name in FUNCTIONS
 )
@@ -30,7 +32,7 @@ ENTRY_POINTS = "[interlock.functions]\n" + "\n".join(
 async def trial(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trial]:
     folder = tmp_path_factory.mktemp("installed")
     install(folder, "batches", ENTRY_POINTS)
-    environment = {"PYTHONPATH": f"{TESTS}{os.pathsep}{folder}"}
+    environment = {"PYTHONPATH": os.pathsep.join((SOURCE, TESTS, str(folder)))}
     egress, blobs = ScriptedEgress([]), KeptBlobs()
     executor = BatchingExecutor(
         PoolExecutor("conformance.executor_probe:load", egress, blobs, environment=environment, size=2)
@@ -64,6 +66,14 @@ async def test_the_function_is_called_once_and_the_results_find_their_members(tr
 @pytest.mark.asyncio(loop_scope="module")
 async def test_one_member_comes_as_a_list_too(trial: Trial) -> None:
     assert await outputs(submit(trial, "double_all", [{"n": 4}])) == [{"doubled": 8, "of": 1}]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_function_knows_the_effect_key_of_each_member(trial: Trial) -> None:
+    members = submit(trial, "tell_keys", [{}, {}])
+    assert await outputs(members) == [{"key": member.attempt.effect_key} for member in members]
+    alone = trial.function("tell_keys", {})
+    assert await outputs([alone]) == [[{"key": alone.attempt.effect_key}]]
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -106,7 +106,7 @@ async def test_nothing_of_the_machine_can_be_had(
     assert set(output["environment"]) - {"PWD"} == {
         *("PATH", "LANG", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),
         *("INTERLOCK_RUN_ID", "INTERLOCK_TASK_ID", "INTERLOCK_ATTEMPT", "INTERLOCK_EFFECT_KEY"),
-        *("TRACEPARENT", "CUDA_VISIBLE_DEVICES"),
+        *("INTERLOCK_EFFECT_KEYS", "TRACEPARENT", "CUDA_VISIBLE_DEVICES"),
     }
 
 

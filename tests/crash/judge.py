@@ -13,7 +13,9 @@ from crash.ownership import check_ownership
 from crash.stage import Stage
 from crash.stuck import check_stuck
 
-OUTCOMES = "select execution_id, status, input ->> 'ref' as ref from interlock.executions"
+OUTCOMES = """
+select execution_id, status, coalesce(input ->> 'ref', metadata #>> '{session,session_id}') as ref
+from interlock.executions"""
 RECORDED = """
 select execution_id::text, data ->> 'node_id' as node, count(*) from interlock.events
 where type = 'task.completed' group by 1, 2"""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from crash.clock import stamp, steady
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; 0 if everything passed."""
     asked = _read(arguments)
     scale = SCALES[asked.scale]
-    names = tuple(asked.only.upper().split(",")) if asked.only else scale.scenarios
+    names = tuple(asked.only.upper().split(",")) if asked.only else _possible(scale.scenarios)
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown:
         print(f"There is no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}.")
@@ -46,6 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
     passed = sum(verdict.word == "PASS" for verdict in verdicts)
     print(f"{passed} of {len(verdicts)} scenarios passed (scale {scale.name}, seed {seed}); results in {asked.out}")
     return 0 if passed == len(verdicts) else 1
+
+
+def _possible(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that this machine has the packages for."""
+    if find_spec("ray") is not None:
+        return names
+    left_out = [name for name in names if name in SCENARIOS and SCENARIOS[name].needs_ray]
+    print(f"Ray is not installed; left out: {', '.join(left_out) or 'nothing'}")
+    return tuple(name for name in names if name not in left_out)
 
 
 def _read(arguments: list[str] | None) -> argparse.Namespace:
@@ -83,7 +93,7 @@ async def run_all(names: tuple[str, ...], scale: Scale, seed: int, out: Path, *,
 
 
 async def _run_one(name: str, postgres: PostgresServer, place: Path, scale: Scale, seed: int) -> Verdict:
-    title, run = SCENARIOS[name]
+    title, run, _ = SCENARIOS[name]
     verdict = Verdict(
         scenario=name,
         title=title,

@@ -14,6 +14,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     a1_rate: float
     a1_families: float
     a1_sessions: float
+    a1_runs: float
     a1_least_kills: int
     a2_sleep: float
     a2_together: int
@@ -31,11 +32,12 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
 
 MAKE = Scale(
     name="make",
-    scenarios=("A1", "A2", "A4", "A6", "A9", "B1", "B7", "C3", "C5", "C6"),
+    scenarios=("A1", "A2", "A4", "A6", "A9", "A9-CODE", "A9-RAY", "B1", "B7", "C3", "C5", "C6"),
     a1_seconds=90.0,
     a1_rate=8.0,
     a1_families=2.0,
     a1_sessions=2.0,
+    a1_runs=1.0,
     a1_least_kills=10,
     a2_sleep=8.0,
     a2_together=3,
@@ -59,6 +61,7 @@ SHORT = msgspec.structs.replace(
     a1_rate=5.0,
     a1_families=2.0,
     a1_sessions=1.5,
+    a1_runs=0.7,
     a1_least_kills=2,
     a6_trials=3,
     c6_races=20,
@@ -71,6 +74,7 @@ FULL = msgspec.structs.replace(
     a1_rate=12.0,
     a1_families=3.0,
     a1_sessions=3.0,
+    a1_runs=1.5,
     a1_least_kills=70,
     a2_sleep=20.0,
     a2_together=1,

@@ -21,8 +21,9 @@ from interlock.ports.webhooks import WebhookCall
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt on its way to an executor. ``timeout`` is seconds.
 
-    All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat. ``code``
-    are the pieces of users' code it needs, by digest; they are there only in the sandbox.
+    All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat. A call
+    that several tasks share has their ``effect_keys``, in the order of its arguments. ``code`` are the pieces of users'
+    code it needs, by digest; they are there only in the sandbox.
     """
 
     execution_id: UUID
@@ -39,11 +40,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     resources: Resources | None = None
     placement: Placement | None = None
     code: Mapping[str, bytes] = {}
+    shared_by: tuple[str, ...] = ()
     blackboard: Mapping[str, Any] = {}  # in a flow also what its states gave, and the names of the house
 
     @property
     def effect_key(self) -> str:
         return effect_key(self.execution_id, self.task_id)
+
+    @property
+    def effect_keys(self) -> tuple[str, ...]:
+        """Those of the tasks that share the call; the one of its task if it is alone."""
+        return self.shared_by or (self.effect_key,)
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from crash.scenarios import (
     a4_kill_in_a_loop,
     a6_between_effect_and_result,
     a9_cancel,
+    a9_cancel_code,
     b1_lost_answers,
     b7_zombie,
     c3_hot_execution,
@@ -25,6 +26,7 @@ class Scenario(NamedTuple):
 
     title: str
     run: Callable[[Stage], Awaitable[None]]
+    needs_ray: bool = False
 
 
 SCENARIOS = {
@@ -33,6 +35,8 @@ SCENARIOS = {
     "A4": Scenario(a4_kill_in_a_loop.TITLE, a4_kill_in_a_loop.run),
     "A6": Scenario(a6_between_effect_and_result.TITLE, a6_between_effect_and_result.run),
     "A9": Scenario(a9_cancel.TITLE, a9_cancel.run),
+    "A9-CODE": Scenario(a9_cancel_code.TITLE, a9_cancel_code.run),
+    "A9-RAY": Scenario(a9_cancel_code.TITLE_RAY, a9_cancel_code.run_on_ray, needs_ray=True),
     "B1": Scenario(b1_lost_answers.TITLE, b1_lost_answers.run),
     "B7": Scenario(b7_zombie.TITLE, b7_zombie.run),
     "C3": Scenario(c3_hot_execution.TITLE, c3_hot_execution.run),

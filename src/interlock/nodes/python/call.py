@@ -25,10 +25,12 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class Context:
     """What a function may know of its attempt. ``attempt`` counts from 1.
 
-    All attempts of a task have one ``effect_key``: send it along with whatever must happen only once.
+    All attempts of a task have one ``effect_key``: send it along with whatever must happen only once. In a call for
+    several tasks ``effect_keys`` are theirs, in the order of the list.
     """
 
     effect_key: str
+    effect_keys: tuple[str, ...]
     attempt: int
     _services: Services
 
@@ -39,7 +41,7 @@ class Context:
 
 async def call_function(function: Callable[..., Any], arguments: Any, attempt: Attempt, services: Services) -> Any:
     """What the function returns. Raises NodeFailed: its exception by type name, or RESULT_NOT_JSON."""
-    given = (arguments, Context(attempt.effect_key, attempt.attempt, services))
+    given = (arguments, Context(attempt.effect_key, attempt.effect_keys, attempt.attempt, services))
     try:
         result = function(*given[: 2 if _wants_context(function) else 1])
         if inspect.isawaitable(result):

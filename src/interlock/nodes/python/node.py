@@ -18,9 +18,10 @@ class Python:
         description=(
             "Calls a function that an installed package registers under a name in the entry-point group "
             f"`{GROUP}`, in a process of its own. The function gets the arguments, and if it takes a second one a "
-            "`context` with `effect_key`, `attempt` and `report(progress, message, data)`. It may be async. What it "
-            "returns must be JSON (`RESULT_NOT_JSON` otherwise). An exception fails the attempt with the name of its "
-            "type as code, and is retryable. An unknown name fails with `FUNCTION_UNKNOWN`. To register one, write in "
+            "`context` with `effect_key` (in a call for several tasks `effect_keys`), `attempt` and "
+            "`report(progress, message, data)`. It may be async. What it returns must be JSON (`RESULT_NOT_JSON` "
+            "otherwise). An exception fails the attempt with the name of its type as code, and is retryable. An "
+            "unknown name fails with `FUNCTION_UNKNOWN`. To register one, write in "
             f'the package\'s pyproject.toml `[project.entry-points."{GROUP}"]` and below it '
             '`score_order = "my_package.scoring:score_order"`, and install it where the server runs.'
         ),

@@ -74,6 +74,7 @@ def call_for(key: Key, members: Sequence[Member]) -> Attempt:
         parameters={**first.parameters, "arguments": arguments},
         timeout=max(member.attempt.timeout for member in members),
         isolated=any(member.attempt.isolated for member in members),
+        shared_by=tuple(member.attempt.effect_key for member in members),
     )
 
 

@@ -102,6 +102,7 @@ def _told(attempt: Attempt) -> dict[str, str]:
         "INTERLOCK_TASK_ID": attempt.task_id,
         "INTERLOCK_ATTEMPT": str(attempt.attempt),
         "INTERLOCK_EFFECT_KEY": attempt.effect_key,
+        "INTERLOCK_EFFECT_KEYS": " ".join(attempt.effect_keys),
         "TRACEPARENT": f"00-{trace}-{span[32:48]}-01",
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
     }
