@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +15,9 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from conformance.executor_trial import KeptBlobs, Trial
+from conformance.hostile_code import CANARY, CORPUS, machine_to_attack, refused_all
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
+from figures import Note
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.sandbox.output import MARK
 from interlock.core.commands import AttemptLost, TaskErred
@@ -34,80 +35,14 @@ async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellb
     await executor.stop(5)
 
 
-CORPUS = """
-import ctypes, os, signal, socket, subprocess
-
-def outcome(attack):
-    try:
-        return repr(attack())
-    except BaseException as error:
-        return "refused: " + type(error).__name__
-
-def connect(address):
-    with socket.create_connection(address, 1):
-        return "reached"
-
-def libc(name, *args):
-    library = ctypes.CDLL(None, use_errno=True)
-    if getattr(library, name)(*args) == -1:
-        raise OSError(ctypes.get_errno(), name)
-    return "done"
-
-def attack(params):
-    server = params["server"]
-    attacks = {
-        "shadow": lambda: open("/etc/shadow").read(),
-        "file of the host": lambda: open(params["file"]).read(),
-        "by the root of init": lambda: open("/proc/1/root" + params["file"]).read(),
-        "home of the host": lambda: open("/root/.bashrc").read(),
-        "write the system": lambda: open("/usr/x", "w"),
-        "write python": lambda: open(os.path.join(os.path.dirname(os.__file__), "x.py"), "w"),
-        "write the root": lambda: open("/x", "w"),
-        "write devices": lambda: open("/dev/x", "w"),
-        "sysctl": lambda: open("/proc/sys/kernel/core_pattern", "a"),
-        "interrupts": lambda: open("/proc/irq/default_smp_affinity", "a"),
-        "sysrq": lambda: open("/proc/sysrq-trigger", "w"),
-        "memory of the kernel": lambda: open("/proc/kcore", "rb").read(1),
-        "port of the host": lambda: connect(("127.0.0.1", params["port"])),
-        "metadata": lambda: connect(("169.254.169.254", 80)),
-        "names": lambda: socket.getaddrinfo("example.com", 80),
-        "raw socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
-        "abstract socket": lambda: socket.socket(socket.AF_UNIX).connect("\\0" + params["abstract"]),
-        "signal the server": lambda: os.kill(server, signal.SIGKILL),
-        "trace the server": lambda: libc("ptrace", 16, server, 0, 0),
-        "mount": lambda: libc("mount", b"none", b"/tmp", b"tmpfs", 0, None),
-        "unshare": lambda: os.unshare(0x10000000) if hasattr(os, "unshare") else libc("unshare", 0x10000000),
-        "become root": lambda: os.setuid(0),
-        "chroot": lambda: os.chroot("/tmp"),
-        "open for ever": lambda: [open("/dev/null") for _ in range(100_000)],
-        "host name": lambda: socket.sethostname("x"),
-    }
-    seen = {name: outcome(attack) for name, attack in attacks.items()}
-    return {"seen": seen, "environment": dict(os.environ), "processes": [x for x in os.listdir("/proc") if x.isdigit()]}
-"""
-
-
 async def test_nothing_of_the_machine_can_be_had(
-    block: Cellblock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: Cellblock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note_figures: Note
 ) -> None:
     """I3: the corpus, in one call."""
-    secret = tmp_path / "secret"
-    secret.write_text("canary")
-    monkeypatch.setenv("INTERLOCK_ENCRYPTION_KEY", "canary-in-the-environment")
-    abstract = f"interlock-test-{os.getpid()}"
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as unix:
-        unix.bind("\0" + abstract)
-        unix.listen()
-        given = {"server": os.getpid(), "file": str(secret), "port": listener.getsockname()[1], "abstract": abstract}
-        output = await block.run(CORPUS, given)
-    assert {name: told for name, told in output["seen"].items() if not told.startswith("refused")} == {}
-    assert output["processes"] == ["1", "2"]
-    assert "canary" not in repr(output)
-    assert set(output["environment"]) - {"PWD"} == {
-        *("PATH", "LANG", "HOME", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),
-        *("INTERLOCK_RUN_ID", "INTERLOCK_TASK_ID", "INTERLOCK_ATTEMPT", "INTERLOCK_EFFECT_KEY"),
-        *("INTERLOCK_EFFECT_KEYS", "TRACEPARENT", "CUDA_VISIBLE_DEVICES"),
-    }
+    monkeypatch.setenv("INTERLOCK_ENCRYPTION_KEY", CANARY)
+    with machine_to_attack(tmp_path) as given:
+        seen = refused_all(await block.run(CORPUS, given))
+    note_figures(sandbox_attacks=seen, sandbox_escapes=0)
 
 
 async def test_a_fork_bomb_is_held_and_gone_at_the_deadline(block: Cellblock) -> None:

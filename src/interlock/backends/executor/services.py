@@ -43,11 +43,12 @@ class Host:
 
 
 class Pace:
-    """Lets one report through per ``REPORT_INTERVAL``."""
+    """Lets one report through per ``interval`` seconds."""
 
-    __slots__ = ("_next",)
+    __slots__ = ("_interval", "_next")
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = REPORT_INTERVAL) -> None:
+        self._interval = interval
         self._next = 0.0
 
     def is_due(self) -> bool:
@@ -55,7 +56,7 @@ class Pace:
         now = time.monotonic()
         if now < self._next:
             return False
-        self._next = now + REPORT_INTERVAL
+        self._next = now + self._interval
         return True
 
 

@@ -16,6 +16,11 @@ class Cell(Protocol):
     """The command of a child, its surroundings, and what is to be cleared away behind it."""
 
     @property
+    def is_trusted(self) -> bool:
+        """Whether what runs in it is ours: else the child may say anything, as often as it likes."""
+        ...
+
+    @property
     def environment(self) -> Mapping[str, str] | None:
         """All that the child sees of the server's environment; None: all of it."""
         ...
@@ -45,6 +50,7 @@ class OpenCell:
     registry: str
     environment: Mapping[str, str] | None
     groups: Sequence[str] = ()
+    is_trusted: bool = True
 
     def command(self, channel: int) -> Sequence[str]:
         """The child of this package, which gets its node types by a dotted path."""

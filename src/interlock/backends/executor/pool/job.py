@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
+from interlock.backends.executor.pool.bounds import Bounds
 from interlock.backends.executor.services import AttemptServices, Host
 from interlock.core.events import ArtifactRef
 from interlock.ports.executor import Report, Result
@@ -21,7 +22,7 @@ class Job:
     whole attempt.
     """
 
-    __slots__ = ("_report", "again", "attempt", "has_begun", "key", "on_stored", "printed", "seat", "services")
+    __slots__ = ("_report", "again", "attempt", "bounds", "has_begun", "key", "on_stored", "seat", "services")
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class Job:
         self.attempt = attempt
         self.key = key
         self.again = again or attempt
-        self.printed = 0
+        self.bounds = Bounds()
         self.services = AttemptServices(host, attempt, report)
         self.seat: Seat | None = None
         self.has_begun = False

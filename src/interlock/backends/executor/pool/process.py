@@ -6,12 +6,14 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
 from interlock.backends.executor.logs import log
+from interlock.backends.executor.pool.bounds import is_fit
 from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.messages import (
     HEADER,
@@ -37,6 +39,8 @@ class ChildProcess:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._is_let_go = False
+        self.read_at = 0.0
+        """When the reading of the last message began, in seconds of ``time.thread_time``."""
 
     async def start(self) -> None:
         """Start the programs; the child says Ready or Unable once it has loaded its registry. Raises OSError."""
@@ -65,6 +69,11 @@ class ChildProcess:
         if self._writer is not None:
             self._writer.write(frame(message))
 
+    @property
+    def unread(self) -> int:
+        """Bytes that the child has not taken yet."""
+        return self._writer.transport.get_write_buffer_size() if self._writer is not None else 0
+
     async def messages(self) -> AsyncIterator[FromChild]:
         """What the child says, until it is dead or talks nonsense."""
         if self._reader is None:
@@ -75,7 +84,12 @@ class ChildProcess:
                 if length > MAX_FRAME:
                     log.error("executor.child_talks_nonsense", bytes=length)
                     return
-                yield read_child.decode(await self._reader.readexactly(length))
+                body = await self._reader.readexactly(length)
+                if not self._cell.is_trusted and not is_fit(body):
+                    log.error("executor.child_talks_nonsense", bytes=length)
+                    return
+                self.read_at = time.thread_time()
+                yield read_child.decode(body)
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         except msgspec.MsgspecError as error:

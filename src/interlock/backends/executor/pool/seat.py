@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Hashable
 
 from interlock.backends.executor.logs import log_dead_child, log_node_error, log_output
+from interlock.backends.executor.pool.bounds import MAX_UNREAD, Patience
 from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import (
@@ -36,8 +37,6 @@ from interlock.ports.executor import Result
 from interlock.ports.node import NodeFailed
 
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?[\w-]{1,32}=[\w.-]{1,64})?", re.ASCII)
-MAX_PRINTED = 1_048_576
-"""Characters of what one attempt prints that are kept."""
 _MAX_CALLS = 256
 """Calls of one child that may wait for their answers; one with more is up to no good."""
 _START_LIMIT = 60.0
@@ -90,8 +89,10 @@ class Seat:
         self._set_timer(_START_LIMIT, self._give_up_start)
         try:
             await self._process.start()
+            patience = Patience()
             async for message in self._process.messages():
-                self._take(message)
+                if not self._take(message) and not self._cell.is_trusted and not self.is_leaving:
+                    await asyncio.sleep(patience.rest(self._process.read_at))
         except OSError as error:
             self.start_error = f"the process cannot be started: {error}"
         finally:
@@ -127,9 +128,13 @@ class Seat:
         """The last resort, when the child does not die."""
         self._process.kill_guard()
 
-    def _take(self, message: FromChild) -> None:
+    def _take(self, message: FromChild) -> bool:
+        """Act on a message; whether it was of use."""
+        job = self._job
         match message:
             case Ready():
+                if self.is_ready:
+                    return False  # or a child could stop the clock of its attempt
                 self._stop_timer()
                 self.is_ready = True
                 self._rest()
@@ -137,37 +142,42 @@ class Seat:
             case Unable(reason=reason):
                 self.start_error = reason
             case Began():
-                if self._job is not None:
-                    self._job.has_begun = True
+                if job is None or job.has_begun:
+                    return False
+                job.has_begun = True
             case Reported(result=result):
-                if self._job is not None and self._job.is_meant(result):
-                    self._job.tell(result)
+                if job is None or not job.is_meant(result) or not job.bounds.may_report():
+                    return False
+                job.tell(result)
             case Printed(stream=stream, text=text):
-                self._take_text(stream, text)
+                return self._take_text(stream, text)
             case Store() | Call():
-                self._answer_later(message)
+                return self._answer_later(message)
             case Succeeded() | Suspended() | Erred():
-                self._take_ending(message)
+                return self._take_ending(message)
+        return True
 
-    def _take_text(self, stream: str, text: str) -> None:
+    def _take_text(self, stream: str, text: str) -> bool:
         job = self._job
-        if job is None or job.is_dropped or job.printed >= MAX_PRINTED:
-            return
-        job.printed += len(text)
-        log_output(job.attempt, "stderr" if stream == "stderr" else "stdout", text[:MAX_PRINTED])
+        kept = job.bounds.cut(text) if job is not None and not job.is_dropped else ""
+        if job is None or not kept:
+            return False
+        log_output(job.attempt, "stderr" if stream == "stderr" else "stdout", kept)
+        return True
 
     def _rest(self) -> None:
         """Nothing to do: for some time, if there is an end to it."""
         if self._idle_seconds is not None and self.is_idle:
             self._set_timer(self._idle_seconds, self.leave)
 
-    def _take_ending(self, message: Ending) -> None:
+    def _take_ending(self, message: Ending) -> bool:
         job = self._job
         if job is None or not job.is_meant(message.result) or self.is_leaving:
-            return
+            return False
         if isinstance(message, Erred) and message.trace:
             log_node_error(job.attempt, message.trace)
         self._end(message.result)
+        return True
 
     def _end(self, result: Result) -> None:
         """The job is over, and the child is free for another one or has served its time."""
@@ -215,15 +225,26 @@ class Seat:
 
     # The calls of a child
 
-    def _answer_later(self, question: Store | Call) -> None:
+    def _answer_later(self, question: Store | Call) -> bool:
         if self._job is None:
-            return  # asked by what a former attempt left running; nobody there waits for an answer
-        if len(self._answering) >= _MAX_CALLS:
+            return False  # asked by what a former attempt left running; nobody there waits for an answer
+        if len(self._answering) >= _MAX_CALLS or self._process.unread > MAX_UNREAD:
             self.leave()
-            return
+            return False
+        try:
+            self._check(self._job, question)
+        except NodeFailed as error:
+            self._process.say(_refuse(question, fail(self._job.attempt, error).error, error))
+            return False
         task = asyncio.get_running_loop().create_task(self._answer(self._job, question))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+        return True
+
+    def _check(self, job: Job, question: Store | Call) -> None:
+        """Raise NodeFailed for what users' code may not have."""
+        if not self._cell.is_trusted:
+            job.bounds.check(question)
 
     async def _answer(self, job: Job, question: Store | Call) -> None:
         try:

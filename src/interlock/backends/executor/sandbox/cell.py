@@ -23,6 +23,8 @@ class SandboxCell:
     ``writable`` folders of the machine are open to the code, ``paths`` are where it also finds modules.
     """
 
+    is_trusted = False
+
     def __init__(
         self,
         walls: Walls,

@@ -25,6 +25,7 @@ class Output:
         self._say = say
         self._turn = threading.Lock()
         self._left = 0
+        self._is_cut = True
         self._streams = {_divert(1): "stdout", _divert(2): "stderr"}
         self._decoders = {name: codecs.getincrementaldecoder("utf-8")("replace") for name in self._streams.values()}
         threading.Thread(target=self._follow, name="output", daemon=True).start()
@@ -34,7 +35,7 @@ class Output:
         with self._turn:
             self._left = 0
             self._drain()
-            self._left = MAX_PRINTED
+            self._left, self._is_cut = MAX_PRINTED, False
 
     def end(self) -> None:
         """Pass on all that the attempt has printed."""
@@ -45,7 +46,7 @@ class Output:
                 continue
         with self._turn:
             self._drain()
-            self._left = 0
+            self._left, self._is_cut = 0, True
 
     def _follow(self) -> None:
         while True:
@@ -68,7 +69,8 @@ class Output:
             return False
         name = self._streams[file]
         text = self._decoders[name].decode(found[: self._left])
-        if self._left and len(found) > self._left:
+        if len(found) > self._left and not self._is_cut:
+            self._is_cut = True
             text += MARK
         self._left = max(0, self._left - len(found))
         if text:
