@@ -172,6 +172,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             webhooks=webhooks,
             save_code=SaveCode(shelf, is_enabled=True, has_sandbox=True),
             workers=build_workers(ledger, engine.runner.placing, clock),
+            places=engine.runner.placing,
         )
         yield House(services, identity, telemetry, clock, ids, egress, webhooks.check_url, access_store, store)
 

@@ -174,6 +174,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         webhooks=webhooks,
         save_code=sandbox.save_code,
         workers=build_workers(ledger, placing, clock, reaches),
+        places=placing,
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
 from interlock.core.worker import Capacity
 
@@ -69,4 +70,8 @@ class Places(Protocol):
 
     def standing_of(self, worker_id: str) -> tuple[Resources, int]:
         """What of that is free, and how many tasks run there."""
+        ...
+
+    def has_worker_for(self, resources: Resources, over_ask: Policy | None) -> bool:
+        """Whether any worker that is known now could ever give this to a task of a graph with this rule."""
         ...

@@ -239,6 +239,10 @@ class Placing:
         machine = self._admission.machines.get(worker_id)
         return machine.capacity if machine is not None else None
 
+    def has_worker_for(self, resources: Resources, over_ask: Policy | None) -> bool:
+        """Whether a task of a graph with this rule could ever be placed on the machines that are known now."""
+        return self._admission.has_place_with(resources, stricter(self._policy, over_ask))
+
     def takes_tasks(self, worker_id: str) -> bool:
         """Whether a machine gets new tasks."""
         machine = self._admission.machines.get(worker_id)

@@ -17,6 +17,7 @@ from interlock.ports.identity import Identity
 from interlock.ports.ledger import NodeTotal
 from interlock.ports.node import Registry
 from interlock.ports.store import Store
+from interlock.ports.workers import Places
 from interlock.services.access.bundle import Access
 from interlock.services.approvals.decide import DecideApprovals
 from interlock.services.approvals.fields import CheckValue
@@ -27,8 +28,10 @@ from interlock.services.drafts.bundle import Drafts, build_drafts
 from interlock.services.executions.cancel import CancelExecutions
 from interlock.services.executions.pause import PauseExecutions
 from interlock.services.executions.read import ReadExecutions
+from interlock.services.executions.retry import RetryExecutions
 from interlock.services.executions.signal import SignalExecutions
 from interlock.services.executions.start import StartExecutions
+from interlock.services.executions.tasks import ListTasks
 from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
 from interlock.services.health import CheckHealth
@@ -75,6 +78,8 @@ class Services:
     watch_workflow: WatchWorkflows
     signal_execution: SignalExecutions
     cancel_execution: CancelExecutions
+    retry_execution: RetryExecutions
+    list_tasks: ListTasks
     pause_execution: PauseExecutions
     list_approvals: ListApprovals
     decide_approval: DecideApprovals
@@ -113,6 +118,7 @@ def build_services(
     webhooks: WebhookPorts,
     save_code: SaveCode,
     workers: Workers,
+    places: Places,
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
@@ -123,6 +129,7 @@ def build_services(
     validate = ValidateDefinitions(registry, check_parameters)
     watch = WatchExecutions(store, bus)
     cancel = CancelExecutions(store, engine)
+    reads = ReadExecutions(store, engine, blobs)
     flows = RegisterFlows(store, registry, check_parameters, webhooks.check_url, clock, ids)
     find = FindSessions(store)
     picture = PictureSessions(store, blobs, registry, find)
@@ -138,11 +145,13 @@ def build_services(
         update_workflow=UpdateWorkflows(store, validate, clock, ids),
         delete_workflow=DeleteWorkflows(store),
         start_execution=StartExecutions(store, engine),
-        read_executions=ReadExecutions(store, engine, blobs),
+        read_executions=reads,
         watch_execution=watch,
         watch_workflow=WatchWorkflows(store, watch, bus, clock),
         signal_execution=SignalExecutions(store, engine),
         cancel_execution=cancel,
+        retry_execution=RetryExecutions(store, engine, blobs),
+        list_tasks=ListTasks(reads, places),
         pause_execution=PauseExecutions(store, engine),
         list_approvals=ListApprovals(store),
         decide_approval=DecideApprovals(store, engine, check_value),

@@ -202,6 +202,11 @@ class Admission:
         """Whether any machine could ever give a waiting task what it asks for."""
         return self._fit(self._waiting[key].shape) is not None
 
+    def has_place_with(self, resources: Resources, policy: Policy) -> bool:
+        """Whether any machine could ever give this, cut down if the policy is to."""
+        open_ones = [machine for machine in self.machines.values() if machine.is_open]
+        return fit(amounts_of(wanted(resources)), policy, open_ones) is not None
+
     def lacking(self, resources: Resources) -> dict[str, tuple[float, float]]:
         """What no machine could give of this: (asked, the most there is), by name. Empty if one could."""
         ask = amounts_of(wanted(resources))

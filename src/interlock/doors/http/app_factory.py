@@ -21,6 +21,7 @@ from interlock.doors.http.plumbing.security import ALWAYS, Guarded
 from interlock.doors.http.plumbing.tally import Tally
 from interlock.doors.http.plumbing.template import Templates
 from interlock.doors.http.plumbing.trace import Traced
+from interlock.doors.http.runs.operations import OPERATIONS as RUNS_OPERATIONS
 from interlock.doors.http.shared import ExposeMetrics, shared_operations
 from interlock.doors.http.tempo.llm import OPERATIONS as LLM_OPERATIONS
 from interlock.doors.http.tempo.operations import OPERATIONS as TEMPO_OPERATIONS
@@ -62,5 +63,6 @@ def all_operations(expose_metrics: ExposeMetrics) -> tuple[Operation, ...]:
         *LLM_OPERATIONS,
         *TEMPO_OPERATIONS,
         *LATTICE_OPERATIONS,
+        *RUNS_OPERATIONS,
     )
     return (*doors, *shared_operations(doors, expose_metrics))

@@ -17,6 +17,7 @@ from interlock.doors.http.plumbing.errors import problem
 from interlock.doors.http.plumbing.openapi import openapi
 from interlock.doors.http.plumbing.operation import Call, Door, Operation, Policy, Reply
 from interlock.doors.http.plumbing.replies import NO_STORE, BytesReply, EmptyReply, JsonReply
+from interlock.doors.http.runs.door import RunsError
 from interlock.doors.http.tempo.door import TempoError
 from interlock.kit import strict_json
 from interlock.kit.instants import rfc3339
@@ -162,6 +163,7 @@ class SharedPaths:
                 "identity": IdentityError,
                 "lattice": LatticeError,
                 "models": ModelError,
+                "runs": RunsError,
                 "tempo": TempoError,
             }
             self._document = openapi(

@@ -39,6 +39,16 @@ COMPLETED, FAILED, SKIPPED, CANCELLED = "completed", "failed", "skipped", "cance
 _ASKS = frozenset({"approval", "input"})
 
 
+class AttemptView(msgspec.Struct, kw_only=True):
+    """One try at a task. ``worker`` is empty where no place was set aside for it."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: Failure | None = None
+
+
 class TaskView(msgspec.Struct, kw_only=True):
     """One task as its events say. ``waits_for`` and ``wake_at`` hold only while it waits or will be retried."""
 
@@ -56,6 +66,7 @@ class TaskView(msgspec.Struct, kw_only=True):
     wake_at: datetime | None = None
     progress: float | None = None
     message: str = ""
+    attempts: list[AttemptView] = []
 
 
 class ExecutionView(msgspec.Struct, kw_only=True):
@@ -64,6 +75,7 @@ class ExecutionView(msgspec.Struct, kw_only=True):
     tasks: dict[str, TaskView] = {}
     newest: dict[str, TaskView] = {}  # the task of each node that began last
     last_seq: int = 0
+    start_at: str | None = None  # where it began, if not at its beginning
     active: tuple[str, ...] = ()
     valid_events: tuple[str, ...] = ()
 
@@ -79,8 +91,10 @@ def fold(
     for record in records:
         view.last_seq = record.seq
         event = _event_of(record, values)
-        if isinstance(event, ExecutionStarted) and isinstance(definition, FlowDefinition):
-            _begin(view, event, definition)
+        if isinstance(event, ExecutionStarted):
+            view.start_at = event.start_at
+            if isinstance(definition, FlowDefinition):
+                _begin(view, event, definition)
         take = _FOLD.get(type(event))
         if take is not None:
             take(view, event, record.at)
@@ -113,6 +127,9 @@ def _started(view: ExecutionView, event: TaskStarted, at: datetime) -> None:
         )
     task.attempt = event.attempt
     task.ended_at = None
+    _close_attempt(task, at, None)
+    worker = event.placement.worker if event.placement is not None else ""
+    task.attempts.append(AttemptView(number=event.attempt, worker=worker, started_at=at))
     _rest(task, event.waits_for or "", event.wake_at)
 
 
@@ -132,7 +149,14 @@ def _progressed(view: ExecutionView, event: TaskProgressed, at: datetime) -> Non
         task.progress, task.message = event.progress, event.message
 
 
+def _close_attempt(task: TaskView, at: datetime, error: Failure | None) -> None:
+    """The newest attempt is over; one that was lost is, once the next one begins."""
+    if task.attempts and task.attempts[-1].ended_at is None:
+        task.attempts[-1].ended_at, task.attempts[-1].error = at, error
+
+
 def _end(task: TaskView, status: str, at: datetime) -> None:
+    _close_attempt(task, at, None)
     task.status = status
     task.ended_at = at
     task.waits_for = ""
@@ -150,6 +174,7 @@ def _failed(view: ExecutionView, event: TaskFailed, at: datetime) -> None:
     if task is None:
         return
     task.error = event.error
+    _close_attempt(task, at, event.error)
     if event.will_retry:
         task.status, task.waits_for, task.wake_at = RETRYING, "", event.retry_at
     else:

@@ -1,0 +1,1 @@
+"""The runs door: every execution of a tenant as a run, with its tasks, its events and its log."""

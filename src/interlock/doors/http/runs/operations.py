@@ -1,0 +1,100 @@
+"""Every operation of the runs door that is built: runs are read, cancelled and run again, whatever door began them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interlock.core.principal import Scope
+from interlock.doors.http.plumbing.operation import Handler, Keeping, Operation, Policy
+from interlock.doors.http.runs import reading, steering
+from interlock.doors.http.runs.door import RUNS
+from interlock.doors.http.runs.run_object import RunDetail
+
+
+def _operation(method: str, path: str, scope: Scope, summary: str, handler: Handler, **rest: Any) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        door=RUNS,
+        summary=summary,
+        handler=handler,
+        policy=Policy.LOCAL,
+        scope=scope,
+        tags=("runs",),
+        **rest,
+    )
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    _operation(
+        "GET",
+        "",
+        Scope.EXECUTIONS_READ,
+        "List runs",
+        reading.list_runs,
+        query=reading.RunsQuery,
+        answer=reading.RunList,
+    ),
+    _operation(
+        "GET",
+        "/{run_id}",
+        Scope.EXECUTIONS_READ,
+        "Show a run with its tasks",
+        reading.get_run,
+        query=reading.RunQuery,
+        answer=RunDetail,
+        failures=(304, 404),
+    ),
+    _operation(
+        "GET",
+        "/{run_id}/tasks",
+        Scope.EXECUTIONS_READ,
+        "List the tasks of a run",
+        reading.list_tasks,
+        answer=reading.RunTasks,
+        failures=(404,),
+    ),
+    _operation(
+        "GET",
+        "/{run_id}/events",
+        Scope.EXECUTIONS_READ,
+        "List what happened to a run",
+        reading.list_events,
+        query=reading.RunEventsQuery,
+        answer=reading.RunEvents,
+        failures=(404,),
+    ),
+    _operation(
+        "GET",
+        "/{run_id}/artifacts",
+        Scope.EXECUTIONS_READ,
+        "List the files that a run made",
+        reading.list_artifacts,
+        answer=reading.RunArtifacts,
+        failures=(404,),
+    ),
+    _operation(
+        "POST",
+        "/{run_id}/cancel",
+        Scope.EXECUTIONS_CANCEL,
+        "Cancel a run",
+        steering.cancel,
+        body=steering.CancelRunBody,
+        answer=steering.CancelRunAnswer,
+        failures=(404,),
+        keeping=Keeping.REPEATABLE,
+    ),
+    _operation(
+        "POST",
+        "/{run_id}/retry",
+        Scope.WORKFLOWS_EXECUTE,
+        "Run it once more",
+        steering.retry,
+        body=steering.RetryRunBody,
+        answer=steering.RetryRunAnswer,
+        failures=(404, 409, 503),
+        is_start=True,
+        keeping=Keeping.ONCE,
+        is_logged=True,
+    ),
+)

@@ -1,0 +1,151 @@
+"""Runs: list, show, and read what happened."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from interlock.core.errors import invalid
+from interlock.doors.http.plumbing.described import Cursor
+from interlock.doors.http.plumbing.etag import tagged
+from interlock.doors.http.plumbing.operation import Call, Reply
+from interlock.doors.http.plumbing.replies import JsonReply
+from interlock.doors.http.runs.door import status_of, statuses_among, words_in
+from interlock.doors.http.runs.events import RunEvent, run_event
+from interlock.doors.http.runs.run_object import (
+    RunArtifact,
+    RunObject,
+    RunTask,
+    artifact_object,
+    run_detail,
+    run_object,
+    task_object,
+)
+from interlock.services.nouns import ExecutionFilter, ExecutionRow
+from interlock.services.sessions.session import shown_id
+
+MAX_WAIT_MS = 60_000
+_MAX_SEQ = 2_147_483_647
+
+
+class RunsQuery(msgspec.Struct, kw_only=True):
+    """``kind`` is agent, graph or flow."""
+
+    status: list[str] = []
+    kind: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    cursor: Cursor | None = None
+
+
+class RunList(msgspec.Struct, kw_only=True):
+    """Newest first; ``next_cursor`` leads to the next page. With a status a page may have fewer than ``limit``."""
+
+    runs: list[RunObject]
+    next_cursor: str | None
+    has_more: bool
+
+
+class RunQuery(msgspec.Struct, kw_only=True):
+    """With ``wait_ms`` the answer comes when the run rests or ends, or when that time is over."""
+
+    wait_ms: Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)] = 0
+
+
+class RunTasks(msgspec.Struct, kw_only=True):
+    """Those that began, in that order, then the others."""
+
+    run_id: str
+    tasks: list[RunTask]
+
+
+class RunEventsQuery(msgspec.Struct, kw_only=True):
+    after: Annotated[int, Meta(ge=0, le=_MAX_SEQ)] = 0
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 200
+
+
+class RunEvents(msgspec.Struct, kw_only=True):
+    """``next_after`` is where to go on, also while the run lasts."""
+
+    run_id: str
+    events: list[RunEvent]
+    next_after: int
+    has_more: bool
+
+
+class RunArtifacts(msgspec.Struct, kw_only=True):
+    artifacts: list[RunArtifact]
+
+
+async def found(call: Call[Any, Any]) -> ExecutionRow:
+    """The run that the path names, by any of its ids. Raises DENIED, NOT_FOUND."""
+    return await call.services.drafts.find_run(call.principal, call.path["run_id"])
+
+
+async def list_runs(call: Call[None, RunsQuery]) -> Reply:
+    """All executions of the tenant, newest first."""
+    query = call.query
+    words = words_in(query.status)
+    wanted = ExecutionFilter(
+        statuses=statuses_among(words), kind=query.kind, before=_before(query.cursor), limit=query.limit
+    )
+    rows = (await call.services.read_executions.page(call.principal, wanted)).items
+    shown = [run_object(row) for row in rows if not words or status_of(row) in words]
+    has_more = len(rows) == query.limit
+    return JsonReply(
+        RunList(runs=shown, next_cursor=str(rows[-1].execution_id) if has_more else None, has_more=has_more)
+    )
+
+
+def _before(cursor: str | None) -> UUID | None:
+    if not cursor:
+        return None
+    try:
+        return UUID(cursor)
+    except ValueError:
+        message = "The cursor is not one of this list; begin without one"
+        raise invalid("INVALID_CURSOR", message, field="cursor") from None
+
+
+async def get_run(call: Call[None, RunQuery]) -> Reply:
+    """One run with its tasks."""
+    row = await found(call)
+    reads = call.services.read_executions
+    if call.query.wait_ms:
+        await reads.rest(call.principal, row.execution_id, call.query.wait_ms / 1000)
+    detail = await reads.detail(call.principal, row.execution_id)
+    artifacts = await reads.artifacts(call.principal, row.execution_id)
+    tasks = call.services.list_tasks.of(detail)
+    return tagged(run_detail(detail.row, tasks, artifacts, detail.pending), call.header("if-none-match"))
+
+
+async def list_tasks(call: Call[None, None]) -> Reply:
+    """The tasks of a run, with their attempts."""
+    row = await found(call)
+    tasks = await call.services.list_tasks(call.principal, row.execution_id)
+    return JsonReply(RunTasks(run_id=shown_id(row), tasks=[task_object(task) for task in tasks]))
+
+
+async def list_events(call: Call[None, RunEventsQuery]) -> Reply:
+    """What happened to a run, in order."""
+    row = await found(call)
+    after, limit = call.query.after, call.query.limit
+    records = await call.services.read_executions.events(call.principal, row.execution_id, after, limit)
+    run_id = shown_id(row)
+    return JsonReply(
+        RunEvents(
+            run_id=run_id,
+            events=[event for record in records if (event := run_event(record, run_id)) is not None],
+            next_after=records[-1].seq if records else after,
+            has_more=len(records) == limit,
+        )
+    )
+
+
+async def list_artifacts(call: Call[None, None]) -> Reply:
+    """The files that a run made, by name."""
+    row = await found(call)
+    rows = await call.services.read_executions.artifacts(call.principal, row.execution_id)
+    return JsonReply(RunArtifacts(artifacts=[artifact_object(each) for each in rows]))
