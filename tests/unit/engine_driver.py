@@ -54,7 +54,7 @@ CATALOGUE = {
         if name in ("condition", "loop")
         else frozenset(),
     )
-    for name in (*KERNELS, "transform", "echo", "fragile")
+    for name in (*KERNELS, "transform", "echo", "fragile", "code")
 } | {
     "charge": NodeType(name="charge", title="charge", description="", on_lost="ask"),
     "shoot": NodeType(name="shoot", title="shoot", description="", on_lost="unknown"),

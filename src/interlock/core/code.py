@@ -13,6 +13,13 @@ MAX_CODE = 8 * 1_048_576
 """Bytes of one piece of code, and of one pickle of arguments."""
 
 
+CODE_TYPE = "code"
+"""The node type that calls code."""
+
+WHAT_RUNS = ("code", "form", "function", "args", "kwargs")
+"""Its parameters that decide which code runs: there is code in pickles of arguments, too."""
+
+
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of code as it was saved. It never changes; ``digest`` is the lower-case hex SHA-256 of form and bytes."""
 

@@ -14,6 +14,7 @@ from interlock.core.definition.draw import Arrow, Box, Picture, draw
 from interlock.core.definition.read_definition import Heading, read_definition, read_heading
 from interlock.core.definition.read_flow import node_reference
 from interlock.core.definition.report import WARNINGS, Code, is_warning
+from interlock.core.definition.users_code import users_code
 
 __all__ = [
     "WARNINGS",
@@ -33,5 +34,6 @@ __all__ = [
     "ports_of",
     "read_definition",
     "read_heading",
+    "users_code",
     "validate_definition",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from interlock.core.code import CODE_TYPE
 from interlock.core.draft import DraftTask, Retrying, SavedTask, broken
 from interlock.core.engine.retrying import ANY_ERROR
 from interlock.core.placing.over_ask import Policy
@@ -17,7 +18,6 @@ from interlock.core.workflow import (
     RetryPolicy,
 )
 
-NODE_TYPE = "code"
 MOST_AT_ONCE = 10_000
 CALLED = "call"
 """The one node of a single call."""
@@ -52,7 +52,7 @@ def freeze_call(task: DraftTask, timeout: float) -> GraphDefinition:
     }
     node = NodeDefinition(
         id=CALLED,
-        type=NODE_TYPE,
+        type=CODE_TYPE,
         name=task.name,
         parameters=parameters,
         timeout=timeout,
@@ -69,7 +69,7 @@ def _node(task: DraftTask, known: Iterable[str]) -> NodeDefinition:
         raise broken(f"Task '{task.name}' refers to missing task '{lost[0]}'", task_id=task.task_id)
     return NodeDefinition(
         id=task.task_id,
-        type=NODE_TYPE,
+        type=CODE_TYPE,
         name=task.name,
         parameters={
             "code": saved.code,

@@ -19,6 +19,7 @@ from interlock.ports.egress import CheckUrl
 from interlock.ports.node import Registry
 from interlock.ports.registry import FlowEntry
 from interlock.ports.store import Store, Transaction
+from interlock.services.code.call import permit_code
 from interlock.services.registry.nodes import check_name
 from interlock.services.registry.references import bound, called_addresses, catalogue_with, foreign, is_address
 from interlock.services.registry.system import SYSTEM_FLOWS
@@ -165,6 +166,7 @@ class RegisterFlows:
         """Add the flow or its next version; None if another registration came first."""
         entry = await transaction.find_flow(text.flow_id)
         before = await transaction.workflow(entry.workflow_id, None) if entry is not None else None
+        permit_code(principal, definition, before.version.definition if before is not None else None)
         after = self._workflow(principal, text, source, definition, verdict, before)
         _check_room(before, after)
         if before is None:

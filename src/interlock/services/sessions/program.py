@@ -6,10 +6,11 @@ from collections import OrderedDict
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from interlock.core.code import CODE_TYPE
 from interlock.core.definition import digest
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.ids import VersionId, WorkflowId
-from interlock.core.principal import Principal
+from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, FlowDefinition, Version, Workflow
 from interlock.kit.clock import Clock
 from interlock.kit.ids import named
@@ -92,9 +93,11 @@ class FindPrograms:
         return await self._made_for(principal, "flow:" + flow_id, flow.definition)
 
     async def node(self, principal: Principal, node_id: str) -> Program:
-        """The flow around a single node. Raises NOT_FOUND."""
+        """The flow around a single node. Raises NOT_FOUND, DENIED for users' code without its scope."""
         if node_id in NOT_IN_FLOWS:
             raise unknown_node(node_id)
+        if node_id == CODE_TYPE:  # which code it runs is for the caller to say
+            principal.require(Scope.CODE_WRITE)
         if node_id in self._registry.types:
             kept = self._made.get((principal.tenant_id, "node:" + node_id))
             return kept or await self._made_for(principal, "node:" + node_id, flow_around(node_id))

@@ -17,6 +17,7 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.engine import Key
 from interlock.ports.store import Store
+from interlock.services.code.call import permit_code
 from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.validate import ValidateDefinitions
 
@@ -52,11 +53,13 @@ class CreateWorkflows:
     async def __call__(self, principal: Principal, draft: Draft, key: Key | None = None) -> Created:
         """Check and store; the same ``key`` again within ``KEY_LIFETIME`` is the same workflow.
 
-        Raises DENIED, RULE ``WORKFLOW_INVALID`` with all errors and nothing stored, MISMATCH for a key that was
-        used with another request, CONFLICT for one whose workflow has been deleted and beyond ``MAX_WORKFLOWS``.
+        Raises DENIED (also for code of users without its scope), RULE ``WORKFLOW_INVALID`` with all errors and
+        nothing stored, MISMATCH for a key that was used with another request, CONFLICT for one whose workflow has been
+        deleted and beyond ``MAX_WORKFLOWS``.
         """
         principal.require(Scope.WORKFLOWS_WRITE)
         definition, warnings = self._validate.require(draft)
+        permit_code(principal, definition)
         if key is None:
             workflow = self._workflow(principal, draft, definition, self._ids.new(), self._ids.new())
             await self._add(principal, workflow)

@@ -12,6 +12,7 @@ from interlock.core.workflow import GraphDefinition, Problem, Version, Workflow
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.store import Store
+from interlock.services.code.call import permit_code
 from interlock.services.workflows.draft import Draft
 from interlock.services.workflows.read import unknown_workflow
 from interlock.services.workflows.validate import ValidateDefinitions
@@ -49,6 +50,7 @@ class UpdateWorkflows:
             message = f"A workflow has at most {MAX_VERSIONS} versions; store it anew under another name"
             raise conflict("TOO_MANY_VERSIONS", message)
         definition, warnings = self._validate.require(draft)
+        permit_code(principal, definition, before.version.definition)
         now = self._clock.now()
         version = Version(
             version_id=VersionId(self._ids.new()),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from interlock.core.callback import TARGET
+from interlock.core.code import CODE_TYPE, WHAT_RUNS
 from interlock.core.commands import TaskSucceeded
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
@@ -61,6 +62,8 @@ def start_node(flow: CompiledFlow, turn: Turn, state: FlowState, changes: dict[s
         own = state.template.render(activation.environment(state.template.roots))
         parameters = {**base, **own, **changes}
         _set_target(own, parameters)
+        if node.name == CODE_TYPE:
+            _set_code(own, parameters)
         if node.runs == "kernel":
             run_kernel(node.name, turn, activation, parameters, state.expressions)
             return
@@ -84,6 +87,15 @@ def _set_target(own: dict[str, Any], parameters: dict[str, Any]) -> None:
     parameters.pop(TARGET, None)
     if TARGET in own:
         parameters[TARGET] = own[TARGET]
+
+
+def _set_code(own: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Which code runs is said by the flow, if it says any: then neither its input nor its user can say it."""
+    if "code" in own:
+        for name in WHAT_RUNS:
+            parameters.pop(name, None)
+            if name in own:
+                parameters[name] = own[name]
 
 
 def complete(flow: CompiledFlow, turn: Turn, task: Task, result: TaskSucceeded) -> None:
