@@ -66,7 +66,7 @@ ROWS = (
     ),
     Row(
         "Bad JSON at every route with a body",
-        "{bad_json_requests} requests, none answered with 500 or more than 0.2 s of CPU",
+        "{bad_json_requests} requests, none answered with 500 or more than 0.1 s of CPU",
         "tests/doors/test_http_every_route.py",
     ),
     Row(
@@ -78,6 +78,16 @@ ROWS = (
         "Hostile flows",
         "{flow_texts} texts, the slowest {flow_slowest_ms} ms of CPU",
         "tests/doors/test_flow_corpus.py",
+    ),
+    Row(
+        "Addresses inside, in every field that takes one, saved and called",
+        "{address_tries} tries with {address_spellings} spellings, connections made 0",
+        "tests/doors/test_internal_addresses.py",
+    ),
+    Row(
+        "Secrets and private words in logs, answers, sockets and tables",
+        "{canary_secrets} of them, {canary_bytes} bytes searched, hits {canary_hits}",
+        "tests/e2e/test_canaries.py",
     ),
     Row(
         "Made-up requests (schemathesis), in the suite",

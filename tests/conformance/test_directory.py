@@ -134,6 +134,17 @@ async def test_administering_needs_the_scope_and_stays_in_the_tenant(directory: 
         assert (await refusal(services.administer.change(stranger, reference, confirm=True))).code == "NOT_FOUND"
 
 
+async def test_the_operator_reaches_who_signed_up_by_the_address_alone(directory: Directory) -> None:
+    services = directory.services(confirms_at_once=False)
+    account = await services.own_accounts.sign_up(address(), PASSWORD, {})
+    operator = administrator("default")
+    found, total = await services.administer.list(operator, AccountFilter(email=account.email))
+    assert ([one.tenant_id for one in found], total) == ([account.tenant_id], 1)
+    confirmed = await services.administer.change(operator, account.email, confirm=True)
+    assert (confirmed.user_id, confirmed.can_log_in) == (account.user_id, True)
+    assert (await refusal(services.administer.get(operator, account.email))).code == "NOT_FOUND", "nobody of its own"
+
+
 async def test_where_addresses_must_be_confirmed_nobody_learns_who_has_an_account(directory: Directory) -> None:
     services = directory.services(confirms_at_once=False)
     email = address()

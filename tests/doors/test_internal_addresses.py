@@ -2,13 +2,12 @@
 
 The operator of this server allows no private address. What was saved before that was so is refused when it is called;
 an open port and a closed one get the same answer. Fields where each address costs several requests are tried with
-every fourth of them, and with all if ``ALL_ADDRESSES`` is set.
+every fourth of them, and with all of them at length.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ import httpx2
 import pytest
 
 from address_house import Canary, canary, closed_port, internal_urls
+from figures import Note
 from interlock.backends.egress.address import AddressPolicy
 from interlock.core.errors import InterlockError
 from webhook_house import until
@@ -54,8 +54,8 @@ def spelled(found: Canary) -> list[str]:
     return internal_urls(found.port)
 
 
-def some(found: Canary, first: int) -> list[str]:
-    return spelled(found)[first :: 1 if os.environ.get("ALL_ADDRESSES") else 4]
+def some(found: Canary, first: int, *, all_of_them: bool) -> list[str]:
+    return spelled(found) if all_of_them else spelled(found)[first::4]
 
 
 async def saved(caller: Any, urls: list[str], make: Any) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ async def test_there_are_enough_spellings() -> None:
 
 
 async def test_none_of_them_is_saved(
-    caller: Any, nobody_listens_to: Canary, refused_at_once: Callable[..., None]
+    caller: Any, nobody_listens_to: Canary, refused_at_once: Callable[..., None], note_figures: Note
 ) -> None:
     """J1, at save: subscriptions, registered nodes, addresses in flows, and in nodes of workflows."""
     for number, url in enumerate(spelled(nobody_listens_to)):
@@ -102,6 +102,8 @@ async def test_none_of_them_is_saved(
             answer = await caller.post("/workflows", {"name": "Test", "nodes": nodes})
             refused_at_once(answer, url, "nodes[0].parameters")
     assert (await caller.get("/webhooks")).json()["total"] == 0
+    spellings = len(spelled(nobody_listens_to))
+    note_figures(address_spellings=spellings, address_tries=5 * spellings)
 
 
 async def test_what_was_saved_is_not_changed_to_one_of_them(
@@ -138,7 +140,7 @@ async def test_in_local_mode_this_machine_may_be_named_and_no_other(caller: Any)
 
 
 @pytest.mark.parametrize("kind", ["literal", "expression"])
-async def test_http_request(caller: Any, nobody_listens_to: Canary, kind: str) -> None:
+async def test_http_request(caller: Any, nobody_listens_to: Canary, kind: str, note_figures: Note) -> None:
     """J1."""
     urls = spelled(nobody_listens_to)
     if kind == "literal":
@@ -158,6 +160,7 @@ async def test_http_request(caller: Any, nobody_listens_to: Canary, kind: str) -
     assert len(found) == len(nodes) > 80
     wrong = {node: error for node, error in found.items() if error[0] not in ("EGRESS_BLOCKED", "PARAMETER_INVALID")}
     assert not wrong
+    note_figures(address_tries=len(nodes))
 
 
 async def test_open_and_closed_ports_get_the_same_answer(caller: Any, nobody_listens_to: Canary) -> None:
@@ -171,19 +174,20 @@ async def test_open_and_closed_ports_get_the_same_answer(caller: Any, nobody_lis
     assert told[0] == told[1]
 
 
-async def test_endpoints_of_webhook_nodes(caller: Any, nobody_listens_to: Canary) -> None:
+async def test_endpoints_of_webhook_nodes(caller: Any, nobody_listens_to: Canary, note_figures: Note) -> None:
     """J1."""
     urls = spelled(nobody_listens_to)
     nodes = await saved(caller, urls, lambda url: {"type": "webhook", "parameters": {"_webhook": {"endpoint": url}}})
     found = await failures(caller, await caller.started({"nodes": nodes}, wait_ms=20_000))
     assert len(found) == len(nodes) > 60
     assert Counter(code for code, _ in found.values()) == {"EGRESS_BLOCKED": len(nodes)}
+    note_figures(address_tries=len(nodes))
 
 
-async def test_registered_nodes(caller: Any, nobody_listens_to: Canary) -> None:
+async def test_registered_nodes(caller: Any, nobody_listens_to: Canary, note_figures: Note, *, at_length: bool) -> None:
     """J1."""
     nodes = []
-    for number, url in enumerate(some(nobody_listens_to, 0)):
+    for number, url in enumerate(some(nobody_listens_to, 0, all_of_them=at_length)):
         body = {"node_id": f"r{number}", "endpoint": url, "name": "R"}
         answer = await caller.http.post("/api/registry/nodes", json=body)
         assert answer.status_code in (200, *REFUSED), (url, answer.text)
@@ -193,23 +197,32 @@ async def test_registered_nodes(caller: Any, nobody_listens_to: Canary) -> None:
     found = await failures(caller, await caller.started({"nodes": nodes}, wait_ms=20_000))
     assert len(found) == len(nodes) > 20
     assert Counter(code for code, _ in found.values()) == {"EGRESS_BLOCKED": len(nodes)}
+    note_figures(address_tries=len(nodes))
 
 
-async def test_addresses_in_flows(caller: Any, nobody_listens_to: Canary) -> None:
+async def test_addresses_in_flows(
+    caller: Any, nobody_listens_to: Canary, note_figures: Note, *, at_length: bool
+) -> None:
     """J1."""
-    for number, url in enumerate(some(nobody_listens_to, 1)):
+    called = 0
+    for number, url in enumerate(some(nobody_listens_to, 1, all_of_them=at_length)):
         body = {"flow_id": f"f{number}", "name": "F", "yaml_content": calling(url)}
         answer = await caller.http.post("/api/registry/flows", json=body)
         assert answer.status_code in (200, *REFUSED), (url, answer.text)
-        if answer.status_code == 200 and number % 4 == 0:
+        if answer.status_code == 200 and (at_length or number % 4 == 0):
             begun = await caller.http.post("/api/workflow/start", json={"flow_id": f"f{number}"})
             state = (await caller.http.get(f"/api/workflow/{begun.json()['session_id']}/state")).json()
             assert (state["session_state"], state["error"]["code"]) == ("error", "EGRESS_BLOCKED"), url
+            called += 1
+    note_figures(address_tries=called)
 
 
-async def test_subscriptions(make_caller: Any, nobody_listens_to: Canary) -> None:
+async def test_subscriptions(
+    make_caller: Any, nobody_listens_to: Canary, note_figures: Note, *, at_length: bool
+) -> None:
     """J1."""
-    urls = some(nobody_listens_to, 2)
+    urls = some(nobody_listens_to, 2, all_of_them=at_length)
+    called = 0
     for half in (urls[::2], urls[1::2]):  # a tenant has at most a hundred
         caller, webhooks = await make_caller(), []
         for url in half:
@@ -221,6 +234,8 @@ async def test_subscriptions(make_caller: Any, nobody_listens_to: Canary) -> Non
         for webhook_id in webhooks:
             failed = functools.partial(attempts_of_failed, caller, webhook_id)
             assert [one["error"] for one in await until(failed, "the refusal")] == ["EGRESS_BLOCKED"]
+        called += len(webhooks)
+    note_figures(address_tries=called)
 
 
 async def attempts_of_failed(caller: Any, webhook_id: str) -> Any:
@@ -228,7 +243,7 @@ async def attempts_of_failed(caller: Any, webhook_id: str) -> Any:
     return told[0]["attempts"] if told and told[0]["status"] == "failed" else None
 
 
-async def test_servers_of_models(house: Any, nobody_listens_to: Canary) -> None:
+async def test_servers_of_models(house: Any, nobody_listens_to: Canary, note_figures: Note) -> None:
     """J1."""
     told = {"headers": {"authorization": "Bearer key"}, "body": b"{}", "timeout": 5.0, "idle": 5.0}
     for url in spelled(nobody_listens_to):
@@ -236,6 +251,7 @@ async def test_servers_of_models(house: Any, nobody_listens_to: Canary) -> None:
             async with house.egress.open("POST", f"{url}v1/chat/completions", **told):
                 pass
         assert refused.value.code == "EGRESS_BLOCKED", url
+    note_figures(address_tries=len(spelled(nobody_listens_to)))
 
 
 def calling(url: str) -> str:

@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from figures import Note
 from interlock.core.principal import Scope
 from serving import Serving
 
@@ -31,6 +32,8 @@ NODE = "whsec_" + base64.b64encode(b"cAnArY-node-secret-of-24-or-so").decode()
 NODE_HEADER = "cAnArY-node-header-0123456789"
 FLOW = "states: [call, end]\nstate_node_map: {call: calls}\ntransitions:\n  - {from: call, event: STEP_DONE, to: end}\n"
 GUESS = "cAnArY-guess-0123456789"
+WORDS = "cAnArY-words-for-a-model-0123456789"
+INPUT = "cAnArY-input-of-a-run-0123456789"
 HOSTILE = ["\r\nforged: line", "\x1b[2Jgone", '"}\n{"level":"error"}', "x" * 7_000, "\u2028\u202e"]
 
 
@@ -75,7 +78,7 @@ async def go_through_everything(server: Serving, transcript: Transcript) -> dict
     async with server.client(admin) as client:
         wanted = {"client_name": "c", "scopes": ["tools:read", "models:use"]}
         key = (await client.post(f"{app}/api-keys", json=wanted)).json()["key"]
-        asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+        asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": WORDS}]}
         note(await client.post("/v1/chat/completions", json=asked, headers={"authorization": f"Bearer {key}"}))
         hook = {"url": "http://127.0.0.1:9/", "events": ["*"], "secret": HOOK}
         made = await client.post(f"{app}/webhooks", json=hook)
@@ -89,7 +92,7 @@ async def go_through_everything(server: Serving, transcript: Transcript) -> dict
         stored = note(await client.post(f"{app}/workflows", json=workflow))
         if stored.status_code == 200:
             path = f"{app}/workflows/{stored.json()['workflow_id']}/execute"
-            started = note(await client.post(path, json={"wait_ms": 5000}))
+            started = note(await client.post(path, json={"inputs": {"letter": INPUT}, "wait_ms": 5000}))
             stream = f"{app}/executions/{started.json()['execution_id']}/stream"
             note(await client.get(stream, timeout=20))
         for path in (f"{app}/webhooks", f"{app}/api-keys", "/metrics", "/health", "/openapi.json", f"{app}/audit"):
@@ -99,7 +102,7 @@ async def go_through_everything(server: Serving, transcript: Transcript) -> dict
     secrets = {"token": admin, "key": key, "hook": HOOK, "password": PASSWORD, "outgoing": OUTGOING, "guess": GUESS}
     if logged_in.status_code == 200:
         secrets |= {name: logged_in.json()[name] for name in ("access_token", "refresh_token")}
-    secrets |= {"node": NODE, "node header": NODE_HEADER}
+    secrets |= {"node": NODE, "node header": NODE_HEADER, "words": WORDS, "input": INPUT}
     return secrets | {"encryption": ENCRYPTION, "api_secret": API_SECRET, "provider": PROVIDER}
 
 
@@ -165,7 +168,7 @@ def spellings(secret: str) -> set[str]:
     return {secret, raw.hex(), base64.b64encode(raw).decode().rstrip("=")[:-2]}
 
 
-async def test_no_secret_is_anywhere_but_where_it_belongs(server: Serving, database: Any) -> None:
+async def test_no_secret_is_anywhere_but_where_it_belongs(server: Serving, database: Any, note_figures: Note) -> None:
     """H1 and H4."""
     transcript = Transcript()
     secrets = await go_through_everything(server, transcript)
@@ -177,7 +180,10 @@ async def test_no_secret_is_anywhere_but_where_it_belongs(server: Serving, datab
     assert server.stop() == 0
     tables = await dump(database.superuser_url)
     written = {"log": server.logged(), "answers": "\n".join(transcript.parts), **tables}
-    belongs = {"outgoing": ("versions", "workflows", "events", "executions", "answers")}  # it is a part of a workflow
+    belongs = {
+        "outgoing": ("versions", "workflows", "events", "executions", "answers"),  # it is a part of a workflow
+        "input": ("events", "executions", "answers"),  # whoever may read the run is shown what it was given
+    }
     hits = [
         f"{name} in {place}"
         for name, secret in secrets.items()
@@ -186,6 +192,7 @@ async def test_no_secret_is_anywhere_but_where_it_belongs(server: Serving, datab
         if spelling in text and not place.startswith(belongs.get(name, ("nowhere",)))
     ]
     assert hits == []
+    note_figures(canary_secrets=len(secrets), canary_bytes=sum(map(len, written.values())), canary_hits=len(hits))
     assert len(written["log"]) > 10_000
     assert sum(map(len, written.values())) > 50_000
     for line in server.logged().splitlines():

@@ -48,7 +48,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which accounts of a tenant. ``email`` is a part of the address; None means all."""
+    """Which accounts. ``email`` is a part of the address; None means all."""
 
     email: str | None = None
     role: Role | None = None

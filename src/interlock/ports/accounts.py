@@ -46,8 +46,8 @@ class Accounts(Protocol):
 
     async def get(self, user_id: UUID) -> Account | None: ...
 
-    async def list(self, tenant_id: str, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
-        """Accounts of a tenant, oldest first, and how many there are."""
+    async def list(self, tenant_id: str | None, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
+        """Accounts of a tenant, or of all of them, oldest first, and how many there are."""
         ...
 
     async def set_password(self, user_id: UUID, password_hash: str, keep_login: UUID | None) -> None:

@@ -59,6 +59,18 @@ def test_another_tenants_account_is_not_found(interlock: Interlock, server: Runn
     assert "`interlock users list`" in json.loads(taken.err)["error"]["next"], taken.err
 
 
+def test_the_operator_reaches_the_accounts_of_all_tenants(interlock: Interlock, server: RunningServer) -> None:
+    mark = RandomIds().new().hex
+    tenants = [new_tenant(server, f"{mark[-8:]}-{number}") for number in range(2)]
+    for tenant in tenants:
+        interlock("users", "create", f"ann@{tenant}.example", "--tenant", tenant, stdin=f"{PASSWORD}\n")
+    listed = interlock("users", "list", "--search", mark[-8:]).out
+    assert [line.split()[-1] for line in listed.splitlines() if line.strip()] == ["Tenant", *tenants], listed
+    email = f"ann@{tenants[0]}.example"
+    assert interlock("users", "disable", email).code == 0
+    assert log_in(server, email).json()["error_code"] == "user_banned"
+
+
 def test_a_password_that_is_too_short_makes_no_account(interlock: Interlock) -> None:
     ended = interlock("users", "create", "c@example.org", "--json", stdin="short\n")
     assert ended.code == 1

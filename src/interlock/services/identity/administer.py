@@ -8,6 +8,7 @@ from uuid import UUID
 from interlock.core.account import Account, AccountFilter, check_password, normal_email
 from interlock.core.errors import ErrorKind, InterlockError, conflict, not_found
 from interlock.core.principal import Principal, Role, Scope
+from interlock.core.tenant import is_operator
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.accounts import Accounts
@@ -18,7 +19,11 @@ MAX_ACCOUNTS = 10_000
 
 
 class AdministerAccounts:
-    """Accounts of the caller's tenant. Every call needs the scope ``admin``; a foreign account is not found."""
+    """Accounts of the caller's tenant, for the operator those of all. Every call needs the scope ``admin``.
+
+    A foreign account is not found. Who signs up has a tenant of their own, whose name nobody needs to know to let them
+    in: that is why the operator reaches everybody by the address alone.
+    """
 
     def __init__(self, accounts: Accounts, passwords: Passwords, clock: Clock, ids: Ids) -> None:
         self._accounts = accounts
@@ -58,25 +63,23 @@ class AdministerAccounts:
         return account
 
     async def list(self, principal: Principal, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
-        """Accounts of the caller's tenant, oldest first, and how many there are."""
+        """Accounts that the caller looks after, oldest first, and how many there are."""
         principal.require(Scope.ADMIN)
-        return await self._accounts.list(principal.tenant_id, wanted)
-
-    async def find(self, principal: Principal, reference: str) -> UUID:
-        """The id behind an id or an e-mail address of the caller's tenant. Raises NOT_FOUND."""
-        principal.require(Scope.ADMIN)
-        user_id = _as_id(reference)
-        if user_id is not None:
-            return user_id
-        found = await self._accounts.find(reference.strip().lower())
-        if found is None or found[0].tenant_id != principal.tenant_id:
-            raise _not_there(reference)
-        return found[0].user_id
+        return await self._accounts.list(_looked_after(principal), wanted)
 
     async def get(self, principal: Principal, reference: str) -> Account:
-        """The account with an id or an e-mail address. Raises NOT_FOUND."""
-        account = await self._accounts.get(await self.find(principal, reference))
-        if account is None or account.tenant_id != principal.tenant_id:
+        """The account of the caller's own tenant with an id or an e-mail address. Raises NOT_FOUND."""
+        principal.require(Scope.ADMIN)
+        return await self._look_up(reference, principal.tenant_id)
+
+    async def _look_up(self, reference: str, tenant_id: str | None) -> Account:
+        user_id = _as_id(reference)
+        if user_id is not None:
+            account = await self._accounts.get(user_id)
+        else:
+            found = await self._accounts.find(reference.strip().lower())
+            account = found and found[0]
+        if account is None or tenant_id not in (None, account.tenant_id):
             raise _not_there(reference)
         return account
 
@@ -96,16 +99,22 @@ class AdministerAccounts:
 
         A role counts at once at the next log-in and renewal, and within 5 s for tokens in use. Raises NOT_FOUND.
         """
-        user_id = await self.find(principal, reference)
+        principal.require(Scope.ADMIN)
+        found = await self._look_up(reference, _looked_after(principal))
         password_hash = await self._passwords.hash(check_password(password)) if password is not None else None
         account = await self._accounts.administer(
-            principal.tenant_id, user_id, role=role, confirm=confirm, disabled=disabled
+            found.tenant_id, found.user_id, role=role, confirm=confirm, disabled=disabled
         )
         if account is None:
             raise _not_there(reference)
         if password_hash is not None:
-            await self._accounts.set_password(user_id, password_hash, None)
+            await self._accounts.set_password(found.user_id, password_hash, None)
         return account
+
+
+def _looked_after(principal: Principal) -> str | None:
+    """The tenant whose accounts somebody looks after; None means all."""
+    return None if is_operator(principal) else principal.tenant_id
 
 
 def _as_id(reference: str) -> UUID | None:

@@ -63,8 +63,8 @@ class PostgresAccounts:
         async with self._transaction() as session:
             return _perhaps(await session.row(_SQL["get"], user_id))
 
-    async def list(self, tenant_id: str, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
-        """Accounts of a tenant, oldest first, and how many there are."""
+    async def list(self, tenant_id: str | None, wanted: AccountFilter) -> tuple[Sequence[Account], int]:
+        """Accounts of a tenant, or of all of them, oldest first, and how many there are."""
         values = (tenant_id, wanted.email, wanted.role and str(wanted.role), wanted.state)
         async with self._transaction() as session:
             rows = await session.rows(_SQL["list"], *values, wanted.limit, wanted.offset)

@@ -19,7 +19,9 @@ from interlock.doors.cli.texts import epoch, instant, one_line
 
 Tenant = Annotated[
     str,
-    typer.Option("--tenant", metavar="NAME", help="Tenant whose accounts are meant, without INTERLOCK_TOKEN."),
+    typer.Option(
+        "--tenant", metavar="NAME", help="Tenant whose accounts are meant, without INTERLOCK_TOKEN; default means all."
+    ),
 ]
 User = Annotated[str, typer.Argument(metavar="USER", help="E-mail address or id of an account.", show_default=False)]
 RoleWord = Literal["viewer", "member", "admin"]
@@ -71,7 +73,7 @@ def list_users(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the accounts of a tenant, oldest first."""
+    """List the accounts of all tenants, or of the one that is named, oldest first."""
     caller, output = caller_of(context), Output(as_json=as_json)
 
     async def work() -> int:
@@ -84,14 +86,15 @@ def list_users(
         if not users:
             output.line("There are no accounts of that kind. Make one with `interlock users create EMAIL`.")
             return DONE
-        table = plain_table("E-mail", "Role", "State", "Last login (UTC)", "Id")
+        is_one = len({user.get("tenant_id") for user in users}) == 1
+        table = plain_table("E-mail", "Role", "State", "Last login (UTC)", "Id" if is_one else "Tenant")
         for user in users:
             table.add_row(
                 one_line(user.get("email"), 60),
                 one_line(user.get("role"), 10),
                 _state(user),
                 instant(epoch(user.get("last_sign_in_at"))) or "never",
-                one_line(user.get("user_id"), 40),
+                one_line(user.get("user_id" if is_one else "tenant_id"), 40),
             )
         output.show(table)
         if found.get("has_more"):

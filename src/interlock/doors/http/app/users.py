@@ -85,7 +85,7 @@ def user_object(account: Account) -> UserObject:
 
 
 async def list_users(call: Call[None, UsersQuery]) -> Reply:
-    """Accounts of the tenant, oldest first."""
+    """Accounts of the tenant, oldest first; for the operator those of all tenants."""
     query = call.query
     accounts, total = await _accounts(call).list(
         call.principal,
@@ -111,7 +111,10 @@ async def create_user(call: Call[CreateUserBody, None]) -> Reply:
 
 
 async def change_user(call: Call[ChangeUserBody, None]) -> Reply:
-    """Give an account another role or password, confirm its address, disable it or let it in again."""
+    """Give an account another role or password, confirm its address, disable it or let it in again.
+
+    The operator, an administrator of the tenant ``default``, does so for the accounts of all tenants.
+    """
     body = call.body
     call.acts_on(call.path["user"], _changes(body))
     account = await _accounts(call).change(

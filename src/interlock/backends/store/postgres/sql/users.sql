@@ -24,10 +24,10 @@ select user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at
 from interlock.users where user_id = $1;
 
 -- name: list
--- $2 a part of the address, $3 role, $4 state, $5 limit, $6 offset; null means all.
+-- $1 tenant, $2 a part of the address, $3 role, $4 state, $5 limit, $6 offset; null means all.
 select user_id, tenant_id, email, role, user_metadata, confirmed_at, disabled_at, last_login_at, created_at, updated_at
 from interlock.users
-where tenant_id = $1
+where ($1::text is null or tenant_id = $1)
   and ($2::text is null or strpos(email, lower($2)) > 0)
   and ($3::text is null or role = $3)
   and ($4::text is null or $4 = case when disabled_at is not null then 'disabled'
@@ -36,7 +36,7 @@ order by created_at, user_id limit $5 offset $6;
 
 -- name: count
 select count(*) from interlock.users
-where tenant_id = $1
+where ($1::text is null or tenant_id = $1)
   and ($2::text is null or strpos(email, lower($2)) > 0)
   and ($3::text is null or role = $3)
   and ($4::text is null or $4 = case when disabled_at is not null then 'disabled'
