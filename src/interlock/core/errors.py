@@ -73,6 +73,12 @@ def conflict(code: str, message: str, **details: Any) -> InterlockError:
     return InterlockError(ErrorKind.CONFLICT, code, message, details=details)
 
 
+def unreadable(what: str) -> InterlockError:
+    """What the database holds is not what a server wrote there (HTTP 500); nothing was done with it."""
+    message = f"{what} cannot be read: it was changed in the database, or written by a newer server. Nothing was run."
+    return InterlockError(ErrorKind.INTERNAL, "STORED_UNREADABLE", message)
+
+
 def unavailable(message: str, *, retry_after: float = 1.0, code: str = "SERVICE_UNAVAILABLE") -> InterlockError:
     """The server cannot do it now; the same call may succeed later (HTTP 503 with Retry-After)."""
     return InterlockError(ErrorKind.UNAVAILABLE, code, message, retryable=True, retry_after=retry_after)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+from interlock.core.errors import unreadable
 from interlock.core.resources import Placement
 
 FORMAT = 2
@@ -350,5 +351,12 @@ def encode_data(event: Event) -> bytes:
 
 
 def decode_event(type_name: str, data: bytes | str) -> Event:
-    """The event of a stored row. Raises KeyError for a type this code does not know."""
-    return _decoders[type_name].decode(data)
+    """The event of a stored row.
+
+    Raises KeyError for a type this code does not know, INTERNAL STORED_UNREADABLE for data that is none of its type.
+    """
+    decoder = _decoders[type_name]
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise unreadable(f"An event of type {type_name}") from error

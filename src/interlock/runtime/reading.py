@@ -11,6 +11,7 @@ import structlog
 
 from interlock.core.commands import Signal
 from interlock.core.engine.evolve import fold
+from interlock.core.errors import InterlockError
 from interlock.core.execution import Execution
 from interlock.core.ids import ExecutionId
 from interlock.ports.blobs import Blobs
@@ -100,8 +101,11 @@ class Reading:
                 return
             owned = await self._owned(loaded)
             signals = await self._unread(loaded)
-        except Exception:
+        except InterlockError as error:
             # It stays owned in the database; the poll of owned executions tries again.
+            log.error("reading.failed", execution_id=str(execution_id), code=error.code, reason=error.message)
+            return
+        except Exception:
             log.exception("reading.failed", execution_id=str(execution_id))
             return
         if self.runner_id != runner_id:

@@ -17,6 +17,7 @@ from interlock.backends.store.postgres.lease import PostgresLease
 from interlock.backends.store.postgres.load_logs import load_logs
 from interlock.backends.store.postgres.queries import load
 from interlock.backends.store.postgres.read_back import approval_of
+from interlock.backends.store.postgres.rows import definition_of
 from interlock.backends.store.postgres.signals import Posting, Signals
 from interlock.backends.store.postgres.totals import TotalsQueries
 from interlock.backends.store.postgres.workers import WorkerQueries
@@ -45,7 +46,6 @@ _LOAD = load("load")
 DEADLOCK_TRIES = 3
 FLUSH_TIMEOUT = 5.0
 """Seconds after which the outcome of a flush counts as unknown."""
-_definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
 
 
 class PostgresLedger(TotalsQueries, WorkerQueries):
@@ -200,7 +200,7 @@ class PostgresLedger(TotalsQueries, WorkerQueries):
         text = await self._value(_LOAD["version"], version_id)
         if text is None:
             raise LookupError(f"version {version_id} is gone")
-        return _definitions.decode(text)
+        return definition_of(text)
 
     async def head_version(self, tenant_id: str, reference: str, user_id: str) -> Head | None:
         async with self._pool.use() as connection:

@@ -7,13 +7,18 @@ from typing import Any
 import msgspec
 
 from interlock.core.approval import Approval, ApprovalStatus
+from interlock.core.errors import unreadable
 from interlock.core.events import Recorded, decode_event
 from interlock.core.ids import ApprovalId, ExecutionId, WorkflowId
 
 
 def event_of(row: Any) -> Recorded:
-    """An event as it was recorded; large fields are still references (``refs``)."""
-    return Recorded(row["seq"], row["at"], row["trace_id"], decode_event(row["type"], row["data"]))
+    """An event as it was recorded; large fields are still references (``refs``). Raises INTERNAL STORED_UNREADABLE."""
+    try:
+        event = decode_event(row["type"], row["data"])
+    except KeyError as error:
+        raise unreadable(f"An event of the unknown type {row['type'][:64]!r}") from error
+    return Recorded(row["seq"], row["at"], row["trace_id"], event)
 
 
 def approval_of(row: Any) -> Approval:

@@ -7,12 +7,21 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from interlock.core.errors import unreadable
 from interlock.core.ids import VersionId, WorkflowId
 from interlock.core.large import put_back
 from interlock.core.workflow import Definition, Version, Workflow
 from interlock.ports.store import ArtifactRow, EventRecord, ExecutionRow, WorkflowHead
 
 _definition: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
+
+
+def definition_of(text: str) -> Definition:
+    """A definition as it was stored. Raises INTERNAL STORED_UNREADABLE."""
+    try:
+        return _definition.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise unreadable("The definition of a version") from error
 
 
 def head_of(row: asyncpg.Record) -> WorkflowHead:
@@ -27,7 +36,7 @@ def version_of(row: asyncpg.Record) -> Version:
         workflow_id=WorkflowId(row["workflow_id"]),
         number=row["number"],
         digest=row["digest"],
-        definition=_definition.decode(row["definition"]),
+        definition=definition_of(row["definition"]),
         created_at=row["version_created_at"],
         created_by=row["created_by"],
     )

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from interlock.backends.store.postgres.queries import load
+from interlock.backends.store.postgres.rows import definition_of
 from interlock.backends.store.postgres.session import explained
 from interlock.core.callback import TARGET
 from interlock.core.errors import unavailable
@@ -21,7 +22,6 @@ from interlock.core.workflow import Definition, FlowDefinition
 from interlock.ports.webhooks import AcceptedCallback, CallbackTarget, Due, FlowPosition, RegisteredNode
 
 _SQL = load("webhooks")
-_definitions: msgspec.json.Decoder[Definition] = msgspec.json.Decoder(Definition)
 _KEEP_TRIES = 5
 Use = Callable[[], AbstractAsyncContextManager["asyncpg.Connection[Any]"]]
 """Lends a connection that acts as ``interlock_engine``, outside any transaction."""
@@ -56,7 +56,7 @@ class PostgresWebhooks:
         rows = await self._rows("callback_target", execution_id)
         if not rows:
             return None
-        has_step, node_id = _step(_definitions.decode(rows[0]["definition"]), step)
+        has_step, node_id = _step(definition_of(rows[0]["definition"]), step)
         return CallbackTarget(
             tenant_id=rows[0]["tenant_id"],
             status=rows[0]["status"],
