@@ -32,7 +32,16 @@ from interlock.core.principal import Principal, Scope
 from interlock.core.workflow import Definition, FlowDefinition, GraphDefinition, NodeDefinition, Version, Workflow
 from interlock.kit.ids import RandomIds
 
-pytest_plugins = ["served", "valkey_house", "figures", "model_gateway", "together", "wire_house", "ray_house"]
+pytest_plugins = [
+    "served",
+    "valkey_house",
+    "figures",
+    "model_gateway",
+    "together",
+    "wire_house",
+    "ray_house",
+    "s3_house",
+]
 ALL_BUT_ADMIN = frozenset(Scope) - {Scope.ADMIN}
 
 

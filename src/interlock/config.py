@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from interlock.blob_settings import BlobSettings
 from interlock.compute_settings import ComputeSettings
 from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
@@ -51,7 +52,14 @@ def default_data_dir() -> Path:
 
 
 class Settings(
-    PlacingSettings, ComputeSettings, ModelSettings, IdentitySettings, LimitSettings, SandboxSettings, ProfileSettings
+    PlacingSettings,
+    ComputeSettings,
+    ModelSettings,
+    IdentitySettings,
+    LimitSettings,
+    SandboxSettings,
+    BlobSettings,
+    ProfileSettings,
 ):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
 
@@ -86,14 +94,6 @@ class Settings(
     )
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Embedded database, signing keys and blobs of this server."
-    )
-    blobs_dir: Path | None = Field(
-        None,
-        description="Folder for large values (above 60 KiB). Empty: `blobs` in the data directory with the embedded "
-        "database, else the database itself.",
-    )
-    blobs_dir_is_shared: bool = Field(
-        False, description="All servers on the database see the same `INTERLOCK_BLOBS_DIR`, as on a network volume."
     )
     database_url: SecretStr | None = Field(
         None,
@@ -255,7 +255,7 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
         wrong = [found for found in error.errors(include_url=False) if found["type"] != _FOLLOWS]
         problems += map(_explain, wrong)
         settings = Settings(**told | {name: _default(name) for name in map(_field_of, wrong) if name})
-    problems += settings.sandbox_problems(is_local=settings.local)
+    problems += [*settings.sandbox_problems(is_local=settings.local), *settings.blob_problems()]
     return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
 
 

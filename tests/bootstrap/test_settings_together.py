@@ -9,6 +9,7 @@ import pytest
 
 from interlock.bootstrap.checks import refuse_private_blobs
 from interlock.bootstrap.programs import server_settings
+from interlock.bootstrap.secrets import known_secrets
 from interlock.bootstrap.server import http_settings
 from interlock.config import Settings, SettingsRefused, known_names, load, worker_environment
 from interlock.core.errors import InterlockError
@@ -161,3 +162,33 @@ def test_a_folder_for_large_values_must_be_one_that_all_servers_see(
     refuse_private_blobs(load(), embedded=True)
     given(monkeypatch, INTERLOCK_BLOBS_DIR_IS_SHARED="true")
     refuse_private_blobs(load(), embedded=False)
+
+
+BUCKET = {
+    "INTERLOCK_BLOBS_URL": "s3://box/large?region=eu-west-1",
+    "INTERLOCK_BLOBS_ACCESS_KEY_ID": "id",
+    "INTERLOCK_BLOBS_SECRET_ACCESS_KEY": "a secret of a bucket",
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({**BUCKET, "INTERLOCK_BLOBS_DIR": "/blobs"}, "name two places"),
+        ({"INTERLOCK_BLOBS_URL": "s3://box?region=r"}, "needs INTERLOCK_BLOBS_ACCESS_KEY_ID"),
+        ({**BUCKET, "INTERLOCK_BLOBS_URL": "s3://box"}, "does not name its region"),
+    ],
+)
+def test_a_bucket_is_named_with_its_region_and_keys(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], problem: str
+) -> None:
+    given(monkeypatch, **told)
+    assert problem in "; ".join(problems())
+
+
+def test_the_secret_of_a_bucket_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, **BUCKET)
+    found = load()
+    assert "a secret of a bucket" in known_secrets(found)
+    assert "a secret of a bucket" not in repr(found)
+    refuse_private_blobs(found, embedded=False)

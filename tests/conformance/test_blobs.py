@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from interlock.backends.blobs.folder import FolderBlobs
 from interlock.backends.blobs.layered import LARGE, LayeredBlobs
 from interlock.backends.blobs.postgres import PostgresBlobs
+from interlock.backends.egress.client import GuardedEgress
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.ports.blobs import Blobs
 
@@ -36,11 +37,21 @@ async def engine(database) -> AsyncIterator[asyncpg.Pool[Any]]:
         yield pool
 
 
-@pytest.fixture(scope="session", params=["folder", "postgres", "layered"])
+@pytest.fixture(scope="session")
+async def bucket(s3_server) -> AsyncIterator[Blobs]:
+    egress = GuardedEgress(("loopback",))
+    yield s3_server.blobs(egress, "conformance")
+    await egress.close()
+
+
+@pytest.fixture(scope="session", params=["folder", "postgres", "layered", "s3", "s3 layered"])
 def blobs(request, engine, tmp_path_factory) -> Blobs:
     database = PostgresBlobs(engine.acquire)
     if request.param == "postgres":
         return database
+    if request.param.startswith("s3"):
+        bucket = request.getfixturevalue("bucket")
+        return bucket if request.param == "s3" else LayeredBlobs(bucket, database)
     folder = FolderBlobs(tmp_path_factory.mktemp("blobs") / "deep" / "down")
     return folder if request.param == "folder" else LayeredBlobs(folder, database)
 

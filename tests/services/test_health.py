@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from interlock.core.errors import unavailable
 from interlock.kit.clock import ManualClock
 from interlock.services import health as module
 from interlock.services.health import CheckHealth
@@ -21,6 +22,7 @@ class Dependencies:
         self.answers = asyncio.Event()
         self.answers.set()
         self.asked = 0
+        self.tried = 0
 
     async def is_writable(self) -> bool:
         self.asked += 1
@@ -30,11 +32,18 @@ class Dependencies:
     def is_ready(self) -> dict[str, bool]:
         return {"journal": True}
 
+    kind = "s3"
+
+    async def check(self) -> None:
+        self.tried += 1
+        if not self.is_up:
+            raise unavailable("not now")
+
 
 def make(dependencies: Dependencies) -> tuple[CheckHealth, ManualClock]:
     clock = ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
     parts: Any = dependencies
-    return CheckHealth(parts, parts, clock), clock
+    return CheckHealth(parts, parts, parts, clock), clock
 
 
 async def test_many_probes_are_one_question() -> None:
@@ -64,3 +73,25 @@ async def test_a_dependency_that_hangs_is_down(monkeypatch: pytest.MonkeyPatch) 
     dependencies.answers.clear()
     check, _ = make(dependencies)
     assert (await check()).checks["database"] is False
+
+
+async def begun() -> None:
+    """Let what was begun beside the test end."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+
+async def test_the_store_of_large_values_is_tried_beside_and_does_not_keep_work_away() -> None:
+    dependencies = Dependencies()
+    check, clock = make(dependencies)
+    for _ in range(3):
+        assert (await check()).blobs == "s3"
+        await begun()
+    assert dependencies.tried == 1
+    dependencies.is_up = False
+    clock.advance(timedelta(seconds=module.BLOBS_SECONDS))
+    await check()
+    await begun()
+    dependencies.is_up = True
+    clock.advance(timedelta(seconds=module.REUSE_SECONDS))
+    found = await check()
+    assert (found.blobs, found.is_ready, dependencies.tried) == ("unavailable", True, 2)

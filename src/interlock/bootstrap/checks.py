@@ -73,8 +73,8 @@ def refuse_private_blobs(settings: Settings, *, embedded: bool) -> None:
             "SETTINGS_BLOBS_DIR",
             f"Large values would be kept in {settings.blobs_dir}, which other servers on this database may not see",
             details={
-                "next": "Leave INTERLOCK_BLOBS_DIR out, or mount the same folder for all of them and say "
-                "INTERLOCK_BLOBS_DIR_IS_SHARED=true."
+                "next": "Leave INTERLOCK_BLOBS_DIR out, name a bucket with INTERLOCK_BLOBS_URL, or mount the same "
+                "folder for all of them and say INTERLOCK_BLOBS_DIR_IS_SHARED=true."
             },
         )
 

@@ -11,12 +11,14 @@ from interlock.backends.store.embedded.binaries import find_binaries
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import status
 from interlock.backends.store.postgres.store import PostgresStore
-from interlock.bootstrap.checks import missing_secrets, unsafe
+from interlock.bootstrap.blobs import open_blobs
+from interlock.bootstrap.checks import missing_secrets, refuse_private_blobs, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
 from interlock.bootstrap.sandbox import runs_code, walls_of
 from interlock.config import Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
+from interlock.kit.clock import SystemClock
 from interlock.nodes import load as load_nodes
 from interlock.setting_values import MAKE_A_KEY
 
@@ -31,6 +33,8 @@ async def examine(settings: Settings) -> list[Check]:
         if url is not None:
             await _schema(url, checks)
             await _safety(url, settings, checks)
+            if checks[-1].is_ok:
+                checks.append(await examine_blobs(url, settings))
     return checks
 
 
@@ -123,3 +127,20 @@ async def _safety(url: str, settings: Settings, checks: list[Check]) -> None:
     finally:
         await ledger.close()
     checks.append(Check("safety", not reasons, "; ".join(reasons) or "durable commits, separated roles"))
+
+
+async def examine_blobs(url: str, settings: Settings) -> Check:
+    """Where large values go, and whether they can: an object is written to a bucket. ``url`` is of the database."""
+    embedded = settings.database_url is None
+    async with AsyncExitStack() as stack:
+        ledger = PostgresLedger(url, connections=1)
+        try:
+            refuse_private_blobs(settings, embedded=embedded)
+            await ledger.open()
+            stack.push_async_callback(ledger.close)
+            blobs = open_blobs(settings, ledger.connection, SystemClock(), stack, embedded=embedded)
+            await blobs.check()
+        except InterlockError as error:
+            remedy = error.details.get("next", "Mend INTERLOCK_BLOBS_URL or INTERLOCK_BLOBS_DIR")
+            return Check("large values", False, error.message, str(remedy))
+        return Check("large values", True, blobs.kind)

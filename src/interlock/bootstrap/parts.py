@@ -12,9 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
-from interlock.backends.blobs.folder import FolderBlobs
-from interlock.backends.blobs.layered import LayeredBlobs
-from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
@@ -27,6 +24,7 @@ from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.access import open_access
+from interlock.bootstrap.blobs import open_blobs, try_blobs
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.models import open_models
@@ -42,7 +40,6 @@ from interlock.kit import failpoints
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
 from interlock.nodes import load as load_nodes
-from interlock.ports.blobs import Blobs
 from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
@@ -93,7 +90,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     stack.push_async_callback(ledger.close)
     refuse_unsafe(await ledger.settings(), allow_unsafe_commit=settings.allow_unsafe_commit)
 
-    blobs = open_blobs(settings, ledger, embedded=embedded)
+    blobs = open_blobs(settings, ledger.connection, clock, stack, embedded=embedded)
+    try_blobs(blobs, stack)
     bus = await open_bus(settings, stack, serve_url=serve_url, ids=ids)
     limits = await open_limits(settings, stack, clock=clock, count_replicas=ledger.count_runners)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
@@ -178,15 +176,6 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)
-
-
-def open_blobs(settings: Settings, ledger: PostgresLedger, *, embedded: bool) -> Blobs:
-    """Where large values go: a folder beside the embedded database or the one that is named, else the database."""
-    database = PostgresBlobs(ledger.connection)
-    folder = settings.blobs_dir or (settings.data_dir / "blobs" if embedded else None)
-    if folder is None:
-        return database
-    return LayeredBlobs(FolderBlobs(folder, is_shared=settings.blobs_dir_is_shared), database)
 
 
 def _arm(settings: Settings) -> None:

@@ -18,3 +18,14 @@ class Blobs(Protocol):
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """The content. Raises InterlockError NOT_FOUND."""
         ...
+
+
+class BlobStore(Blobs, Protocol):
+    """Blobs with what looks after them."""
+
+    kind: str
+    """Where blobs are, in one word."""
+
+    async def check(self) -> None:
+        """Return if blobs can be stored now. Raises InterlockError with the reason."""
+        ...

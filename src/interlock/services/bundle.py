@@ -10,7 +10,7 @@ from interlock.core.definition import CheckParameters
 from interlock.core.principal import Principal
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
-from interlock.ports.blobs import Blobs
+from interlock.ports.blobs import BlobStore
 from interlock.ports.bus import Bus
 from interlock.ports.engine import Engine
 from interlock.ports.identity import Identity
@@ -108,7 +108,7 @@ def build_services(
     store: Store,
     engine: Engine,
     bus: Bus,
-    blobs: Blobs,
+    blobs: BlobStore,
     access: Access,
     registry: Registry,
     clock: Clock,
@@ -137,7 +137,7 @@ def build_services(
     return Services(
         identity=access.identity,
         access=access,
-        health=CheckHealth(store, engine, clock),
+        health=CheckHealth(store, engine, blobs, clock),
         node_types=ListNodeTypes(registry),
         validate_definition=validate,
         create_workflow=CreateWorkflows(store, validate, clock, ids),

@@ -7,18 +7,25 @@ from collections.abc import Mapping
 
 import msgspec
 
+from interlock.core.errors import InterlockError
 from interlock.kit.clock import Clock
+from interlock.ports.blobs import BlobStore
 from interlock.ports.engine import Engine
 from interlock.ports.store import Store
 
 CHECK_SECONDS = 1.0
 REUSE_SECONDS = 2.0
+BLOBS_SECONDS = 30.0
 
 
 class Health(msgspec.Struct, frozen=True):
-    """``checks`` by name; all must hold for new work to be sent here."""
+    """``checks`` by name; all must hold for new work to be sent here.
+
+    ``blobs`` says where large values are kept, or ``unavailable`` while that takes none.
+    """
 
     checks: Mapping[str, bool]
+    blobs: str
 
     @property
     def is_ready(self) -> bool:
@@ -26,15 +33,16 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class CheckHealth:
-    """Ask the store and the engine how they are. Never raises, never takes longer than a second."""
+    """Ask the stores and the engine how they are. Never raises, never takes longer than a second."""
 
-    def __init__(self, store: Store, engine: Engine, clock: Clock) -> None:
+    def __init__(self, store: Store, engine: Engine, blobs: BlobStore, clock: Clock) -> None:
         self._store = store
         self._engine = engine
         self._clock = clock
         self._asked_at = float("-inf")
         self._is_writable = False
         self._asking: asyncio.Task[None] | None = None
+        self._blobs = WatchBlobs(blobs, clock)
 
     async def __call__(self) -> Health:
         """How things stood at most two seconds ago."""
@@ -42,7 +50,7 @@ class CheckHealth:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._ask())
             await asyncio.shield(self._asking)
-        return Health({"database": self._is_writable, **self._engine.is_ready()})
+        return Health({"database": self._is_writable, **self._engine.is_ready()}, self._blobs.look())
 
     async def _ask(self) -> None:
         try:
@@ -53,3 +61,30 @@ class CheckHealth:
         finally:
             self._asked_at = self._clock.monotonic()
             self._asking = None
+
+
+class WatchBlobs:
+    """Tries the store of large values, at most every half minute and while nobody waits for it."""
+
+    def __init__(self, blobs: BlobStore, clock: Clock) -> None:
+        self._blobs = blobs
+        self._clock = clock
+        self._tried_at = float("-inf")
+        self._is_well = True
+        self._trying: asyncio.Task[None] | None = None
+
+    def look(self) -> str:
+        """How it was when it was last tried."""
+        if self._trying is None and self._clock.monotonic() - self._tried_at >= BLOBS_SECONDS:
+            self._trying = asyncio.create_task(self._try())
+        return self._blobs.kind if self._is_well else "unavailable"
+
+    async def _try(self) -> None:
+        try:
+            await self._blobs.check()
+            self._is_well = True
+        except InterlockError:
+            self._is_well = False
+        finally:
+            self._tried_at = self._clock.monotonic()
+            self._trying = None

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from interlock.backends.blobs.content import checked, is_name, missing, sha256_of
-from interlock.core.errors import ErrorKind, InterlockError
+from interlock.core.errors import ErrorKind, InterlockError, unavailable
 
 
 class FolderBlobs:
@@ -20,6 +20,8 @@ class FolderBlobs:
     A blob is in its place whole or not at all; what an interrupted ``put`` left is removed at the next start. With
     ``is_shared`` the operator says that all servers see the same folder.
     """
+
+    kind = "folder"
 
     def __init__(self, root: Path, *, is_shared: bool = False) -> None:
         self.is_shared = is_shared
@@ -38,6 +40,16 @@ class FolderBlobs:
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """The content. Raises NOT_FOUND; INTERNAL if the file is not what it was."""
         return await asyncio.to_thread(self._get, tenant_id, sha256)
+
+    async def check(self) -> None:
+        """Return if a file can be made there. Raises UNAVAILABLE."""
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        try:
+            tempfile.TemporaryFile(dir=self._unfinished).close()
+        except OSError as error:
+            raise unavailable(f"The blob folder takes no file: {error.strerror or error}") from error
 
     def _put(self, tenant_id: str, content: bytes) -> str:
         sha256 = sha256_of(content)

@@ -1,32 +1,42 @@
-"""Large values in a folder, small ones in the database: few rows stay few, and the database stays small."""
+"""Large values elsewhere, small ones in the database: few rows stay few, and the database stays small."""
 
 from __future__ import annotations
 
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.ports.blobs import Blobs
+from interlock.ports.blobs import BlobStore
 
 LARGE = 60 * 1024
-"""Bytes above which a content goes to the folder."""
+"""Bytes above which a content goes elsewhere."""
 
 
 class LayeredBlobs:
-    """Satisfies ``ports.blobs.Blobs`` over two stores. What was stored before there was a folder stays readable."""
+    """Satisfies ``ports.blobs.BlobStore`` over two. What was stored before there was another than the database stays
+    readable; with ``is_far`` the database is asked first for all that is read.
+    """
 
-    def __init__(self, folder: Blobs, database: Blobs) -> None:
-        self._folder = folder
+    def __init__(self, large: BlobStore, database: BlobStore, *, is_far: bool = False) -> None:
+        self._large = large
         self._database = database
-        self.is_shared = folder.is_shared and database.is_shared
+        self._readers = (database, large) if is_far else (large, database)
+        self.is_shared = large.is_shared and database.is_shared
+        self.kind = large.kind
 
     async def put(self, tenant_id: str, content: bytes) -> str:
         """Store, where its size belongs. Raises UNAVAILABLE."""
-        store = self._folder if len(content) > LARGE else self._database
+        store = self._large if len(content) > LARGE else self._database
         return await store.put(tenant_id, content)
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
         """The content, wherever it is. Raises NOT_FOUND, UNAVAILABLE; INTERNAL if it is not what it was."""
+        first, second = self._readers
         try:
-            return await self._folder.get(tenant_id, sha256)
+            return await first.get(tenant_id, sha256)
         except InterlockError as error:
             if error.kind is not ErrorKind.NOT_FOUND:
                 raise
-        return await self._database.get(tenant_id, sha256)
+        return await second.get(tenant_id, sha256)
+
+    async def check(self) -> None:
+        """Return if both can store. Raises what they raise."""
+        await self._large.check()
+        await self._database.check()

@@ -29,6 +29,7 @@ class PostgresBlobs:
     """Satisfies ``ports.blobs.Blobs`` in tables ``interlock.blobs`` and ``interlock.blob_parts``."""
 
     is_shared = True
+    kind = "database"
 
     def __init__(self, use: Use) -> None:
         self._use = use
@@ -49,6 +50,10 @@ class PostgresBlobs:
         if not rows:
             raise missing(sha256)
         return checked(sha256, b"".join(row["content"] for row in rows))
+
+    async def check(self) -> None:
+        """Return if the database answers. Raises UNAVAILABLE."""
+        await self._run(_HAS, "", "")
 
     async def _run(self, statement: str, *values: object) -> list[asyncpg.Record]:
         try:

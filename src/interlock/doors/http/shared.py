@@ -101,13 +101,14 @@ class SharedPaths:
             {
                 "status": "ok",
                 "ok": True,
-                "health": "healthy" if health.is_ready and redis != "unavailable" else "degraded",
+                "health": "healthy" if health.is_ready and "unavailable" not in (redis, health.blobs) else "degraded",
                 "service": SERVICE,
                 "version": settings.version,
                 "mode": settings.mode,
                 "timestamp": _now(call),
                 "redis": redis,
                 "postgres": "connected" if health.checks["database"] else "unavailable",
+                "blobs": health.blobs,
                 "executor": settings.executor,
                 "sandbox": settings.sandbox,
                 "metrics": {
