@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -22,12 +22,22 @@ DEADLINE = 60.0
 
 
 class Serving:
-    """One process of ``interlock serve``. Its log is ``log``; ``token`` is one of the local user."""
+    """One process of ``interlock serve``. Its log is ``log``; ``token`` is one of the local user.
 
-    def __init__(self, data_dir: Path, database_url: str, *options: str, **settings: str) -> None:
+    ``program`` is what is run instead of the plain command.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        database_url: str,
+        *options: str,
+        program: Sequence[str] = ("-m", "interlock"),
+        **settings: str,
+    ) -> None:
         self.data_dir = data_dir
         self.log = Path(tempfile.mkstemp(prefix="server-", suffix=".log", dir=data_dir)[1])
-        command = [sys.executable, "-m", "interlock", "serve", "--port", "0", "--data", str(data_dir), "--json"]
+        command = [sys.executable, *program, "serve", "--port", "0", "--data", str(data_dir), "--json"]
         told = environment(
             INTERLOCK_DATABASE_URL=database_url, **{"INTERLOCK_DATABASE_POOL_SIZE": "4", **SECRETS, **settings}
         )
