@@ -142,6 +142,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         )
         await engine.open()
         stack.push_async_callback(engine.close, 5.0)
+        telemetry.lattice.count_running(lambda: engine.runner.graphs_with_places)
         identity = LocalIdentity(tmp_path_factory.mktemp("keys"), clock)
         identity.open()
         access_store = PostgresAccess(database.serve_url)

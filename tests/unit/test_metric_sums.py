@@ -17,7 +17,7 @@ def telling(calls: Calls, streams: int = 0) -> bytes:
     telemetry = PrometheusTelemetry("1.0")
     for route, status, seconds in calls:
         telemetry.request_ended(route, "GET", status, seconds)
-        telemetry.task_ended('a "node" of\nmine', "ok", seconds)
+        telemetry.task_ended('a "node" of\nmine', "ok", seconds, is_placed=True)
     for _ in range(streams):
         telemetry.stream_opened("app")
     telemetry.gauge("loop_lag_seconds", len(calls) / 10)

@@ -149,6 +149,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     await engine.open()
     stack.push_async_callback(engine.close, settings.shutdown_grace_seconds / 2)
+    telemetry.lattice.count_running(lambda: engine.runner.graphs_with_places)
     identity = LocalIdentity(settings.data_dir, clock)
     identities = open_identities(settings, identity, serve_url, clock, ids, stack, secrets)
     access = await open_access(

@@ -14,9 +14,13 @@ class Telemetry(Protocol):
 
     def execution_started(self, kind: str) -> None: ...
 
-    def execution_ended(self, kind: str, status: str) -> None: ...
+    def execution_ended(self, kind: str, status: str, seconds: float, *, has_places: bool) -> None:
+        """``has_places``: some of its tasks need a place on a worker."""
+        ...
 
-    def task_ended(self, node_type: str, status: str, seconds: float) -> None: ...
+    def task_ended(self, node_type: str, status: str, seconds: float, *, is_placed: bool) -> None:
+        """``is_placed``: a place was set aside for it."""
+        ...
 
     def claimed(self, count: int, seconds: float) -> None: ...
 
@@ -28,6 +32,10 @@ class Telemetry(Protocol):
 
     def tasks_waiting(self, reason: str, count: int) -> None:
         """So many tasks wait here for free room (``resources``) or for a worker that has enough (``no_worker``)."""
+        ...
+
+    def tasks_placed(self, count: int, workers: int) -> None:
+        """So many tasks have a place here, and so many workers take tasks."""
         ...
 
     def worker_has(self, worker: str, cpu: float, free: float) -> None:

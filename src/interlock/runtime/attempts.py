@@ -124,7 +124,9 @@ class Attempts:
         program = owned.execution.program
         seconds = event.duration_ms / 1000 if type(event) is TaskCompleted else None
         word = "failed" if seconds is None else "completed"
-        self._telemetry.task_ended(program.node_type(event.node_id).name, word, seconds or 0.0)
+        is_placed = program.has_places and program.resources(event.node_id) is not None
+        node_type = program.node_type(event.node_id).name
+        self._telemetry.task_ended(node_type, word, seconds or 0.0, is_placed=is_placed)
         self.count_node(owned.tenant_id, program.called(event.node_id), seconds)
 
 

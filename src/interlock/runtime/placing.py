@@ -71,10 +71,12 @@ class Placing:
         self._unsettled: dict[UUID, Owned] = {}  # asked since the last round
         self._waiting: dict[UUID, Owned] = {}
         self._depths: Counter[str] = Counter()  # tasks that wait, by tenant
+        self._held = 0  # tasks that have a place
         self._is_due = False
         self.placed: Callable[[UUID, TaskPlaced], None] = lambda execution_id, command: None
         self.lost: Callable[[UUID, AttemptLost], None] = lambda execution_id, command: None
         self.told: Callable[[Owned], None] = lambda owned: None
+        self.measure()
 
     # Executions --------------------------------------------------------------------------------------------
 
@@ -123,7 +125,10 @@ class Placing:
         if task.placement is None or asked is None:
             return
         self._admission.hold((execution_id, task_id), given(asked, task.placement), task.placement)
-        self._books.setdefault(execution_id, _Book()).held[task_id] = task.attempt
+        held = self._books.setdefault(execution_id, _Book()).held
+        self._held += task_id not in held
+        held[task_id] = task.attempt
+        self._begin_soon()
 
     def release(self, owned: Owned, task_id: str) -> None:
         """The attempt of a task is over, whatever its end."""
@@ -149,9 +154,11 @@ class Placing:
         key = execution_id, task_id
         if not self._batches.withdraw(key):
             self._admission.withdraw(key)
+        self._begin_soon()  # somebody else's turn, and other figures
 
     def _give_back(self, execution_id: UUID, book: _Book, task_id: str) -> None:
         if book.held.pop(task_id, None) is not None:
+            self._held -= 1
             key = execution_id, task_id
             if not self._batches.release(key):
                 self._admission.release(key)
@@ -281,6 +288,7 @@ class Placing:
     def _place(self, key: Key, placement: Placement) -> tuple[UUID, TaskPlaced]:
         book = self._books[key[0]]
         found = book.asked.pop(key[1])
+        self._held += key[1] not in book.held
         book.held[key[1]] = found.attempt
         if placement.clamped:
             log.warning("placing.clamped", execution_id=str(key[0]), task_id=key[1], cut=placement.clamped)
@@ -299,6 +307,8 @@ class Placing:
         resources, no_worker = self._admission.waiting()
         self._telemetry.tasks_waiting(WaitingReason.RESOURCES, resources)
         self._telemetry.tasks_waiting(WaitingReason.NO_WORKER, no_worker)
+        workers = sum(machine.is_open for machine in self._admission.machines.values())
+        self._telemetry.tasks_placed(self._held, workers)
         for worker_id, machine in self._admission.machines.items():
             self._telemetry.worker_has(worker_id, machine.capacity.cpu, machine.free.cpu)
 

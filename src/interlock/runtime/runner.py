@@ -274,7 +274,7 @@ class Runner:
             owned.wake_waiters(is_committed=False)
             return
         if owned.execution.ended is not None:
-            self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
+            self._count_end(owned)
         else:
             self.parked.keep(owned, self._clock.monotonic())
         self.children.forget(owned.execution.execution_id)
@@ -340,8 +340,20 @@ class Runner:
             self.placing.seek(owned)
 
     def _end(self, owned: Owned) -> None:
-        self._telemetry.execution_ended(owned.kind, str(owned.execution.ended))
+        self._count_end(owned)
         self.forget(owned, is_committed=True)
+
+    def _count_end(self, owned: Owned) -> None:
+        execution = owned.execution
+        begun, ended = execution.started_at, execution.ended_at
+        seconds = (ended - begun).total_seconds() if begun is not None and ended is not None else 0.0
+        has_places = execution.program.has_places
+        self._telemetry.execution_ended(owned.kind, str(execution.ended), seconds, has_places=has_places)
+
+    @property
+    def graphs_with_places(self) -> int:
+        """How many owned executions have tasks that need a place on a worker."""
+        return sum(owned.execution.program.has_places for owned in self.owned.values())
 
     def _parked(self, owned: Owned, held: bool) -> None:
         owned.is_parking = False

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from interlock.backends.telemetry.lattice import LatticeFigures
 from interlock.backends.telemetry.models import ModelCounts
 from interlock.ports.telemetry import CallOutcome
 
@@ -72,6 +73,7 @@ class PrometheusTelemetry:
         self._tasks_waiting = self._gauge("tasks_waiting", "Tasks that wait for a place.", "reason")
         self._worker_cpu = self._gauge("worker_cpu", "Cores for tasks with resources.", "worker")
         self._worker_cpu_free = self._gauge("worker_cpu_free", "Those of them that are free.", "worker")
+        self.lattice = LatticeFigures(self.registry, self._requests, self._request_seconds)
         self._gauges: dict[str, Gauge] = {}
         self._children: dict[tuple[str, ...], Counter] = {}
         self._timings: dict[str, Histogram] = {}
@@ -96,10 +98,14 @@ class PrometheusTelemetry:
     def execution_started(self, kind: str) -> None:
         self._started.labels(kind).inc()
 
-    def execution_ended(self, kind: str, status: str) -> None:
+    def execution_ended(self, kind: str, status: str, seconds: float, *, has_places: bool) -> None:
         self._ended.labels(kind, status).inc()
+        if has_places:
+            self.lattice.workflow_ended(status, seconds)
 
-    def task_ended(self, node_type: str, status: str, seconds: float) -> None:
+    def task_ended(self, node_type: str, status: str, seconds: float, *, is_placed: bool) -> None:
+        if is_placed:
+            self.lattice.task_ended(status, seconds)
         counts = self._tasks.counts
         counts[node_type, status] = counts.get((node_type, status), 0) + 1
         if seconds:
@@ -119,6 +125,10 @@ class PrometheusTelemetry:
 
     def tasks_waiting(self, reason: str, count: int) -> None:
         self._tasks_waiting.labels(reason).set(count)
+        self.lattice.tasks_waiting(reason, count)
+
+    def tasks_placed(self, count: int, workers: int) -> None:
+        self.lattice.places(count, workers)
 
     def worker_has(self, worker: str, cpu: float, free: float) -> None:
         self._worker_cpu.labels(worker).set(cpu)

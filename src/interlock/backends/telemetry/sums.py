@@ -8,7 +8,13 @@ from prometheus_client.utils import floatToGoString
 
 _HELP, _TYPE = "# HELP ", "# TYPE "
 _LARGEST = frozenset(
-    {"interlock_build_info", "interlock_loop_lag_seconds", "interlock_queue_age_seconds", "interlock_waiting_due"}
+    {
+        "interlock_build_info",
+        "interlock_loop_lag_seconds",
+        "interlock_queue_age_seconds",
+        "interlock_waiting_due",
+        "lattice_node_count",
+    }
 )
 """Gauges that say something of all processes, or of the worst one."""
 _BIRTH = "_created"
