@@ -40,7 +40,7 @@ format: $(STAMP) ## Put code into the form that `check` wants
 bench: $(STAMP) ## Measure side by side with the peers; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
-crash: $(STAMP) ## Fault suite, about ten minutes; writes docs/reliability.md
+crash: $(STAMP) ## Fault suite, about fifteen minutes; writes docs/reliability.md
 	$(BIN)/python tests/crash/run.py --scale make
 
 crash-full: $(STAMP) ## Fault suite at full length, for hours

@@ -42,13 +42,21 @@ def ray_environment() -> dict[str, str]:
 
 
 class RayHouse:
-    """A cluster whose nodes the test adds and kills."""
+    """A cluster whose nodes the test adds and kills. ``settings`` are Ray's own, by the names it has for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self._environment = {**ray_environment(), **{f"RAY_{name}": value for name, value in settings.items()}}
         self.address = ""
         self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """The process that all of it is below. Raises RuntimeError while there is none."""
+        if self._process is None:
+            raise RuntimeError("the cluster is not open")
+        return self._process.pid
 
     async def open(self, cpus: int = 2) -> None:
         """Start the head, unless it is there."""
@@ -59,7 +67,7 @@ class RayHouse:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**ray_environment(), "RAY_TMPDIR": self._folder.name},
+                env={**self._environment, "RAY_TMPDIR": self._folder.name},
                 text=True,
             )
             await self.add("head", cpus)

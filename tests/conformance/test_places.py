@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -227,6 +228,21 @@ async def test_a_loop_runs_as_many_iterations_as_there_is_room_for(room: Room) -
     await room.running(4)
     room.gate.opened.set()
     assert (await room.ended(standing)).output == [{"by": 1}] * 9
+    await room.all_free()
+
+
+async def test_starts_that_come_together_do_not_pass_the_bound_together(room: Room) -> None:
+    room.placing.waiting_cap = 4
+    held = await room.start(task(resources=WHOLE))
+    await room.running(1)
+    asked = (room.start(*(task(resources=WHOLE) for _ in range(2))) for _ in range(6))
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    begun = [end for end in ends if not isinstance(end, BaseException)]
+    assert len(begun) == 2
+    assert {end.code for end in ends if isinstance(end, InterlockError)} == {"QUEUE_FULL"}
+    room.gate.opened.set()
+    for standing in (held, *begun):
+        await room.ended(standing)
     await room.all_free()
 
 

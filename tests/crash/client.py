@@ -24,6 +24,7 @@ class Answer(NamedTuple):
 
     status: int
     body: Any
+    retry_after: str | None = None
 
 
 class Lost(Exception):
@@ -81,14 +82,14 @@ class Client:
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as response:
                 text = await response.text()
-                status = response.status
+                status, retry_after = response.status, response.headers.get("Retry-After")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._write("info", method, path, key, type(error).__name__)
             raise Lost(f"{method} {path}: {type(error).__name__} {error}") from error
         self._write("ok" if status < 400 else "info" if status in UNCLEAR else "fail", method, path, key, status)
         if status >= 500 and status not in UNCLEAR:
             self.surprises.append(f"{status} {method} {path} {text[:300]}")
-        return Answer(status, json.loads(text) if text else None)
+        return Answer(status, json.loads(text) if text else None, retry_after)
 
     async def insist(
         self,

@@ -12,6 +12,8 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 
+from crash.clock import steady
+
 Upstream = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 ANSWER_GRACE = 0.02
 """Seconds to go on reading an answer before it counts as whole."""
@@ -27,7 +29,10 @@ class Loss:
 
 
 class FaultProxy:
-    """Forwards to ``upstream``. ``holds_answers`` keeps back everything that comes down, as a half-dead path does."""
+    """Forwards to ``upstream``. ``holds_answers`` keeps back everything that comes down, as a half-dead path does.
+
+    While it ``is_cut`` nothing passes in either direction, and who connects hears nothing; afterwards it all goes on.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -36,9 +41,11 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._losses: list[Loss] = []
         self.holds_answers = False
+        self.is_cut = False
         self.refuses = False
         self.port = 0
         self.connections = 0
+        self.accepted: list[float] = []  # when somebody connected, in steady seconds
         self.resets = 0
 
     async def start(self) -> None:
@@ -80,6 +87,8 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self.accepted.append(steady())
+        await self._passable()
         if self.refuses:
             writer.transport.abort()
             return
@@ -103,6 +112,10 @@ class FaultProxy:
             for end in pair:
                 end.transport.abort()
 
+    async def _passable(self) -> None:
+        while self.is_cut:
+            await asyncio.sleep(0.02)
+
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, armed: list[Loss]) -> None:
         """Forward requests; a request may come in several pieces, so the end of the last piece is kept in view."""
         before = b""
@@ -112,6 +125,7 @@ class FaultProxy:
                 self._losses.remove(loss)
                 armed.append(loss)
             before = view[-256:]
+            await self._passable()
             writer.write(data)
             await writer.drain()
         raise _Over
@@ -126,6 +140,7 @@ class FaultProxy:
         while data := await reader.read(65536):
             while self.holds_answers:
                 await asyncio.sleep(0.02)
+            await self._passable()
             if armed:
                 await asyncio.sleep(ANSWER_GRACE)
                 self._reset(pair)

@@ -30,7 +30,7 @@ def ask(params, key):
     url = "{}/effect/{}/{}?{}".format(params["sink"], params["ref"], params["step"], params["query"])
     headers = {"Idempotency-Key": key, "X-Ref": params["ref"]}
     request = urllib.request.Request(url, data=b"", headers=headers, method="POST")
-    with urllib.request.urlopen(request, timeout=120) as answer:
+    with urllib.request.urlopen(request, timeout=3600) as answer:
         receipt = json.load(answer)["receipt"]
     return {"receipt": receipt, "given": sorted(value for name, value in params.items() if name.startswith("from_"))}
 
@@ -55,12 +55,16 @@ order by execution_id, seq"""
 
 @dataclass(frozen=True)
 class Task:
-    """A task of a graph: which it reads, how the sink is asked, and what else its client says of it."""
+    """A task of a graph: which it reads, how the sink is asked, and what else its client says of it.
+
+    ``name`` is what the server calls it, if that is not its step; only tasks of one name share calls.
+    """
 
     step: str
     after: tuple[str, ...] = ()
     query: str = ""
     code: str = CALLS
+    name: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,7 +96,7 @@ async def build(stage: Stage, *tasks: Task) -> Graph:
     workflow_id = str((await ask(stage, "/create_workflow", {})).body["workflow_id"])
     ids: dict[str, str] = {}
     for task in tasks:
-        named = {"workflow_id": workflow_id, "task_name": task.step}
+        named = {"workflow_id": workflow_id, "task_name": task.name or task.step}
         answer = await ask(stage, "/add_task", {**named, "task_type": "code"})
         ids[task.step] = str(answer.body["task_id"])
         body = {**named, "task_id": ids[task.step], "code_str": task.code, "task_input": _input(stage, task, ids)}
@@ -100,17 +104,17 @@ async def build(stage: Stage, *tasks: Task) -> Graph:
     return Graph(workflow_id, tasks, ids)
 
 
-async def start_run(stage: Stage, graph: Graph, ref: str, **more: Any) -> None:
-    """Start a run by the id ``ref``, however often it takes. Raises RuntimeError for a refusal."""
+async def start_run(stage: Stage, graph: Graph, ref: str, url: str | None = None, **more: Any) -> None:
+    """Start a run by the id ``ref``, however often it takes, at ``url`` or anywhere. Raises RuntimeError."""
     body = {"workflow_id": graph.workflow_id, "run_id": ref, "inputs": graph.inputs(ref), **more}
-    answer = await ask(stage, "/run_workflow", body)
+    answer = await ask(stage, "/run_workflow", body, url)
     if answer.body["run_id"] != ref:
         raise RuntimeError(f"the run {ref} was answered as {answer.body}")
 
 
-async def ask(stage: Stage, path: str, body: Any) -> Answer:
-    """A clear answer of any server. Raises GaveUp, RuntimeError for a refusal."""
-    answer = await stage.client.insist(stage.running, "POST", path, body)
+async def ask(stage: Stage, path: str, body: Any, url: str | None = None) -> Answer:
+    """A clear answer of the server at ``url``, or of any. Raises GaveUp, RuntimeError for a refusal."""
+    answer = await stage.client.insist(stage.running if url is None else [url], "POST", path, body)
     if answer.status != 200:
         raise RuntimeError(f"{path} was refused with {answer.status}: {answer.body}")
     return answer

@@ -21,12 +21,14 @@ class Server:
 
     def __init__(self, name: str, directory: Path, database_url: str, **settings: str) -> None:
         self.name = name
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = ""
         self.launches = 0
         self._database_url = database_url
-        self._settings = {f"INTERLOCK_{key.upper()}": value for key, value in settings.items()}
+        self._settings = {
+            key if key.startswith("RAY_") else f"INTERLOCK_{key.upper()}": value for key, value in settings.items()
+        }
         self._data = directory / "shared-data"
         self.process = Process(name, directory / f"{name}.log")
 
@@ -87,7 +89,8 @@ class Server:
         return sum(text in line for line in self.process.logged().splitlines())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

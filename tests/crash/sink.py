@@ -1,7 +1,8 @@
 """The outside ledger: an HTTP server that writes down every effect before it answers, in a process of its own.
 
 ``POST /effect/<execution>/<step>?delay=S&status=N`` is committed to SQLite (fsync), then held for S seconds, then
-answered. A caller that leaves before its answer is noted too. What ``hooks.py`` takes is in the same ledger. Run as
+answered. With ``gather=N`` it is held until N steps of its execution have called, which then are answered at once. A
+caller that leaves before its answer is noted too. What ``hooks.py`` takes is in the same ledger. Run as
 ``python -m crash.sink DATABASE``; it prints ``ready PORT`` and ends on SIGTERM.
 """
 
@@ -40,6 +41,7 @@ class Sink:
         self._last = self._connection.execute("select coalesce(max(id), 0) from effects").fetchone()[0]
         self._queue: asyncio.Queue[Write] = asyncio.Queue()
         self._times_seen: dict[str, int] = {}
+        self._gatherings: dict[str, tuple[set[str], asyncio.Event]] = {}
 
     async def effect(self, request: web.Request) -> web.Response:
         """Note the effect, then behave as the query says."""
@@ -49,12 +51,21 @@ class Sink:
         self._times_seen[key] = self._times_seen.get(key, 0) + 1
         try:
             await asyncio.sleep(float(request.query.get("delay", "0")))
+            if "gather" in request.query:
+                await self._gathered(execution, step, int(request.query["gather"]))
         except asyncio.CancelledError:
             self.note("left_at", number)
             raise
         self.note("answered_at", number)
         answer = {"step": step, "times_seen": self._times_seen[key], "receipt": f"{ref}:{step}:done"}
         return web.json_response(answer, status=int(request.query.get("status", "200")))
+
+    async def _gathered(self, execution: str, step: str, count: int) -> None:
+        steps, full = self._gatherings.setdefault(execution, (set(), asyncio.Event()))
+        steps.add(step)
+        if len(steps) >= count:
+            full.set()
+        await full.wait()
 
     async def arrived(self, execution: str, step: str, key: str, ref: str) -> int:
         """Commit an effect; its number."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
@@ -184,10 +185,13 @@ class Placing:
 
     def _count(self, owned: Owned, waiting: int) -> None:
         """So many tasks of it wait, whether they have asked already or will when there is more room."""
-        self._depths[owned.tenant_id] += waiting - owned.waiting_places
+        self._deepen(owned.tenant_id, waiting - owned.waiting_places)
         owned.waiting_places = waiting
-        if not self._depths[owned.tenant_id]:
-            del self._depths[owned.tenant_id]
+
+    def _deepen(self, tenant_id: str, more: int) -> None:
+        self._depths[tenant_id] += more
+        if not self._depths[tenant_id]:
+            del self._depths[tenant_id]
 
     # Starts ------------------------------------------------------------------------------------------------
 
@@ -202,6 +206,16 @@ class Placing:
                 if lacking:
                     return _too_much(node_id, lacking)
         return None
+
+    @contextmanager
+    def coming(self, owned: Owned) -> Iterator[None]:
+        """Count the tasks of a start that is being committed, so that many starts at once do not pass the cap."""
+        tasks = len(owned.execution.ready) if owned.execution.program.has_places else 0
+        self._deepen(owned.tenant_id, tasks)
+        try:
+            yield
+        finally:
+            self._deepen(owned.tenant_id, -tasks)
 
     def _policy_of(self, program: Program) -> Policy:
         return stricter(self._policy, program.over_ask)

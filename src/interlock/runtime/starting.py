@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -111,7 +112,7 @@ class Starting:
         if is_owned and request.wait > 0:
             rest = asyncio.get_running_loop().create_future()
             owned.rest_waiters.append(rest)
-        with self._room.coming(request.tenant_id) if is_owned else nullcontext():
+        with self._coming(owned) if is_owned else nullcontext():
             failpoints.hit("starting.before_commit")
             self._runner.send(owned, recording)
             committed = await self._committed(done)
@@ -122,6 +123,12 @@ class Starting:
         if not is_owned:
             self._bus.inbox_grew(owned.execution.execution_id, None)
         return Started(owned, standing, rest=rest)
+
+    @contextmanager
+    def _coming(self, owned: Owned) -> Iterator[None]:
+        """Keep room for it until it is committed."""
+        with self._room.coming(owned.tenant_id), self._runner.placing.coming(owned):
+            yield
 
     def refusal(self, tenant_id: str) -> InterlockError | None:
         """What a start of this tenant would be told now because its queue is full."""

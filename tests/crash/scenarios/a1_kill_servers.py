@@ -29,8 +29,8 @@ MESH = (
     Task("split", query=CODE_QUERY),
     Task("left", ("split",), CODE_QUERY, more=resources(cpu=1, memory=64)),
     Task("right", ("split",), CODE_QUERY, more=resources(cpu=2)),
-    Task("one", ("split",), more=batched(4, 0.1)),
-    Task("other", ("split",), more=batched(4, 0.1)),
+    Task("one", ("split",), name="shared", more=batched(4, 0.1)),
+    Task("other", ("split",), name="shared", more=batched(4, 0.1)),
     Task("join", ("left", "right", "one", "other"), CODE_QUERY),
 )
 """Two tasks may share a call with one another, and with those of other runs."""
