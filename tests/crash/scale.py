@@ -15,6 +15,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     a1_families: float
     a1_sessions: float
     a1_runs: float
+    a1_ray_seconds: float
     a1_least_kills: int
     a2_sleep: float
     a2_together: int
@@ -42,6 +43,7 @@ MAKE = Scale(
     name="make",
     scenarios=(
         "A1",
+        "A1-RAY",
         "A2",
         "A4",
         "A6",
@@ -65,6 +67,7 @@ MAKE = Scale(
     a1_families=2.0,
     a1_sessions=2.0,
     a1_runs=1.0,
+    a1_ray_seconds=30.0,
     a1_least_kills=10,
     a2_sleep=8.0,
     a2_together=3,
@@ -110,6 +113,7 @@ FULL = msgspec.structs.replace(
     a1_families=3.0,
     a1_sessions=3.0,
     a1_runs=1.5,
+    a1_ray_seconds=300.0,
     a1_least_kills=70,
     a2_sleep=20.0,
     a2_together=1,

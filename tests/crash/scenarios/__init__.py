@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from crash.scenarios import (
     a1_kill_servers,
+    a1_ray,
     a2_failpoints,
     a4_kill_in_a_loop,
     a6_between_effect_and_result,
@@ -36,6 +37,7 @@ class Scenario(NamedTuple):
 
 SCENARIOS = {
     "A1": Scenario(a1_kill_servers.TITLE, a1_kill_servers.run),
+    "A1-RAY": Scenario(a1_ray.TITLE, a1_ray.run, needs_ray=True),
     "A2": Scenario(a2_failpoints.TITLE, a2_failpoints.run),
     "A4": Scenario(a4_kill_in_a_loop.TITLE, a4_kill_in_a_loop.run),
     "A6": Scenario(a6_between_effect_and_result.TITLE, a6_between_effect_and_result.run),
