@@ -24,6 +24,7 @@ GRANTS = {
         for table in ("executions", "inbox", "approvals", "artifacts")
     },
     ("interlock_engine", "events"): {"SELECT", "INSERT"},
+    ("interlock_engine", "task_logs"): {"SELECT", "INSERT"},
     ("interlock_engine", "blobs"): {"SELECT", "INSERT"},
     ("interlock_engine", "blob_parts"): {"SELECT", "INSERT"},
     ("interlock_engine", "code"): {"SELECT", "INSERT"},

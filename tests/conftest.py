@@ -147,6 +147,9 @@ with planted as (
 ), written as (
   insert into interlock.artifacts (execution_id, name, tenant_id, private_to, task_id, sha256, size, content_type)
   values ($1, 'report.md', $2, $10, 't', 'ab12', 1234567890123, 'text/markdown')
+), printed as (
+  insert into interlock.task_logs (execution_id, tenant_id, private_to, task_id, attempt, stream, content)
+  values ($1, $2, $10, 't', 1, 'stdout', 'what the task printed')
 ), keyed as (
   insert into interlock.keys (tenant_id, scope, key, digest, execution_id, expires_at)
   values ($2, 'start', $1::text, 'd', $1, $9 + interval '1 day')

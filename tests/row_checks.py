@@ -27,6 +27,7 @@ READABLE = {
     "executions": "visibility = 'private' and user_id <> $1",
     "events": "private_to <> $1",
     "artifacts": "private_to <> $1",
+    "task_logs": "private_to <> $1",
     "approvals": "private_to <> $1",
     "inbox": "execution_id in (select x.execution_id from told.private_executions x where x.user_id <> $1)",
     "live": "private_to <> $1",

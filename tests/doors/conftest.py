@@ -33,6 +33,7 @@ from interlock.backends.store.postgres.code_shelf import PostgresCodeShelf
 from interlock.backends.store.postgres.connection import connect_as_server
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.store import PostgresStore
+from interlock.backends.store.postgres.task_log import PostgresTaskLog
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, start_relay
 from interlock.core.limits import LimitTable
@@ -128,13 +129,16 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
         )
         shelf = PostgresCodeShelf(ledger.connection, secrets)
         scratch = tmp_path_factory.mktemp("scratch")
-        sandbox = SandboxExecutor(find_walls(None, is_local=True), shelf, egress, blobs, scratch=scratch, size=4)
+        task_log = PostgresTaskLog(ledger.connection)
+        stack.push_async_callback(task_log.close)
+        walls = find_walls(None, is_local=True)
+        sandbox = SandboxExecutor(walls, shelf, egress, blobs, scratch=scratch, size=4, task_log=task_log)
         engine = LocalEngine(
             name="test:doors",
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "sandbox": BatchingExecutor(sandbox)},
+            executors={"inline": inline, "sandbox": BatchingExecutor(sandbox, task_log)},
             catalogue=registry.types,
             clock=clock,
             ids=ids,

@@ -156,3 +156,68 @@ async def test_what_is_refused_and_in_which_words(lattice: Lattice, house: House
     await lattice.call("GET", f"/runs/{run_id}", 404, headers=foreign)
     await lattice.call("POST", f"/runs/{run_id}/cancel", 404, headers=foreign, json={})
     await lattice.post("/cancel_run", {"run_id": run_id})
+
+
+TALKS = """
+import sys
+def talks(params):
+    print("first line")
+    print("to the other", file=sys.stderr, flush=True)
+    def inner():
+        raise ValueError("no \\0 luck")
+    if params["fails"]:
+        inner()
+    return {}
+"""
+
+
+async def text_of(lattice: Lattice, run_id: str, stream: str, query: str = "") -> str:
+    """All that a run printed to a stream, read in small pages."""
+    found, after, more = "", 0, True
+    while more:
+        page = await get(lattice, f"/runs/{run_id}/logs?limit=2&after={after}{query}")
+        found += "".join(line["text"] for line in page["logs"] if line["stream"] == stream)
+        after, more = page["next_after"], page["has_more"]
+    return found
+
+
+async def test_what_tasks_print_is_in_the_log_of_their_run(lattice: Lattice, house: House) -> None:
+    workflow_id = await lattice.workflow()
+    good = await lattice.saved(workflow_id, "talks", TALKS, task_input=of_user(fails=False))
+    bad = await lattice.saved(workflow_id, "talks", TALKS, task_input=of_user(fails=True))
+    run_id = await lattice.run(workflow_id)
+    assert (await rested(lattice, run_id))["status"] == "failed"
+    assert await text_of(lattice, run_id, "stdout") == "first line\n" * 2
+    assert await text_of(lattice, run_id, "stderr", f"&task_id={good}") == "to the other\n"
+    trace = await text_of(lattice, run_id, "stderr", f"&task_id={bad}")
+    assert trace.startswith("to the other\nTraceback (most recent call last):\n")
+    assert 'File "user_code.py", line 9, in talks' in trace
+    assert 'File "user_code.py", line 7, in inner' in trace
+    assert trace.endswith("ValueError: no \ufffd luck\n")
+    assert "site-packages" not in trace
+    foreign = {"authorization": f"Bearer {house.identity.mint('bob', f'tenant-{house.ids.new()}')}"}
+    await lattice.call("GET", f"/runs/{run_id}/logs", 404, headers=foreign)
+
+
+async def test_a_log_is_cut_with_a_mark(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    code = "def loud(params):\n    for _ in range(40):\n        print('x' * 50_000)\n    raise OSError('again')"
+    retry = {"max_attempts": 3, "backoff_seconds": 0}
+    await lattice.saved(workflow_id, "loud", code, retry=retry)
+    run_id = await lattice.run(workflow_id)
+    run = await rested(lattice, run_id)
+    assert len(run["tasks"][0]["attempts"]) == 3
+    text = await text_of(lattice, run_id, "stdout") + await text_of(lattice, run_id, "stderr")
+    assert 1_048_576 <= len(text) < 1_300_000
+    assert text.endswith("\n[cut: the task printed more than 1 MiB]\n")
+
+
+async def test_a_batch_talks_once_in_each_run(lattice: Lattice) -> None:
+    code = "def many(params):\n    print('a call')\n    return [{} for _ in params]"
+    batch = {"enabled": True, "batch_size": 3, "batch_timeout": 5}
+    workflow_id = await lattice.workflow()
+    for _ in range(3):
+        await lattice.saved(workflow_id, "many", code, batch_config=batch)
+    run_id = await lattice.run(workflow_id)
+    assert (await rested(lattice, run_id))["status"] == "completed"
+    assert await text_of(lattice, run_id, "stdout") == "a call\n"

@@ -22,6 +22,7 @@ from interlock.backends.store.embedded import EmbeddedPostgres
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import migrate, status
 from interlock.backends.store.postgres.store import PostgresStore
+from interlock.backends.store.postgres.task_log import PostgresTaskLog
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.bootstrap.access import open_access
 from interlock.bootstrap.blobs import open_blobs, try_blobs
@@ -115,7 +116,9 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     size = 1 if settings.executor == "inline" else settings.process_workers or None
     pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
-    sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs)
+    task_log = PostgresTaskLog(ledger.connection)
+    stack.push_async_callback(task_log.close)
+    sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs, task_log)
     ray = open_ray(
         settings,
         registry=NODES,
@@ -134,7 +137,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline} | {name: BatchingExecutor(each) for name, each in executors.items()},
+        executors={"inline": inline} | {name: BatchingExecutor(each, task_log) for name, each in executors.items()},
         catalogue=registry.types,
         clock=clock,
         ids=ids,

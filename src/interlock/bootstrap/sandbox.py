@@ -15,6 +15,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.secrets import Secrets
+from interlock.ports.task_log import TaskLog
 from interlock.services.code.save import SaveCode
 
 SWITCHED_OFF = "users' code is switched off by INTERLOCK_CODE_EXECUTION"
@@ -42,7 +43,9 @@ def walls_of(settings: Settings) -> Walls:
     return find_walls(settings.sandbox, is_local=settings.local)
 
 
-def open_sandbox(settings: Settings, use: Use, secrets: Secrets, egress: Egress, blobs: Blobs) -> Sandbox:
+def open_sandbox(
+    settings: Settings, use: Use, secrets: Secrets, egress: Egress, blobs: Blobs, task_log: TaskLog
+) -> Sandbox:
     """The sandbox of this server. Says in the log what is weaker than it should be."""
     walls = walls_of(settings)
     if runs_code(settings):
@@ -56,6 +59,7 @@ def open_sandbox(settings: Settings, use: Use, secrets: Secrets, egress: Egress,
         scratch=settings.data_dir / "scratch",
         size=settings.sandbox_workers or None,
         memory=settings.sandbox_memory_mib,
+        task_log=task_log,
         hidden=(str(settings.data_dir.resolve()),),
     )
     return Sandbox(executor, SaveCode(shelf, is_enabled=runs_code(settings), has_sandbox=walls.mode is not None), shelf)

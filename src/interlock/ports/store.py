@@ -74,6 +74,17 @@ class ArtifactRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that a task printed; within an execution ``number`` grows, with gaps."""
+
+    number: int
+    task_id: str
+    attempt: int
+    stream: str
+    content: str
+    at: datetime
+
+
 class WorkflowHead(msgspec.Struct, frozen=True, kw_only=True):
     """What starting an execution needs to know of a workflow."""
 
@@ -123,6 +134,9 @@ class Transaction(RegistryQueries, WebhookQueries, DraftQueries, Protocol):
     async def executions_among(self, wanted: ExecutionFilter, execution_ids: Sequence[UUID]) -> list[ExecutionRow]: ...
     async def recorded(self, execution_id: UUID) -> list[Recorded]: ...
     async def artifacts(self, execution_id: UUID) -> list[ArtifactRow]: ...
+    async def log_lines(
+        self, execution_id: UUID, tasks: Sequence[str] | None, after: int, limit: int
+    ) -> list[LogLine]: ...
     async def approval(self, approval_id: UUID) -> Approval | None: ...
     async def list_approvals(
         self, *, status: str | None, execution_ids: Sequence[UUID] | None, limit: int, offset: int

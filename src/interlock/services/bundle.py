@@ -31,6 +31,7 @@ from interlock.services.executions.read import ReadExecutions
 from interlock.services.executions.retry import RetryExecutions
 from interlock.services.executions.signal import SignalExecutions
 from interlock.services.executions.start import StartExecutions
+from interlock.services.executions.task_log import ReadTaskLogs
 from interlock.services.executions.tasks import ListTasks
 from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
@@ -80,6 +81,7 @@ class Services:
     cancel_execution: CancelExecutions
     retry_execution: RetryExecutions
     list_tasks: ListTasks
+    read_task_log: ReadTaskLogs
     pause_execution: PauseExecutions
     list_approvals: ListApprovals
     decide_approval: DecideApprovals
@@ -152,6 +154,7 @@ def build_services(
         cancel_execution=cancel,
         retry_execution=RetryExecutions(store, engine, blobs),
         list_tasks=ListTasks(reads, places),
+        read_task_log=ReadTaskLogs(store),
         pause_execution=PauseExecutions(store, engine),
         list_approvals=ListApprovals(store),
         decide_approval=DecideApprovals(store, engine, check_value),

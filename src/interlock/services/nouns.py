@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from interlock.ports.engine import Key, SignalOutcome, Standing
 from interlock.ports.ledger import NodeTotal
-from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
+from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, LogLine, Page
 
 __all__ = [
     "ArtifactRow",
@@ -12,6 +12,7 @@ __all__ = [
     "ExecutionFilter",
     "ExecutionRow",
     "Key",
+    "LogLine",
     "NodeTotal",
     "Page",
     "SignalOutcome",

@@ -12,6 +12,7 @@ import linecache
 import platform
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import ModuleType
@@ -25,6 +26,7 @@ from interlock.ports.node import Attempt, Done, Node, NodeFailed, Services
 MAX_RESULT = 16 * 1_048_576
 """Bytes of JSON a function may return."""
 _MAX_KEYS = 1_000_000
+_TRACE = 65_536  # characters, the last ones
 _MODULE = "user_code"
 _PYTHON = ".".join(platform.python_version_tuple()[:2])
 
@@ -50,6 +52,7 @@ class CodeInside:
         except NodeFailed:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
+            _print_trace(error)
             raise _failure(error) from error
         if attempt.placement is not None and attempt.placement.batch_id and isinstance(result, list):
             return Done(output=[_object(each) for each in result])  # one for each task of the batch
@@ -136,6 +139,17 @@ def _is_known(decorator: ast.expr, tree: ast.Module) -> bool:
 def _failure(error: BaseException) -> NodeFailed:
     name = type(error).__name__
     return NodeFailed(name, str(error) or name, retryable=True, details=_place(error))
+
+
+def _print_trace(error: BaseException) -> None:
+    """The whole traceback, for the log of the task; who is told of the failure hears its type and message."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next  # where the user's code was called is none of it
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    with suppress(Exception):  # stderr is whatever the code has made of it
+        sys.stdout.flush()  # what was printed before comes before it
+        sys.stderr.write(text[-_TRACE:])
 
 
 def _place(error: BaseException) -> dict[str, Any]:

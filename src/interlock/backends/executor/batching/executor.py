@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from interlock.backends.executor.batching.batch import Batch, Key, Member, alone, call_for, key_of, lose, pass_on, share
 from interlock.core.commands import AttemptLost, TaskReported, TaskSucceeded
 from interlock.ports.executor import Attaching, Executor, Report, Result
 from interlock.ports.node import Attempt
+from interlock.ports.task_log import TaskLog, place_of
 
 GATHERING = 1.0
 """Seconds from a batch's first attempt until it goes without those that have not come, as theirs ended meanwhile."""
@@ -22,8 +24,9 @@ class BatchingExecutor:
     process dies, each member runs once more by itself, so that a bad one fails alone.
     """
 
-    def __init__(self, inner: Executor) -> None:
+    def __init__(self, inner: Executor, task_log: TaskLog | None = None) -> None:
         self._inner = inner
+        self._task_log = task_log
         self.name = inner.name
         self._batches: dict[Key, Batch] = {}
         self._batch_of: dict[Key, Batch] = {}
@@ -56,6 +59,7 @@ class BatchingExecutor:
         if not batch.members and (batch.is_called or batch.size == 0):
             self._drop(batch)
             self._inner.cancel(*batch.key)
+            self._share_log(batch.key, ())
         elif not batch.is_called and batch.is_whole:
             self._call(batch)
 
@@ -90,6 +94,7 @@ class BatchingExecutor:
             return
         batch.is_called = True
         members = list(batch.members.values())
+        self._share_log(batch.key, [member.attempt for member in members])
         self._inner.submit(
             call_for(batch.key, members), lambda execution_id, result: self._hear(batch, members, result)
         )
@@ -102,6 +107,7 @@ class BatchingExecutor:
             return
         left = dict(batch.members)
         self._drop(batch)
+        self._share_log(batch.key, ())
         if isinstance(result, TaskSucceeded):
             for member, its in zip(called, share(called, result), strict=True):
                 if member.key in left:
@@ -112,6 +118,12 @@ class BatchingExecutor:
         else:
             for member in left.values():
                 self._inner.submit(alone(member.attempt), member.report)
+
+    def _share_log(self, key: Key, attempts: Sequence[Attempt]) -> None:
+        """What the call prints is nobody's alone: the first member of each execution has it in its log."""
+        if self._task_log is not None:
+            firsts = {attempt.execution_id: attempt for attempt in reversed(attempts)}
+            self._task_log.share(*key, [place_of(attempt) for attempt in firsts.values()])
 
     def _drop(self, batch: Batch) -> None:
         self._stop_timer(batch)

@@ -19,6 +19,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report, Result
 from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.task_log import Stream
 
 
 class PoolExecutor:
@@ -84,18 +85,19 @@ class PoolExecutor:
         key: Hashable = None,
         again: Attempt | None = None,
         on_stored: Callable[[ArtifactRef], None] | None = None,
+        on_printed: Callable[[Stream, str], None] | None = None,
     ) -> None:
         """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports.
 
         A child takes only attempts of one ``key``, and from the second on gets them as ``again`` says. ``on_stored``
-        hears of each artifact.
+        hears of each artifact, ``on_printed`` of what is printed.
         """
         self.cancel(attempt.execution_id, attempt.task_id)
         if self._is_stopped:
             return
         if self._host is None:
             raise RuntimeError("the process executor was not started")
-        job = Job(self._host, attempt, report, key, again, on_stored)
+        job = Job(self._host, attempt, report, key, again, on_stored, on_printed)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
         self._place()

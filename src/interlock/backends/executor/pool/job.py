@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
+from interlock.backends.executor.logs import log_output
 from interlock.backends.executor.pool.bounds import Bounds
 from interlock.backends.executor.services import AttemptServices, Host
 from interlock.core.events import ArtifactRef
 from interlock.ports.executor import Report, Result
 from interlock.ports.node import Attempt
+from interlock.ports.task_log import Stream
 
 if TYPE_CHECKING:
     from interlock.backends.executor.pool.seat import Seat
@@ -22,7 +24,18 @@ class Job:
     whole attempt.
     """
 
-    __slots__ = ("_report", "again", "attempt", "bounds", "has_begun", "key", "on_stored", "seat", "services")
+    __slots__ = (
+        "_report",
+        "again",
+        "attempt",
+        "bounds",
+        "has_begun",
+        "key",
+        "on_printed",
+        "on_stored",
+        "seat",
+        "services",
+    )
 
     def __init__(
         self,
@@ -32,8 +45,10 @@ class Job:
         key: Hashable = None,
         again: Attempt | None = None,
         on_stored: Callable[[ArtifactRef], None] | None = None,
+        on_printed: Callable[[Stream, str], None] | None = None,
     ) -> None:
         self.on_stored = on_stored or (lambda _: None)
+        self.on_printed = on_printed or (lambda stream, text: log_output(attempt, stream, text))
         self.attempt = attempt
         self.key = key
         self.again = again or attempt

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Hashable
 
-from interlock.backends.executor.logs import log_dead_child, log_node_error, log_output
+from interlock.backends.executor.logs import log_dead_child, log_node_error
 from interlock.backends.executor.pool.bounds import MAX_UNREAD, Patience
 from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.job import Job
@@ -162,7 +162,7 @@ class Seat:
         kept = job.bounds.cut(text) if job is not None and not job.is_dropped else ""
         if job is None or not kept:
             return False
-        log_output(job.attempt, "stderr" if stream == "stderr" else "stdout", kept)
+        job.on_printed("stderr" if stream == "stderr" else "stdout", kept)
         return True
 
     def _rest(self) -> None:

@@ -12,10 +12,11 @@ from interlock.backends.store.postgres.rows import artifact_of, event_record_of,
 from interlock.backends.store.postgres.session import Session
 from interlock.core.events import Recorded
 from interlock.core.execution import DEADLINE, FailedBy, Status
-from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, Page
+from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, ExecutionRow, LogLine, Page
 
 _SQL = load("executions")
 _FRAME = load("session")
+_LOGS = load("task_logs")
 _PAGE = 5_000
 _PARTS: dict[str, bool] = {FailedBy.DEADLINE: True, FailedBy.OTHER: False}
 
@@ -90,6 +91,11 @@ class ExecutionQueries:
     async def artifacts(self, execution_id: UUID) -> list[ArtifactRow]:
         """The artifacts of an execution by name."""
         return [artifact_of(row) for row in await self._session.rows(_SQL["artifacts"], execution_id)]
+
+    async def log_lines(self, execution_id: UUID, tasks: Sequence[str] | None, after: int, limit: int) -> list[LogLine]:
+        """At most ``limit`` texts that these tasks (None: all) printed, with a higher number than ``after``."""
+        rows = await self._session.rows(_LOGS["lines"], execution_id, tasks, after, limit)
+        return [LogLine(**row) for row in rows]
 
 
 def _statuses(wanted: ExecutionFilter) -> list[str]:

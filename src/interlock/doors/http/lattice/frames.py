@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from interlock.core.draft import RESOURCE_WORDS
 from interlock.core.large import field_of
@@ -19,9 +20,11 @@ LOCAL_WORKER, LOCAL_ADDRESS = "local-1", "127.0.0.1"
 
 
 class Frame(msgspec.Struct, kw_only=True):
+    """What is no event has no ``seq``: a reader that goes on behind a number loses and repeats none of those."""
+
     type: str
     data: Fields
-    seq: int
+    seq: int | UnsetType = UNSET
     trace_id: str
     timestamp: str
 

@@ -66,6 +66,16 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _operation(
         "GET",
+        "/{run_id}/logs",
+        Scope.EXECUTIONS_READ,
+        "Read what the tasks of a run printed",
+        reading.read_log,
+        query=reading.RunLogQuery,
+        answer=reading.RunLog,
+        failures=(404,),
+    ),
+    _operation(
+        "GET",
         "/{run_id}/artifacts",
         Scope.EXECUTIONS_READ,
         "List the files that a run made",

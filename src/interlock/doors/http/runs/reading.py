@@ -24,7 +24,8 @@ from interlock.doors.http.runs.run_object import (
     run_object,
     task_object,
 )
-from interlock.services.nouns import ExecutionFilter, ExecutionRow
+from interlock.kit.instants import rfc3339
+from interlock.services.nouns import ExecutionFilter, ExecutionRow, LogLine
 from interlock.services.sessions.session import shown_id
 
 MAX_WAIT_MS = 60_000
@@ -77,6 +78,34 @@ class RunEvents(msgspec.Struct, kw_only=True):
 
 class RunArtifacts(msgspec.Struct, kw_only=True):
     artifacts: list[RunArtifact]
+
+
+class RunLogQuery(msgspec.Struct, kw_only=True):
+    """``task_id``: of that task alone."""
+
+    after: Annotated[int, Meta(ge=0, le=9_007_199_254_740_991)] = 0
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    task_id: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class RunLogLine(msgspec.Struct, kw_only=True):
+    """A text as the task printed it, of one line or many; ``number`` grows, with gaps."""
+
+    number: int
+    task_id: str
+    attempt: int
+    stream: str
+    text: str
+    timestamp: str
+
+
+class RunLog(msgspec.Struct, kw_only=True):
+    """``next_after`` is where to go on, also while the run lasts."""
+
+    run_id: str
+    logs: list[RunLogLine]
+    next_after: int
+    has_more: bool
 
 
 async def found(call: Call[Any, Any]) -> ExecutionRow:
@@ -149,3 +178,30 @@ async def list_artifacts(call: Call[None, None]) -> Reply:
     row = await found(call)
     rows = await call.services.read_executions.artifacts(call.principal, row.execution_id)
     return JsonReply(RunArtifacts(artifacts=[artifact_object(each) for each in rows]))
+
+
+async def read_log(call: Call[None, RunLogQuery]) -> Reply:
+    """What the tasks of a run printed, and the tracebacks of those that failed."""
+    row = await found(call)
+    query = call.query
+    tasks = None if query.task_id is None else [query.task_id]
+    lines = await call.services.read_task_log(call.principal, row.execution_id, query.after, query.limit, tasks)
+    return JsonReply(
+        RunLog(
+            run_id=shown_id(row),
+            logs=[_log_line(line) for line in lines],
+            next_after=lines[-1].number if lines else query.after,
+            has_more=len(lines) == query.limit,
+        )
+    )
+
+
+def _log_line(line: LogLine) -> RunLogLine:
+    return RunLogLine(
+        number=line.number,
+        task_id=line.task_id,
+        attempt=line.attempt,
+        stream=line.stream,
+        text=line.content,
+        timestamp=rfc3339(line.at),
+    )
