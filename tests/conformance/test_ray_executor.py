@@ -24,6 +24,7 @@ from interlock.core.errors import not_found
 from interlock.core.execution import Status
 from interlock.core.resources import Placement, Resources
 from interlock.core.workflow import GraphDefinition, NodeDefinition
+from interlock.ports.node import Attempt
 from ray_house import RayHouse, ready, until
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.cluster]
@@ -141,6 +142,16 @@ class Shelf:
         return Code(digest=digest, form="pickle", content=bytes(range(256)), author="ann")
 
 
+class Heard:
+    """What a server was told to keep."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+
+    def write(self, attempt: Attempt, stream: str, text: str) -> None:
+        self.lines.append((stream, text))
+
+
 async def test_other_places_are_made_on_the_node_and_read_code_of_the_server(cluster: RayHouse) -> None:
     async with opened(cluster.trial(PROBES, places="conformance.ray_probe:places", code=Shelf())) as trial:
         read = trial.submit("reader", {"code": "d1"})
@@ -151,12 +162,17 @@ async def test_other_places_are_made_on_the_node_and_read_code_of_the_server(clu
 
 async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> None:
     shelf = KeptCode()
-    digest = await shelf.put("tenant", "ann", "source", b"import os\ndef f(params): return {'n': params['n'] * 2}\n")
+    digest = await shelf.put(
+        "tenant", "ann", "source", b"def f(params):\n  print('on it')\n  return {'n': params['n'] * 2}\n"
+    )
     given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512}
     places = "interlock.bootstrap.ray_host:open_places"
-    async with opened(cluster.trial("interlock.nodes:load", places=places, given=given, code=shelf)) as trial:
+    heard = Heard()
+    told: dict[str, Any] = {"places": places, "given": given, "code": shelf, "task_log": heard}
+    async with opened(cluster.trial("interlock.nodes:load", **told)) as trial:
         parameters = {"code": digest, "form": "source", "function": "f", "arguments": {"n": 21}}
         assert (await trial.submit("code", parameters).end()).output == {"n": 42}
+        assert heard.lines == [("stdout", "on it\n")]  # before the end
 
 
 async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again(

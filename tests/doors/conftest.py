@@ -21,6 +21,7 @@ from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.egress.stored import StoredUrls
 from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.executor.logged import LoggedExecutor
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.sandbox.walls import find_walls
 from interlock.backends.identity.local import LOCAL_SCOPES, LocalIdentity
@@ -138,7 +139,7 @@ async def house(database: Any, store: PostgresStore, tmp_path_factory: pytest.Te
             ledger=ledger,
             blobs=blobs,
             bus=bus,
-            executors={"inline": inline, "sandbox": BatchingExecutor(sandbox, task_log)},
+            executors={"inline": inline, "sandbox": BatchingExecutor(LoggedExecutor(sandbox, task_log), task_log)},
             catalogue=registry.types,
             clock=clock,
             ids=ids,

@@ -15,6 +15,7 @@ import structlog
 from interlock.backends.egress.client import GuardedEgress
 from interlock.backends.executor.batching import BatchingExecutor
 from interlock.backends.executor.inline import InlineExecutor
+from interlock.backends.executor.logged import LoggedExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.identity.local import LocalIdentity
 from interlock.backends.schema.jsonschema_rs import JsonSchemas
@@ -127,6 +128,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         egress=egress,
         blobs=blobs,
         code=sandbox.shelf,
+        task_log=task_log,
         ids=ids,
     )
     reaches = ray["ray"].reaches if ray else None
@@ -137,7 +139,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         ledger=ledger,
         blobs=blobs,
         bus=bus,
-        executors={"inline": inline} | {name: BatchingExecutor(each, task_log) for name, each in executors.items()},
+        executors={"inline": inline}
+        | {name: BatchingExecutor(LoggedExecutor(each, task_log), task_log) for name, each in executors.items()},
         catalogue=registry.types,
         clock=clock,
         ids=ids,

@@ -17,6 +17,7 @@ from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
+from interlock.ports.task_log import TaskLog
 
 _PLACES = "interlock.bootstrap.ray_host:open_places"
 _ENVIRONMENT = "interlock.config:child_environment"
@@ -32,6 +33,7 @@ def open_ray(
     blobs: Blobs,
     code: CodeShelf,
     ids: Ids,
+    task_log: TaskLog,
 ) -> dict[str, RayExecutor]:
     """The executor by its name, not started; none unless it is wanted. Raises RULE for what cannot work."""
     if settings.executor != "ray":
@@ -55,6 +57,7 @@ def open_ray(
         environment=environment,
         address=settings.ray_address,
         code=code,
+        task_log=task_log,
     )
     return {executor.name: executor}
 

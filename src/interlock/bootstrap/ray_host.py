@@ -27,5 +27,6 @@ def open_places(tools: Tools) -> Mapping[str, Executor]:
         scratch=Path(tempfile.gettempdir()),
         size=tools.children,
         memory=given["memory"],
+        task_log=tools.task_log,
     )
     return {sandbox.name: sandbox}

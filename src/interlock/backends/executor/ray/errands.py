@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from interlock.backends.executor.logs import log_output
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.ray.messages import Node
+from interlock.backends.executor.services import Host
 from interlock.core.worker import Capacity, Gpu, Machine
+from interlock.ports.executor import Report
 from interlock.ports.node import Attempt
+from interlock.ports.task_log import TaskLog
 from interlock.ports.workers import LOCAL_WORKER
 
 Key = tuple[UUID, str]
@@ -39,6 +43,12 @@ class Errand:
         if placement.worker == LOCAL_WORKER:
             return own if own in nodes else ""
         return find_node(nodes, placement.worker, placement.address)
+
+
+def job_of(host: Host, attempt: Attempt, report: Report, task_log: TaskLog | None) -> Job:
+    """The attempt for whoever wants to hear of it; what it prints goes to ``task_log``, or to the server's own log."""
+    write = log_output if task_log is None else task_log.write
+    return Job(host, attempt, report, on_printed=lambda stream, text: write(attempt, stream, text))
 
 
 def find_node(nodes: Mapping[str, Node], worker: str, address: str) -> str | None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from uuid import UUID
 
 from interlock.backends.executor.logs import log, log_node_error
-from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import Erred
 from interlock.backends.executor.ray.answers import answer
 from interlock.backends.executor.ray.driving import Driving
-from interlock.backends.executor.ray.errands import Errand, Key, find_node, machine_of, only_named
+from interlock.backends.executor.ray.errands import Errand, Key, find_node, job_of, machine_of, only_named
 from interlock.backends.executor.ray.messages import (
     Cancel,
     Connected,
@@ -29,6 +28,7 @@ from interlock.backends.executor.ray.messages import (
     Plan,
     Question,
     Run,
+    Said,
     Seek,
     Send,
     ToHost,
@@ -45,6 +45,7 @@ from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report
 from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.task_log import TaskLog
 
 MAX_WAITING = 10_000
 """Attempts that wait for a node; more fail at once with a code that may be tried again."""
@@ -83,6 +84,7 @@ class RayExecutor:
         environment: Mapping[str, str],
         address: str = "",
         code: CodeShelf | None = None,
+        task_log: TaskLog | None = None,
         patience: float = PATIENCE,
         on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
     ) -> None:
@@ -100,6 +102,7 @@ class RayExecutor:
         self._egress = egress
         self._blobs = blobs
         self._code = code
+        self._task_log = task_log
         self._has_address = bool(address)
         self._patience = patience
         self.on_workers = on_workers
@@ -196,7 +199,7 @@ class RayExecutor:
     def _take_on(self, attempt: Attempt, report: Report, *, is_sought: bool) -> Errand:
         if self._host is None:
             raise RuntimeError("the ray executor was not started")
-        errand = Errand(Job(self._host, attempt, report), is_sought=is_sought)
+        errand = Errand(job_of(self._host, attempt, report, self._task_log), is_sought=is_sought)
         self._errands[errand.key] = errand
         return errand
 
@@ -352,6 +355,10 @@ class RayExecutor:
         message = read_from_host.decode(line)
         if isinstance(message, Told):
             self._take(worker, message)
+        elif isinstance(message, Said):
+            errand = self._errands.get((message.execution_id, message.task_id))
+            if errand is not None and errand.job.attempt.attempt == message.attempt:
+                errand.job.on_printed(message.stream, message.text)
         elif isinstance(message, NotHere):
             self._miss(worker, message)
         else:

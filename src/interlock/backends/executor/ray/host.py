@@ -23,12 +23,14 @@ from interlock.backends.executor.ray.messages import (
     HostPlan,
     NotHere,
     Run,
+    Said,
     Seek,
     read_to_host,
     tell,
     write_line,
 )
 from interlock.backends.executor.ray.questions import Questions, RemoteShelf
+from interlock.backends.executor.ray.remote_log import RemoteLog
 from interlock.backends.executor.ray.sessions import Key, Session, Work
 from interlock.core.commands import TaskReported
 from interlock.core.node_type import NodeType
@@ -36,6 +38,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Executor, Result
+from interlock.ports.task_log import TaskLog
 
 GRACE = 60.0
 """Seconds that attempts of a server go on without it; a host that no server talks to for so long ends."""
@@ -57,6 +60,7 @@ class Tools:
     children: int
     environment: Mapping[str, str]
     given: Mapping[str, Any]
+    task_log: TaskLog
 
 
 class Host:
@@ -127,7 +131,8 @@ class Host:
         environment = plan.environment if isinstance(plan.environment, dict) else _load(plan.environment)()
         if plan.places:
             self._types = _load(plan.registry)().types
-            self._others = _load(plan.places)(Tools(asks, asks, RemoteShelf(asks), size, environment, plan.given))
+            tools = Tools(asks, asks, RemoteShelf(asks), size, environment, plan.given, RemoteLog(self._pass_on))
+            self._others = _load(plan.places)(tools)
         pool = PoolExecutor(plan.registry, asks, asks, size=size, environment=environment)
         for executor in (pool, *self._others.values()):
             await executor.start()
@@ -171,6 +176,12 @@ class Host:
             return
         work.ending = line
         work.teller.say(line, work)
+
+    def _pass_on(self, said: Said) -> None:
+        """What an attempt printed, to whoever will hear of its end."""
+        work = self._works.get((said.execution_id, said.task_id))
+        if work is not None and work.attempt == said.attempt:
+            work.teller.say(write_line(said))
 
     def _seek(self, teller: Session, seek: Seek) -> None:
         work = self._works.get((seek.execution_id, seek.task_id))

@@ -18,6 +18,7 @@ from interlock.core.events import Failure
 from interlock.ports.egress import EgressResponse
 from interlock.ports.executor import Result
 from interlock.ports.node import Attempt
+from interlock.ports.task_log import Stream
 
 HEADER = 4
 """Bytes of the length, most significant first."""
@@ -210,6 +211,16 @@ class Told(_Message, frozen=True, kw_only=True):
     report: Succeeded | Suspended | Erred | Reported | Lost
 
 
+class Said(_Message, frozen=True, kw_only=True):
+    """What users' code printed."""
+
+    execution_id: UUID
+    task_id: str
+    attempt: int
+    stream: Stream
+    text: str
+
+
 class NotHere(_Message, frozen=True, kw_only=True):
     """The attempt that was sought is not on this host."""
 
@@ -251,7 +262,7 @@ class Call(_Message, frozen=True, kw_only=True):
 Question: TypeAlias = Keep | Fetch | Call
 Reply: TypeAlias = Kept | Fetched | Answered | Refused
 ToHost: TypeAlias = Run | Cancel | Seek | Kept | Fetched | Answered | Refused
-FromHost: TypeAlias = Told | NotHere | Keep | Fetch | Call
+FromHost: TypeAlias = Told | Said | NotHere | Keep | Fetch | Call
 
 _encoder = msgspec.json.Encoder()
 read_to_host: msgspec.json.Decoder[ToHost] = msgspec.json.Decoder(ToHost)

@@ -18,7 +18,6 @@ from interlock.backends.executor.sandbox.cell import SandboxCell, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
 from interlock.backends.executor.sandbox.verdict import judge
 from interlock.backends.executor.sandbox.walls import Walls
-from interlock.core.commands import TaskReported
 from interlock.core.errors import InterlockError
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
@@ -42,8 +41,8 @@ class SandboxExecutor:
 
     Code whose seal is broken is not run: the attempt fails with CODE_SEAL_BROKEN. Without walls everything fails with
     SANDBOX_UNAVAILABLE. ``memory`` is MiB for attempts that ask for none. ``scratch`` is a folder for scratch folders
-    where the walls bring none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``, and
-    is there before its attempt has ended; without one it goes to the server's own log.
+    where the walls bring none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``;
+    without one it goes to the server's own log.
     """
 
     name = "sandbox"
@@ -67,7 +66,6 @@ class SandboxExecutor:
         self.walls = walls
         self._shelf = shelf
         self._task_log = task_log
-        self._settling: dict[tuple[UUID, str], asyncio.Task[None]] = {}
         self._memory = memory
 
         def make() -> SandboxCell:
@@ -110,15 +108,13 @@ class SandboxExecutor:
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt; its child is killed with all it started."""
         task = self._fetching.pop((execution_id, task_id), None)
-        settling = self._settling.pop((execution_id, task_id), None)
-        for each in (task, settling):
-            if each is not None:
-                each.cancel()
+        if task is not None:
+            task.cancel()
         self._pool.cancel(execution_id, task_id)
 
     async def stop(self, grace: float) -> None:
         """Cancel everything and kill all children."""
-        for key in [*self._fetching, *self._settling]:
+        for key in list(self._fetching):
             self.cancel(*key)
         await self._pool.stop(grace)
 
@@ -143,7 +139,7 @@ class SandboxExecutor:
         stored: set[tuple[str, str]] = set()
 
         def judged(execution_id: UUID, result: Result) -> None:
-            self._tell(attempt, judge(attempt, result, stored), report)
+            report(execution_id, judge(attempt, result, stored))
 
         def note(ref: ArtifactRef) -> None:
             stored.add((ref.name, ref.sha256))
@@ -162,17 +158,3 @@ class SandboxExecutor:
     def _printing(self, attempt: Attempt) -> Callable[[Stream, str], None] | None:
         task_log = self._task_log
         return None if task_log is None else lambda stream, text: task_log.write(attempt, stream, text)
-
-    def _tell(self, attempt: Attempt, result: Result, report: Report) -> None:
-        """Report; an end only when what was printed before it can be read."""
-        task_log, key = self._task_log, (attempt.execution_id, attempt.task_id)
-        if task_log is None or isinstance(result, TaskReported) or not task_log.has_unsettled(attempt):
-            report(attempt.execution_id, result)
-            return
-
-        async def settle() -> None:
-            await task_log.settle(attempt)
-            self._settling.pop(key, None)
-            report(attempt.execution_id, result)
-
-        self._settling[key] = asyncio.get_running_loop().create_task(settle())
