@@ -96,6 +96,27 @@ async def test_a_task_behind_a_failed_and_a_good_one_is_skipped(lattice: Lattice
     assert frames[-1]["data"]["skipped_tasks"] == [last]
 
 
+async def test_a_cancelled_run_tells_what_had_failed_before(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    slow = await lattice.saved(workflow_id, "slow", "def slow(params):\n    import time\n    time.sleep(60)")
+    bad = await lattice.saved(workflow_id, "bad", "def bad(params):\n    raise ValueError('no')")
+    last = await lattice.saved(workflow_id, "last", SAME, task_input=of_task(y=f"{bad}.y"))
+    never = await lattice.saved(workflow_id, "never", SAME, task_input=of_task(y=f"{slow}.y"))
+    run_id = await lattice.run(workflow_id)
+    async with lattice.socket(workflow_id, run_id, "?profile=full") as connection:
+        while (await frame(connection))["type"] != "task_skipped":
+            pass  # each turn waits for a frame
+        cancelled = await lattice.post("/cancel_run", {"run_id": run_id})
+        assert cancelled == {"status": "success", "run_id": run_id, "state": "cancelled"}
+        frames, code = await to_end(connection)
+    assert (frames[-1]["type"], frames[-1]["data"]["status"], code) == ("finish_workflow", "cancelled", 1000)
+    assert (frames[-1]["data"]["failed_tasks"], frames[-1]["data"]["skipped_tasks"]) == ([bad], [last])
+    tasks = (await lattice.call("GET", f"/runs/{run_id}/tasks"))["tasks"]
+    told = {task["task_id"]: task["status"] for task in tasks}
+    assert told == {slow: "cancelled", bad: "failed", last: "skipped", never: "cancelled"}
+    assert await lattice.post("/cancel_run", {"run_id": run_id}) == cancelled
+
+
 async def test_a_task_is_tried_again_if_it_says_so(lattice: Lattice) -> None:
     workflow_id = await lattice.workflow()
     code = """

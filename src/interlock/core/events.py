@@ -115,6 +115,8 @@ class ExecutionCancelled(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "execution.cancelled"
     reason: str = ""
     by: str = ""
+    failed: tuple[str, ...] = ()  # task ids of those that had failed before
+    skipped: tuple[str, ...] = ()
 
 
 class TaskStarted(Event, frozen=True, kw_only=True):

@@ -194,7 +194,8 @@ def _signal(turn: Turn, signal: Signal) -> None:
 def _cancel(turn: Turn, signal: Signal) -> None:
     if turn.execution.program.kind == "flow":
         turn.emit(SignalReceived(name="ABORT", payload=signal.payload, by=signal.by, signal_id=signal.signal_id))
-    turn.emit(ExecutionCancelled(reason=_reason(signal), by=signal.by))
+    failed, skipped = tuple(turn.execution.failed), tuple(turn.execution.skipped)
+    turn.emit(ExecutionCancelled(reason=_reason(signal), by=signal.by, failed=failed, skipped=skipped))
 
 
 def _pause(turn: Turn, signal: Signal) -> None:

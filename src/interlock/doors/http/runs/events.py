@@ -67,7 +67,8 @@ def _failed(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cancelled(fields: dict[str, Any]) -> dict[str, Any]:
-    return {"message": fields.get("reason", ""), "by": fields.get("by", "")}
+    lists = {"failed": fields.get("failed", []), "skipped": fields.get("skipped", [])}
+    return {"message": fields.get("reason", ""), "by": fields.get("by", ""), "details": lists}
 
 
 _PAYLOADS = {
