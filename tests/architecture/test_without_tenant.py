@@ -33,6 +33,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/migrate.py": "makes the schema, as its owner",
     f"{STORE}/seats.py": "counts open streams of all processes",
     f"{STORE}/signals.py": "puts signals into inboxes",
+    f"{STORE}/task_log.py": "writes what users' code prints, with the tenant and the reach of its execution",
     f"{STORE}/tenants.py": "is for who looks after the installation",
     f"{STORE}/totals.py": "counts for the metrics of the deployment",
     f"{STORE}/users.py": "checks passwords before anybody is a caller",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -38,6 +38,7 @@ calls = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(calls, min_size=1, max_size=4))
 def test_counts_and_timings_of_many_are_those_of_one_that_did_it_all(parts: list[Calls]) -> None:
     together = figures(sum_of([telling(part) for part in parts]))

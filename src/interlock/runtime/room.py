@@ -128,7 +128,7 @@ class Room:
             ErrorKind.LIMITED,
             "QUEUE_FULL",
             f"{self.queue_cap} executions of your tenant wait to be worked on; try again when some have begun",
-            details={"limit": self.queue_cap},
+            details={"limit": self.queue_cap, "queue_name": "executions"},
             retryable=True,
             retry_after=1.0,
         )

@@ -142,6 +142,7 @@ class Starting:
                 ErrorKind.UNAVAILABLE,
                 "QUEUE_FULL",
                 f"{self._journal.depth} entries wait to be written; try again in a second",
+                details={"queue_name": "journal", "current_size": self._journal.depth, "capacity": MAX_QUEUED},
                 retryable=True,
                 retry_after=1.0,
             )

@@ -16,7 +16,6 @@ from interlock.ports.store import ArtifactRow, EventRecord, ExecutionFilter, Exe
 
 _SQL = load("executions")
 _FRAME = load("session")
-_LOGS = load("task_logs")
 _PAGE = 5_000
 _PARTS: dict[str, bool] = {FailedBy.DEADLINE: True, FailedBy.OTHER: False}
 
@@ -94,7 +93,7 @@ class ExecutionQueries:
 
     async def log_lines(self, execution_id: UUID, tasks: Sequence[str] | None, after: int, limit: int) -> list[LogLine]:
         """At most ``limit`` texts that these tasks (None: all) printed, with a higher number than ``after``."""
-        rows = await self._session.rows(_LOGS["lines"], execution_id, tasks, after, limit)
+        rows = await self._session.rows(_SQL["log_lines"], execution_id, tasks, after, limit)
         return [LogLine(**row) for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -43,7 +44,7 @@ def _no_room(error: InterlockError) -> dict[str, Any]:
         "queue_name": details.get("queue_name", _TASKS),
         "current_size": details.get("current_size", capacity),
         "capacity": capacity,
-        "retry_after": details.get("retry_after", error.retry_after),
+        "retry_after": details.get("retry_after", math.ceil(error.retry_after or 1.0)),
     }
 
 

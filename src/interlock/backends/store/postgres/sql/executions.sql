@@ -97,3 +97,9 @@ where x.execution_id = any ($1::uuid[])
   and ($2::uuid is null or x.workflow_id = $2)
   and ($3::text is null or x.kind = $3)
 order by x.execution_id;
+
+-- name: log_lines
+-- $1 execution, $2 tasks (null: all), $3 behind this number, $4 at most so many.
+select number, task_id, attempt, stream, content, at from interlock.task_logs
+where execution_id = $1 and ($2::text[] is null or task_id = any ($2)) and number > $3
+order by number limit $4;
