@@ -351,6 +351,11 @@ def _dotenv() -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(".env").items()}
 
 
+def reads_dotenv() -> bool:
+    """Whether there is a `.env` here that sets anything."""
+    return bool(_dotenv())
+
+
 def _default(name: str) -> Any:
     """The default of a setting, in an environment that is not known."""
     return Settings.model_fields[name].get_default(call_default_factory=True, validated_data={})

@@ -20,6 +20,7 @@ from interlock.doors.http.tempo import websocket
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "routes.txt"
 OPERATIONS = all_operations(lambda: b"")
 OPEN = {"/", "/live", "/ready", "/version", "/docs", "/docs/assets/{name}", "/redoc", "/api/v1/docs", "/openapi.json"}
+OPEN |= {"/api/v1/health"}
 
 IDENTITY_OPEN = {"/signup", "/token", "/verify", "/health", "/settings", "/.well-known/jwks.json"}
 

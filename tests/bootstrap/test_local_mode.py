@@ -60,6 +60,13 @@ def test_the_announced_address_is_one_that_can_be_opened_here(host: str, url: st
         listener.close()
 
 
+def test_health_tells_whether_real_models_serve() -> None:
+    assert http_settings(settings(local=True)).mode == "offline"
+    assert http_settings(settings(local=True, openai_api_key="sk-of-a-test")).mode == "real"
+    assert http_settings(settings(local=True, openai_api_key="sk-of-a-test", mode="offline")).mode == "offline"
+    assert http_settings(settings(mode="real")).mode == "real"
+
+
 def test_a_taken_port_and_a_foreign_address_are_said_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         with pytest.raises(InterlockError, match=r"Cannot listen on 127\.0\.0\.1:") as taken:

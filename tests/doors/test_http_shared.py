@@ -76,6 +76,12 @@ async def test_health_is_ok_while_it_serves(nobody: httpx2.AsyncClient) -> None:
     assert [name for name in figures if name.endswith("_created")] == []
 
 
+async def test_clients_of_the_older_prefix_find_their_health(nobody: httpx2.AsyncClient) -> None:
+    body = (await nobody.get("/api/v1/health")).json()
+    told = {"ok": True, "env_loaded": False, "status": "healthy", "service": "interlock", "version": "0.0.test"}
+    assert body == {**told, "timestamp": body["timestamp"]}
+
+
 async def test_counters_are_for_local_mode_and_for_who_may_read_metrics(house: Any, make_caller: Any) -> None:
     app = house.app(is_local=False)
     assert (await ask(house.app(), "/health")).json()["metrics"]["counters"]

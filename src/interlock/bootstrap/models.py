@@ -88,6 +88,11 @@ async def open_models(
     return models
 
 
+def model_mode(settings: Settings) -> str:
+    """``offline`` if the scripted model serves or nobody does, ``real`` if providers are there or asked for."""
+    return settings.mode or ("real" if settings.model_local or read_providers(settings) else "offline")
+
+
 def _open_providers(
     settings: Settings, stack: AsyncExitStack, egress: StreamingEgress
 ) -> tuple[dict[str, Provider], list[Offer]]:

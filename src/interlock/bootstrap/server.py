@@ -17,10 +17,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from interlock.bootstrap.last_calls import take_no_more
+from interlock.bootstrap.models import model_mode
 from interlock.bootstrap.parts import VERSION, Parts, start_parts
 from interlock.bootstrap.shared import limits_of
 from interlock.bootstrap.siblings import Siblings
-from interlock.config import Settings
+from interlock.config import Settings, reads_dotenv
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.app_factory import build_app
 from interlock.doors.http.plumbing.client import ClientAddresses
@@ -70,6 +71,8 @@ def http_settings(settings: Settings, sandbox: str = "none") -> HttpSettings:
         allows_cookies=settings.cors_allow_credentials,
         access_log=settings.access_log,
         metrics_enabled=settings.metrics_enabled,
+        mode=model_mode(settings),
+        env_loaded=reads_dotenv(),
         executor=settings.executor,
         sandbox=sandbox,
     )

@@ -120,6 +120,21 @@ class SharedPaths:
             headers=NO_STORE,
         )
 
+    async def v1_health(self, call: Call[None, None]) -> Reply:
+        """That it serves, as clients of the older prefix ask for it; nothing else is looked at."""
+        settings = call.context.settings
+        return JsonReply(
+            {
+                "ok": True,
+                "env_loaded": settings.env_loaded,
+                "status": "healthy",
+                "service": SERVICE,
+                "version": settings.version,
+                "timestamp": _now(call),
+            },
+            headers=NO_STORE,
+        )
+
     async def live(self, call: Call[None, None]) -> Reply:
         """The event loop turns; nothing else is looked at."""
         return JsonReply({"live": True}, headers=NO_STORE)
@@ -215,6 +230,7 @@ def shared_operations(doors: Sequence[Operation], expose_metrics: ExposeMetrics)
     shared = (
         get("/", "What answers here", paths.root),
         get("/health", "How the server is", paths.health, Policy.OPTIONAL),
+        get("/api/v1/health", "That the server answers, for older clients", paths.v1_health),
         get("/live", "Is the process alive", paths.live),
         get("/ready", "Should work be sent here", paths.ready, failures=(503,)),
         get("/version", "Version of the server", paths.version),

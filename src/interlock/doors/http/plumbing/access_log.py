@@ -9,7 +9,7 @@ from interlock.doors.http.plumbing.settings import HttpTelemetry
 if TYPE_CHECKING:
     from interlock.doors.http.plumbing.trace import Exchange
 
-_PROBES = frozenset({"/health", "/live", "/ready", "/metrics"})
+_PROBES = frozenset({"/health", "/api/v1/health", "/live", "/ready", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -13,7 +13,7 @@ class HttpSettings:
     ``allowed_hosts`` are names without port, in local mode beside the loopback ones; empty means any host, except in
     local mode. ``allows_remote`` lets other machines call in local mode.
     ``allowed_origins`` are origins of browsers beside the loopback ones of local mode, or ``*`` for all outside it;
-    ``allows_cookies`` lets their pages send cookies, which nothing here reads.
+    ``allows_cookies`` lets their pages send cookies, which nothing here reads. ``env_loaded``: a `.env` was read.
     """
 
     version: str
@@ -28,6 +28,7 @@ class HttpSettings:
     access_log: bool = True
     metrics_enabled: bool = True
     mode: str = "offline"
+    env_loaded: bool = False
     executor: str = "local"
     sandbox: str = "none"
     title: str = "Interlock"
