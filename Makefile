@@ -50,7 +50,7 @@ cluster: $(STAMP) ## The executor on Ray, and a cluster that loses nodes, its he
 	$(BIN)/pytest -q -s -m cluster tests/conformance/test_executors.py tests/conformance/test_ray_executor.py
 	$(BIN)/pytest -q -s tests/conformance/check_ray_cluster.py
 
-load: $(STAMP) ## Load programs in their short form, about a quarter of an hour; docs/load.md says what they show
+load: $(STAMP) ## Load programs in their short form, about twenty minutes; docs/load.md says what they show
 	@$(BIN)/python tests/load/run.py
 
 FUZZ_EXAMPLES ?= 12

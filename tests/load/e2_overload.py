@@ -1,4 +1,4 @@
-"""E1 and E2: the most starts a second that a server sustains, and what it does with three times as many.
+"""E2: the most starts a second that a server sustains, and what it does with three times as many.
 
     PYTHONPATH=src python tests/load/e2_overload.py --seconds 30
 
@@ -17,173 +17,17 @@ import argparse
 import asyncio
 import json
 import os
-import random
-import re
 import sys
-from collections import Counter
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import uvloop
-from stand import cpu_seconds, percentiles, resident_mb, stand
+from open_loop import Load, find_knee, request_of
+from stand import cpu_seconds, resident_mb, stand
 
 ECHO = {"name": "Echo", "nodes": [{"id": "a", "type": "echo"}], "connections": []}
-P99_MS = 250.0
-GOOD_SECONDS = 2.0
-GROWTH = 1.25
-LEAST = 10.0
-MOST_OPEN = 1_500
-A_TICK = 0.001
-"""Seconds in which what is due is sent together: to wait for each start by itself costs more than to send it."""
 TENANT = "many"
-_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-
-
-class Starter(asyncio.Protocol):
-    """One connection that carries one start at a time. It costs next to nothing, so that the server has its core."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._buffer = b""
-        self._due = 0.0
-        self._transport: asyncio.Transport | None = None
-        self.is_busy = True  # until it is connected
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def begin(self, due: float) -> None:
-        """Send the start that was due at a time of the loop's clock."""
-        assert self._transport is not None
-        self.is_busy, self._due = True, due
-        self._transport.write(self._load.request)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer = self._buffer + data if self._buffer else data
-        head, end, body = self._buffer.partition(b"\r\n\r\n")
-        size = _LENGTH.search(head)
-        if not end or size is None or len(body) < int(size[1]):
-            return
-        self._buffer = b""
-        self.is_busy = False
-        self._load.note(self, int(head[9:12]), body, self._due)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._load.forget(self)
-
-
-class Load:
-    """Starts executions of one tenant at a given rate, over as many connections as that takes."""
-
-    def __init__(self, port: int, token: str, path: str) -> None:
-        self._port = port
-        self.request = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n{{}}"
-        ).encode()
-        self._idle: list[Starter] = []
-        self._opening: set[asyncio.Task[None]] = set()
-        self._taken: dict[int, list[float]] = {}
-        self._open = self._unanswered = self._unsent = self._lost = 0
-        self._reasons: Counter[str] = Counter()
-
-    @property
-    def connections(self) -> int:
-        """How many are open."""
-        return self._open
-
-    async def press(self, rate: float, seconds: float) -> dict[str, Any]:
-        """``rate`` starts a second for so long; what was answered, and how fast."""
-        loop = asyncio.get_running_loop()
-        self._taken, self._unsent, self._lost = {}, 0, 0
-        self._reasons.clear()
-        begun, at = loop.time(), 0.0
-        while at < seconds:
-            await asyncio.sleep(max(A_TICK, begun + at - loop.time()))
-            while at < seconds and begun + at <= loop.time():
-                self._start(begun + at)
-                at += random.expovariate(rate)
-        async with asyncio.timeout(60):
-            while self._unanswered:
-                await asyncio.sleep(0.02)
-        return self._told(rate, seconds)
-
-    def _start(self, due: float) -> None:
-        if self._idle:
-            self._unanswered += 1
-            self._idle.pop().begin(due)
-        elif self._open < MOST_OPEN:
-            self._open += 1
-            self._unanswered += 1
-            opening = asyncio.create_task(self._start_anew(due))
-            self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
-        else:
-            self._unsent += 1
-
-    async def _start_anew(self, due: float) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            _, starter = await loop.create_connection(lambda: Starter(self), "127.0.0.1", self._port)
-        except OSError:
-            self._lost += 1
-            self._open -= 1
-            self._unanswered -= 1
-            return
-        starter.begin(due)
-
-    def note(self, starter: Starter, status: int, body: bytes, due: float) -> None:
-        """A start was answered."""
-        self._unanswered -= 1
-        self._taken.setdefault(status, []).append(asyncio.get_running_loop().time() - due)
-        if status != 200:
-            self._reasons[json.loads(body)["message"]] += 1
-        self._idle.append(starter)
-
-    def forget(self, starter: Starter) -> None:
-        """A connection is gone, and with it the start that had no answer yet."""
-        self._open -= 1
-        if starter.is_busy:
-            self._unanswered -= 1
-            self._lost += 1
-        else:
-            self._idle.remove(starter)
-
-    def _told(self, rate: float, seconds: float) -> dict[str, Any]:
-        accepted = self._taken.get(200, [])
-        good = [taken for taken in accepted if taken <= GOOD_SECONDS]
-        return {
-            "rate": round(rate, 1),
-            "statuses": {status: len(found) for status, found in sorted(self._taken.items())},
-            "reasons": dict(self._reasons),
-            "unsent": self._unsent,
-            "lost": self._lost,
-            "good_a_second": round(len(good) / seconds, 1),
-            "accepted": percentiles(accepted),
-            "refused": percentiles(self._taken.get(429, []) + self._taken.get(503, [])),
-        }
-
-
-def is_sustained(found: dict[str, Any]) -> bool:
-    is_whole = set(found["statuses"]) == {200} and not found["lost"] and not found["unsent"]
-    return is_whole and found["accepted"]["p99"] <= P99_MS
-
-
-async def find_knee(load: Load, first: float, seconds: float) -> tuple[float, list[dict[str, Any]]]:
-    """The highest rate that was sustained, and the curve up to it. A rate that is not gets a second chance."""
-    curve: list[dict[str, Any]] = []
-    rate, knee, misses = first, 0.0, 0
-    while misses < 2:
-        curve.append(await load.press(rate, seconds))
-        if is_sustained(curve[-1]):
-            knee, rate, misses = rate, rate * GROWTH, 0
-        else:
-            misses += 1
-        if misses == 2 and not knee and rate > LEAST:
-            rate, misses = rate / 2, 0
-        await asyncio.sleep(1.0)
-    return knee or rate, curve
 
 
 async def count(url: str) -> int:
@@ -203,7 +47,9 @@ async def run(first: float, seconds: float, processes: int) -> dict[str, Any]:
         client = await stack.enter_async_context(server.client(token))
         stored = (await client.post("/api/app/workflows", json=ECHO)).raise_for_status()
         workflow_id = stored.json()["workflow_id"]
-        load = Load(server.port, token, f"/api/app/workflows/{workflow_id}/execute")
+        path = f"/api/app/workflows/{workflow_id}/execute"
+        request = request_of("POST", path, server.port, token, b"{}")
+        load = Load(server.port, lambda: request)
         await load.press(first, 3.0)
         knee, curve = await find_knee(load, first, 5.0)
         before = await count(place.superuser_url)
