@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,19 +41,21 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"INTERLOCK_ACCESS_LOG": "false", "INTERLOCK_LOG_LEVEL": "WARNING"} | more
 
 
-def start_server(data_dir: Path, *options: str, **more: str) -> tuple[subprocess.Popen[str], str, str]:
-    """``interlock up`` until it says that it is ready; its URL and token."""
-    command = [sys.executable, "-m", "interlock", "up", "--local", "--port", "0", "--data", str(data_dir), *options]
+def start_server(
+    data_dir: Path, *options: str, command: Sequence[str] = ("up",), **more: str
+) -> tuple[subprocess.Popen[str], str, str]:
+    """``interlock up``, or another ``command`` that serves, until it says that it is ready; its URL and token."""
+    line = [sys.executable, "-m", "interlock", *command, "--local", "--port", "0", "--data", str(data_dir), *options]
     log = (data_dir / "server.log").open("a")
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**more), start_new_session=True
+        line, stdout=subprocess.PIPE, stderr=log, text=True, env=environment(**more), start_new_session=True
     )
     log.close()
     assert process.stdout is not None
     url = token = ""
-    for line in process.stdout:
-        _keep(line, data_dir)
-        word, _, rest = line.strip().partition(" ")
+    for told in process.stdout:
+        _keep(told, data_dir)
+        word, _, rest = told.strip().partition(" ")
         url = rest if word == "ready" else url
         token = rest if word == "token" else token
         if url and token:

@@ -23,6 +23,9 @@ class ComputeSettings(BaseSettings):
         description="HOST:PORT of the Ray cluster's head; empty: a Ray of this machine's own, started when it is "
         "needed.",
     )
+    ray_head_port: int = Field(
+        6379, ge=1, le=65_535, description="Port of the Ray that `start --head` starts for other machines to join."
+    )
 
     @field_validator("ray_address")
     @classmethod
@@ -35,3 +38,8 @@ class ComputeSettings(BaseSettings):
         if not is_address or "@" in value:
             raise ValueError("is no HOST:PORT, such as 10.0.0.5:6379; Ray Client's ray:// is not used")
         return value
+
+    @property
+    def ray_port(self) -> int:
+        """Where the head of the Ray that is used listens, or would."""
+        return urlsplit(f"//{self.ray_address}").port or self.ray_head_port

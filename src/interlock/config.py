@@ -19,6 +19,7 @@ from interlock.compute_settings import ComputeSettings
 from interlock.identity_settings import IdentitySettings
 from interlock.kit import failpoints
 from interlock.limit_settings import LimitSettings
+from interlock.metrics_settings import MetricsSettings
 from interlock.model_settings import ModelSettings
 from interlock.placing_settings import PlacingSettings
 from interlock.profile_settings import ProfileSettings
@@ -59,6 +60,7 @@ class Settings(
     LimitSettings,
     SandboxSettings,
     BlobSettings,
+    MetricsSettings,
     ProfileSettings,
 ):
     """All settings with their defaults; the table in docs/reference/settings.md is made from this."""
@@ -123,9 +125,6 @@ class Settings(
     )
     public_url: str = Field(
         "", description="Address by which others reach this server, for callbacks; empty: the one it listens on."
-    )
-    metrics_enabled: bool = Field(
-        True, validation_alias=_also("METRICS_ENABLED", "METRICS_ENABLED"), description="Serve /metrics."
     )
     session_idle_seconds: float = Field(
         1800.0, gt=0, le=2_592_000, description="How long a session waits for its user before it is paused, in seconds."
@@ -217,7 +216,9 @@ class Settings(
     def _spell_host(cls, value: str) -> str:
         return host_name(value)
 
-    @field_validator("trusted_hosts", "cors_origins", "egress_allow", "trusted_proxies", mode="before")
+    @field_validator(
+        "trusted_hosts", "cors_origins", "egress_allow", "trusted_proxies", "metrics_exporter", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return entries(value) if isinstance(value, str) else value
@@ -268,6 +269,12 @@ def worker_environment(settings: Settings, port: int, count: int = 1) -> dict[st
         "LOCAL": settings.local,
         "LOCAL_ALLOW_REMOTE": settings.local_allow_remote,
         "LOG_LEVEL": settings.log_level,
+        "LOG_FILE": settings.log_file or "",
+        "EXECUTOR": settings.executor,
+        "SANDBOX": settings.sandbox or "",
+        "METRICS_ENABLED": settings.metrics_enabled,
+        "METRICS_EXPORTER": ",".join(settings.metrics_exporter),
+        "METRICS_ENDPOINT": settings.metrics_endpoint,
         "SHARE_PORT": True,
         "SIBLINGS_DIR": settings.siblings_dir or "",
         "ENDS_WITH_INPUT": True,

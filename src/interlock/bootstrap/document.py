@@ -34,7 +34,7 @@ In local mode every setting is optional: `interlock up --local` runs without any
 `{PREFIX}JWT_SECRET_KEY`; all processes of an installation share them. A setting is taken from the first of these that
 has it:
 
-1. the option of the command (`--host`, `--port`, `--data`, `--local`, `--local-allow-remote`, `--log-level`, `--url`),
+1. the option of the command (`--host`, `--port`, `--data`, `--executor`, `--log-level` …; `--help` lists them),
 2. the environment,
 3. the file `.env` in the folder where the command runs; [{ENV_FILE}](../../{ENV_FILE}) is one to copy.
 

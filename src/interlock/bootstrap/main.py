@@ -12,7 +12,16 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT
 from interlock.core.workflow import Problem
 from interlock.doors.cli.app import build
-from interlock.doors.cli.programs import Check, CliEnvironment, DemoOptions, SchemaReport, ServeOptions, UpOptions
+from interlock.doors.cli.programs import (
+    Check,
+    CliEnvironment,
+    DemoOptions,
+    HeadOptions,
+    SchemaReport,
+    ServeOptions,
+    Stopped,
+    UpOptions,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -69,6 +78,15 @@ class Programs:
 
     def serve(self, options: ServeOptions) -> int:
         return int(self._parts.serve_processes(options))
+
+    def head(self, options: HeadOptions) -> int:
+        return int(self._parts.head(options))
+
+    def stop(self, data_dir: Path | None) -> list[Stopped]:
+        settings = settings_or_refusal(data_dir=data_dir)
+        stopping = importlib.import_module("interlock.bootstrap.running")
+        stopped: list[Stopped] = stopping.stop_all(settings.data_dir, settings.shutdown_grace_seconds + 5)
+        return stopped
 
     def demo(self, options: DemoOptions) -> int:
         return int(self._parts.demo(options))

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,7 +29,8 @@ from interlock.bootstrap.checks import (
 from interlock.bootstrap.doctor import examine
 from interlock.bootstrap.lifeline import end_with_input
 from interlock.bootstrap.main import refusal_of, settings_or_refusal
-from interlock.bootstrap.parts import Parts, embedded_postgres, readable_address, server_role
+from interlock.bootstrap.parts import Parts, embedded_postgres, make_data_dir, readable_address, server_role
+from interlock.bootstrap.running import listed
 from interlock.bootstrap.secrets import known_secrets
 from interlock.bootstrap.server import serve
 from interlock.bootstrap.workers import run_workers
@@ -42,8 +43,10 @@ from interlock.doors.cli.demo import demonstrate
 from interlock.doors.cli.programs import (
     Check,
     DemoOptions,
+    HeadOptions,
     SchemaReport,
     ServeOptions,
+    ServerOptions,
     UpOptions,
 )
 from interlock.nodes import load as load_nodes
@@ -57,7 +60,14 @@ log = structlog.get_logger("bootstrap")
 def up(options: UpOptions) -> int:
     """Serve in the foreground, with an embedded Postgres if none is configured."""
     settings = _settings_of(options)
-    return _serve(settings, embedded=settings.database_url is None, as_json=options.as_json)
+    return _serve(settings, "up", embedded=settings.database_url is None, as_json=options.as_json)
+
+
+def head(options: HeadOptions) -> int:
+    """Serve in the foreground as the machine that workers join; in local mode with an embedded Postgres if need be."""
+    settings = _settings_of(options, ray_head_port=options.ray_head_port)
+    embedded = settings.database_url is None and settings.local
+    return _serve(settings, "start --head", embedded=embedded, as_json=options.as_json)
 
 
 def serve_processes(options: ServeOptions) -> int:
@@ -71,11 +81,13 @@ def serve_processes(options: ServeOptions) -> int:
         def on_ready(url: str, token: str) -> None:
             announce(url, token, settings, as_json=options.as_json, processes=count)
 
-        return run_workers(count, settings, on_ready, as_json=options.as_json)
+        make_data_dir(settings.data_dir)
+        with listed(settings.data_dir, "serve"):
+            return run_workers(count, settings, on_ready, as_json=options.as_json)
+    embedded = settings.database_url is None and settings.local
     if settings.ends_with_input:
         end_with_input(settings.shutdown_grace_seconds + 5)
-    embedded = settings.database_url is None and settings.local
-    return _serve(settings, embedded=embedded, as_json=options.as_json)
+    return _serve(settings, "serve", embedded=embedded, as_json=options.as_json)
 
 
 def demo(options: DemoOptions) -> int:
@@ -137,28 +149,38 @@ def server_settings(**given: Any) -> Settings:
     return settings
 
 
-def _settings_of(options: UpOptions | ServeOptions) -> Settings:
+def _settings_of(options: ServerOptions, **more: Any) -> Settings:
     settings = server_settings(
         host=options.host,
         port=options.port,
         data_dir=options.data_dir,
         local=options.is_local,
         local_allow_remote=options.allows_remote,
+        executor=options.executor,
+        sandbox=options.sandbox,
         log_level=options.log_level,
+        log_file=options.log_file,
+        metrics_enabled=options.has_metrics,
+        metrics_exporter=options.metrics_exporter,
+        metrics_endpoint=options.metrics_endpoint,
+        **more,
     )
     refuse_exposed(settings)
     return settings
 
 
-def _serve(settings: Settings, *, embedded: bool, as_json: bool) -> int:
+def _serve(settings: Settings, command: str, *, embedded: bool, as_json: bool) -> int:
     configure_logs(settings, as_json=as_json)
+    make_data_dir(settings.data_dir)
 
     def on_ready(url: str, parts: Parts) -> None:
         is_told_by_program = as_json or settings.ends_with_input  # to the one that started several
         is_shown = settings.local and takes_local_tokens(settings)  # elsewhere standard output is a log
         announce(url, parts.identity.mint() if is_shown else "", settings, as_json=is_told_by_program)
 
-    uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
+    # Of several processes the one that started them is noted: it will end them.
+    with nullcontext() if settings.ends_with_input else listed(settings.data_dir, command):
+        uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
     return 0
 
 

@@ -74,6 +74,7 @@ def http_settings(settings: Settings, sandbox: str = "none") -> HttpSettings:
         mode=model_mode(settings),
         env_loaded=reads_dotenv(),
         executor=settings.executor,
+        ray_head_port=settings.ray_port,
         sandbox=sandbox,
     )
 

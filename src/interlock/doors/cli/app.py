@@ -9,6 +9,7 @@ from interlock.doors.cli.commands import (
     audit,
     flows,
     keys,
+    machines,
     models,
     nodes,
     reading,
@@ -65,6 +66,11 @@ def _add_server_commands(app: typer.Typer) -> None:
     add = app.command
     add(rich_help_panel=SERVER_PANEL, epilog=examples("up", "up --local --port 8080 --data ./data"))(serving.up)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("serve", "serve --host 0.0.0.0 --workers 4"))(serving.serve)
+    add(
+        rich_help_panel=SERVER_PANEL,
+        epilog=examples("start --head --port 8000", "start --head --host 10.0.0.5 --executor ray --ray-head-port 6379"),
+    )(machines.start)
+    add(rich_help_panel=SERVER_PANEL, epilog=examples("stop", "stop --data ./data --json"))(machines.stop)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("demo", "demo --data ./demo-data"))(serving.demo)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("migrate", "migrate status --json"))(serving.migrate)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("doctor", "doctor --json"))(serving.doctor)

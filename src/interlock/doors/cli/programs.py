@@ -21,30 +21,50 @@ class CliEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpOptions:
-    """Options of ``up``; None means: as the settings say."""
+class ServerOptions:
+    """Options of all that serve; None means: as the settings say."""
 
     host: str | None = None
     port: int | None = None
     data_dir: Path | None = None
     is_local: bool | None = None
     allows_remote: bool | None = None
+    executor: str | None = None
+    sandbox: str | None = None
     log_level: str | None = None
+    log_file: Path | None = None
+    has_metrics: bool | None = None
+    metrics_exporter: str | None = None
+    metrics_endpoint: str | None = None
     as_json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """Options of ``serve``; None means: as the settings say."""
+class UpOptions(ServerOptions):
+    """Options of ``up``."""
 
-    host: str | None = None
-    port: int | None = None
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions(ServerOptions):
+    """Options of ``serve``."""
+
     workers: int | None = None
-    data_dir: Path | None = None
-    is_local: bool | None = None
-    allows_remote: bool | None = None
-    log_level: str | None = None
-    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadOptions(ServerOptions):
+    """Options of ``start --head``."""
+
+    ray_head_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What became of a program that this data directory had started: ``stopped``, ``killed``, or ``gone`` before."""
+
+    command: str
+    pid: int
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +112,14 @@ class Programs(Protocol):
 
     def serve(self, options: ServeOptions) -> int:
         """Serve in the foreground, over a configured Postgres, until a signal."""
+        ...
+
+    def head(self, options: HeadOptions) -> int:
+        """Serve in the foreground as the machine that workers join, until a signal."""
+        ...
+
+    def stop(self, data_dir: Path | None) -> list[Stopped]:
+        """End the servers and workers that were started with this data directory, and wait for them."""
         ...
 
     def demo(self, options: DemoOptions) -> int:

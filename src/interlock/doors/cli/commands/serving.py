@@ -14,29 +14,23 @@ from interlock.doors.cli.failures import DONE, WrongUseError
 from interlock.doors.cli.options import AsJson, DataDir
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import DemoOptions, SchemaReport, ServeOptions, UpOptions
+from interlock.doors.cli.server_options import (
+    AllowRemote,
+    Executor,
+    Host,
+    Local,
+    LogFile,
+    LogLevel,
+    MetricsEndpoint,
+    MetricsExporter,
+    NoMetrics,
+    Port,
+    Sandbox,
+)
 from interlock.doors.cli.tables import checks_table
 
 PROGRAM = "interlock"
 
-Host = Annotated[
-    str | None, typer.Option("--host", metavar="ADDRESS", help="Address to serve on (127.0.0.1).", show_default=False)
-]
-Port = Annotated[
-    int | None,
-    typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port (8000); 0 picks one.", show_default=False),
-]
-Local = Annotated[
-    bool | None,
-    typer.Option("--local/--no-local", help="One developer, one machine: loopback only.", show_default=False),
-]
-AllowRemote = Annotated[
-    bool,
-    typer.Option("--local-allow-remote", help="Local mode may listen beyond loopback.", show_default=False),
-]
-LogLevel = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None,
-    typer.Option("--log-level", help="Least level that is logged.", show_default=False, case_sensitive=False),
-]
 Shell = Annotated[
     Literal["bash", "zsh", "fish", "powershell", "pwsh"],
     typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.", show_default=False),
@@ -50,7 +44,13 @@ def up(
     data_dir: DataDir = None,
     is_local: Local = None,
     allows_remote: AllowRemote = False,
+    executor: Executor = None,
+    sandbox: Sandbox = None,
     log_level: LogLevel = None,
+    log_file: LogFile = None,
+    no_metrics: NoMetrics = False,
+    metrics_exporter: MetricsExporter = None,
+    metrics_endpoint: MetricsEndpoint = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a whole server here, Postgres included.
@@ -63,7 +63,13 @@ def up(
         data_dir=data_dir,
         is_local=is_local,
         allows_remote=allows_remote or None,
+        executor=executor,
+        sandbox=sandbox,
         log_level=log_level,
+        log_file=log_file,
+        has_metrics=False if no_metrics else None,
+        metrics_exporter=metrics_exporter,
+        metrics_endpoint=metrics_endpoint,
         as_json=as_json,
     )
     carry_out(Output(as_json=as_json), lambda: caller_of(context).programs.up(options))
@@ -80,7 +86,13 @@ def serve(
     data_dir: DataDir = None,
     is_local: Local = None,
     allows_remote: AllowRemote = False,
+    executor: Executor = None,
+    sandbox: Sandbox = None,
     log_level: LogLevel = None,
+    log_file: LogFile = None,
+    no_metrics: NoMetrics = False,
+    metrics_exporter: MetricsExporter = None,
+    metrics_endpoint: MetricsEndpoint = None,
     as_json: AsJson = False,
 ) -> None:
     """Run one of many server processes over one Postgres."""
@@ -91,7 +103,13 @@ def serve(
         data_dir=data_dir,
         is_local=is_local,
         allows_remote=allows_remote or None,
+        executor=executor,
+        sandbox=sandbox,
         log_level=log_level,
+        log_file=log_file,
+        has_metrics=False if no_metrics else None,
+        metrics_exporter=metrics_exporter,
+        metrics_endpoint=metrics_endpoint,
         as_json=as_json,
     )
     carry_out(Output(as_json=as_json), lambda: caller_of(context).programs.serve(options))
