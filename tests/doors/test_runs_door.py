@@ -11,6 +11,7 @@ import pytest
 
 from doors.conftest import BASE, House
 from doors.lattice_house import Lattice, of_task, of_user
+from interlock.core.worker import Capacity, Gpu
 
 SAME = "def same(params):\n    return params"
 NOBODY = "01990000-0000-7000-8000-000000000001"
@@ -106,6 +107,22 @@ async def test_a_task_that_no_worker_can_take_waits_in_sight(lattice: Lattice) -
     assert [task["status"] for task in run["tasks"]] == ["cancelled", "cancelled"]
     told = (await get(lattice, f"/runs/{run_id}/events"))["events"][-1]
     assert (told["type"], told["payload"]["message"]) == ("run_cancelled", "no devices")
+
+
+async def test_it_begins_once_a_worker_has_what_it_asks_for(lattice: Lattice, house: House) -> None:
+    workflow_id = await lattice.workflow()
+    await lattice.saved(workflow_id, "only", SAME, resources=NEVER)
+    run_id = await lattice.run(workflow_id, resource_policy="queue")
+    (task,) = (await get(lattice, f"/runs/{run_id}/tasks"))["tasks"]
+    assert (task["status"], task["waiting_reason"], task["attempts"]) == ("ready", "no_capable_worker", [])
+    placing = house.services.drafts.run._engine.runner.placing  # type: ignore[attr-defined]
+    placing.set_worker("gpu-1", Capacity(cpu=1, memory=64, gpus=(Gpu(number=0),)), address="127.0.0.2")
+    try:
+        run = await rested(lattice, run_id)
+    finally:
+        placing.lose_worker("gpu-1")
+    assert run["status"] == "completed"
+    assert (run["tasks"][0]["worker"], run["tasks"][0]["waiting_reason"]) == ("gpu-1", None)
 
 
 async def test_a_run_that_has_ended_is_run_again(lattice: Lattice) -> None:

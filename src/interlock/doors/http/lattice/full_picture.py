@@ -5,10 +5,12 @@ Neither is an event, so these frames have no ``seq``.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.http.lattice.frames import Frame, Telling
 from interlock.kit.instants import rfc3339
 from interlock.services.bundle import Services
@@ -17,6 +19,9 @@ from interlock.services.nouns import LogLine
 
 _PAGE = 50
 _ANY = 2**31
+_AGAIN = 1.0
+"""Seconds until a database that was away is asked again."""
+_AWAY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT)
 _ENDS = frozenset({"task.completed", "task.failed"})
 
 
@@ -66,9 +71,14 @@ class FullPicture:
         """Which tasks wait for what, as far as that was not said before."""
         if not self._is_stale:
             return []
-        self._is_stale = False
         row = self._watch.row
-        tasks = await self._services.list_tasks(self._watch.principal, row.execution_id)
+        try:
+            tasks = await self._services.list_tasks(self._watch.principal, row.execution_id)
+        except InterlockError as error:
+            if error.kind not in _AWAY:
+                raise
+            return []  # the next look asks again
+        self._is_stale = False
         waits = {task.task_id: task.waiting_reason for task in tasks if task.status == "ready" and task.waiting_reason}
         new = {task_id: reason for task_id, reason in waits.items() if self._waits.get(task_id) != reason}
         self._waits = waits
@@ -112,7 +122,13 @@ class FullPicture:
 
     async def _page(self, tasks: Sequence[str], after: int) -> list[LogLine]:
         execution_id = self._watch.row.execution_id
-        return await self._services.read_task_log(self._watch.principal, execution_id, after, _PAGE, tasks)
+        while True:
+            try:
+                return await self._services.read_task_log(self._watch.principal, execution_id, after, _PAGE, tasks)
+            except InterlockError as error:
+                if error.kind not in _AWAY:
+                    raise
+            await asyncio.sleep(_AGAIN)  # a database that is away ends no stream
 
 
 class _End(msgspec.Struct):
