@@ -13,7 +13,7 @@ from doors.conftest import BASE, House
 from doors.lattice_house import Lattice
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.backends.telemetry.sums import sum_of
-from interlock.doors.http.app_factory import all_operations
+from interlock.doors.http.app_factory import all_operations, all_sockets
 
 NAMES = {
     "lattice_task",
@@ -108,7 +108,7 @@ async def test_they_are_true_after_runs(lattice: Lattice) -> None:
 async def test_labels_are_bounded(lattice: Lattice) -> None:
     await lattice.http.get("/get_workflow_tasks/whatever")
     await lattice.http.get("/nothing/at/all")
-    known = {operation.route for operation in all_operations(lambda: b"")} | {"unmatched"}
+    known = {operation.route for operation in (*all_operations(lambda: b""), *all_sockets())} | {"unmatched"}
     told = [name for name in await scraped(lattice) if name.startswith("lattice_api_request_total")]
     assert {name.split(",")[1].removeprefix("endpoint=") for name in told} <= known
     assert "lattice_api_request_total,endpoint=unmatched,method=GET,status_code=404" in told
