@@ -39,6 +39,9 @@ def kill_all_but_us():
 def descriptors():
     links = [f"/proc/self/fd/{x}" for x in os.listdir("/proc/self/fd")]
     names = [os.readlink(x) for x in links if os.path.lexists(x)]
+    sockets = [x for x in names if x.startswith("socket:")]
+    if len(sockets) > 3:  # that to the server, and the two by which an event loop wakes itself
+        return sockets
     files = [x for x in names if x.startswith("/") and not x.startswith(("/proc", "/dev/null", "/tmp/work"))]
     if not files:
         raise LookupError

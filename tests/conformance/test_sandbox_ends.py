@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +19,7 @@ import pytest_asyncio
 from conformance.executor_trial import KeptBlobs, Trial, wait_for_death
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from figures import Note
+from interlock.backends.executor.pool import guard
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.nodes.testing import ScriptedEgress
 
@@ -111,3 +117,31 @@ async def test_a_sandbox_begins_soon(block: Cellblock, at_length: bool, note_fig
             times.append(time.monotonic() - begun)
     note_figures(sandbox_start_ms=median(first) * 1000, sandbox_warm_ms=median(later) * 1000)
     assert median(later) < median(first)
+
+
+def test_a_guard_lets_its_child_inherit_nothing_but_the_channel(tmp_path: Path) -> None:
+    """Whatever starts it: some event loops hand on all that libraries have opened."""
+    secret = os.open(tmp_path / "secret", os.O_RDWR | os.O_CREAT)
+    channel, other = socket.socketpair()
+    with channel, other:
+        lifeline, held = os.pipe()
+        for each in (secret, channel.fileno(), other.fileno(), lifeline):
+            os.set_inheritable(each, True)
+        look = "import os, sys; print(sorted(map(int, os.listdir('/proc/self/fd'))), file=sys.stderr)"
+        command = [sys.executable, "-I", "-S", guard.__file__, str(channel.fileno()), str(lifeline), ""]
+        started = subprocess.Popen(
+            [*command, sys.executable, "-c", look],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            close_fds=False,
+        )
+        assert started.stderr is not None
+        told = started.stderr.readline()
+        os.close(held)
+        os.close(lifeline)
+        started.communicate(timeout=20)
+        found = set(json.loads(told))
+        assert {0, 1, 2, channel.fileno()} < found
+        assert len(found) == 5, "one more reads the folder"
+    os.close(secret)

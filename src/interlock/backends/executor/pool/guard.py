@@ -22,6 +22,7 @@ def main() -> None:
     """Exit with the child's exit code, or 128 and the signal that ended it."""
     channel, lifeline = int(sys.argv[1]), int(sys.argv[2])
     groups = [path for path in sys.argv[3].split(":") if path]
+    _close_others(channel, lifeline)
     os.dup2(2, 1)  # what functions print belongs to the server's log and not into its output
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the server, which will end us in its own time
     signal.signal(signal.SIGINT, lambda *_: None)
@@ -41,6 +42,15 @@ def main() -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     _bury(child)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def _close_others(*kept: int) -> None:
+    """Close what the server has let us inherit unawares: not every event loop does, and libraries open files too."""
+    first = 3
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def _adopt() -> None:
