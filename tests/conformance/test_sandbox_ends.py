@@ -21,6 +21,7 @@ from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from figures import Note
 from interlock.backends.executor.pool import guard
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
+from interlock.backends.executor.sandbox.walls import find_walls
 from interlock.nodes.testing import ScriptedEgress
 
 
@@ -106,17 +107,24 @@ async def test_a_deadline_ends_all_that_the_code_has_begun(block: Cellblock, sha
     assert time.monotonic() - begun < 6.0
 
 
-async def test_a_sandbox_begins_soon(block: Cellblock, at_length: bool, note_figures: Note) -> None:
-    """The first call of a piece of code, which has to have a sandbox made for it, beside later ones."""
-    first, later = [], []
+async def test_walls_cost_little_beside_the_start_of_a_process(
+    block: Cellblock, tmp_path: Path, at_length: bool, note_figures: Note
+) -> None:
+    """First calls of pieces of code behind all walls and with limits only, in turn, and later ones behind all walls."""
+    walls = find_walls("subprocess", is_local=True)
+    plain = SandboxExecutor(walls, block.shelf, ScriptedEgress([]), KeptBlobs(), scratch=tmp_path, size=2, memory=512)
+    await plain.start()
+    limited = Cellblock(Trial(plain, ScriptedEgress([]), KeptBlobs()), block.shelf)
+    walled, bare, later = [], [], []
     for number in range(20 if at_length else 3):
         text = f"def f(p): return {number}"
-        for times in (first, later):
+        for times, where in ((walled, block), (bare, limited), (later, block)):
             begun = time.monotonic()
-            assert await block.run(text) == {"result": number}
+            assert await where.run(text) == {"result": number}
             times.append(time.monotonic() - begun)
-    note_figures(sandbox_start_ms=median(first) * 1000, sandbox_warm_ms=median(later) * 1000)
-    assert median(later) < median(first)
+    await plain.stop(5)
+    note_figures(sandbox_start_ratio=median(walled) / median(bare), sandbox_warm_ratio=median(walled) / median(later))
+    assert median(later) < median(walled)
 
 
 def test_a_guard_lets_its_child_inherit_nothing_but_the_channel(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class Yard:
         self.placing = Placing(clock, self.telemetry, local=Capacity(cpu=4, memory=100))
         self.workforce = Workforce(ledger, self.placing, self._reaches, lambda: (0, 1))
         self.workers: Workers = build_workers(ledger, self.placing, clock, self._reaches)
-        self.owner = Principal("ann", tenant.tenant_id, frozenset({Scope.WORKERS_WRITE}))
+        self.owner = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
+        self.tenant = Principal("bob", tenant.tenant_id, frozenset({Scope.WORKERS_WRITE}))
         self.name = f"node-{tenant.tenant_id}-{next(_numbers)}"
 
     def _reaches(self, worker_id: str, address: str) -> bool:
@@ -81,7 +82,7 @@ async def test_what_nobody_reaches_is_pending_and_gives_nothing(yard: Yard) -> N
     assert (worker.state, worker.capacity, worker.free, worker.running) == ("pending", CAPACITY, Resources(cpu=0), 0)
     await yard.workforce.look()
     assert yard.placing.capacity_of(yard.name) is None
-    assert await yard.states() == {LOCAL_WORKER: "ready", yard.name: "pending"}
+    assert (await yard.states()).items() >= {LOCAL_WORKER: "ready", yard.name: "pending"}.items()
     here = await yard.announce(worker_id=LOCAL_WORKER)
     assert (here.state, here.capacity) == ("ready", Capacity(cpu=4, memory=100))
 
@@ -127,8 +128,21 @@ async def test_without_a_sign_of_life_it_is_lost(yard: Yard) -> None:
     assert (await yard.announce()).state == "pending"
 
 
+async def test_what_a_tenant_says_of_machines_moves_nobodys_tasks(yard: Yard) -> None:
+    """It could say that a node which is there has a thousand cores, or take it away under the tasks of others."""
+    yard.reached.add(yard.name)
+    assert (await yard.announce(yard.tenant, capacity=Capacity(cpu=1e6, memory=1e6))).state == "pending"
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(yard.name) is None
+    assert await yard.states(yard.tenant) == {LOCAL_WORKER: "ready", yard.name: "pending"}
+    (worker,) = [found for found in await yard.workers.list.list(yard.tenant) if found.worker_id == yard.name]
+    assert worker.free == Resources(cpu=0)
+    await yard.workers.disconnect.disconnect(yard.tenant, yard.name, 0.0)
+    await yard.workforce.look()
+
+
 async def test_workers_are_their_tenants_and_the_operators(yard: Yard, new_tenant: Any) -> None:
-    await yard.announce()
+    await yard.announce(yard.tenant)
     other = Principal("eve", new_tenant().tenant_id, frozenset({Scope.WORKERS_WRITE}))
     operator = Principal("op", LOCAL_TENANT, frozenset({Scope.ADMIN}))
     viewer = Principal("bob", other.tenant_id, frozenset({Scope.EXECUTIONS_READ}))

@@ -37,7 +37,12 @@ class TenantFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_operator(principal: Principal) -> bool:
     """Whether somebody looks after the whole installation: an administrator of its own tenant."""
-    return principal.tenant_id == LOCAL_TENANT and principal.has_scope(Scope.ADMIN)
+    return is_operators(principal.tenant_id) and principal.has_scope(Scope.ADMIN)
+
+
+def is_operators(tenant_id: str) -> bool:
+    """Whether a tenant is the installation's own."""
+    return tenant_id == LOCAL_TENANT
 
 
 def check_name(text: str) -> str:

@@ -38,7 +38,7 @@ class WorkerBooks(Protocol):
     async def announce_worker(
         self, worker_id: str, tenant_id: str, address: str, capacity: Capacity, at_most: int
     ) -> WorkerRecord | None:
-        """Write it down, or that it still lives. None if it is another tenant's, or ``at_most`` others are known."""
+        """Write it down, or that it still lives. None if it is another tenant's, or the tenant has ``at_most``."""
         ...
 
     async def drain_worker(self, worker_id: str, tenant_id: str | None, grace: float) -> WorkerRecord | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from interlock.core.principal import LOCAL_TENANT
 from interlock.core.worker import Capacity
 from interlock.ports.workers import Reaches, WorkerBooks, WorkerRecord
 from interlock.runtime.placing import Placing
@@ -50,7 +51,8 @@ class Workforce:
 
     async def look(self) -> None:
         """One look: who is there, who must be emptied, and of whom nothing was heard."""
-        found = {record.worker_id: record for record in await self._books.workers(None)}
+        # Only the operator's: what others say of machines must not move anybody's tasks.
+        found = {record.worker_id: record for record in await self._books.workers(LOCAL_TENANT)}
         reached = [record for record in found.values() if self._reaches(record.worker_id, record.address)]
         for worker_id in [worker_id for worker_id in self._known if worker_id not in found]:
             self._lose(worker_id)

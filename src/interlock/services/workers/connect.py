@@ -28,7 +28,11 @@ class WorkerAnnounced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectWorkers:
-    """Writes announced workers down. Tasks run there only if an executor reaches them; until then they are pending."""
+    """Writes announced workers down. Tasks run there only if an executor reaches them; until then they are pending.
+
+    Workers are everybody's, so tasks are placed on those of the operator only: what another tenant announces would
+    be believed at the cost of all others, and stays pending.
+    """
 
     def __init__(self, books: WorkerBooks, view: ViewWorkers, clock: Clock) -> None:
         self._books = books
@@ -38,7 +42,7 @@ class ConnectWorkers:
     async def connect(self, principal: Principal, announced: WorkerAnnounced) -> Worker:
         """The worker as it stands now; one that was to be emptied stays. Needs ``workers:write``.
 
-        Raises DENIED, RULE for what no machine has, CONFLICT for another tenant's, LIMITED beyond 1,000 workers.
+        Raises DENIED, RULE for what no machine has, CONFLICT for another tenant's, LIMITED beyond 1,000 of a tenant.
         """
         principal.require(Scope.WORKERS_WRITE)
         if announced.worker_id == LOCAL_WORKER:
@@ -55,7 +59,7 @@ class ConnectWorkers:
     async def _refusal(self, worker_id: str) -> InterlockError:
         if any(record.worker_id == worker_id for record in await self._books.workers(None)):
             return conflict("WORKER_TAKEN", f"There is a worker {worker_id} already; choose another id")
-        message = f"There are {MAX_WORKERS} workers; those that are gone are forgotten after a day"
+        message = f"You have {MAX_WORKERS} workers; those that are gone are forgotten after a day"
         return InterlockError(ErrorKind.LIMITED, "TOO_MANY_WORKERS", message, details={"limit": MAX_WORKERS})
 
 

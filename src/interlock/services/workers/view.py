@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from interlock.core.resources import Resources
+from interlock.core.tenant import is_operators
 from interlock.core.worker import Capacity, State, Worker
 from interlock.ports.workers import LOCAL_WORKER, Places, Reaches, WorkerRecord
 
@@ -46,7 +47,11 @@ class ViewWorkers:
         )
 
     def _state(self, record: WorkerRecord) -> State:
-        is_reached = self._reaches is not None and self._reaches(record.worker_id, record.address)
+        is_reached = (
+            self._reaches is not None
+            and is_operators(record.tenant_id)
+            and self._reaches(record.worker_id, record.address)
+        )
         if record.is_lost and not is_reached:
             return "lost"
         if record.drain_at is not None:
