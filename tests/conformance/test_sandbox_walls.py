@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from conformance.executor_trial import KeptBlobs, Trial
 from conformance.hostile_code import CANARY, CORPUS, machine_to_attack, refused_all
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from figures import Note
+from interlock.backends.executor.sandbox.bubblewrap import walled
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.sandbox.output import MARK
 from interlock.core.commands import AttemptLost, TaskErred
@@ -43,6 +45,14 @@ async def test_nothing_of_the_machine_can_be_had(
     with machine_to_attack(tmp_path) as given:
         seen = refused_all(await block.run(CORPUS, given))
     note_figures(sandbox_attacks=seen, sandbox_escapes=0)
+
+
+@pytest.mark.parametrize("folder", ["/usr/share", os.path.dirname(os.__file__)])
+def test_a_folder_that_is_to_be_hidden_is_empty_wherever_it_lies(folder: str) -> None:
+    """A data directory may lie below what sandboxes are shown: below /usr, or beside Python."""
+    command = [good_walls().program, *walled((), (folder,)), "/usr/bin/env", "ls", "-A", folder]
+    seen = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}, cwd="/")
+    assert (seen.returncode, seen.stdout) == (0, ""), seen.stderr
 
 
 async def test_a_fork_bomb_is_held_and_gone_at_the_deadline(block: Cellblock) -> None:

@@ -45,6 +45,7 @@ def open_ray(
         "sandbox": settings.sandbox,
         "is_local": settings.local,
         "memory": settings.sandbox_memory_mib,
+        "hidden": [str(settings.data_dir.resolve())],  # of a node on this machine
     }
     executor = RayExecutor(
         HostPlan(registry=registry, environment=_ENVIRONMENT, places=_PLACES, given=given),

@@ -28,5 +28,6 @@ def open_places(tools: Tools) -> Mapping[str, Executor]:
         size=tools.children,
         memory=given["memory"],
         task_log=tools.task_log,
+        hidden=given.get("hidden", ()),
     )
     return {sandbox.name: sandbox}

@@ -40,7 +40,7 @@ def walled(writable: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     for folder in _python():
         options += ["--ro-bind", folder, folder]
     for folder in hidden:
-        if any(Path(folder).is_relative_to(shown) for shown in _python()) and Path(folder).is_dir():
+        if any(Path(folder).is_relative_to(shown) for shown in ("/usr", *_python())) and Path(folder).is_dir():
             options += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
     for folder in writable:
         options += ["--bind", folder, folder]
