@@ -49,7 +49,7 @@ async def test_output_without_an_end_is_cut_and_ends_with_the_deadline(block: Ce
     text = f"import os\ndef f(p):\n    while True:\n        try:\n            {ENDLESS[kind]}\n"
     text += "        except OSError:\n            pass"
     with capture_logs() as logs:
-        ended = await (await block.submit(text, timeout=0.6)).end()
+        ended = await (await block.submit(text, timeout=0.35)).end()
     assert ended.error.code == "TIMEOUT"
     told = "".join(printed(logs))
     assert len(told) <= MAX_PRINTED + len(MARK)

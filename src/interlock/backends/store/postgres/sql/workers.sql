@@ -4,7 +4,7 @@
 -- $1 worker, $2 tenant, $3 address, $4 capacity, $5 how many the tenant may have.
 insert into interlock.workers as w (worker_id, tenant_id, address, capacity, last_seen_at)
 select $1, $2, $3, $4::json, interlock.now()
-where exists (select from interlock.workers where worker_id = $1) 
+where exists (select from interlock.workers where worker_id = $1)
   or (select count(*) from interlock.workers where tenant_id = $2) < $5
 on conflict (worker_id) do update
 set address = excluded.address, capacity = excluded.capacity, drain_at = null, last_seen_at = excluded.last_seen_at
