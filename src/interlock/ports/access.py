@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 
 from interlock.core.api_key import ApiKey
-from interlock.core.audit import AuditEntry
 from interlock.core.principal import Principal
 from interlock.core.stream_seats import Granted, SeatClaim
 from interlock.core.tenant import Tenant, TenantFilter
+from interlock.ports.audit import AuditTrail
 from interlock.ports.store import Page
 
 
@@ -51,8 +51,8 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     is_lost: bool
 
 
-class AccessStore(Protocol):
-    """Keys, tickets, nonces, tenants and the audit log. Raises UNAVAILABLE or TIMEOUT if the database does not answer.
+class AccessStore(AuditTrail, Protocol):
+    """Keys, tickets, nonces, tenants and the audit log. Raises UNAVAILABLE or TIMEOUT if the database is away.
 
     It never acts for a caller: whatever a caller may list or change goes through ``ports.store``.
     """
@@ -130,14 +130,6 @@ class AccessStore(Protocol):
 
     async def forget_dead_seats(self) -> None:
         """Delete what processes held whose lease is over."""
-        ...
-
-    async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
-        """Append to the audit log, all or nothing; entries that are there already are left as they are."""
-        ...
-
-    async def purge_audit(self, days: int, at_most: int) -> int:
-        """Delete entries of the audit log that are older than ``days``, 30 or more; how many it were."""
         ...
 
     async def purge(self) -> None:

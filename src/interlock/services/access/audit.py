@@ -13,7 +13,7 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT, Principal, Scope
 from interlock.core.tenant import is_operator
 from interlock.kit.clock import Clock
-from interlock.ports.access import AccessStore
+from interlock.ports.audit import AuditTrail
 from interlock.ports.store import Page, Store
 
 MAX_WAITING = 20_000
@@ -40,8 +40,8 @@ class AuditLog:
     with their number. Entries older than ``days`` are cleared away a few at a time.
     """
 
-    def __init__(self, access: AccessStore, store: Store, clock: Clock, days: int = KEPT_DAYS) -> None:
-        self._access = access
+    def __init__(self, trail: AuditTrail, store: Store, clock: Clock, days: int = KEPT_DAYS) -> None:
+        self._trail = trail
         self._store = store
         self._clock = clock
         self._days = days
@@ -114,7 +114,7 @@ class AuditLog:
 
     async def purge(self) -> None:
         """Clear some of the entries away that are too old. Raises what the store raises."""
-        await self._access.purge_audit(self._days, PURGED_AT_ONCE)
+        await self._trail.purge_audit(self._days, PURGED_AT_ONCE)
 
     async def _write_up_to(self, number: int) -> None:
         """Write entries until as many are written as were taken when ``number`` was asked for.
@@ -124,7 +124,7 @@ class AuditLog:
         async with self._turn:
             while self._written < number and self._waiting:
                 batch = [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
-                await self._access.write_audit(batch)
+                await self._trail.write_audit(batch)
                 for _ in batch:
                     self._waiting.popleft()
                 self._written += len(batch)
