@@ -23,7 +23,7 @@ from crash.workflows import chain
 TITLE = "two servers, kill -9 every 5 to 9 s"
 STEPS = 5
 STEP_DELAY = 0.2
-CODE_QUERY = "delay=0.2"
+CODE_QUERY = "delay=0.7"
 FAMILY_DELAY = 0.3
 MESH = (
     Task("split", query=CODE_QUERY),
