@@ -165,7 +165,7 @@ async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> No
     digest = await shelf.put(
         "tenant", "ann", "source", b"def f(params):\n  print('on it')\n  return {'n': params['n'] * 2}\n"
     )
-    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512}
+    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512, "spares": 1}
     places = "interlock.bootstrap.ray_host:open_places"
     heard = Heard()
     told: dict[str, Any] = {"places": places, "given": given, "code": shelf, "task_log": heard}

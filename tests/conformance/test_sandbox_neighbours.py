@@ -23,7 +23,7 @@ MARK = "secret-of-the-neighbour"
 async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellblock]:
     shelf, egress, blobs = KeptCode(), ScriptedEgress([]), KeptBlobs()
     scratch = tmp_path_factory.mktemp("scratch")
-    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=scratch, size=4, memory=256)
+    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=scratch, size=4, memory=256, spares=1)
     await executor.start()
     yield Cellblock(Trial(executor, egress, blobs), shelf)
     await executor.stop(5)

@@ -42,6 +42,7 @@ def open_ray(
     _refuse(settings, environment)
     given = {
         "runs_code": runs_code(settings),
+        "spares": settings.sandbox_spares,
         "sandbox": settings.sandbox,
         "is_local": settings.local,
         "memory": settings.sandbox_memory_mib,

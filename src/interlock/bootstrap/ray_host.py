@@ -29,5 +29,6 @@ def open_places(tools: Tools) -> Mapping[str, Executor]:
         memory=given["memory"],
         task_log=tools.task_log,
         hidden=given.get("hidden", ()),
+        spares=given.get("spares", 0),
     )
     return {sandbox.name: sandbox}

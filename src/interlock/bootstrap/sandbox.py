@@ -61,8 +61,12 @@ def open_sandbox(
         memory=settings.sandbox_memory_mib,
         task_log=task_log,
         hidden=(str(settings.data_dir.resolve()),),
+        spares=settings.sandbox_spares,
     )
-    return Sandbox(executor, SaveCode(shelf, is_enabled=runs_code(settings), has_sandbox=walls.mode is not None), shelf)
+    save_code = SaveCode(
+        shelf, is_enabled=runs_code(settings), has_sandbox=walls.mode is not None, announce=executor.prepare
+    )
+    return Sandbox(executor, save_code, shelf)
 
 
 def _tell(walls: Walls) -> None:

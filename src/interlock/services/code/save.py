@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from interlock.core.code import Form
 from interlock.core.errors import ErrorKind, InterlockError, invalid
 from interlock.core.principal import Principal, Scope
@@ -12,9 +14,13 @@ class SaveCode:
     """Keeps users' code, if this server runs any.
 
     ``is_enabled`` says whether the operator lets users run code, ``has_sandbox`` whether this machine can hold it.
+    ``announce`` hears of every piece, which is likely to be called soon.
     """
 
-    def __init__(self, shelf: CodeShelf, *, is_enabled: bool, has_sandbox: bool) -> None:
+    def __init__(
+        self, shelf: CodeShelf, *, is_enabled: bool, has_sandbox: bool, announce: Callable[[], None] = lambda: None
+    ) -> None:
+        self._announce = announce
         self._shelf = shelf
         self._is_enabled = is_enabled
         self._has_sandbox = has_sandbox
@@ -44,4 +50,5 @@ class SaveCode:
         self.permit(principal)
         if not content:
             raise invalid("CODE_EMPTY", "The code is empty; send the text of a function, or its pickle")
+        self._announce()
         return await self._shelf.put(principal.tenant_id, principal.by, form, content)

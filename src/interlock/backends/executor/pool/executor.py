@@ -30,6 +30,9 @@ class PoolExecutor:
     a child sees of the server's environment; by default it is all of it. ``cells`` makes what a child is started in,
     if that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in
     order; the line is not bounded here, because runners bound what they own.
+
+    ``spares`` children beside these are kept ready, from the first attempt or ``prepare`` on: each has run nothing yet,
+    and is replaced as soon as it gets an attempt.
     """
 
     name = "process"
@@ -45,7 +48,10 @@ class PoolExecutor:
         environment: Mapping[str, str] | None = None,
         cells: Callable[[], Cell] | None = None,
         idle_seconds: float | None = None,
+        spares: int = 0,
     ) -> None:
+        self._spares = spares
+        self._keeps_spares = False
         self._cells = cells or (lambda: OpenCell(registry, environment))
         self._idle_seconds = idle_seconds
         self._egress = egress
@@ -61,6 +67,13 @@ class PoolExecutor:
     async def start(self) -> None:
         """Must be awaited on the loop that calls the other methods. Starts no child yet."""
         self._host = Host(self._egress, self._blobs)
+
+    def prepare(self) -> None:
+        """Attempts will come soon: have spare children ready for them. Does nothing before ``start``."""
+        if self._host is None or self._is_stopped:
+            return
+        self._keeps_spares = True
+        self._make_room()
 
     @property
     def waiting(self) -> int:
@@ -97,6 +110,7 @@ class PoolExecutor:
             return
         if self._host is None:
             raise RuntimeError("the process executor was not started")
+        self._keeps_spares = True
         job = Job(self._host, attempt, report, key, again, on_stored, on_printed)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
@@ -135,10 +149,20 @@ class PoolExecutor:
         """Give the line's head to free children while there are any, and see to it that there will be."""
         while self._line:
             seat = self._find_seat(self._line[0])
-            if seat is None:
-                self._make_room()
-                return
+            if seat is None or (seat.is_fresh and not self._make_way()):
+                break
             seat.give(self._line.popleft())
+        self._make_room()
+
+    def _make_way(self) -> bool:
+        """Whether one more child may be put to work; an idle one gives way to it."""
+        used = [seat for seat in self._seats if not seat.is_fresh and not seat.is_leaving]
+        if len(used) < self._size:
+            return True
+        idle = next((seat for seat in used if seat.is_idle), None)
+        if idle is not None:
+            idle.leave()
+        return idle is not None
 
     def _find_seat(self, job: Job) -> Seat | None:
         """A child that knows the key, else one that has run nothing yet."""
@@ -149,24 +173,28 @@ class PoolExecutor:
         return next((seat for seat in idle if not seat.is_fresh and seat.key == job.key), fresh)
 
     def _make_room(self) -> None:
-        """One child is on its way, or on its way out, for everybody in the line, as far as the size allows.
+        """One child is on its way for everybody in the line, as far as the size allows, and the spare ones are.
 
         Idle children are here only if they cannot take the head of the line, which needs another one: they give way.
         """
-        coming = sum(1 for seat in self._seats if seat.is_leaving or not seat.is_ready)
-        idle = [seat for seat in self._seats if seat.is_idle]
-        useful = self._size - len(self._seats) + len(idle)  # however long the line is
-        for _ in range(min(useful, len(self._line) - coming)):
-            if len(self._seats) < self._size:
-                self._open_seat()
-            elif idle:
-                idle.pop().leave()
+        idle = [seat for seat in self._seats if seat.is_idle and not seat.is_fresh]
+        leaving = sum(1 for seat in self._seats if seat.is_leaving)
+        fresh = sum(1 for seat in self._seats if seat.is_fresh and not seat.is_leaving)
+        busy = len(self._seats) - len(idle) - leaving - fresh
+        needed = max(0, min(len(self._line), self._size - busy))
+        spares = self._spares if self._keeps_spares else 0
+        opened = max(0, min(needed + spares - fresh, self._size + self._spares - len(self._seats)))
+        for _ in range(opened):
+            self._open_seat()
+        for seat in idle[: max(0, needed - fresh - opened - leaving)]:
+            seat.leave()
 
     def _open_seat(self) -> None:
         seat = Seat(
             self._cells(),
             recycle_after=self._recycle_after,
             idle_seconds=self._idle_seconds,
+            is_kept=self._spares > 0,
             on_end=self._end,
             on_idle=self._place,
         )
@@ -180,6 +208,8 @@ class PoolExecutor:
             log.error("executor.seat_failed", exc_info=task.exception())
         if self._is_stopped:
             return
+        if seat.is_fresh:
+            self._keeps_spares = False  # until the next attempt: one that cannot start is not started for ever
         if not seat.is_ready and self._line:
             self._fail_next(seat.start_error or "it died before it was ready")
         self._place()

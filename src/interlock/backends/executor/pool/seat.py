@@ -47,6 +47,7 @@ class Seat:
     """A child and its job, if it has one.
 
     Tells ``on_idle`` when it can take a job, and ``on_end`` what became of one; the end of ``live`` is its own.
+    Idle for ``idle_seconds`` it ends, but for one that has run nothing yet, if these are kept (``is_kept``).
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Seat:
         *,
         recycle_after: int,
         idle_seconds: float | None,
+        is_kept: bool = False,
         on_end: Callable[[Job, Result], None],
         on_idle: Callable[[], None],
     ) -> None:
         self._cell = cell
         self._process = ChildProcess(cell)
         self._idle_seconds = idle_seconds
+        self._is_kept = is_kept
         self.key: Hashable = None
         self._recycle_after = recycle_after
         self._on_end = on_end
@@ -167,7 +170,7 @@ class Seat:
 
     def _rest(self) -> None:
         """Nothing to do: for some time, if there is an end to it."""
-        if self._idle_seconds is not None and self.is_idle:
+        if self._idle_seconds is not None and self.is_idle and not (self._is_kept and self.is_fresh):
             self._set_timer(self._idle_seconds, self.leave)
 
     def _take_ending(self, message: Ending) -> bool:

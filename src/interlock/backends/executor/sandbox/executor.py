@@ -42,7 +42,8 @@ class SandboxExecutor:
     Code whose seal is broken is not run: the attempt fails with CODE_SEAL_BROKEN. Without walls everything fails with
     SANDBOX_UNAVAILABLE. ``memory`` is MiB for attempts that ask for none. ``scratch`` is a folder for scratch folders
     where the walls bring none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``;
-    without one it goes to the server's own log.
+    without one it goes to the server's own log. ``spares`` children beside these are ready for code that has none yet,
+    once code was used or announced (``prepare``).
     """
 
     name = "sandbox"
@@ -62,6 +63,7 @@ class SandboxExecutor:
         hidden: Sequence[str] = (),
         writable: Sequence[str] = (),
         paths: Sequence[str] = (),
+        spares: int = 0,
     ) -> None:
         self.walls = walls
         self._shelf = shelf
@@ -74,7 +76,13 @@ class SandboxExecutor:
             )
 
         self._pool = PoolExecutor(
-            registry, egress, blobs, size=size or max(4, os.cpu_count() or 1), cells=make, idle_seconds=_IDLE
+            registry,
+            egress,
+            blobs,
+            size=size or max(4, os.cpu_count() or 1),
+            cells=make,
+            idle_seconds=_IDLE,
+            spares=spares,
         )
         self._fetching: dict[tuple[UUID, str], asyncio.Task[None]] = {}
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
@@ -82,6 +90,11 @@ class SandboxExecutor:
     async def start(self) -> None:
         """Must be awaited on the loop that calls the other methods. Starts no child yet."""
         await self._pool.start()
+
+    def prepare(self) -> None:
+        """Code was brought, and will be called: a sandbox is ready by then."""
+        if self.walls.mode is not None:
+            self._pool.prepare()
 
     @property
     def children(self) -> int:
