@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -137,8 +138,8 @@ async def test_who_waits_when_the_time_of_a_stopping_server_is_over_is_told_so_b
 
 
 @pytest.mark.parametrize(("path", "origin", "status"), [("/ws/zzz", None, 404), ("/ws/events/x", "https://e.vil", 403)])
-async def test_a_handshake_that_is_refused_is_answered_in_full(
-    port: Port, path: str, origin: str | None, status: int
+async def test_a_handshake_that_is_refused_is_answered_in_full_and_is_no_error_of_ours(
+    port: Port, path: str, origin: str | None, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers = {"origin": origin} if origin is not None else {}
     with pytest.raises(InvalidStatus) as refused:
@@ -148,6 +149,7 @@ async def test_a_handshake_that_is_refused_is_answered_in_full(
     assert all(name in response.headers for name in OWN)
     assert response.body is not None
     assert json.loads(response.body)["status"] == status
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_socket_has_a_line_in_the_log_and_ids_in_its_handshake(house: Any, caller: Any) -> None:

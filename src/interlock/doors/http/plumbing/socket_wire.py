@@ -49,6 +49,12 @@ class SocketWire(WebSocketsSansIOProtocol):
         self.bytes_out += len(frames)
         return True
 
+    async def send(self, message: Any) -> None:
+        """Send what the app says. A handshake that it refused in full is over: uvicorn's log would call it an error."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
     def abort(self) -> None:
         """Drop the connection without waiting for unsent data."""
         self.transport.abort()
