@@ -17,6 +17,8 @@ PINS: dict[str, tuple[str, ...]] = {
 }
 LITELLM = ("litellm[proxy]==1.106.2",)
 """The peer of the model gateway; it is never installed where Interlock runs."""
+CELERY = ("celery[redis]==5.7.0",)
+"""The peer of small tasks; in an environment of its own."""
 RESTATE_SERVER = ("@restatedev/restate-server", "1.7.12")
 
 
@@ -50,6 +52,12 @@ def install_litellm() -> Path:
     """Install LiteLLM if it is missing; its interpreter. PeerMissing if it cannot be had."""
     _install_environment("litellm", LITELLM)
     return python_of("litellm")
+
+
+def install_celery() -> Path:
+    """Install Celery if it is missing; its interpreter. PeerMissing if it cannot be had."""
+    _install_environment("celery", CELERY)
+    return python_of("celery")
 
 
 def _install_environment(peer: str, pins: tuple[str, ...]) -> None:

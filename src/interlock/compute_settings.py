@@ -26,6 +26,13 @@ class ComputeSettings(BaseSettings):
     ray_head_port: int = Field(
         6379, ge=1, le=65_535, description="Port of the Ray that `start --head` starts for other machines to join."
     )
+    ray_call_tasks: int = Field(
+        1_000,
+        ge=1,
+        le=10_000,
+        description="Attempts that one call to a node of the Ray cluster carries at most. More share the price of a call; "
+        "with 1 each pays its own.",
+    )
 
     @field_validator("ray_address")
     @classmethod

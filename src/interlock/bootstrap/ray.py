@@ -60,6 +60,7 @@ def open_ray(
         address=settings.ray_address,
         code=code,
         task_log=task_log,
+        call_lines=settings.ray_call_tasks,
     )
     return {executor.name: executor}
 

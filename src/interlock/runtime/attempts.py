@@ -19,7 +19,7 @@ from interlock.runtime.owned import Owned
 
 failpoints.declare("runner.before_attempt")
 CLUSTER = "ray"
-"""The place of what was given resources, if the server has an executor on a cluster."""
+"""The place of all that runs in processes of its own, if the server has an executor on a cluster."""
 
 
 class Attempts:
@@ -44,7 +44,7 @@ class Attempts:
         if node_type.runs == "kernel":
             return
         failpoints.hit("runner.before_attempt")
-        place = self._place(node_type, task, is_placed=event.placement is not None)
+        place = self._place(node_type, task)
         attempt = Attempt(
             execution_id=owned.execution.execution_id,
             tenant_id=owned.tenant_id,
@@ -71,8 +71,7 @@ class Attempts:
         if task is None or task.attempt != number or task.phase is not Phase.RUNNING:
             return False
         program = owned.execution.program
-        is_placed = program.resources(task.node_id) is not None
-        executor = self._executors.get(self._place(program.node_type(task.node_id), task, is_placed=is_placed))
+        executor = self._executors.get(self._place(program.node_type(task.node_id), task))
         if not isinstance(executor, Attaching):
             return False
         if not executor.attach(owned.execution.execution_id, task_id, number, self._report):
@@ -81,9 +80,9 @@ class Attempts:
         self.beat(owned, task_id, number)
         return True
 
-    def _place(self, node_type: NodeType, task: Task, *, is_placed: bool) -> str:
-        """The executor of an attempt; on a cluster, if there is one, what was placed and does not need the server."""
-        if is_placed and node_type.place != "inline" and CLUSTER in self._executors:
+    def _place(self, node_type: NodeType, task: Task) -> str:
+        """The executor of an attempt; on a cluster, if there is one, what does not need the server."""
+        if node_type.place != "inline" and CLUSTER in self._executors:
             return CLUSTER
         # Who waits for a callback only talks to others; the secrets it signs with never enter a child.
         is_moved = task.isolated and node_type.place == "inline" and not node_type.calls_back

@@ -101,7 +101,7 @@ class HostLine:
         self._more = asyncio.Event()
 
     def send(self, lines: list[bytes]) -> None:
-        """Send lines with the next call."""
+        """Send lines with the next calls."""
         self._lines += lines
         self._more.set()
 
@@ -149,17 +149,18 @@ class HostLine:
         )
 
     async def _give_on(self) -> None:
+        most = self._plan.call_lines
         while True:
-            await self._more.wait()
-            self._more.clear()
-            lines, self._lines = self._lines, []
-            if lines:
-                await self._call("take", lines)
+            if not self._lines:
+                self._more.clear()
+                await self._more.wait()
+            lines, self._lines = self._lines[:most], self._lines[most:]
+            await self._call("take", lines)
 
     async def _bring_back(self) -> None:
         confirmed = 0
         while True:
-            number, lines = await self._call("give", confirmed)
+            number, lines = await self._call("give", confirmed, self._plan.call_lines)
             if lines:
                 confirmed = number
                 await self._on_lines(self._node.worker, lines)

@@ -51,6 +51,8 @@ MAX_WAITING = 10_000
 """Attempts that wait for a node; more fail at once with a code that may be tried again."""
 PATIENCE = 30.0
 """Seconds for a driver that broke to be back, before what it had out counts as lost."""
+CALL_LINES = 1_000
+"""Lines that a call to a host carries at most."""
 GONE = 3.0
 """Seconds that an attempt waits for its node if that is not there."""
 _MIN_CPUS = 4
@@ -85,6 +87,7 @@ class RayExecutor:
         address: str = "",
         code: CodeShelf | None = None,
         task_log: TaskLog | None = None,
+        call_lines: int = CALL_LINES,
         patience: float = PATIENCE,
         on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
     ) -> None:
@@ -95,6 +98,7 @@ class RayExecutor:
             address=address,
             local=None if address else Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1)),
             host=host,
+            call_lines=call_lines,
         )
         self._driving = Driving(
             plan, folder=folder, environment=environment, on_message=self._hear, on_broken=self._break

@@ -99,15 +99,15 @@ class Host:
             else:
                 self._questions.answer(message)
 
-    async def give(self, session: str, confirmed: int) -> tuple[int, list[bytes]]:
-        """The lines after number ``confirmed`` and the last one's number; none if there are none for long."""
+    async def give(self, session: str, confirmed: int, most: int) -> tuple[int, list[bytes]]:
+        """The lines after number ``confirmed``, ``most`` of them, and the last one's number; none if none come."""
         teller = self._session(session)
         for work in teller.confirm(confirmed):
             if self._works.get(work.key) is work:
                 del self._works[work.key]
         if self._pool is not None and self._pool.waiting:
             await asyncio.sleep(GATHERED)  # whoever is behind others in a line waits for longer than this anyway
-        return await teller.read(PARKED)
+        return await teller.read(PARKED, most)
 
     async def leave(self, session: str) -> None:
         """A server goes: what runs for it is dead when this returns. The last one takes the host along."""

@@ -51,7 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a driver does, the first thing it is told.
 
     ``house`` is the installation: its servers share hosts, other installations on the cluster have their own.
-    ``session`` is the server. Without ``address`` a Ray is started as ``local`` says.
+    ``session`` is the server. Without ``address`` a Ray is started as ``local`` says. ``call_lines`` is how many lines
+    one call to a host carries at most, in either direction.
     """
 
     house: str
@@ -60,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     local: Local | None
     host: HostPlan
+    call_lines: int
 
 
 # Between server and driver

@@ -50,8 +50,8 @@ class Session:
                 ended.append(work)
         return ended
 
-    async def read(self, wait: float) -> tuple[int, list[bytes]]:
-        """All lines there are, and the last one's number; (0, []) if none comes within ``wait`` seconds."""
+    async def read(self, wait: float, most: int) -> tuple[int, list[bytes]]:
+        """The first ``most`` lines, and the last one's number; (0, []) if none comes within ``wait`` seconds."""
         self.readers += 1
         try:
             async with asyncio.timeout(wait):
@@ -68,6 +68,6 @@ class Session:
             last = number
             lines.append(line)
             size += len(line)
-            if size > MAX_READ:
+            if size > MAX_READ or len(lines) == most:
                 break
         return last, lines
