@@ -60,7 +60,6 @@ def mapped(**more: Any) -> dict[str, Any]:
         "id": "increase",
         "type": "python",
         "parameters": {"function": "bench.increase", "arguments": {"n": "{{ $loop.item }}"}},
-       
         **more,
     }
     each = {"id": "each", "type": "map", "parameters": {"items": "{{ $json.numbers }}", "concurrency": 100}}

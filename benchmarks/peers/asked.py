@@ -1,4 +1,4 @@
-"""The lines by which the harness asks a peer to run trivial tasks. Standard library only: it runs in peers' environments.
+"""How the harness asks a peer to run trivial tasks. Standard library only: it runs in a peer's environment.
 
 harness: `batch COUNT NUMBER` or `single COUNT NUMBER`, peer: `answer NUMBER {json}`.
 """

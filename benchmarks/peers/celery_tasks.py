@@ -30,7 +30,9 @@ def main() -> None:
     )
 
     def batch(count: int) -> list[dict[str, int]]:
-        found: list[dict[str, int]] = group(increase.s({"n": number}) for number in range(count))().get(timeout=_SECONDS)
+        found: list[dict[str, int]] = group(increase.s({"n": number}) for number in range(count))().get(
+            timeout=_SECONDS
+        )
         return found
 
     def single(number: int) -> dict[str, int]:

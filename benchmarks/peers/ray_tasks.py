@@ -1,4 +1,4 @@
-"""Ray by itself: one trivial function as remote tasks and as calls of an actor. Answers the lines of `peers/asked.py`."""
+"""Ray by itself: a trivial function as remote tasks and as calls of an actor. Answers the lines of `peers/asked.py`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class ComputeSettings(BaseSettings):
     executor: Literal["inline", "local", "ray"] = Field(
         "local",
         description="Where functions run: `local`, in child processes of this machine; `inline`, in one of them; "
-        "`ray`, what names resources on the nodes of a Ray cluster (needs the extra `ray`).",
+        "`ray`, on the nodes of a Ray cluster (needs the extra `ray`).",
     )
     ray_address: str = Field(
         "",
@@ -30,8 +30,8 @@ class ComputeSettings(BaseSettings):
         1_000,
         ge=1,
         le=10_000,
-        description="Attempts that one call to a node of the Ray cluster carries at most. More share the price of a call; "
-        "with 1 each pays its own.",
+        description="Attempts that one call to a node of the Ray cluster carries at most. They share the price of the "
+        "call; with 1 each pays its own.",
     )
 
     @field_validator("ray_address")
