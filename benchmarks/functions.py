@@ -3,8 +3,9 @@
 Run: `python -m benchmarks.functions [--rounds 5] [--tasks 4000] [--singles 200] [--without-celery]`. All systems run at
 the same time and are measured in turn. Prints one JSON line for each measurement, then the medians and how they stand
 to the goals. Interlock is asked through HTTP with a token; each task is a call of a registered function on the Ray that
-the server starts, recorded with its result. Its functions also take lists: `lists` collects 64 tasks for a call, and
-`one by one` is a server whose calls to Ray carry one task each.
+the server starts, recorded with its result. `single` is an execution of one task, from request to answer; `chain` is
+what one more task in a row takes. `lists` collects 64 tasks for a call of the function, and `one by one` is a server
+whose calls to Ray carry one task each.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def increase(arguments):
     return {"n": arguments["n"] + 1}
 """
 EXECUTIONS = 10
+CHAIN = 20
 SECONDS = 60
 
 Figures = dict[str, float]
@@ -71,11 +73,12 @@ def mapped(**more: Any) -> dict[str, Any]:
     }
 
 
-def one() -> dict[str, Any]:
-    """A graph of one call."""
+def in_a_row(length: int) -> dict[str, Any]:
+    """A graph of so many calls, each with what the one before it has returned."""
     parameters = {"function": "bench.increase", "arguments": {"n": "{{ $json.n }}"}}
-    task = {"id": "increase", "type": "python", "parameters": parameters}
-    return {"name": "Increase", "nodes": [task], "connections": []}
+    names = [f"increase{number}" for number in range(length)]
+    nodes = [{"id": name, "type": "python", "parameters": parameters} for name in names]
+    return {"name": "Increase", "nodes": nodes, "connections": [{"from": a, "to": b} for a, b in pairwise(names)]}
 
 
 class Interlock:
@@ -89,7 +92,8 @@ class Interlock:
         self._graphs = {
             "batch": self._store(mapped()),
             "lists": self._store(mapped(batch={"size": 64, "seconds": 0.02})),
-            "single": self._store(one()),
+            "single": self._store(in_a_row(1)),
+            "chain": self._store(in_a_row(CHAIN)),
         }
         for what in self._graphs:
             self.measure(what, 200)
@@ -98,13 +102,20 @@ class Interlock:
         """Run so many tasks, all at once or one after the other. SystemExit if a result is wrong."""
         self._kept = threading.local()  # the server has closed what was idle while the others had their turn
         if what == "single":
-            seconds = [self._time(what, {"n": number}, {"n": number + 1}) for number in range(tasks)]
-            return {"p50_ms": statistics.median(seconds) * 1e3}
+            return {"p50_ms": self._median(what, tasks, 1)}
+        if what == "chain":  # what one more task takes, without the start and its answer
+            whole = self._median(what, tasks // CHAIN, CHAIN)
+            return {"p50_ms": (whole - self._median("single", tasks // CHAIN, 1)) / (CHAIN - 1)}
         numbers = list(range(tasks // EXECUTIONS))
         wanted = [{"n": number + 1} for number in numbers]
         start = time.perf_counter()
         list(self._threads.map(lambda _: self._time(what, {"numbers": numbers}, wanted), range(EXECUTIONS)))
         return {"tasks_per_s": len(numbers) * EXECUTIONS / (time.perf_counter() - start)}
+
+    def _median(self, what: str, executions: int, length: int) -> float:
+        """Milliseconds of one after the other."""
+        seconds = [self._time(what, {"n": number}, {"n": number + length}) for number in range(executions)]
+        return statistics.median(seconds) * 1e3
 
     def _time(self, what: str, given: dict[str, Any], wanted: Any) -> float:
         start = time.perf_counter()
@@ -198,6 +209,7 @@ def one_round(found: dict[str, Measure], tasks: int, singles: int) -> Iterator[t
     yield "one by one", "batch", found["one by one"]("batch", tasks // 4)
     for name in ("ray", "interlock"):
         yield name, "single", found[name]("single", singles)
+    yield "interlock", "chain", found["interlock"]("chain", singles)
 
 
 def verdicts(middle: dict[tuple[str, str], float]) -> Iterator[str]:
@@ -207,8 +219,9 @@ def verdicts(middle: dict[tuple[str, str], float]) -> Iterator[str]:
     if ("celery", "batch") in middle:
         yield f"tasks a second: {ours / middle['celery', 'batch']:.2f} x Celery (goal: 5 x)"
     yield f"lists: {middle['interlock', 'lists'] / middle['one by one', 'batch']:.2f} x one by one (goal: 5 x)"
-    share = middle["interlock", "single"] / middle["ray", "single"]
-    yield f"round trip of one: {share:.2f} x a bare call of an actor (goal: 2.5 x)"
+    for what, meaning in (("chain", "one task"), ("single", "an execution of one task, from request to answer")):
+        share = middle["interlock", what] / middle["ray", "single"]
+        yield f"round trip of {meaning}: {share:.2f} x a bare call of an actor (goal: 2.5 x)"
 
 
 def main() -> None:
