@@ -62,9 +62,8 @@ class RayExecutor:
     """Satisfies ``ports/executor.Executor``: runs each attempt in a child process on a node of a Ray cluster.
 
     ``host`` is what hosts do, and ``code`` what they may read of users' code. ``address`` is the cluster's; without one
-    a Ray is started here with the first attempt, keeps its token in ``folder``, listens on the loopback only, and ends
-    with this executor. ``session`` is this server's name and ``house`` its installation's; ``environment`` is what the
-    driver sees. ``on_workers`` is told the nodes whenever they change.
+    a Ray is started here with the first attempt, has its token in ``folder``, is on loopback only, and ends with this
+    executor. ``session`` names this server, ``house`` its installation. ``on_workers`` is told when the nodes change.
 
     An attempt that was placed runs on the node of that id or address (the server's own machine is the node that the
     driver is on), and is lost if that node is gone; others take turns among the nodes. While the cluster is away
@@ -366,7 +365,9 @@ class RayExecutor:
         elif isinstance(message, NotHere):
             self._miss(worker, message)
         else:
-            self._answer_later(worker, message)
+            task = asyncio.get_running_loop().create_task(self._answer(worker, message))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
     def _take(self, worker: str, told: Told) -> None:
         """A report; one of an attempt that is not ours any more, or not there, is late and dropped."""
@@ -393,11 +394,6 @@ class RayExecutor:
             self._seek_no_more(errand, worker)
         elif errand.worker == worker:
             self._lose(errand)
-
-    def _answer_later(self, worker: str, question: Question) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(worker, question))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
 
     async def _answer(self, worker: str, question: Question) -> None:
         if self._host is not None:
