@@ -25,9 +25,8 @@ GRANTS = {
     },
     ("interlock_engine", "events"): {"SELECT", "INSERT"},
     ("interlock_engine", "task_logs"): {"SELECT", "INSERT"},
-    ("interlock_engine", "blobs"): {"SELECT", "INSERT"},
-    ("interlock_engine", "blob_parts"): {"SELECT", "INSERT"},
-    ("interlock_engine", "code"): {"SELECT", "INSERT"},
+    **{("interlock_engine", table): {"SELECT", "INSERT", "DELETE"} for table in ("blobs", "blob_parts", "code")},
+    ("interlock_engine", "draft_tasks"): {"SELECT"},
     ("interlock_engine", "workflows"): {"SELECT"},
     ("interlock_engine", "versions"): {"SELECT"},
     **{("interlock_engine", table): {"SELECT", "INSERT", "UPDATE"} for table in ("budgets", "model_calls")},
@@ -70,6 +69,8 @@ GRANTS = {
 
 
 COLUMN_GRANTS = {
+    ("interlock_engine", "blobs", "UPDATE"): {"created_at"},
+    ("interlock_engine", "code", "UPDATE"): {"form", "author", "content", "seal", "created_at"},
     ("authenticated", "keys", "SELECT"): {"tenant_id", "scope", "key", "execution_id"},
     ("authenticated", "workflows", "UPDATE"): {
         "visibility",

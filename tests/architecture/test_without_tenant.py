@@ -31,6 +31,7 @@ WITHOUT_CLAIMS = {
     f"{STORE}/lease.py": "says who owns executions",
     f"{STORE}/load_logs.py": "reads logs back for the engine",
     f"{STORE}/migrate.py": "makes the schema, as its owner",
+    f"{STORE}/references.py": "knows what refers to blobs and code, and removes what nothing refers to",
     f"{STORE}/seats.py": "counts open streams of all processes",
     f"{STORE}/signals.py": "puts signals into inboxes",
     f"{STORE}/task_log.py": "writes what users' code prints, with the tenant and the reach of its execution",

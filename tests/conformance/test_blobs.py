@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from interlock.backends.blobs.layered import LARGE, LayeredBlobs
 from interlock.backends.blobs.postgres import PostgresBlobs
 from interlock.backends.egress.client import GuardedEgress
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.ports.blobs import Blobs
+from interlock.ports.blobs import Blobs, StoredBlob
 
 ABSENT = hashlib.sha256(b"never stored").hexdigest()
 CONTENTS = [b"", b"\0", b"x", os.urandom(1000), b"a" * 3_000_000, "é\n".encode()]
@@ -97,6 +98,95 @@ async def test_odd_tenants_are_tenants_like_others(blobs, name):
     sha256 = await blobs.put(name, name.encode())
     assert await blobs.get(name, sha256) == name.encode()
     assert await refusal(blobs, name + "x", sha256) is ErrorKind.NOT_FOUND
+
+
+# Looking after them -----------------------------------------------------------------------------------------------
+
+LONG_AGO, SOON = datetime(2020, 1, 1, tzinfo=UTC), timedelta(minutes=5)
+
+
+async def listed(blobs: Any, digests: set[str]) -> dict[str, StoredBlob]:
+    """Those of these digests that are listed."""
+    return {blob.sha256: blob for blob in await all_listed(blobs) if blob.sha256 in digests}
+
+
+async def all_listed(blobs: Any) -> list[StoredBlob]:
+    """All there are, read in pages."""
+    found, after = [], ""
+    while page := await blobs.listed(after, 7):
+        assert len(page) <= 7
+        found += page
+        after = page[-1].place
+    places = [blob.place for blob in found]
+    assert [place for place in places if places.count(place) > 1] == []
+    return found
+
+
+async def gone(blobs: Any, blob: StoredBlob, before: datetime) -> bool:
+    """Drop a blob for good, also where it is set aside first."""
+    known = {found.place for found in await all_listed(blobs)}
+    if await blobs.drop(blob, before):
+        return True
+    aside = [found for found in await all_listed(blobs) if found.sha256 == blob.sha256 and found.place not in known]
+    return len(aside) == 1 and bool(await blobs.drop(aside[0], before))
+
+
+async def test_all_blobs_are_listed_page_by_page_with_their_age(blobs, tenant, new_tenant):
+    contents = [os.urandom(100) for _ in range(10)] + [os.urandom(LARGE + 1) for _ in range(3)]
+    owners = [tenant.tenant_id, new_tenant().tenant_id, "odd/ü"]
+    digests = {await blobs.put(owners[n % 3], content) for n, content in enumerate(contents)}
+    found = await listed(blobs, digests)
+    assert found.keys() == digests
+    assert all(abs(blob.stored_at - datetime.now(UTC)) < SOON for blob in found.values())
+
+
+@pytest.mark.parametrize("size", [100, LARGE + 1])
+async def test_an_old_blob_is_dropped_and_can_be_stored_again(blobs, tenant, size):
+    content = os.urandom(size)
+    sha256 = await blobs.put(tenant.tenant_id, content)
+    blob = (await listed(blobs, {sha256}))[sha256]
+    assert not await blobs.drop(blob, LONG_AGO)
+    assert await blobs.get(tenant.tenant_id, sha256) == content
+    assert await gone(blobs, blob, datetime.now(UTC) + SOON)
+    assert await refusal(blobs, tenant.tenant_id, sha256) is ErrorKind.NOT_FOUND
+    assert await listed(blobs, {sha256}) == {}
+    assert not await blobs.drop(blob, datetime.now(UTC) + SOON)
+    assert await blobs.put(tenant.tenant_id, content) == sha256
+    assert await blobs.get(tenant.tenant_id, sha256) == content
+
+
+async def test_one_tenants_blob_goes_and_anothers_stays(blobs, tenant, new_tenant):
+    other = new_tenant().tenant_id
+    sha256 = await blobs.put(tenant.tenant_id, b"both have it")
+    blob = (await listed(blobs, {sha256}))[sha256]
+    await blobs.put(other, b"both have it")
+    assert await gone(blobs, blob, datetime.now(UTC) + SOON)
+    assert await refusal(blobs, tenant.tenant_id, sha256) is ErrorKind.NOT_FOUND
+    assert await blobs.get(other, sha256) == b"both have it"
+
+
+async def test_what_is_kept_is_where_it_was(blobs, tenant):
+    sha256 = await blobs.put(tenant.tenant_id, b"wanted")
+    blob = (await listed(blobs, {sha256}))[sha256]
+    await blobs.keep(blob)
+    if not await blobs.drop(blob, datetime.now(UTC) + SOON):  # set aside: found all the same, and put back
+        assert await blobs.get(tenant.tenant_id, sha256) == b"wanted"
+        await blobs.keep((await listed(blobs, {sha256}))[sha256])
+        assert await blobs.get(tenant.tenant_id, sha256) == b"wanted"
+        assert (await listed(blobs, {sha256}))[sha256].place == blob.place
+
+
+async def test_puts_and_drops_at_once_lose_nothing_that_was_put_last(blobs, tenant):
+    """A put that has returned is never undone by a drop that knew only the time before it."""
+    content = os.urandom(100)
+    sha256 = await blobs.put(tenant.tenant_id, content)
+    blob = (await listed(blobs, {sha256}))[sha256]
+    for _ in range(5):
+        before = blob.stored_at  # nothing is older than that, so that no drop may succeed
+        await asyncio.gather(
+            *(blobs.put(tenant.tenant_id, content) for _ in range(3)), *(blobs.drop(blob, before) for _ in range(3))
+        )
+        assert await blobs.get(tenant.tenant_id, sha256) == content
 
 
 def test_each_store_says_whether_servers_share_it(engine, tmp_path):
@@ -179,6 +269,17 @@ async def test_a_damaged_file_is_said_and_not_served(tmp_path):
     assert await refusal(blobs, "t", sha256) is ErrorKind.INTERNAL
 
 
+async def test_what_is_stored_again_in_a_folder_is_as_young_as_new(tmp_path):
+    blobs = FolderBlobs(tmp_path)
+    sha256 = await blobs.put("t", b"content")
+    os.utime(files(tmp_path)[0], (0, 0))
+    [blob] = await blobs.listed("", 10)
+    assert blob.stored_at.year == 1970
+    await blobs.put("t", b"content")
+    assert not await blobs.drop(blob, LONG_AGO)
+    assert await blobs.get("t", sha256) == b"content"
+
+
 # Postgres only --------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +308,23 @@ async def test_a_lost_connection_is_unavailable_and_the_next_one_works(database,
     await superuser.close()
     assert refused.value.kind is ErrorKind.UNAVAILABLE
     assert await PostgresBlobs(engine.acquire).put(tenant.tenant_id, b"x")
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+async def test_what_is_stored_again_in_the_database_is_as_young_as_new(database, engine, tenant, size):
+    blobs, content = PostgresBlobs(engine.acquire), os.urandom(size)
+    sha256 = await blobs.put(tenant.tenant_id, content)
+    superuser = await asyncpg.connect(database.superuser_url)
+    await superuser.execute("update interlock.blobs set created_at = 'epoch' where sha256 = $1", sha256)
+    blob = (await listed(blobs, {sha256}))[sha256]
+    assert blob.stored_at.year == 1970
+    await blobs.put(tenant.tenant_id, content)
+    assert not await blobs.drop(blob, LONG_AGO)
+    assert await blobs.get(tenant.tenant_id, sha256) == content
+    await superuser.execute("update interlock.blobs set created_at = 'epoch' where sha256 = $1", sha256)
+    assert await blobs.drop(blob, LONG_AGO)
+    assert await superuser.fetchval("select count(*) from interlock.blob_parts where sha256 = $1", sha256) == 0
+    await superuser.close()
 
 
 async def test_a_large_blob_is_in_parts_and_one_of_before_there_were_any_is_read(database, engine, tenant):

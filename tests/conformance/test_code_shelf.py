@@ -18,7 +18,8 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT, Principal
 from interlock.services.code.save import SaveCode
 
-KEYS = GivenKeys(["the key of these tests, which is long enough"])
+KEY = "the key of these tests, which is long enough"
+KEYS = GivenKeys([KEY])
 OTHERS = GivenKeys(["the key of another installation, long enough"])
 
 
@@ -114,3 +115,30 @@ async def test_saved_code_has_its_author(shelf: PostgresCodeShelf, tenant: Any) 
     digest = await save(caller(tenant.tenant_id, "code:write"), "source", b"def f(p): ...")
     assert (await shelf.get(tenant.tenant_id, digest)).author == "ann"
     assert (await refusal(save(caller(tenant.tenant_id, "code:write"), "source", b""))).code == "CODE_EMPTY"
+
+
+async def test_seals_are_made_anew_and_the_old_key_is_needed_no_longer(pool: EnginePool, tenant: Any) -> None:
+    old, new = "an old key of these tests, long enough", "a new key of these tests, also long enough"
+    digest = await PostgresCodeShelf(pool.use, AesGcmSecrets(GivenKeys([old]))).put(
+        tenant.tenant_id, "ann", "source", b"print()"
+    )
+    both = PostgresCodeShelf(pool.use, AesGcmSecrets(GivenKeys([new, old])))
+    alone = PostgresCodeShelf(pool.use, AesGcmSecrets(GivenKeys([new])))
+    assert (await refusal(alone.get(tenant.tenant_id, digest))).code == "SECRET_KEY_UNKNOWN"
+    assert await both.reseal() >= 1
+    assert await both.reseal() == 0
+    assert (await alone.get(tenant.tenant_id, digest)).author == "ann"
+
+
+async def test_a_broken_seal_is_not_mended_by_sealing_anew_but_by_saving_again(
+    shelf: PostgresCodeShelf, pool: EnginePool, tenant: Any, database: Any
+) -> None:
+    digest = await shelf.put(tenant.tenant_id, "ann", "source", b"mine")
+    superuser = await asyncpg.connect(database.superuser_url)
+    await superuser.execute("update interlock.code set author = 'eve' where tenant_id = $1", tenant.tenant_id)
+    await superuser.close()
+    newer = PostgresCodeShelf(pool.use, AesGcmSecrets(GivenKeys(["a newer key of these tests, long", KEY])))
+    await newer.reseal()
+    assert (await refusal(newer.get(tenant.tenant_id, digest))).code == "CODE_SEAL_BROKEN"
+    assert await newer.put(tenant.tenant_id, "bob", "source", b"mine") == digest
+    assert (await newer.get(tenant.tenant_id, digest)).author == "bob"

@@ -22,6 +22,7 @@ from interlock.backends.schema.jsonschema_rs import JsonSchemas
 from interlock.backends.store.embedded import EmbeddedPostgres
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import migrate, status
+from interlock.backends.store.postgres.references import PostgresReferences
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.store.postgres.task_log import PostgresTaskLog
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
@@ -35,7 +36,7 @@ from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
-from interlock.bootstrap.webhooks import audit_disabled, open_webhooks, prepare_calls, start_relay
+from interlock.bootstrap.webhooks import audit_disabled, keep_sealed, open_webhooks, prepare_calls, start_relay
 from interlock.config import Settings, child_environment
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit import failpoints
@@ -45,6 +46,7 @@ from interlock.nodes import load as load_nodes
 from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
+from interlock.runtime.sweeping import Sweeping
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
 from interlock.services.workers.bundle import build_workers
@@ -94,6 +96,9 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
 
     blobs = open_blobs(settings, ledger.connection, clock, stack, embedded=embedded)
     try_blobs(blobs, stack)
+    sweeping = Sweeping(blobs, PostgresReferences(ledger.connection), clock)
+    sweeping.start()
+    stack.push_async_callback(sweeping.stop)
     bus = await open_bus(settings, stack, serve_url=serve_url, ids=ids)
     limits = await open_limits(settings, stack, clock=clock, count_replicas=ledger.count_runners)
     allow = settings.egress_allow or (("loopback",) if settings.local else ())
@@ -120,6 +125,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     task_log = PostgresTaskLog(ledger.connection)
     stack.push_async_callback(task_log.close)
     sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs, task_log)
+    keep_sealed(sandbox.shelf.reseal, stack)
     ray = open_ray(
         settings,
         registry=NODES,

@@ -12,7 +12,6 @@ from interlock.backends.store.postgres.code_shelf import PostgresCodeShelf
 from interlock.backends.store.postgres.webhook_ledger import Use
 from interlock.config import Settings
 from interlock.ports.blobs import Blobs
-from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.secrets import Secrets
 from interlock.ports.task_log import TaskLog
@@ -28,7 +27,7 @@ class Sandbox:
 
     executor: SandboxExecutor
     save_code: SaveCode
-    shelf: CodeShelf
+    shelf: PostgresCodeShelf
 
 
 def runs_code(settings: Settings) -> bool:

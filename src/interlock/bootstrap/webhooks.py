@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -52,15 +52,22 @@ async def open_webhooks(
     stack.push_async_callback(pool.close)
     rows = PostgresWebhooks(pool.use)
     signing = PostgresSigningSecrets(pool.use, secrets, clock)
-    stack.push_async_callback(_end, asyncio.create_task(_keep_sealed(signing), name="reseal"))
+    keep_sealed(signing.reseal, stack)
     return WebhookPorts(rows, signing, telemetry, StoredUrls(AddressPolicy(allow)))
 
 
-async def _keep_sealed(signing: PostgresSigningSecrets) -> None:
-    """At the start, and then every hour: nothing stays sealed by a key that another one has taken the place of."""
+def keep_sealed(reseal: Callable[[], Awaitable[int]], stack: AsyncExitStack) -> None:
+    """At the start, and then every hour: nothing stays sealed by a key that another one has taken the place of.
+
+    ``reseal`` seals anew what needs it and says how much that was; ``stack`` ends it.
+    """
+    stack.push_async_callback(_end, asyncio.create_task(_keep_sealed(reseal), name="reseal"))
+
+
+async def _keep_sealed(reseal: Callable[[], Awaitable[int]]) -> None:
     while True:
         try:
-            count = await signing.reseal()
+            count = await reseal()
         except InterlockError as error:
             log.warning("secrets.not_resealed", code=error.code, reason=error.message)
         except Exception:  # one round's error must not end the rounds

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 
 class Blobs(Protocol):
@@ -20,12 +22,39 @@ class Blobs(Protocol):
         ...
 
 
+class StoredBlob(NamedTuple):
+    """A blob as its store lists it: by ``place``, which only the store can read, with when it was last stored."""
+
+    place: str
+    sha256: str
+    stored_at: datetime
+
+
 class BlobStore(Blobs, Protocol):
-    """Blobs with what looks after them."""
+    """Blobs with what looks after them. A blob that is stored again is as young as a new one."""
 
     kind: str
     """Where blobs are, in one word."""
 
     async def check(self) -> None:
         """Return if blobs can be stored now. Raises InterlockError with the reason."""
+        ...
+
+    async def listed(self, after: str, limit: int) -> Sequence[StoredBlob]:
+        """Blobs of all tenants in an order of the store's own, behind the place ``after``; none at the end.
+
+        Blobs that come or go meanwhile may be missed, others never.
+        """
+        ...
+
+    async def drop(self, blob: StoredBlob, before: datetime) -> bool:
+        """Remove a listed blob, unless it was stored at ``before`` or later, also just now; whether it is gone.
+
+        A store that cannot tell that for certain sets the blob aside first, where ``get`` still finds it and
+        ``listed`` lists it as just stored; dropped once more it is gone.
+        """
+        ...
+
+    async def keep(self, blob: StoredBlob) -> None:
+        """A listed blob is wanted: one that was set aside is put back."""
         ...

@@ -1,4 +1,4 @@
-"""What both blob stores say of content."""
+"""What all blob stores say of content."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from interlock.core.errors import ErrorKind, InterlockError, not_found
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256_of(content: bytes) -> str:
@@ -17,7 +17,7 @@ def sha256_of(content: bytes) -> str:
 
 def is_name(sha256: str) -> bool:
     """Whether a text can be the name of a content at all."""
-    return _SHA256.fullmatch(sha256) is not None
+    return SHA256.fullmatch(sha256) is not None
 
 
 def missing(sha256: str) -> InterlockError:

@@ -6,16 +6,24 @@ import asyncio
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
-from interlock.backends.blobs.content import checked, is_name, missing, sha256_of
+from interlock.backends.blobs.content import SHA256, checked, is_name, missing, sha256_of
 from interlock.core.errors import ErrorKind, InterlockError, unavailable
+from interlock.ports.blobs import StoredBlob
+
+_TENANT, _SHELF = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{2}")
 
 
 class FolderBlobs:
-    """Satisfies ``ports.blobs.Blobs`` in ``root``, which any number of processes may use at once.
+    """Satisfies ``ports.blobs.BlobStore`` in ``root``, which any number of processes may use at once.
 
     A blob is in its place whole or not at all; what an interrupted ``put`` left is removed at the next start. With
     ``is_shared`` the operator says that all servers see the same folder.
@@ -55,7 +63,7 @@ class FolderBlobs:
         sha256 = sha256_of(content)
         place = self._place(tenant_id, sha256)
         try:
-            if not place.exists():
+            if not self._touch(place):
                 self._make_folders(place.parent)
                 self._write(place, content)
             _sync_folder(place.parent)  # also for a file that another put has only just moved there
@@ -63,6 +71,63 @@ class FolderBlobs:
             message = f"The blob folder does not take a blob of {len(content)} bytes: {error.strerror or error}."
             raise InterlockError(ErrorKind.UNAVAILABLE, "BLOB_NOT_STORED", message, retryable=True) from error
         return sha256
+
+    def _touch(self, place: Path) -> bool:
+        """Make a blob young again; False if it is not there."""
+        if not place.exists():
+            return False
+        with self._turn(fcntl.LOCK_SH):
+            try:
+                os.utime(place)
+            except FileNotFoundError:  # it was dropped just now
+                return False
+        return True
+
+    async def listed(self, after: str, limit: int) -> Sequence[StoredBlob]:
+        """Files by their place below the root. Raises UNAVAILABLE."""
+        return await asyncio.to_thread(self._listed, after, limit)
+
+    def _listed(self, after: str, limit: int) -> list[StoredBlob]:
+        try:
+            return list(islice(self._files(after), limit))
+        except OSError as error:
+            raise unavailable(f"The blob folder cannot be read: {error.strerror or error}") from error
+
+    def _files(self, after: str) -> Iterator[StoredBlob]:
+        for tenant in _names(self._root, _TENANT):
+            for shelf in _names(self._root / tenant, _SHELF) if tenant >= after[: len(tenant)] else ():
+                place = f"{tenant}/{shelf}"
+                for name in _names(self._root / place, SHA256) if place >= after[: len(place)] else ():
+                    if f"{place}/{name}" > after and (stored_at := _age_of(self._root / place / name)) is not None:
+                        yield StoredBlob(f"{place}/{name}", name, stored_at)
+
+    async def drop(self, blob: StoredBlob, before: datetime) -> bool:
+        """Remove a file, unless a ``put`` made it young again. Raises UNAVAILABLE."""
+        return await asyncio.to_thread(self._drop, self._root / blob.place, before)
+
+    def _drop(self, place: Path, before: datetime) -> bool:
+        try:
+            with self._turn(fcntl.LOCK_EX):
+                stored_at = _age_of(place)
+                if stored_at is None or stored_at >= before:
+                    return False
+                place.unlink()
+        except OSError as error:
+            raise unavailable(f"The blob folder lets no file go: {error.strerror or error}") from error
+        return True
+
+    async def keep(self, blob: StoredBlob) -> None:
+        """Nothing is ever set aside here."""
+
+    @contextmanager
+    def _turn(self, kind: int) -> Iterator[None]:
+        """Who drops a file is alone, with all processes that use the folder."""
+        descriptor = os.open(self._root / "turn", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, kind)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _get(self, tenant_id: str, sha256: str) -> bytes:
         if not is_name(sha256):
@@ -97,6 +162,19 @@ class FolderBlobs:
                 if not path.exists():
                     path.mkdir(mode=0o700, exist_ok=True)
                     _sync_folder(path.parent)
+
+
+def _names(folder: Path, form: re.Pattern[str]) -> list[str]:
+    """What is there and ours, in order."""
+    return sorted(name for name in os.listdir(folder) if form.fullmatch(name))
+
+
+def _age_of(place: Path) -> datetime | None:
+    """When a file was last stored; None if it is not there."""
+    try:
+        return datetime.fromtimestamp(place.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.ports.blobs import BlobStore
+from interlock.ports.blobs import BlobStore, StoredBlob
 
 LARGE = 60 * 1024
 """Bytes above which a content goes elsewhere."""
+_IN_DATABASE = "~"
+"""Places in the database begin with it: it sorts behind those of folders and buckets, which do not."""
+_ELSEWHERE = "."
 
 
 class LayeredBlobs:
@@ -40,3 +46,28 @@ class LayeredBlobs:
         """Return if both can store. Raises what they raise."""
         await self._large.check()
         await self._database.check()
+
+    async def listed(self, after: str, limit: int) -> Sequence[StoredBlob]:
+        """Those elsewhere, then those in the database. Raises UNAVAILABLE."""
+        if not after.startswith(_IN_DATABASE):
+            found = await self._large.listed(after[1:], limit)
+            if found:
+                return [blob._replace(place=_ELSEWHERE + blob.place) for blob in found]
+            after = _IN_DATABASE
+        return [
+            blob._replace(place=_IN_DATABASE + blob.place) for blob in await self._database.listed(after[1:], limit)
+        ]
+
+    async def drop(self, blob: StoredBlob, before: datetime) -> bool:
+        """Remove it where it is. Raises UNAVAILABLE."""
+        store, inner = self._of(blob)
+        return await store.drop(inner, before)
+
+    async def keep(self, blob: StoredBlob) -> None:
+        """Put it back where it is. Raises UNAVAILABLE."""
+        store, inner = self._of(blob)
+        await store.keep(inner)
+
+    def _of(self, blob: StoredBlob) -> tuple[BlobStore, StoredBlob]:
+        store = self._database if blob.place.startswith(_IN_DATABASE) else self._large
+        return store, blob._replace(place=blob.place[1:])
