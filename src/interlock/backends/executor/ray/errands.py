@@ -7,7 +7,7 @@ from uuid import UUID
 
 from interlock.backends.executor.logs import log_output
 from interlock.backends.executor.pool.job import Job
-from interlock.backends.executor.ray.messages import Node
+from interlock.backends.executor.ray.messages import Node, Said
 from interlock.backends.executor.services import Host
 from interlock.core.worker import Capacity, Gpu, Machine
 from interlock.ports.executor import Report
@@ -49,6 +49,13 @@ def job_of(host: Host, attempt: Attempt, report: Report, task_log: TaskLog | Non
     """The attempt for whoever wants to hear of it; what it prints goes to ``task_log``, or to the server's own log."""
     write = log_output if task_log is None else task_log.write
     return Job(host, attempt, report, on_printed=lambda stream, text: write(attempt, stream, text))
+
+
+def hear(errands: Mapping[Key, Errand], said: Said) -> None:
+    """Hand on what an attempt printed, unless it is not ours any more."""
+    errand = errands.get((said.execution_id, said.task_id))
+    if errand is not None and errand.job.attempt.attempt == said.attempt:
+        errand.job.on_printed(said.stream, said.text)
 
 
 def find_node(nodes: Mapping[str, Node], worker: str, address: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
@@ -12,7 +11,7 @@ from interlock.backends.executor.logs import log, log_node_error
 from interlock.backends.executor.pool.messages import Erred
 from interlock.backends.executor.ray.answers import answer
 from interlock.backends.executor.ray.driving import Driving
-from interlock.backends.executor.ray.errands import Errand, Key, find_node, job_of, machine_of, only_named
+from interlock.backends.executor.ray.errands import Errand, Key, find_node, hear, job_of, machine_of, only_named
 from interlock.backends.executor.ray.messages import (
     Cancel,
     Connected,
@@ -21,7 +20,6 @@ from interlock.backends.executor.ray.messages import (
     HostLost,
     HostPlan,
     HostReady,
-    Local,
     Node,
     Nodes,
     NotHere,
@@ -33,6 +31,7 @@ from interlock.backends.executor.ray.messages import (
     Send,
     ToHost,
     Told,
+    own_ray,
     read_from_host,
     write_line,
 )
@@ -55,7 +54,6 @@ CALL_LINES = 1_000
 """Lines that a call to a host carries at most."""
 GONE = 3.0
 """Seconds that an attempt waits for its node if that is not there."""
-_MIN_CPUS = 4
 
 
 class RayExecutor:
@@ -95,7 +93,7 @@ class RayExecutor:
             version=version,
             session=session,
             address=address,
-            local=None if address else Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1)),
+            local=None if address else own_ray(),
             host=host,
             call_lines=call_lines,
         )
@@ -359,9 +357,7 @@ class RayExecutor:
         if isinstance(message, Told):
             self._take(worker, message)
         elif isinstance(message, Said):
-            errand = self._errands.get((message.execution_id, message.task_id))
-            if errand is not None and errand.job.attempt.attempt == message.attempt:
-                errand.job.on_printed(message.stream, message.text)
+            hear(self._errands, message)
         elif isinstance(message, NotHere):
             self._miss(worker, message)
         else:

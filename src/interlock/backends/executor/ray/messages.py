@@ -6,6 +6,7 @@ through the driver as bytes. Server and hosts speak JSON.
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from interlock.ports.task_log import Stream
 
 HEADER = 4
 """Bytes of the length, most significant first."""
+_MIN_CPUS = 4
 
 
 class HostPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,11 @@ class Local(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: str
     cpus: int
+
+
+def own_ray() -> Local:
+    """One that has this machine's cores; its driver finds the folder."""
+    return Local(folder="", cpus=max(_MIN_CPUS, os.cpu_count() or 1))
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
