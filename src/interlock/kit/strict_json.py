@@ -50,7 +50,7 @@ def decode(body: bytes, *, max_bytes: int = 1_048_576, max_depth: int = 64, max_
     value = _parse(body)
     if b"\\u0000" in body:
         _refuse_nul(body)
-    keys = _count_keys(value, max_depth)
+    keys = _count_keys(value, max_depth, body.count(b"{") + body.count(b"["))
     if keys > max_keys:
         raise StrictJsonError(f"the body has {keys} keys, at most {max_keys} are allowed")
     # As many ends of keys in the text as keys in the value means that none was overwritten.
@@ -126,22 +126,26 @@ def _count_key_ends(body: bytes, keys: int) -> int:
     return sum(part.endswith(_BEFORE_COLON) for part in body.split(b":")[:-1])
 
 
-def _count_keys(value: Any, max_depth: int) -> int:
-    """Return the number of keys in all objects of ``value``; refuse more than ``max_depth`` levels of containers."""
+def _count_keys(value: Any, max_depth: int, most: int) -> int:
+    """Return the number of keys in all objects of ``value``; refuse more than ``max_depth`` levels of containers.
+
+    There are at most ``most`` containers: once they are found, nothing is searched for more.
+    """
     keys = 0
     level = [value] if type(value) in _CONTAINERS else []
+    left = most - len(level)
     for _ in range(max_depth + 1):
         if not level:
             return keys
-        below = []
+        below: list[Any] = []
         for container in level:
             items = container
             if type(container) is dict:
                 keys += len(container)
                 items = container.values()
-            for item in items:
-                if type(item) in _CONTAINERS:
-                    below.append(item)
+            if left > len(below):
+                below += [item for item in items if type(item) in _CONTAINERS]
+        left -= len(below)
         level = below
     raise StrictJsonError(f"the body is nested more than {max_depth} levels deep")
 

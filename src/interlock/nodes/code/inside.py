@@ -20,6 +20,7 @@ from typing import Any
 
 from interlock.core.node_type import NodeType
 from interlock.kit import strict_json
+from interlock.kit.plain_json import is_plain
 from interlock.nodes.code.node import TYPE
 from interlock.ports.node import Attempt, Done, Node, NodeFailed, Services
 
@@ -164,6 +165,8 @@ def _place(error: BaseException) -> dict[str, Any]:
 
 def _plain(result: Any) -> Any:
     """The result as it will be read back. Raises NodeFailed RESULT_NOT_JSON, RESULT_TOO_LARGE."""
+    if is_plain(result, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS):
+        return result
     with suppress(Exception):  # the slow way takes more, and has the words for what it does not take
         return strict_json.read_back(result, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from interlock.backends.executor.pool.messages import Call, Store
+from interlock.backends.executor.pool.messages import Call, Store, is_file
 from interlock.backends.executor.services import REPORT_INTERVAL, Pace
 from interlock.ports.node import NodeFailed
 
@@ -26,7 +26,6 @@ MAX_SAID = 24 * 1_048_576
 """Bytes of a message that stores no artifact: the largest result, and what stands around it."""
 MAX_UNREAD = 64 * 1_048_576
 """Bytes that wait to be read by a child; one that reads nothing is up to no good."""
-_STORE = b'{"say":"store",'
 _SLACK = 0.9  # what left in time may arrive a little early
 _FREE = 0.1
 """Seconds of the server's time that idle talk of a child may take."""
@@ -90,5 +89,5 @@ class Patience:
 
 
 def is_fit(body: bytes) -> bool:
-    """Whether a message of a child that is not trusted may be read at all."""
-    return len(body) <= MAX_SAID or body.startswith(_STORE)
+    """Whether a message of a child that is not trusted may be read at all: files, and not too much of JSON."""
+    return is_file(body) or (len(body) <= MAX_SAID and body.startswith(b"{"))

@@ -36,7 +36,7 @@ from interlock.backends.executor.pool.messages import (
     frame,
     read_server,
 )
-from interlock.backends.executor.results import conclude, fail, find_node, settle, trace_back
+from interlock.backends.executor.results import conclude, fail, find_node, settle_quickly, trace_back
 from interlock.core.commands import TaskSucceeded
 from interlock.ports.node import Attempt, Outcome, Registry
 
@@ -85,7 +85,7 @@ class Child:
         ending: Ending
         try:
             outcome = await self.carry_out(attempt, services)
-            result = conclude(attempt, settle(outcome), time.perf_counter() - started)
+            result = conclude(attempt, settle_quickly(outcome), time.perf_counter() - started)
             ending = Succeeded(result=result) if isinstance(result, TaskSucceeded) else Suspended(result=result)
         except BaseException as error:  # noqa: BLE001 - an attempt may raise anything; the child goes on
             ending = Erred(result=fail(attempt, error), trace=trace_back(error))
@@ -136,16 +136,16 @@ def _load(path: str) -> Registry:
     return registry
 
 
-def _read_exactly(channel: socket.socket, count: int) -> bytes:
-    """``count`` bytes; fewer only at the end of the channel."""
-    parts = []
-    while count:
-        part = channel.recv(min(count, 1_048_576))
-        if not part:
+def _read_exactly(channel: socket.socket, count: int) -> bytes | bytearray:
+    """``count`` bytes; none at the end of the channel."""
+    found = bytearray(count)
+    rest = memoryview(found)
+    while rest:
+        taken = channel.recv_into(rest)
+        if not taken:
             return b""
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        rest = rest[taken:]
+    return found
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""What a server and its child tell each other: JSON messages, each behind four bytes that give its length."""
+"""What a server and its child tell each other: messages, each behind four bytes that give its length.
+
+What a child says is JSON: of its other forms, few bytes could become very much memory. What a server says, and the
+files of a child, are msgpack: a large value is written many times faster, and bytes are taken as they are. Only what
+msgpack cannot hold, which is whole numbers of more than 64 bits, is JSON there too; the first byte tells.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import contextlib
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -122,18 +128,50 @@ FromServer: TypeAlias = Run | Stored | Answered | Refused
 Ending: TypeAlias = Succeeded | Suspended | Erred
 FromChild: TypeAlias = Ready | Unable | Began | Succeeded | Suspended | Erred | Reported | Printed | Store | Call
 
-_encoder = msgspec.json.Encoder()
-read_server: msgspec.json.Decoder[FromServer] = msgspec.json.Decoder(FromServer)
-"""Decodes what a server says; ``decode`` raises msgspec.MsgspecError for anything else."""
-read_child: msgspec.json.Decoder[FromChild] = msgspec.json.Decoder(FromChild)
-"""Decodes what a child says; ``decode`` raises msgspec.MsgspecError for anything else."""
+_T = TypeVar("_T")
+_in_json = msgspec.json.Encoder()
+_packer = msgspec.msgpack.Encoder()
+_PACKED = (Run, Stored, Answered, Refused, Store)
+_OPENING = b"{"  # what JSON begins with, and no packed message does
+
+
+class Reader(Generic[_T]):
+    """Decodes what the other side says, in both forms."""
+
+    def __init__(self, kinds: Any) -> None:
+        self._json: msgspec.json.Decoder[_T] = msgspec.json.Decoder(kinds)
+        self._packed: msgspec.msgpack.Decoder[_T] = msgspec.msgpack.Decoder(kinds)
+
+    def decode(self, body: bytes | bytearray) -> _T:
+        """The message. Raises msgspec.MsgspecError or UnicodeError for anything else."""
+        return (self._json if body.startswith(_OPENING) else self._packed).decode(body)
+
+
+read_server: Reader[FromServer] = Reader(FromServer)
+read_child: Reader[FromChild] = Reader(FromChild)
 
 
 def frame(message: Message) -> bytes:
     """The bytes of a message with its length in front. Raises NodeFailed MESSAGE_TOO_LARGE over ``MAX_FRAME``."""
-    encoded = _encoder.encode(message)
+    encoded = _encode(message)
     if len(encoded) > MAX_FRAME:
         limit = MAX_FRAME // 1_048_576
         told = f"{len(encoded):,} bytes are too many to pass to a process; at most {limit} MiB are taken"
         raise NodeFailed("MESSAGE_TOO_LARGE", told)
     return len(encoded).to_bytes(HEADER, "big") + encoded
+
+
+def is_file(body: bytes) -> bool:
+    """Whether a message stores a file, as ``frame`` writes such a one."""
+    return body.startswith(_FILE)
+
+
+def _encode(message: Message) -> bytes:
+    if isinstance(message, _PACKED):
+        with contextlib.suppress(OverflowError):
+            return _packer.encode(message)
+    return _in_json.encode(message)
+
+
+_FILE = _packer.encode(Store(call=0, name="", content=b"", content_type=""))[:11]
+"""The number of its fields and the first of them, which says what it is."""

@@ -25,6 +25,8 @@ from interlock.backends.executor.pool.messages import (
 )
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
+_AHEAD = 4 * 1_048_576
+"""Bytes of a message that are taken while others are at work: with the usual 64 KiB a large one comes in crumbs."""
 _PATIENCE = 3.0
 """Seconds for a guard to end its child before it is killed itself, and the child with it by the kernel."""
 
@@ -48,7 +50,7 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         held, self._lifeline = os.pipe()
         try:
-            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_AHEAD)
             self._guard = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held)),
                 ":".join(cell.groups),

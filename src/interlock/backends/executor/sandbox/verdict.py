@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from interlock.backends.executor.results import fail, report_progress, settle
+from interlock.backends.executor.results import fail, report_progress, settle_quickly
 from interlock.core.commands import AttemptLost, TaskErred, TaskReported, TaskSucceeded
 from interlock.ports.executor import Result
 from interlock.ports.node import Attempt, Done, NodeFailed
@@ -28,7 +28,7 @@ def judge(attempt: Attempt, result: Result, stored: AbstractSet[tuple[str, str]]
             return fail(attempt, told)
         if not isinstance(result, TaskSucceeded):
             raise NodeFailed("NODE_ERROR", "Code that runs in the sandbox cannot let its task wait.")
-        kept = settle(Done(output=result.output))
+        kept = settle_quickly(Done(output=result.output))
         files = tuple(each for each in result.artifacts if (each.name, each.sha256) in stored)
         return TaskSucceeded(
             task_id=attempt.task_id,
