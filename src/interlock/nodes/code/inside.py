@@ -21,6 +21,7 @@ from typing import Any
 from interlock.core.node_type import NodeType
 from interlock.kit import strict_json
 from interlock.kit.plain_json import is_plain
+from interlock.nodes.code.binary import pack, unpack
 from interlock.nodes.code.node import TYPE
 from interlock.ports.node import Attempt, Done, Node, NodeFailed, Services
 
@@ -48,8 +49,8 @@ class CodeInside:
             function = self._find(given, attempt.code)
             if "args" in given or "kwargs" in given:
                 args, kwargs = _unpickled(given.get("args"), attempt, ()), _unpickled(given.get("kwargs"), attempt, {})
-                return Done(output={"result": _plain(await _called(function, *args, **kwargs))})
-            result = _plain(await _called(function, given.get("arguments", {})))
+                return Done(output={"result": _plain(pack(await _called(function, *args, **kwargs)))})
+            result = _plain(_each(pack, await _called(function, _each(unpack, given.get("arguments", {})))))
         except NodeFailed:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -70,6 +71,11 @@ class CodeInside:
             function = _load_pickle(content) if is_pickle else _load_source(content.decode(), name)
             self._loaded[digest, name] = function
         return function
+
+
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    """A value changed, or each of those that make a batch."""
+    return [change(each) if type(each) is dict else each for each in value] if type(value) is list else change(value)
 
 
 def _object(result: Any) -> dict[str, Any]:

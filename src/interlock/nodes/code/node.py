@@ -13,7 +13,9 @@ TYPE = NodeType(
     description=(
         "Calls a function that a user has sent, in the sandbox of its tenant. It gets one dict and gives a dict; "
         'another JSON value becomes `{"result": value}`, numpy\'s scalars and arrays become numbers and lists '
-        "(`RESULT_NOT_JSON` otherwise). It may be async. An exception fails the attempt with the name of its type as "
+        "(`RESULT_NOT_JSON` otherwise). Bytes, tables of pyarrow and arrays from 1 MiB on become "
+        '`{"$binary": …}`, and the next function gets them as they were. '
+        "It may be async. An exception fails the attempt with the name of its type as "
         "code, and is retryable. Of a text, the function is the one named by `function`, else the last one at the top "
         "level. With `args` or `kwargs` it is called with these, and what it gives stands under `result` as it is."
     ),

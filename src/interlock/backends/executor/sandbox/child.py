@@ -24,7 +24,6 @@ import msgspec
 from interlock.backends.executor.pool.calls import ChildServices
 from interlock.backends.executor.pool.child import Child, run_child
 from interlock.backends.executor.pool.messages import Printed
-from interlock.backends.executor.results import settle_quickly
 from interlock.backends.executor.sandbox.limits import INIT, MIB, OPEN_FILES, PROCESSES, SCRATCH
 from interlock.backends.executor.sandbox.output import Output
 from interlock.backends.executor.services import MAX_ARTIFACT
@@ -62,7 +61,7 @@ class SandboxedChild(Child):
         os.environ.update(_told(attempt))
         self._output.begin()
         try:
-            outcome = settle_quickly(await super().carry_out(attempt, services))
+            outcome = await super().carry_out(attempt, services)
             if isinstance(outcome, Done):
                 kept = await _keep(folder / ARTIFACTS, services)
                 outcome = msgspec.structs.replace(outcome, artifacts=(*outcome.artifacts, *kept))
