@@ -24,6 +24,7 @@ from interlock.model_settings import ModelSettings
 from interlock.placing_settings import PlacingSettings
 from interlock.profile_settings import ProfileSettings
 from interlock.sandbox_settings import SandboxSettings
+from interlock.secret_files import ENDING, read_secret_files
 from interlock.setting_values import KEY_BYTES, MAKE_A_KEY, entries, host_name, is_guessable, refuse_no_network
 
 PREFIX = "INTERLOCK_"
@@ -247,9 +248,11 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
     """
     _refuse_unreadable(Path(".env"))
     written = _dotenv()
-    problems = _unknown_names({**written, **os.environ})
+    everything = {**written, **os.environ}
+    from_files, wrong_files = read_secret_files(everything, secret_names())
+    problems = [*_unknown_names(everything), *wrong_files]
     problems += [text for source in (os.environ, written) for text in _contradictions(source)]
-    told = {name: value for name, value in given.items() if value is not None}
+    told = from_files | {name: value for name, value in given.items() if value is not None}
     try:
         settings = Settings(**told)
     except ValidationError as error:
@@ -289,13 +292,18 @@ def worker_environment(settings: Settings, port: int, count: int = 1) -> dict[st
 def child_environment() -> dict[str, str]:
     """What a child process that runs functions may see of the environment: nothing of ours, no store, no cluster."""
     hidden = ("INTERLOCK_", "DATABASE_URL", "REDIS_URL", "PG", "RAY_")
-    secret = {name for name, field in known_names().items() if _is_secret(field)}
+    secret = {each for name in secret_names() for each in (name, name + ENDING)}
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden) and name not in secret}
 
 
 def driver_environment() -> dict[str, str]:
     """What the client of a Ray cluster sees: the same, and how to reach the cluster."""
     return {**child_environment(), **{name: value for name, value in os.environ.items() if name.startswith("RAY_")}}
+
+
+def secret_names() -> dict[str, str]:
+    """Every environment name of a secret with the field it sets."""
+    return {name: field for name, field in known_names().items() if _is_secret(field)}
 
 
 def _is_secret(field: str) -> bool:
@@ -319,7 +327,8 @@ def known_names() -> dict[str, str]:
 
 
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
-    known = [name for name in known_names() if name.startswith(PREFIX)]
+    names = (*known_names(), *(name + ENDING for name in secret_names()))
+    known = [name for name in names if name.startswith(PREFIX)]
     problems = []
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:

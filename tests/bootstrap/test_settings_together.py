@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from interlock.bootstrap.checks import refuse_private_blobs
 from interlock.bootstrap.programs import server_settings
 from interlock.bootstrap.secrets import known_secrets
 from interlock.bootstrap.server import http_settings
-from interlock.config import Settings, SettingsRefused, known_names, load, worker_environment
+from interlock.config import Settings, SettingsRefused, child_environment, known_names, load, worker_environment
 from interlock.core.errors import InterlockError
 
 GOOD = "rT0q7Yk2mPzX9vLcB4nW8sJdF1gH6aEu"
@@ -192,3 +193,40 @@ def test_the_secret_of_a_bucket_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a secret of a bucket" in known_secrets(found)
     assert "a secret of a bucket" not in repr(found)
     refuse_private_blobs(found, embedded=False)
+
+
+def test_a_secret_may_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(GOOD + "\n")
+    given(monkeypatch, INTERLOCK_ENCRYPTION_KEY_FILE=str(file), DATABASE_URL_FILE=str(file))
+    found = load()
+    assert (found.encryption_key, found.database_url) == (SecretStr(GOOD), SecretStr(GOOD))
+    assert GOOD in known_secrets(found)
+    assert "DATABASE_URL_FILE" not in child_environment()
+    given(monkeypatch, INTERLOCK_ENCRYPTION_KEY=GOOD)
+    assert problems() == [
+        "INTERLOCK_ENCRYPTION_KEY and INTERLOCK_ENCRYPTION_KEY_FILE are one setting; leave one of them out"
+    ]
+
+
+def test_a_file_that_cannot_be_read_and_one_of_no_secret_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff")
+    given(monkeypatch, INTERLOCK_API_SECRET_KEY_FILE="/nowhere", INTERLOCK_ENCRYPTION_KEY_FILE=str(tmp_path / "bytes"))
+    given(monkeypatch, INTERLOCK_LOG_LEVEL_FILE="/nowhere")
+    told = "; ".join(problems())
+    assert "INTERLOCK_API_SECRET_KEY_FILE=/nowhere: cannot be read" in told
+    assert "is not UTF-8" in told
+    assert "INTERLOCK_LOG_LEVEL_FILE is not a setting" in told
+
+
+@pytest.mark.parametrize("text", ["short", "your-secret-key-your-secret-key-your-secret-key"])
+def test_what_stands_in_a_file_is_checked_like_the_rest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "key").write_text(text)
+    given(monkeypatch, INTERLOCK_ENCRYPTION_KEY_FILE=str(tmp_path / "key"))
+    (problem,) = problems()
+    assert "too easy to guess" in problem
+    assert text not in problem

@@ -41,7 +41,8 @@ has it:
 Where two names are given they mean the same, and the one that begins with `{PREFIX}` goes first; that name and another
 with different values in one place stop the start. So does a name in the environment that begins so and is no setting,
 and a value that cannot be used: all problems are listed at once, with the secrets that are missing. Lists are written
-with commas. `interlock doctor` looks at what the settings lead to.
+with commas. A secret may stand in a file: its name with `_FILE` behind it says where, as `{PREFIX}ENCRYPTION_KEY_FILE`.
+`interlock doctor` looks at what the settings lead to.
 
 | name | value | default | what it does |
 |---|---|---|---|
