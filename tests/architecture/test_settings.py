@@ -10,7 +10,8 @@ import pytest
 from interlock import config
 from interlock.backends.executor.sandbox import child
 from interlock.bootstrap.document import ENV_FILE, SETTINGS_PAGE, env_file, environment_names, settings_page
-from interlock.config import Settings, SettingsRefused, known_names, load
+from interlock.config import Settings, SettingsRefused, known_names, load, secret_names
+from interlock.secret_files import ENDING
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = [
@@ -61,7 +62,7 @@ def test_nothing_else_is_documented() -> None:
 
 
 def test_every_name_that_is_written_is_a_setting() -> None:
-    known = known_names().keys() | NO_SETTINGS
+    known = known_names().keys() | {name + ENDING for name in secret_names()} | NO_SETTINGS
     wrong = {f"{path.relative_to(ROOT)}: {name}" for path in WRITTEN for name in NAME.findall(path.read_text())}
     assert {line for line in wrong if line.split(": ")[1] not in known} == set()
 

@@ -176,20 +176,21 @@ async def name_code(superuser: Any, how: str, digest: str) -> None:
             json.dumps({"code": digest}),
         )
     elif how in ("unfinished", "ended"):
-        await superuser.execute(EXECUTION, place, "a", json.dumps({"kwargs": digest}), None, None)
+        told = {"args": "0" * 64, "kwargs": digest} if how == "ended" else {"other": digest, "more": "x" * 3_000}
+        await superuser.execute(EXECUTION, place, "a", json.dumps(told), None, None)
         if how == "unfinished":
             await superuser.execute(
                 "insert into interlock.live (execution_id, tenant_id, format) values ($1, 'a', 1)", place
             )
 
 
-async def test_code_goes_that_no_draft_no_version_and_no_unfinished_execution_names(
+async def test_code_goes_that_no_draft_no_version_and_no_execution_names(
     superuser: Any, pool: EnginePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeping, "PAGE", 2)
     shelf = PostgresCodeShelf(pool.use, AesGcmSecrets(GivenKeys(["the key of these tests, which is long enough"])))
     digests = {}
-    for how in ("version", "draft", "unfinished", "ended", "none", "young"):
+    for how in ("version", "draft", "unfinished", "ended", "none", "young", "other"):
         digests[how] = await shelf.put("a", "ann", "source", how.encode())
         await name_code(superuser, how, digests[how])
     sweep = Sweeping(PostgresBlobs(pool.use), PostgresReferences(pool.use), SystemClock())
@@ -198,4 +199,4 @@ async def test_code_goes_that_no_draft_no_version_and_no_unfinished_execution_na
     await shelf.put("a", "ann", "source", b"young")
     assert [await sweep.sweep_code() for _ in range(2)] == [2, 0]
     left = {row["digest"] for row in await superuser.fetch("select digest from interlock.code")}
-    assert left == {digests[how] for how in ("version", "draft", "unfinished", "young")}
+    assert left == {digests[how] for how in ("version", "draft", "unfinished", "ended", "young")}

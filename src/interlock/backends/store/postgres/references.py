@@ -23,6 +23,6 @@ class PostgresReferences:
         return {row["sha256"] for row in await fetch(self._use, _SQL["unreferenced"], list(digests))}
 
     async def drop_code(self, after: CodePlace, limit: int, age: timedelta) -> tuple[CodePlace, int] | None:
-        """Remove code that no draft, no version and no unfinished execution names."""
+        """Remove code that no draft, no version and no execution names."""
         rows = await fetch(self._use, _SQL["drop_code"], after.tenant_id, after.digest, limit, age)
         return (CodePlace(rows[0]["tenant_id"], rows[0]["digest"]), rows[0]["gone"]) if rows else None

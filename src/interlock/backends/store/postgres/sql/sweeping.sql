@@ -18,8 +18,8 @@ where not exists (
   and not exists (select from interlock.artifacts a where a.sha256 = s.sha256);
 
 -- name: drop_code
--- Of $3 pieces behind ($1, $2) those that are older than $4 and that no draft, no version and no unfinished execution
--- names; the last piece that was looked at, and how many went. No row at the end.
+-- Of $3 pieces behind ($1, $2) those that are older than $4 and that no draft, no version and no execution names (of
+-- those that have ended: in a small input); the last piece that was looked at, and how many went. No row at the end.
 with page as materialized (
   select c.tenant_id, c.digest, c.created_at from interlock.code c
   where (c.tenant_id, c.digest) > ($1, $2) order by c.tenant_id, c.digest limit $3
@@ -39,6 +39,10 @@ with page as materialized (
     and not exists (
       select from interlock.versions v
       where v.tenant_id = c.tenant_id and interlock.digests_in(v.definition) @> array[c.digest])
+    and not exists (
+      select from interlock.executions x
+      where octet_length(x.input::text) < 2000 and (x.input::text like '%"args"%' or x.input::text like '%"code"%')
+        and interlock.digests_in(x.input) @> array[c.digest] and x.tenant_id = c.tenant_id)
     and not exists (select from named n where n.tenant_id = c.tenant_id and n.digest = c.digest)
   returning 1
 )
