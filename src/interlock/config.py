@@ -260,7 +260,7 @@ def examine(**given: Any) -> tuple[Settings, list[str]]:
         problems += map(_explain, wrong)
         settings = Settings(**told | {name: _default(name) for name in map(_field_of, wrong) if name})
     problems += [*settings.sandbox_problems(is_local=settings.local), *settings.blob_problems()]
-    return settings, [*problems, *settings.profile_problems(), *settings.limit_problems()]
+    return settings, [*problems, *settings.profile_problems(), *settings.limit_problems(), *settings.metrics_problems()]
 
 
 def worker_environment(settings: Settings, port: int, count: int = 1) -> dict[str, str]:

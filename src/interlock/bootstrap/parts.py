@@ -30,6 +30,7 @@ from interlock.bootstrap.access import open_access
 from interlock.bootstrap.blobs import open_blobs, try_blobs
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
+from interlock.bootstrap.metrics import open_metrics
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.ray import open_ray
@@ -83,6 +84,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     clock, ids = SystemClock(), RandomIds()
     secrets = open_secrets(settings, clock)
     telemetry = PrometheusTelemetry(VERSION)
+    open_metrics(settings, VERSION, telemetry, clock, ids, stack)
     registry = load_nodes()
     schemas = JsonSchemas(registry.types)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -70,6 +70,7 @@ class PrometheusTelemetry:
         self._webhooks = self._counter(
             "webhook_deliveries_total", "Messages to webhooks and callbacks from them.", "direction", "result"
         )
+        self._points_lost = self._counter("metrics_points_lost_total", "Figures no exporter took.", "exporter")
         self._tasks_waiting = self._gauge("tasks_waiting", "Tasks that wait for a place.", "reason")
         self._worker_cpu = self._gauge("worker_cpu", "Cores for tasks with resources.", "worker")
         self._worker_cpu_free = self._gauge("worker_cpu_free", "Those of them that are free.", "worker")
@@ -181,6 +182,14 @@ class PrometheusTelemetry:
     def streams_open(self, door: str) -> int:
         """Streams of a door that are open here."""
         return int(self.registry.get_sample_value("interlock_streams_open", {"door": door}) or 0)
+
+    def points_lost(self, exporter: str, count: int) -> None:
+        """So many figures were sent by an exporter and not taken."""
+        self._points_lost.labels(exporter).inc(count)
+
+    def figures(self) -> Sequence[Metric]:
+        """What there is to tell now, for those that send it. On the event loop, like all that counts."""
+        return list(self.registry.collect())
 
     def expose(self) -> bytes:
         """The text that Prometheus scrapes."""

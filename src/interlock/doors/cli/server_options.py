@@ -43,12 +43,17 @@ LogFile = Annotated[
     Path | None,
     typer.Option("--log-file", metavar="FILE", help="Log there, not to stdout.", show_default=False),
 ]
-NoMetrics = Annotated[bool, typer.Option("--no-metrics", help="No figures at /metrics.", show_default=False)]
+NoMetrics = Annotated[bool, typer.Option("--no-metrics", help="Tell no figures.", show_default=False)]
 MetricsExporter = Annotated[
     str | None,
-    typer.Option("--metrics-exporter", metavar="NAMES", help="Who is told the figures.", show_default=False),
+    typer.Option(
+        "--metrics-exporter",
+        metavar="NAMES",
+        help="Who is told figures: prometheus, otlp, otlp_http, console.",
+        show_default=False,
+    ),
 ]
 MetricsEndpoint = Annotated[
     str | None,
-    typer.Option("--metrics-endpoint", metavar="URL", help="Where figures are sent.", show_default=False),
+    typer.Option("--metrics-endpoint", metavar="URL", help="The collector of otlp or otlp_http.", show_default=False),
 ]

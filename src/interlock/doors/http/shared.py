@@ -151,7 +151,7 @@ class SharedPaths:
     async def metrics(self, call: Call[None, None]) -> Reply:
         """Counters and timings in the text format of Prometheus, of all processes that serve here together."""
         if not call.context.settings.metrics_enabled:
-            raise not_found("NOT_FOUND", "Metrics are switched off on this server")
+            raise not_found("NOT_FOUND", "This server does not tell its figures here")
         figures = await call.context.sum_up(self._expose_metrics())
         return BytesReply(figures, media_type=PROMETHEUS, headers=NO_STORE)
 
