@@ -63,6 +63,7 @@ async def test_health_is_ok_while_it_serves(nobody: httpx2.AsyncClient) -> None:
         "timestamp",
         "redis",
         "postgres",
+        "blobs",
         "executor",
         "sandbox",
         "metrics",
