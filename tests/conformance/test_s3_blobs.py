@@ -21,6 +21,7 @@ from interlock.backends.blobs.s3.store import S3Blobs
 from interlock.backends.egress.client import GuardedEgress
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.kit.clock import SystemClock
+from interlock.ports.blobs import StoredBlob
 from s3_house import KEYS, S3Server, serve_s3
 
 PUBLISHED = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -173,6 +174,7 @@ class Troubled:
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes] | None] = []
         self.asked = 0
+        self.heads = b""
         self.endpoint = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -186,7 +188,8 @@ class Troubled:
                 self.asked += 1
                 if answer is None:
                     break
-                writer.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n\r\n%b" % (answer[0], len(answer[1]), answer[1]))
+                head = b"HTTP/1.1 %d x\r\n%bContent-Length: %d\r\n\r\n" % (answer[0], self.heads, len(answer[1]))
+                writer.write(head + answer[1])
         except asyncio.IncompleteReadError:
             pass
         finally:
@@ -226,6 +229,16 @@ async def test_tries_are_bounded_and_the_last_reason_is_told(egress: GuardedEgre
         assert (refused.value.kind, refused.value.code) == (ErrorKind.UNAVAILABLE, "BLOB_STORE_UNAVAILABLE")
         assert refused.value.retryable
         assert store.asked == TRIES
+
+
+async def test_an_object_stays_whose_copy_failed_behind_a_good_status(egress: GuardedEgress) -> None:
+    async with listening(Troubled()) as store:
+        store.heads = b"Last-Modified: Wed, 01 Jan 2020 00:00:00 GMT\r\n"
+        store.answers = [(200, b""), (200, b"<?xml?><Error><Code>InternalError</Code></Error>"), (204, b"")]
+        blob = StoredBlob(f"t/{'0' * 64}", "0" * 64, FRIDAY)
+        with pytest.raises(InterlockError, match="did not copy"):
+            await store.blobs(egress).drop(blob, datetime(2021, 1, 1, tzinfo=UTC))
+        assert store.asked == 2  # nothing was deleted
 
 
 async def test_a_store_that_is_not_there_is_unavailable(egress: GuardedEgress) -> None:
