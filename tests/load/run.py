@@ -56,6 +56,7 @@ PROGRAMS = (
     Program("lazy_readers", "idle --seconds 15 --scale 0.1", 180),
     Program("lazy_readers", "unread --seconds 20 --scale 0.1", 180),
     Program("lazy_readers", "replay --seconds 20 --scale 0.1", 240),
+    Program("large_through_five", "--rounds 3", 120),
     Program("trusted_functions", "--executions 4 --rounds 2", 120),
     Program("sandbox_rates", "--cold 5 --calls 500 --rounds 2", 180),
     Program("budget_kills", "--seconds 20 --processes 2", 300),

@@ -16,6 +16,9 @@ MAX_CODE = 8 * 1_048_576
 CODE_TYPE = "code"
 """The node type that calls code."""
 
+ARGUMENTS = "arguments"
+"""Its parameter that the function gets; of a batch, the list of these."""
+
 WHAT_RUNS = ("code", "form", "function", "args", "kwargs")
 """Its parameters that decide which code runs: there is code in pickles of arguments, too."""
 

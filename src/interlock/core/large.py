@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from interlock.core.parcel import Parcel
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 OMITTED = "$omitted"
@@ -25,11 +27,11 @@ def omitted(sha256: str) -> dict[str, Any]:
 
 
 def leaves(path: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The lists and texts within the objects of a value, by path; objects that lie too deep are leaves themselves."""
+    """The lists, texts and parcels within the objects of a value, by path; what lies too deep is a leaf itself."""
     if type(value) is dict and depth < _DEEPEST:
         for key, item in value.items():
             yield from leaves(f"{path}/{_escaped(key)}", item, depth + 1)
-    elif type(value) in (list, str, dict):
+    elif type(value) in (list, str, dict, Parcel):
         yield path, value
 
 
@@ -46,7 +48,10 @@ def put_into(noun: T, path: str, item: Any) -> T:
 
 
 def put_back(noun: T, refs: Mapping[str, str], values: Mapping[str, Any]) -> T:
-    """The event or row with its large values in place; ``values`` has them by SHA-256, what it lacks is omitted."""
+    """The event or row with its large values in place; ``values`` has them by SHA-256, what it lacks is omitted.
+
+    A value that lies in another one comes behind it in ``refs``.
+    """
     for path, sha256 in refs.items():
         noun = put_into(noun, path, values[sha256] if sha256 in values else omitted(sha256))
     return noun
@@ -60,6 +65,8 @@ def field_of(path: str) -> str:
 def _put(value: Any, keys: list[str], item: Any) -> Any:
     if not keys:
         return item
+    if type(value) is not dict or keys[0] not in value:  # what it lies in is a large value itself, and is not shown
+        return value
     return {**value, keys[0]: _put(value[keys[0]], keys[1:], item)}
 
 

@@ -19,6 +19,10 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # A key ends in a quote, perhaps white space, then a colon. Other texts that look so only cost the slow check.
 _BEFORE_COLON = (b'"', b" ", b"\n", b"\t", b"\r")
 _MAYBE_KEY_ENDS = tuple(character + b":" for character in _BEFORE_COLON)
+_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
+_FAR_NUMBERS = (b"e000", b"e+000", b"0" * 300)
+"""How numbers look that may be out of range, with 0 for every digit."""
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OFTEN = 32
 """Where a colon comes more often than once in so many bytes, looking at each costs more than searching for five."""
 
@@ -59,6 +63,20 @@ def decode(body: bytes, *, max_bytes: int = 1_048_576, max_depth: int = 64, max_
     return value
 
 
+def check(body: bytes, *, max_bytes: int, max_depth: int = 64, max_keys: int) -> None:
+    """Return if ``decode`` would read ``body``. Numbers and lists of them, of whatever depth, are not read for it.
+
+    Raises StrictJsonError as ``decode`` does.
+    """
+    if len(body) > max_bytes or not _has_only_plain_numbers(body, max_depth):
+        decode(body, max_bytes=max_bytes, max_depth=max_depth, max_keys=max_keys)
+        return
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)  # which looks at the grammar only
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _explain(body, error) from error
+
+
 def encode(value: Any) -> bytes:
     """Return ``value`` as compact UTF-8 JSON. NaN and infinities become null, tuples and sets become arrays.
 
@@ -80,6 +98,21 @@ def read_back(value: Any, *, max_bytes: int, max_keys: int) -> Any:
     if kept != value:
         raise StrictJsonError("the value is not what is read back")
     return kept
+
+
+def _has_only_plain_numbers(body: bytes, max_depth: int) -> bool:
+    """Whether there are no texts, so no keys, no number that might be out of range, and not too many levels."""
+    if b'"' in body:
+        return False
+    shape = body.translate(_DIGITS)
+    if any(form in shape for form in _FAR_NUMBERS):
+        return False
+    brackets = body.translate(None, _NO_BRACKETS)
+    for _ in range(max_depth):
+        if not brackets:
+            return True
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets
 
 
 def _parse(body: bytes) -> Any:

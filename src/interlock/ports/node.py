@@ -23,7 +23,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     All attempts of a task have one ``effect_key``: give it to other systems, so that they can tell a repeat. A call
     that several tasks share has their ``effect_keys``, in the order of its arguments. ``code`` are the pieces of users'
-    code it needs, by digest; they are there only in the sandbox.
+    code it needs, by digest; they are there only in the sandbox. With ``packs`` large values of its result may be
+    packed, and those of its arguments may be parcels (``core/parcel``).
     """
 
     execution_id: UUID
@@ -36,6 +37,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     trace_id: str
     isolated: bool = False
+    packs: bool = False
     payload: Any = None
     resources: Resources | None = None
     placement: Placement | None = None

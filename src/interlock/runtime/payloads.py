@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from interlock.core.code import ARGUMENTS
 from interlock.core.commands import Signal, SignalKind
-from interlock.core.events import Event, Recorded, encode_data
+from interlock.core.events import Event, Recorded, TaskCompleted, TaskStarted, encode_data
 from interlock.core.large import leaves, put, put_back, put_into
+from interlock.core.parcel import DEEPEST, Parcel, find
 from interlock.ports.blobs import Blobs
 from interlock.ports.ledger import InboxRow, Loaded
 
@@ -50,7 +52,8 @@ class LargeValues:
 
     def take_out(self, event: Event) -> Externalised:
         """The event without the values that are known here, and the largest others if it is too large."""
-        small, refs = self._refer(event)
+        event, parcels = _without(event, _parcels(event))
+        small, refs = _without(event, self._stored_in(event))
         parts = [_part(*leaf) for name in _fields(small) for leaf in _leaves(small, name)]
         taken = self._take(small, refs, parts)
         if len(taken.data) > MAX_INLINE:  # objects of very many small values have no large ones: they go as a whole
@@ -59,19 +62,16 @@ class LargeValues:
         for part in parts:
             if part.path in taken.refs:
                 self.remember(part.value, taken.refs[part.path])
-        return taken
+        return taken._replace(refs=taken.refs | parcels)
 
-    def _refer(self, event: Event) -> tuple[Event, dict[str, str]]:
-        refs: dict[str, str] = {}
+    def _stored_in(self, event: Event) -> dict[str, str]:
+        found: dict[str, str] = {}
         for name in _fields(event) if self._known else ():
             for path, value in _leaves(event, name):
                 known = self._known.get(id(value))
                 if known is not None:
-                    refs[path] = known[1]
-        small = event
-        for path in refs:
-            small = put_into(small, path, _nothing(small, path))
-        return small, refs
+                    found[path] = known[1]
+        return found
 
     def _take(self, event: Event, refs: dict[str, str], parts: list[_Part]) -> Externalised:
         """Replace parts by references, the largest first, until the others should fit."""
@@ -87,6 +87,27 @@ class LargeValues:
             event = put_into(event, part.path, _nothing(event, part.path))
             excess -= len(part.content)
         return Externalised(event, encode_data(event), refs, blobs)
+
+
+def has_parcels(event: Event) -> bool:
+    """Whether there are parcels in what a task gave or was given."""
+    if type(event) is TaskCompleted:
+        return next(find(event.output, Parcel), None) is not None
+    if type(event) is TaskStarted and type(event.input) is dict:
+        return next(find(event.input.get(ARGUMENTS), Parcel), None) is not None
+    return False
+
+
+def _parcels(event: Event) -> dict[str, str]:
+    return {
+        path: value.sha256 for name in _fields(event) for path, value in _leaves(event, name) if type(value) is Parcel
+    }
+
+
+def _without(event: Event, refs: dict[str, str]) -> tuple[Event, dict[str, str]]:
+    for path in refs:
+        event = put_into(event, path, _nothing(event, path))
+    return event, refs
 
 
 class _Part(NamedTuple):
@@ -116,20 +137,39 @@ def _nothing(event: Event, path: str) -> Any:
     return {} if path == "blackboard" else None
 
 
-async def internalise(loaded: Loaded, blobs: Blobs, large: LargeValues) -> list[Recorded]:
-    """The events of a loaded execution with their large values back in place; ``large`` knows them then."""
-    if not loaded.refs:
-        return loaded.events
+async def internalise(
+    loaded: Loaded, blobs: Blobs, large: LargeValues, *, carries_parcels: bool = False
+) -> list[Recorded]:
+    """The events of a loaded execution with their large values back in place; ``large`` knows them then.
+
+    With ``carries_parcels`` those that tasks gave, and were given by others, are parcels again.
+    """
     values: dict[str, Any] = {}
-    for sha256 in dict.fromkeys(sha256 for refs in loaded.refs.values() for sha256 in refs.values()):
-        values[sha256] = msgspec.json.decode(await blobs.get(loaded.tenant_id, sha256))
-        large.remember(values[sha256], sha256)
-    return [
-        Recorded(record.seq, record.at, record.trace_id, put_back(record.event, loaded.refs[record.seq], values))
-        if record.seq in loaded.refs
-        else record
-        for record in loaded.events
-    ]
+    events = []
+    for record in loaded.events:
+        refs = loaded.refs.get(record.seq)
+        if refs is None:
+            events.append(record)
+            continue
+        handed_on = {path for path in refs if carries_parcels and _is_handed_on(record.event, path)}
+        opened = {path: sha256 for path, sha256 in refs.items() if path not in handed_on}
+        for sha256 in opened.values():
+            if sha256 not in values:
+                values[sha256] = msgspec.json.decode(await blobs.get(loaded.tenant_id, sha256))
+                large.remember(values[sha256], sha256)
+        event = put_back(record.event, opened, values)
+        for path in handed_on:
+            event = put_into(event, path, Parcel(refs[path]))
+        events.append(Recorded(record.seq, record.at, record.trace_id, event))
+    return events
+
+
+def _is_handed_on(event: Event, path: str) -> bool:
+    """Whether a value is where parcels are: in a result or an argument, and not too deep."""
+    within = (
+        "output/" if type(event) is TaskCompleted else f"input/{ARGUMENTS}/" if type(event) is TaskStarted else "//"
+    )
+    return path.startswith(within) and path.removeprefix(within).count("/") < DEEPEST
 
 
 def signal_of(row: InboxRow) -> Signal:

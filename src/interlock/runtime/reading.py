@@ -129,7 +129,7 @@ class Reading:
             program = self._programs.compile(loaded.version_id, await self._ledger.version(loaded.version_id))
         execution = Execution(ExecutionId(loaded.execution_id), program)
         large = LargeValues()
-        fold(execution, await internalise(loaded, self._blobs, large))
+        fold(execution, await internalise(loaded, self._blobs, large, carries_parcels=program.carries_parcels))
         owned = Owned(
             execution,
             tenant_id=loaded.tenant_id,

@@ -27,7 +27,7 @@ from interlock.core.large import field_of
 from interlock.ports.ledger import Head
 from interlock.runtime.entry import Committed, Entry
 from interlock.runtime.owned import Owned
-from interlock.runtime.payloads import MAX_INLINE, LargeValues
+from interlock.runtime.payloads import MAX_INLINE, LargeValues, has_parcels
 
 LEFT = "nobody waits for it any more"
 Released = Callable[[Entry, Committed], None]
@@ -103,6 +103,8 @@ def _add_events(
     entry = recording.entry
     for event in events:
         seq += 1
+        if owned.large is None and owned.execution.program.carries_parcels and has_parcels(event):
+            owned.large = LargeValues()
         data = encode_data(event) if owned.large is None else b""
         refs: str | None = None
         if len(data) > MAX_INLINE or owned.large is not None:

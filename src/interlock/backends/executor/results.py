@@ -11,13 +11,15 @@ import msgspec
 from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
 from interlock.core.errors import InterlockError
 from interlock.core.events import Failure
+from interlock.core.parcel import Packed, Place, exchange, find, insert
 from interlock.kit import strict_json
 from interlock.kit.plain_json import is_plain
 from interlock.ports.node import Attempt, Done, Node, NodeFailed, Outcome, Registry, Suspend
 
 MAX_RESULT = 32 * 1_048_576
 """Bytes of JSON that a node may answer."""
-_MAX_KEYS = 2_000_000
+MAX_KEYS = 2_000_000
+"""Keys of all objects in it."""
 _FOREIGN = 500  # characters of a message that was not written for users
 _TOLD = 4000  # characters of a message that was
 _TRACE = 20_000  # characters of a traceback, the last ones
@@ -65,17 +67,30 @@ def conclude(attempt: Attempt, outcome: Outcome, seconds: float) -> TaskSucceede
 def settle(outcome: Outcome) -> Outcome:
     """A copy of an outcome that holds JSON values and nothing else, as it will be read back from the log.
 
-    Raises NodeFailed: RESULT_NOT_JSON, RESULT_TOO_LARGE (over ``MAX_RESULT``), NODE_ERROR for what is no outcome.
+    Packed values of its output stay as they are. Raises NodeFailed: RESULT_NOT_JSON, RESULT_TOO_LARGE (over
+    ``MAX_RESULT``), NODE_ERROR for what is no outcome.
     """
     kind = type(outcome)
     if kind not in (Done, Suspend):
         raise NodeFailed("NODE_ERROR", f"The node returned {kind.__name__} instead of Done or Suspend.")
-    return msgspec.convert(_read(outcome, "The result"), type=kind, str_keys=True)
+    bare, packed = _bare(outcome)
+    kept: Outcome = msgspec.convert(_read(bare, "The result"), type=kind, str_keys=True)
+    for place, value in packed:
+        insert(kept.output, place, value)  # type: ignore[union-attr]  # only what is done has any
+    return kept
+
+
+def _bare(outcome: Outcome) -> tuple[Outcome, list[tuple[Place, Packed]]]:
+    """The outcome with nothing in the places of packed values, and these."""
+    packed = list(find(outcome.output, Packed)) if isinstance(outcome, Done) else []
+    if not isinstance(outcome, Done) or not packed:
+        return outcome, []
+    return msgspec.structs.replace(outcome, output=exchange(outcome.output, Packed, lambda _: None)), packed
 
 
 def settle_quickly(outcome: Outcome) -> Outcome:
     """The same for who gives the outcome away at once: an output that is JSON already is not copied."""
-    if type(outcome) is not Done or not is_plain(outcome.output, max_bytes=MAX_RESULT, max_keys=_MAX_KEYS):
+    if type(outcome) is not Done or not is_plain(outcome.output, max_bytes=MAX_RESULT, max_keys=MAX_KEYS):
         return settle(outcome)
     rest = settle(msgspec.structs.replace(outcome, output=None))
     return msgspec.structs.replace(rest, output=outcome.output)
@@ -137,7 +152,7 @@ def _check_rest(rest: Suspend) -> None:
 def _read(value: Any, what: str) -> Any:
     """The value as it is read back from JSON."""
     try:
-        return strict_json.decode(strict_json.encode(value), max_bytes=MAX_RESULT, max_keys=_MAX_KEYS)
+        return strict_json.decode(strict_json.encode(value), max_bytes=MAX_RESULT, max_keys=MAX_KEYS)
     except strict_json.StrictJsonError as error:
         code = "RESULT_TOO_LARGE" if error.too_large else "RESULT_NOT_JSON"
         raise NodeFailed(code, f"{what} cannot be recorded as JSON: {error}") from error

@@ -40,6 +40,7 @@ class Program(Protocol):
 
     kind: str
     has_places: bool  # some of its nodes run only where resources were set aside for them
+    carries_parcels: bool  # what its nodes give is only handed on, so that nobody needs to open large values
     over_ask: Policy | None  # what its author wants of tasks that ask for too much; None: nothing
 
     # what is known of a node

@@ -18,11 +18,13 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+from interlock.core.code import ARGUMENTS
 from interlock.core.node_type import NodeType
 from interlock.kit import strict_json
 from interlock.kit.plain_json import is_plain
 from interlock.nodes.code.binary import pack, unpack
 from interlock.nodes.code.node import TYPE
+from interlock.nodes.code.packing import open_packed, pack_large
 from interlock.ports.node import Attempt, Done, Node, NodeFailed, Services
 
 MAX_RESULT = 16 * 1_048_576
@@ -50,15 +52,18 @@ class CodeInside:
             if "args" in given or "kwargs" in given:
                 args, kwargs = _unpickled(given.get("args"), attempt, ()), _unpickled(given.get("kwargs"), attempt, {})
                 return Done(output={"result": _plain(pack(await _called(function, *args, **kwargs)))})
-            result = _plain(_each(pack, await _called(function, _each(unpack, given.get("arguments", {})))))
+            arguments = _each(unpack, open_packed(given.get(ARGUMENTS, {})))
+            result = _plain(_each(pack, await _called(function, arguments)))
         except NodeFailed:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             _print_trace(error)
             raise _failure(error) from error
         if attempt.placement is not None and attempt.placement.batch_id and isinstance(result, list):
-            return Done(output=[_object(each) for each in result])  # one for each task of the batch
-        return Done(output=_object(result))
+            output: Any = [_object(each) for each in result]  # one for each task of the batch
+        else:
+            output = _object(result)
+        return Done(output=pack_large(output) if attempt.packs else output)
 
     def _find(self, given: Mapping[str, Any], code: Mapping[str, bytes]) -> Callable[..., Any]:
         digest, name = given["code"], given.get("function") or ""

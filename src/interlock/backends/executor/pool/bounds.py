@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from interlock.backends.executor.pool.messages import Call, Store, is_file
+from interlock.backends.executor.pool.messages import Call, Store, is_file, is_json
 from interlock.backends.executor.services import REPORT_INTERVAL, Pace
 from interlock.ports.node import NodeFailed
 
@@ -90,4 +90,4 @@ class Patience:
 
 def is_fit(body: bytes) -> bool:
     """Whether a message of a child that is not trusted may be read at all: files, and not too much of JSON."""
-    return is_file(body) or (len(body) <= MAX_SAID and body.startswith(b"{"))
+    return is_file(body) or (len(body) <= MAX_SAID and is_json(body))

@@ -3,6 +3,8 @@
 What a child says is JSON: of its other forms, few bytes could become very much memory. What a server says, and the
 files of a child, are msgpack: a large value is written many times faster, and bytes are taken as they are. Only what
 msgpack cannot hold, which is whole numbers of more than 64 bits, is JSON there too; the first byte tells.
+
+Arguments and results may hold packed values, whose bytes stand behind the message as they are: ``parts``.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import contextlib
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
+from interlock.backends.executor.pool.parts import Part, join, put_together, split, take_apart
+from interlock.core.code import ARGUMENTS
 from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
 from interlock.core.events import ArtifactRef, Failure
 from interlock.ports.egress import EgressResponse
@@ -34,6 +39,7 @@ class Run(Message, frozen=True, kw_only=True):
     """Run this attempt; there is one at a time."""
 
     attempt: Attempt
+    parts: tuple[Part, ...] = ()
 
 
 class Stored(Message, frozen=True, kw_only=True):
@@ -77,6 +83,7 @@ class Began(Message, frozen=True, kw_only=True):
 
 class Succeeded(Message, frozen=True, kw_only=True):
     result: TaskSucceeded
+    parts: tuple[Part, ...] = ()
 
 
 class Suspended(Message, frozen=True, kw_only=True):
@@ -144,7 +151,11 @@ class Reader(Generic[_T]):
 
     def decode(self, body: bytes | bytearray) -> _T:
         """The message. Raises msgspec.MsgspecError or UnicodeError for anything else."""
-        return (self._json if body.startswith(_OPENING) else self._packed).decode(body)
+        told, contents = split(body)
+        message = (self._json if told[:1] == _OPENING else self._packed).decode(told)
+        if contents or getattr(message, "parts", None):
+            _complete(message, contents)
+        return message
 
 
 read_server: Reader[FromServer] = Reader(FromServer)
@@ -153,17 +164,50 @@ read_child: Reader[FromChild] = Reader(FromChild)
 
 def frame(message: Message) -> bytes:
     """The bytes of a message with its length in front. Raises NodeFailed MESSAGE_TOO_LARGE over ``MAX_FRAME``."""
+    message, contents = _apart(message)
     encoded = _encode(message)
-    if len(encoded) > MAX_FRAME:
+    size = len(encoded) + sum(map(len, contents))
+    if size > MAX_FRAME:
         limit = MAX_FRAME // 1_048_576
-        told = f"{len(encoded):,} bytes are too many to pass to a process; at most {limit} MiB are taken"
+        told = f"{size:,} bytes are too many to pass to a process; at most {limit} MiB are taken"
         raise NodeFailed("MESSAGE_TOO_LARGE", told)
-    return len(encoded).to_bytes(HEADER, "big") + encoded
+    body = join(encoded, contents)
+    return len(body).to_bytes(HEADER, "big") + body
 
 
 def is_file(body: bytes) -> bool:
     """Whether a message stores a file, as ``frame`` writes such a one."""
     return body.startswith(_FILE)
+
+
+def is_json(body: bytes | bytearray) -> bool:
+    """Whether a message is JSON, whatever stands behind it."""
+    return split(body)[0][:1] == _OPENING
+
+
+def _apart(message: Message) -> tuple[Message, list[bytes]]:
+    contents: list[bytes] = []
+    if type(message) is Run and message.attempt.packs:
+        attempt = message.attempt
+        rest, parts, contents = take_apart(attempt.parameters.get(ARGUMENTS))
+        if parts:
+            parameters = {**attempt.parameters, ARGUMENTS: rest}
+            message = Run(attempt=replace(attempt, parameters=parameters), parts=parts)
+    elif type(message) is Succeeded:
+        rest, parts, contents = take_apart(message.result.output)
+        if parts:
+            message = Succeeded(result=replace(message.result, output=rest), parts=parts)
+    return message, contents
+
+
+def _complete(message: Any, contents: memoryview) -> None:
+    """Put its packed values into a message that was just read."""
+    if type(message) is Run:
+        put_together(message.attempt.parameters.get(ARGUMENTS), message.parts, contents)
+    elif type(message) is Succeeded:
+        put_together(message.result.output, message.parts, contents)
+    else:
+        raise msgspec.ValidationError("Bytes behind a message that has no place for them")
 
 
 def _encode(message: Message) -> bytes:

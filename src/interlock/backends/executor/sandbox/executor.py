@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -16,8 +17,10 @@ from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.executor.results import fail
 from interlock.backends.executor.sandbox.cell import SandboxCell, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
+from interlock.backends.executor.sandbox.parcels import Parcels, has_packed
 from interlock.backends.executor.sandbox.verdict import judge
 from interlock.backends.executor.sandbox.walls import Walls
+from interlock.core.commands import TaskSucceeded
 from interlock.core.errors import InterlockError
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
@@ -84,7 +87,8 @@ class SandboxExecutor:
             idle_seconds=_IDLE,
             spares=spares,
         )
-        self._fetching: dict[tuple[UUID, str], asyncio.Task[None]] = {}
+        self._parcels = Parcels(blobs)
+        self._under_way: dict[tuple[UUID, str], asyncio.Task[None]] = {}
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     async def start(self) -> None:
@@ -110,49 +114,69 @@ class SandboxExecutor:
             return
         wanted = [attempt.parameters[name] for name in _NAMES if isinstance(attempt.parameters.get(name), str)]
         code = {digest: self._known.get((attempt.tenant_id, digest)) for digest in wanted}
-        if all(content is not None for content in code.values()):
-            self._give(attempt, {digest: content or b"" for digest, content in code.items()}, report)
+        if all(content is not None for content in code.values()) and self._parcels.are_here(attempt):
+            opened = self._parcels.open_now(attempt)
+            self._give(opened, {digest: content or b"" for digest, content in code.items()}, report)
             return
-        key = attempt.execution_id, attempt.task_id
-        task = asyncio.get_running_loop().create_task(self._fetch(attempt, wanted, report))
-        self._fetching[key] = task
-        task.add_done_callback(lambda done: self._fetching.pop(key) if self._fetching.get(key) is done else None)
+        self._begin(attempt, self._fetch(attempt, wanted, report))
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt; its child is killed with all it started."""
-        task = self._fetching.pop((execution_id, task_id), None)
+        task = self._under_way.pop((execution_id, task_id), None)
         if task is not None:
             task.cancel()
         self._pool.cancel(execution_id, task_id)
 
     async def stop(self, grace: float) -> None:
         """Cancel everything and kill all children."""
-        for key in list(self._fetching):
+        for key in list(self._under_way):
             self.cancel(*key)
         await self._pool.stop(grace)
 
+    def _begin(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done for an attempt, as long as nobody cancels it."""
+        key = attempt.execution_id, attempt.task_id
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way[key] = task
+        task.add_done_callback(lambda done: self._under_way.pop(key) if self._under_way.get(key) is done else None)
+
     async def _fetch(self, attempt: Attempt, digests: Sequence[str], report: Report) -> None:
         try:
-            code = {digest: (await self._shelf.get(attempt.tenant_id, digest)).content for digest in digests}
+            code = {digest: await self._code(attempt.tenant_id, digest) for digest in digests}
+            attempt = await self._parcels.open(attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must end
             if not isinstance(error, InterlockError):
                 log.error("sandbox.fetch_failed", exc_info=error)
             report(attempt.execution_id, fail(attempt, error))
             return
-        for digest, content in code.items():
-            self._remember((attempt.tenant_id, digest), content)
         self._give(attempt, code, report)
 
-    def _remember(self, key: tuple[str, str], content: bytes) -> None:
-        self._known[key] = content
-        while sum(map(len, self._known.values())) > _KEPT:
-            self._known.popitem(last=False)
+    async def _code(self, tenant_id: str, digest: str) -> bytes:
+        content = self._known.get((tenant_id, digest))
+        if content is None:
+            content = self._known[tenant_id, digest] = (await self._shelf.get(tenant_id, digest)).content
+            while sum(map(len, self._known.values())) > _KEPT:
+                self._known.popitem(last=False)
+        return content
+
+    async def _store(self, attempt: Attempt, result: TaskSucceeded, report: Report) -> None:
+        try:
+            told: Result = await self._parcels.store(attempt, result)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must end
+            if not isinstance(error, InterlockError):
+                log.error("sandbox.store_failed", exc_info=error)
+            told = fail(attempt, error)
+        report(attempt.execution_id, told)
 
     def _give(self, attempt: Attempt, code: dict[str, bytes], report: Report) -> None:
         stored: set[tuple[str, str]] = set()
 
         def judged(execution_id: UUID, result: Result) -> None:
-            report(execution_id, judge(attempt, result, stored))
+            told = judge(attempt, result, stored)
+            if isinstance(told, TaskSucceeded) and has_packed(told):
+                self._begin(attempt, self._store(attempt, told, report))
+            else:
+                report(execution_id, told)
 
         def note(ref: ArtifactRef) -> None:
             stored.add((ref.name, ref.sha256))

@@ -6,8 +6,10 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from interlock.backends.executor.results import fail, report_progress, settle_quickly
+from interlock.backends.executor.results import MAX_KEYS, MAX_RESULT, fail, report_progress, settle_quickly
 from interlock.core.commands import AttemptLost, TaskErred, TaskReported, TaskSucceeded
+from interlock.core.parcel import JSON, Packed, find
+from interlock.kit import strict_json
 from interlock.ports.executor import Result
 from interlock.ports.node import Attempt, Done, NodeFailed
 
@@ -28,6 +30,7 @@ def judge(attempt: Attempt, result: Result, stored: AbstractSet[tuple[str, str]]
             return fail(attempt, told)
         if not isinstance(result, TaskSucceeded):
             raise NodeFailed("NODE_ERROR", "Code that runs in the sandbox cannot let its task wait.")
+        _check_packed(attempt, result)
         kept = settle_quickly(Done(output=result.output))
         files = tuple(each for each in result.artifacts if (each.name, each.sha256) in stored)
         return TaskSucceeded(
@@ -39,3 +42,14 @@ def judge(attempt: Attempt, result: Result, stored: AbstractSet[tuple[str, str]]
         )
     except (NodeFailed, msgspec.MsgspecError, ValueError) as error:
         return fail(attempt, error)
+
+
+def _check_packed(attempt: Attempt, result: TaskSucceeded) -> None:
+    """Raise NodeFailed RESULT_NOT_JSON for packed values that are not what they say, or that nobody has asked for."""
+    for place, packed in find(result.output, Packed):
+        if not attempt.packs or packed.content_type != JSON:
+            raise NodeFailed("RESULT_NOT_JSON", f"The value of {str(place[-1])!r} is not JSON")
+        try:
+            strict_json.check(packed.content, max_bytes=MAX_RESULT, max_keys=MAX_KEYS)
+        except strict_json.StrictJsonError as error:
+            raise NodeFailed("RESULT_NOT_JSON", f"The value of {str(place[-1])!r} is not JSON: {error}") from error

@@ -56,6 +56,7 @@ class FlowProgram:
 
     kind = "flow"
     has_places = False
+    carries_parcels = False
     over_ask: Policy | None = None
 
     def __init__(self, definition: FlowDefinition, catalogue: Mapping[str, NodeType]) -> None:

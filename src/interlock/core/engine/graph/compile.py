@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from interlock.core.code import CODE_TYPE
 from interlock.core.engine.expressions import Expression, Template, compile_template, parse
 from interlock.core.engine.graph.find_bodies import find_bodies
 from interlock.core.engine.graph.regions import ITERATION, LOOP_TYPES, port_of, regions
@@ -78,6 +79,16 @@ def _deadline(definition: NodeDefinition, node_type: NodeType) -> float | None:
     return min((seconds for seconds in limits if seconds is not None), default=None)
 
 
+def _only_hands_on(vertex: Vertex) -> bool:
+    definition = vertex.definition
+    is_called = definition.type == CODE_TYPE and definition.arguments is not None
+    return is_called and not definition.disabled and not vertex.roots
+
+
+def _is_read(edge: Edge) -> bool:
+    return edge.when is not None or edge.mapping is not None
+
+
 def compile_expressions(node_type: NodeType, parameters: Mapping[str, Any]) -> list[tuple[str, Expression]]:
     """The bare expressions among the parameters, in order: a text is one; a list of cases has one per case."""
     found: list[tuple[str, Expression]] = []
@@ -120,7 +131,13 @@ class CompiledGraph:
         )
         self.shapes = self._number_shapes()
         self.has_places = bool(self.shapes)
+        self.carries_parcels = self._carries_parcels()
         self.has_loops = any(vertex.type.name in LOOP_TYPES for vertex in self.vertices.values())
+
+    def _carries_parcels(self) -> bool:
+        """Whether what its nodes give is only ever handed on as it is, by name, to users' code."""
+        is_constant = self.output is not None and not self.output.roots
+        return is_constant and all(map(_only_hands_on, self.vertices.values())) and not any(map(_is_read, self.edges))
 
     def _number_shapes(self) -> list[Resources]:
         """The different resources that nodes name; each such node knows which of them are its own."""

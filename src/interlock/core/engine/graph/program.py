@@ -49,6 +49,7 @@ class GraphProgram:
     def __init__(self, definition: GraphDefinition, catalogue: Mapping[str, NodeType]) -> None:
         self.graph = CompiledGraph(definition, catalogue)
         self.has_places = self.graph.has_places
+        self.carries_parcels = self.graph.carries_parcels
         self.over_ask = definition.settings.over_ask
 
     def node_type(self, node_id: str) -> NodeType:
