@@ -121,8 +121,8 @@ def http_collector() -> Iterator[Collector]:
 
 
 @contextmanager
-def grpc_collector() -> Iterator[Collector]:
-    """One that takes messages by gRPC."""
+def grpc_collector(credentials: grpc.ServerCredentials | None = None) -> Iterator[Collector]:
+    """One that takes messages by gRPC; with ``credentials`` by TLS as localhost."""
     collector = Collector()
 
     class Servicer(MetricsServiceServicer):  # type: ignore[misc]
@@ -135,7 +135,10 @@ def grpc_collector() -> Iterator[Collector]:
 
     server = grpc.server(ThreadPoolExecutor(2))
     add_MetricsServiceServicer_to_server(Servicer(), server)
-    collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials is None:
+        collector.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        collector.url = f"https://localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
     try:
         yield collector

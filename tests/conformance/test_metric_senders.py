@@ -9,10 +9,16 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from collector_house import Collector, grpc_collector, http_collector
 from interlock.backends.egress.client import GuardedEgress
@@ -85,7 +91,11 @@ def lost_by(telemetry: PrometheusTelemetry, exporter: str) -> float:
     return found or 0.0
 
 
-async def test_figures_arrive(house: House, telemetry: PrometheusTelemetry) -> None:
+async def test_figures_arrive_by_no_proxy(
+    house: House, telemetry: PrometheusTelemetry, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, closed)
     assert await house.sender.send(telemetry.figures()) is None
     assert house.collector.last()[ROUTE] == 1
     assert house.collector.resources() == [RESOURCE]
@@ -113,6 +123,36 @@ async def test_tls_is_never_left_out(house: House, telemetry: PrometheusTelemetr
     with pytest.raises(NotSentError):
         await house.to(house.collector.url.replace("http:", "https:")).send(telemetry.figures())
     assert house.collector.asked == []
+
+
+async def test_by_grpc_those_are_trusted_whom_the_system_trusts(
+    telemetry: PrometheusTelemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = own_certificate("localhost")
+    (tmp_path / "trusted.pem").write_bytes(certificate)
+    writer = OtlpWriter(RESOURCE, SystemClock())
+    with grpc_collector(grpc.ssl_server_credentials([(key, certificate)])) as collector:
+        stranger = OtlpGrpcSender(collector.url, writer)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+        assert await OtlpGrpcSender(collector.url, writer).send(telemetry.figures()) is None
+        with pytest.raises(NotSentError, match="UNAVAILABLE"):
+            await stranger.send(telemetry.figures())
+        assert len(collector.asked) == 1
+
+
+def own_certificate(name: str) -> tuple[bytes, bytes]:
+    """A key, and a certificate of it that nobody else has signed, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    begins = datetime.now(UTC) - timedelta(days=1)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, begins, begins + timedelta(days=30))
+    certificate = (
+        builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*plain), certificate.public_bytes(serialization.Encoding.PEM)
 
 
 async def test_a_redirect_is_not_followed(egress: GuardedEgress, telemetry: PrometheusTelemetry) -> None:

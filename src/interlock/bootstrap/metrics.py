@@ -23,7 +23,9 @@ FLUSH_SECONDS = 5.0
 """How long the last round of a stopping server may take, at most."""
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
 """The operator has named the collector, and no call of a tenant goes this way."""
-_PACKAGES = {"otlp": ("opentelemetry", "grpc"), "otlp_http": ("opentelemetry",)}
+_FIRST = {"console": EVERY_SECONDS}
+"""When the first round is, in seconds: a wrong address is best said at once, a terminal has nothing to show yet."""
+_PACKAGES = {"otlp": ("opentelemetry.proto", "grpc"), "otlp_http": ("opentelemetry.proto",)}
 
 log = structlog.get_logger("metrics")
 
@@ -40,19 +42,20 @@ def open_metrics(
         log.warning("settings.ignored", names="INTERLOCK_METRICS_ENDPOINT", meaning="no exporter sends figures there")
     _refuse_missing(names)
     instance = str(ids.new())
-    pushings = []
-    for name in names:
-        sender = _sender(name, settings, _resource(settings, version, instance), instance, clock, stack)
-        # A wrong address is best said at once; a person at a terminal has nothing to see yet.
-        first = EVERY_SECONDS if name == "console" else 0.0
-        pushings.append(Pushing(sender, telemetry.figures, telemetry.points_lost, first=first))
-        pushings[-1].start()
+    resource = _resource(settings, version, instance)
+    senders = [_sender(name, settings, resource, instance, clock, stack) for name in names]
+    pushings = [
+        Pushing(sender, telemetry.figures, telemetry.points_lost, first=_FIRST.get(sender.name, 0.0))
+        for sender in senders
+    ]
 
     async def end() -> None:
         seconds = min(FLUSH_SECONDS, settings.shutdown_grace_seconds / 4)
         await asyncio.gather(*(pushing.stop(seconds) for pushing in pushings))
 
     stack.push_async_callback(end)
+    for pushing in pushings:
+        pushing.start()
 
 
 def _sender(
@@ -89,10 +92,17 @@ def _resource(settings: Settings, version: str, instance: str) -> dict[str, str]
 
 def _refuse_missing(names: tuple[str, ...]) -> None:
     for name in names:
-        if any(find_spec(package) is None for package in _PACKAGES.get(name, ())):
+        if not all(map(_is_installed, _PACKAGES.get(name, ()))):
             raise InterlockError(
                 ErrorKind.RULE,
                 "SETTINGS_METRICS_EXPORTER",
                 f"INTERLOCK_METRICS_EXPORTER names {name}, and what speaks its protocol is not installed",
                 details={"next": f"Install it with `pip install 'interlock[otlp]'`, or leave {name} out."},
             )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is the package that it is in
+        return False

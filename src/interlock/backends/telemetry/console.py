@@ -34,7 +34,7 @@ class ConsoleSender:
         if self._writing is not None and not self._writing.done():
             raise NotSentError("nobody has read the last text yet")
         head = f"# interlock {self._instance} {self._clock.now().isoformat(timespec='seconds')}\n"
-        text = head.encode() + generate_latest(_Told(figures)) + b"\n"
+        text = head.encode() + await asyncio.to_thread(generate_latest, _Told(figures)) + b"\n"
         self._writing = Future()
         # A daemon, because the end of the process must not wait for it either.
         Thread(target=_write, args=(self._descriptor, text, self._writing), daemon=True).start()

@@ -73,6 +73,6 @@ async def _call(channel: grpc.Channel, message: bytes) -> bytes:
 
 
 def _authorities() -> bytes | None:
-    """Whom this system trusts, as for every other call; None if it keeps that where gRPC finds it itself."""
+    """Whom this system trusts, as for every other call; None, which is gRPC's own list, if no file says that."""
     known = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, known)).encode() or None
