@@ -50,6 +50,10 @@ def environment(arguments: Any) -> Any:
     return sorted(os.environ)
 
 
+def devices(arguments: Any) -> Any:
+    return [os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+
+
 def talk(arguments: Any) -> Any:
     print("something for the log")
     sys.stdout.flush()

@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from conformance.executor_trial import LIMIT, KeptBlobs, Trial, is_held, wait_for_death
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.core.commands import AttemptLost, TaskSucceeded
+from interlock.core.resources import Placement
 from interlock.nodes.testing import ScriptedEgress
 
 TESTS = str(Path(__file__).parents[1])
@@ -37,6 +38,7 @@ environment = conformance.shop_functions:environment
 talk = conformance.shop_functions:talk
 survive = conformance.shop_functions:survive
 work = conformance.shop_functions:work
+devices = conformance.shop_functions:devices
 work_deaf = conformance.shop_functions:work_deaf
 work_below = conformance.shop_functions:work_below
 leave_work_behind = conformance.shop_functions:leave_work_behind
@@ -103,6 +105,21 @@ def _is_alive(pid: int) -> bool:
 
 
 # Registered functions
+
+
+async def test_a_function_sees_the_devices_that_were_set_aside_for_it(make_pool: MakePool) -> None:
+    """In a child of its own for them: what has used one device does not change to another."""
+    pool = await make_pool("interlock.nodes:load", size=1)
+
+    async def seen(*gpus: int, is_placed: bool = True) -> Any:
+        placement = Placement(worker="local-1", gpus=gpus) if is_placed else None
+        return (await pool.function("devices", {}, placement=placement).end()).output
+
+    first, again, other, bare = await seen(0, 2), await seen(0, 2), await seen(1), await seen()
+    assert [first[1], other[1], bare[1]] == ["0,2", "1", ""]
+    assert first == again
+    assert len({first[0], other[0], bare[0]}) == 3
+    assert await seen(is_placed=False) == [bare[0], None]
 
 
 @pytest.mark.parametrize("function", ["double", "double_later"])

@@ -40,6 +40,8 @@ from interlock.backends.executor.results import conclude, fail, find_node, settl
 from interlock.core.commands import TaskSucceeded
 from interlock.ports.node import Attempt, Outcome, Registry
 
+DEVICES = "CUDA_VISIBLE_DEVICES"
+"""The numbers of the graphics devices that a process may use. Libraries read it once, when they are first used."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -53,6 +55,7 @@ class Child:
         self._calls = Calls(self.say)
         self._ended = asyncio.Event()
         self._attempt: asyncio.Task[None] | None = None
+        self._all_devices = os.environ.get(DEVICES)
 
     def say(self, message: Message) -> None:
         """Send a message; may be called in any thread. Raises NodeFailed MESSAGE_TOO_LARGE."""
@@ -84,6 +87,7 @@ class Child:
         services = ChildServices(self._calls, attempt)
         ending: Ending
         try:
+            self._show_devices(attempt)
             outcome = await self.carry_out(attempt, services)
             result = conclude(attempt, settle_quickly(outcome), time.perf_counter() - started)
             ending = Succeeded(result=result) if isinstance(result, TaskSucceeded) else Suspended(result=result)
@@ -91,6 +95,14 @@ class Child:
             ending = Erred(result=fail(attempt, error), trace=trace_back(error))
         services.close()
         self.say(ending)
+
+    def _show_devices(self, attempt: Attempt) -> None:
+        """What was given a place sees the devices that it was given, else those that the server sees."""
+        shown = self._all_devices if attempt.placement is None else ",".join(map(str, attempt.placement.gpus))
+        if shown is None:
+            os.environ.pop(DEVICES, None)
+        else:
+            os.environ[DEVICES] = shown
 
     async def carry_out(self, attempt: Attempt, services: ChildServices) -> Outcome:
         """What the node of the attempt says."""

@@ -102,7 +102,8 @@ class PoolExecutor:
     ) -> None:
         """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports.
 
-        A child takes only attempts of one ``key``, and from the second on gets them as ``again`` says. ``on_stored``
+        A child takes only attempts of one ``key`` (without one: of the same graphics devices, since libraries do not
+        change them later), and from the second on gets them as ``again`` says. ``on_stored``
         hears of each artifact, ``on_printed`` of what is printed.
         """
         self.cancel(attempt.execution_id, attempt.task_id)
@@ -111,6 +112,7 @@ class PoolExecutor:
         if self._host is None:
             raise RuntimeError("the process executor was not started")
         self._keeps_spares = True
+        key = _devices(attempt) if key is None else key
         job = Job(self._host, attempt, report, key, again, on_stored, on_printed)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
@@ -227,3 +229,7 @@ class PoolExecutor:
             del self._jobs[key]
             job.tell(result)
             job.drop()
+
+
+def _devices(attempt: Attempt) -> Hashable:
+    return (attempt.placement.gpus if attempt.placement is not None else ()) or None

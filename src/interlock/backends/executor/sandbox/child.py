@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from interlock.backends.executor.pool.calls import ChildServices
-from interlock.backends.executor.pool.child import Child, run_child
+from interlock.backends.executor.pool.child import DEVICES, Child, run_child
 from interlock.backends.executor.pool.messages import Printed
 from interlock.backends.executor.sandbox.limits import INIT, MIB, OPEN_FILES, PROCESSES, SCRATCH
 from interlock.backends.executor.sandbox.output import Output
@@ -103,7 +103,7 @@ def _told(attempt: Attempt) -> dict[str, str]:
         "INTERLOCK_EFFECT_KEY": attempt.effect_key,
         "INTERLOCK_EFFECT_KEYS": " ".join(attempt.effect_keys),
         "TRACEPARENT": f"00-{trace}-{span[32:48]}-01",
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
+        DEVICES: ",".join(map(str, gpus)),
     }
 
 
