@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from interlock import config
-from interlock.backends.executor.sandbox import child
+from interlock.backends.executor.pool import surroundings
 from interlock.bootstrap.document import ENV_FILE, SETTINGS_PAGE, env_file, environment_names, settings_page
 from interlock.config import Settings, SettingsRefused, known_names, load, secret_names
 from interlock.secret_files import ENDING
@@ -115,5 +115,5 @@ def test_the_page_and_the_file_name_each_other() -> None:
 def test_only_the_settings_read_the_environment() -> None:
     readers = [path for path in (ROOT / "src").rglob("*.py") if re.search(r"\bos\.(environ|getenv)", path.read_text())]
     assert sorted(readers) == sorted(
-        [Path(config.__file__), Path(child.__file__)]
-    )  # that one tells users' code of its task
+        [Path(config.__file__), Path(surroundings.__file__)]
+    )  # that one tells functions of their task

@@ -54,7 +54,9 @@ def hand_on(params):
     return {{"rows": params["rows"]}}
 def check(params):
     got = params["rows"]
-    return {{"is_right": type(got) is type(rows) and bool(numpy.array_equal(got, rows)), "kind": type(got).__name__}}
+    if type(got) is not type(rows) or not numpy.array_equal(got, rows):
+        raise ValueError(f"what came through is {{type(got).__name__}}, and not what was given")
+    return {{}}
 """
 _TABLES = "select relname from pg_class where relnamespace = 'interlock'::regnamespace and relkind = 'r'"
 
@@ -144,16 +146,13 @@ async def measure_large(server: Any, client: Any, form: str, rounds: int) -> dic
     """Seconds of each run of five tasks that hand on one large value, and of processor time."""
     lattice = Lattice(client)
     text = LARGE.format(numbers=NUMBERS if form == "list" else NUMBERS * 2, form=FORMS[form])
-    workflow_id, tasks = await lattice.build(text, ["make", "hand_on", "hand_on", "hand_on", "check"])
+    workflow_id, _ = await lattice.build(text, ["make", "hand_on", "hand_on", "hand_on", "check"])
     seconds, cpu = [], []
     for _ in range(rounds + 1):
         began, before = time.perf_counter(), cpu_of(server)
-        found = await lattice.run(workflow_id)
+        await lattice.run(workflow_id)
         seconds.append(round(time.perf_counter() - began, 3))
         cpu.append(round(cpu_of(server) - before, 2))
-        told = await lattice.result(found["run_id"], tasks[-1])
-        if not told["is_right"]:
-            raise SystemExit(f"what came through as {form} is wrong: {told}")
     return {"seconds": seconds[1:], "cpu_seconds": cpu[1:]}
 
 

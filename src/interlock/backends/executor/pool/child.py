@@ -36,6 +36,7 @@ from interlock.backends.executor.pool.messages import (
     frame,
     read_server,
 )
+from interlock.backends.executor.pool.surroundings import tell, told
 from interlock.backends.executor.results import conclude, fail, find_node, settle_quickly, trace_back
 from interlock.core.commands import TaskSucceeded
 from interlock.ports.node import Attempt, Outcome, Registry
@@ -55,7 +56,7 @@ class Child:
         self._calls = Calls(self.say)
         self._ended = asyncio.Event()
         self._attempt: asyncio.Task[None] | None = None
-        self._all_devices = os.environ.get(DEVICES)
+        self._all_devices = told(DEVICES)
 
     def say(self, message: Message) -> None:
         """Send a message; may be called in any thread. Raises NodeFailed MESSAGE_TOO_LARGE."""
@@ -99,10 +100,7 @@ class Child:
     def _show_devices(self, attempt: Attempt) -> None:
         """What was given a place sees the devices that it was given, else those that the server sees."""
         shown = self._all_devices if attempt.placement is None else ",".join(map(str, attempt.placement.gpus))
-        if shown is None:
-            os.environ.pop(DEVICES, None)
-        else:
-            os.environ[DEVICES] = shown
+        tell({DEVICES: shown})
 
     async def carry_out(self, attempt: Attempt, services: ChildServices) -> Outcome:
         """What the node of the attempt says."""

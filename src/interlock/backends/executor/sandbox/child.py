@@ -24,6 +24,7 @@ import msgspec
 from interlock.backends.executor.pool.calls import ChildServices
 from interlock.backends.executor.pool.child import DEVICES, Child, run_child
 from interlock.backends.executor.pool.messages import Printed
+from interlock.backends.executor.pool.surroundings import tell
 from interlock.backends.executor.sandbox.limits import INIT, MIB, OPEN_FILES, PROCESSES, SCRATCH
 from interlock.backends.executor.sandbox.output import Output
 from interlock.backends.executor.services import MAX_ARTIFACT
@@ -58,7 +59,7 @@ class SandboxedChild(Child):
         folder = self._work / f"{attempt.execution_id}-{attempt.attempt}"
         (folder / ARTIFACTS).mkdir(parents=True)
         os.chdir(folder)
-        os.environ.update(_told(attempt))
+        tell(_told(attempt))
         self._output.begin()
         try:
             outcome = await super().carry_out(attempt, services)
@@ -92,7 +93,7 @@ class SandboxedChild(Child):
             resource.setrlimit(which, (least, least))
 
 
-def _told(attempt: Attempt) -> dict[str, str]:
+def _told(attempt: Attempt) -> dict[str, str | None]:
     gpus = attempt.placement.gpus if attempt.placement is not None else ()
     span = sha256(f"{attempt.effect_key}/{attempt.attempt}".encode()).hexdigest()
     trace = attempt.trace_id if len(attempt.trace_id) == 32 else span[:32]
