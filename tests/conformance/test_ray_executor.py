@@ -22,6 +22,7 @@ from interlock.core.code import Code, Form
 from interlock.core.commands import AttemptLost, TaskSucceeded
 from interlock.core.errors import not_found
 from interlock.core.execution import Status
+from interlock.core.parcel import Parcel
 from interlock.core.resources import Placement, Resources
 from interlock.core.workflow import GraphDefinition, NodeDefinition
 from interlock.ports.node import Attempt
@@ -165,6 +166,8 @@ async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> No
     digest = await shelf.put(
         "tenant", "ann", "source", b"def f(params):\n  print('on it')\n  return {'n': params['n'] * 2}\n"
     )
+    large = await shelf.put("tenant", "ann", "source", b"def f(params):\n  return {'rows': params['rows'] * 20_000}\n")
+    total = await shelf.put("tenant", "ann", "source", b"def f(params):\n  return {'total': sum(params['rows'])}\n")
     given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512, "spares": 1}
     places = "interlock.bootstrap.ray_host:open_places"
     heard = Heard()
@@ -173,6 +176,13 @@ async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> No
         parameters = {"code": digest, "form": "source", "function": "f", "arguments": {"n": 21}}
         assert (await trial.submit("code", parameters).end()).output == {"n": 42}
         assert heard.lines == [("stdout", "on it\n")]  # before the end
+        found = (await trial.submit("code", {"code": large, "arguments": {"rows": [1, 2]}}, packs=True).end()).output
+        stored = trial.blobs.contents["tenant", found["rows"].sha256]
+        assert stored == b"[" + b",".join([b"1,2"] * 20_000) + b"]"
+        elsewhere = Parcel(await trial.blobs.put("tenant", stored.replace(b"2", b"3")))
+        for given, of_all in ((found["rows"], 60_000), (elsewhere, 80_000)):
+            summed = trial.submit("code", {"code": total, "arguments": {"rows": given}}, packs=True)
+            assert (await summed.end()).output == {"total": of_all}
 
 
 async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again(

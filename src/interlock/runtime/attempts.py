@@ -56,7 +56,7 @@ class Attempts:
             timeout=program.attempt_timeout(event.node_id),
             trace_id=owned.trace_id,
             isolated=task.isolated,
-            packs=program.carries_parcels and place == "sandbox",
+            packs=program.carries_parcels,
             payload=owned.execution.payload,
             resources=_resources(owned, event) if event.placement is not None else None,
             placement=event.placement,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from interlock.backends.executor.circuits import CircuitEgress
 from interlock.backends.executor.logs import log
-from interlock.backends.executor.ray.messages import Answered, Fetch, Fetched, Keep, Kept, Question, Refused, Reply
+from interlock.backends.executor.ray.messages import (
+    Answered,
+    Fetch,
+    Fetched,
+    Keep,
+    Kept,
+    Open,
+    Opened,
+    Question,
+    Refused,
+    Reply,
+)
 from interlock.backends.executor.results import failure_of, trace_back
 from interlock.backends.executor.services import Host
 from interlock.core.errors import InterlockError
@@ -27,6 +38,8 @@ async def answer(host: Host, code: CodeShelf | None, question: Question) -> Repl
 async def _carry_out(host: Host, code: CodeShelf | None, question: Question) -> Reply:
     if isinstance(question, Keep):
         return Kept(call=question.call, sha256=await host.blobs.put(question.tenant_id, question.content))
+    if isinstance(question, Open):
+        return Opened(call=question.call, content=await host.blobs.get(question.tenant_id, question.sha256))
     if isinstance(question, Fetch):
         if code is None:
             raise NodeFailed("CODE_UNAVAILABLE", "This server keeps no code of users.")

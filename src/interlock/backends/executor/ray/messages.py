@@ -7,14 +7,16 @@ through the driver as bytes. Server and hosts speak JSON.
 from __future__ import annotations
 
 import os
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from interlock.backends.executor.pool.messages import Erred, Reported, Succeeded, Suspended
-from interlock.core.code import Code
-from interlock.core.commands import AttemptLost
+from interlock.backends.executor.ray.parcels import Sent, put_together, take_apart
+from interlock.core.code import ARGUMENTS, Code
+from interlock.core.commands import AttemptLost, TaskSucceeded
 from interlock.core.events import Failure
 from interlock.ports.egress import EgressResponse
 from interlock.ports.executor import Result
@@ -161,6 +163,7 @@ class Run(_Message, frozen=True, kw_only=True):
     """Run this attempt."""
 
     attempt: Attempt
+    parcels: tuple[Sent, ...] = ()
 
 
 class Cancel(_Message, frozen=True, kw_only=True):
@@ -183,6 +186,13 @@ class Kept(_Message, frozen=True, kw_only=True):
 
     call: int
     sha256: str
+
+
+class Opened(_Message, frozen=True, kw_only=True):
+    """Those bytes."""
+
+    call: int
+    content: bytes
 
 
 class Fetched(_Message, frozen=True, kw_only=True):
@@ -218,6 +228,7 @@ class Told(_Message, frozen=True, kw_only=True):
 
     execution_id: UUID
     report: Succeeded | Suspended | Erred | Reported | Lost
+    parcels: tuple[Sent, ...] = ()
 
 
 class Said(_Message, frozen=True, kw_only=True):
@@ -246,6 +257,14 @@ class Keep(_Message, frozen=True, kw_only=True):
     content: bytes
 
 
+class Open(_Message, frozen=True, kw_only=True):
+    """Read bytes that are stored for a tenant. Answered by Opened or Refused."""
+
+    call: int
+    tenant_id: str
+    sha256: str
+
+
 class Fetch(_Message, frozen=True, kw_only=True):
     """Read a piece of a tenant's code. Answered by Fetched or Refused."""
 
@@ -268,21 +287,47 @@ class Call(_Message, frozen=True, kw_only=True):
     follow_redirects: bool
 
 
-Question: TypeAlias = Keep | Fetch | Call
-Reply: TypeAlias = Kept | Fetched | Answered | Refused
-ToHost: TypeAlias = Run | Cancel | Seek | Kept | Fetched | Answered | Refused
-FromHost: TypeAlias = Told | Said | NotHere | Keep | Fetch | Call
+Question: TypeAlias = Keep | Open | Fetch | Call
+Reply: TypeAlias = Kept | Opened | Fetched | Answered | Refused
+ToHost: TypeAlias = Run | Cancel | Seek | Kept | Opened | Fetched | Answered | Refused
+FromHost: TypeAlias = Told | Said | NotHere | Keep | Open | Fetch | Call
 
+_Line = TypeVar("_Line")
 _encoder = msgspec.json.Encoder()
-read_to_host: msgspec.json.Decoder[ToHost] = msgspec.json.Decoder(ToHost)
-"""Decodes a line for a host."""
-read_from_host: msgspec.json.Decoder[FromHost] = msgspec.json.Decoder(FromHost)
-"""Decodes a line from a host."""
+
+
+class LineReader(Generic[_Line]):
+    """Reads lines of one side."""
+
+    def __init__(self, kinds: Any) -> None:
+        self._decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(kinds)
+
+    def decode(self, line: bytes) -> _Line:
+        """The message of a line. Raises msgspec.MsgspecError for anything else."""
+        message = self._decoder.decode(line)
+        if isinstance(message, Run) and message.parcels:
+            put_together(message.attempt.parameters.get(ARGUMENTS), message.parcels)
+        elif isinstance(message, Told) and message.parcels:
+            put_together(getattr(message.report.result, "output", None), message.parcels)
+        return message
+
+
+read_to_host: LineReader[ToHost] = LineReader(ToHost)
+read_from_host: LineReader[FromHost] = LineReader(FromHost)
 
 
 def write_line(message: ToHost | FromHost) -> bytes:
     """A line as it travels."""
+    if isinstance(message, Run) and message.attempt.packs:
+        message = _apart(message.attempt)
     return _encoder.encode(message)
+
+
+def _apart(attempt: Attempt) -> Run:
+    arguments, parcels = take_apart(attempt.parameters.get(ARGUMENTS))
+    if not parcels:
+        return Run(attempt=attempt)
+    return Run(attempt=replace(attempt, parameters={**attempt.parameters, ARGUMENTS: arguments}), parcels=parcels)
 
 
 _SAID = {"TaskSucceeded": Succeeded, "TaskSuspended": Suspended, "TaskErred": Erred, "TaskReported": Reported}
@@ -292,5 +337,9 @@ def tell(execution_id: UUID, result: Result) -> Told:
     """The line that brings a report."""
     if isinstance(result, AttemptLost):
         return Told(execution_id=execution_id, report=Lost(result=result))
+    parcels: tuple[Sent, ...] = ()
+    if isinstance(result, TaskSucceeded):
+        output, parcels = take_apart(result.output)
+        result = replace(result, output=output) if parcels else result
     said = _SAID[type(result).__name__]
-    return Told(execution_id=execution_id, report=said(result=result))
+    return Told(execution_id=execution_id, report=said(result=result), parcels=parcels)

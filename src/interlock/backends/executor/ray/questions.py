@@ -13,6 +13,8 @@ from interlock.backends.executor.ray.messages import (
     Fetched,
     Keep,
     Kept,
+    Open,
+    Opened,
     Question,
     Refused,
     Reply,
@@ -43,8 +45,11 @@ class Questions:
         return reply.sha256
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
-        """Refused: attempts do not read blobs. Raises NodeFailed."""
-        raise NodeFailed("BLOBS_UNAVAILABLE", "Blobs are read by the server, not on a node.")
+        """Have bytes read. Raises what the server refuses with."""
+        reply = await self._ask(lambda number: Open(call=number, tenant_id=tenant_id, sha256=sha256))
+        if not isinstance(reply, Opened):
+            raise TypeError(f"the server answered with {type(reply).__name__}")
+        return reply.content
 
     async def request(
         self,

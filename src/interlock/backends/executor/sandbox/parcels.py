@@ -43,13 +43,12 @@ class Parcels:
 
     async def store(self, attempt: Attempt, result: TaskSucceeded) -> TaskSucceeded:
         """The result with parcels for what is packed in it; their bytes are durable. Raises UNAVAILABLE."""
-        made: dict[Packed, Parcel] = {}
+        made: dict[int, Parcel] = {}
         for _, packed in find(result.output, Packed):
-            if packed not in made:
-                sha256 = await self._blobs.put(attempt.tenant_id, packed.content)
-                made[packed] = Parcel(sha256, len(packed.content), packed.content_type)
-                self._keep((attempt.tenant_id, sha256), packed.content)
-        return msgspec.structs.replace(result, output=exchange(result.output, Packed, made.__getitem__))
+            sha256 = await self._blobs.put(attempt.tenant_id, packed.content)
+            made[id(packed)] = Parcel(sha256, len(packed.content), packed.content_type)
+            self._keep((attempt.tenant_id, sha256), packed.content)
+        return msgspec.structs.replace(result, output=exchange(result.output, Packed, lambda one: made[id(one)]))
 
     async def _get(self, tenant_id: str, parcel: Parcel) -> bytes:
         key = tenant_id, parcel.sha256
