@@ -23,9 +23,11 @@ class ComputeSettings(BaseSettings):
         description="HOST:PORT of the Ray cluster's head; empty: a Ray of this machine's own, started when it is "
         "needed.",
     )
-    ray_head_port: int = Field(
-        6379, ge=1, le=65_535, description="Port of the Ray that `start --head` starts for other machines to join."
+    ray_head: bool = Field(
+        False,
+        description="With `ray` and no address: start a Ray that other machines can join; `start --head` sets it.",
     )
+    ray_head_port: int = Field(6379, ge=1, le=65_535, description="Port of the Ray that other machines join.")
     ray_call_tasks: int = Field(
         1_000,
         ge=1,

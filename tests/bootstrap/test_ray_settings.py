@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,32 @@ from pydantic import ValidationError
 from conformance.executor_trial import KeptBlobs
 from conformance.sandbox_house import NoCode
 from interlock.backends.executor.ray.executor import RayExecutor
+from interlock.backends.executor.ray.ground import keep_token
 from interlock.bootstrap import ray
 from interlock.bootstrap.ray import open_ray
+from interlock.bootstrap.ray_head import has_own_head, own_address, refuse_no_token, token_file
+from interlock.bootstrap.ray_node import join
 from interlock.config import Settings, child_environment, driver_environment
 from interlock.core.errors import InterlockError
+from interlock.doors.cli.programs import JoinOptions
 from interlock.kit.ids import RandomIds
 from interlock.nodes.testing import ScriptedEgress
+from interlock.ports.node import Attempt
+from interlock.ports.task_log import Stream
 
 
 def settings(**given: Any) -> Settings:
     return Settings(_env_file=None, **{"data_dir": Path("/nowhere"), "executor": "ray", **given})
+
+
+class Silence:
+    """A log of tasks that nobody writes to."""
+
+    def write(self, attempt: Attempt, stream: Stream, text: str) -> None:
+        raise AssertionError("nothing runs here")
+
+    def has_unsettled(self, attempt: Attempt) -> bool:
+        return False
 
 
 def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[str, RayExecutor]:
@@ -33,6 +50,8 @@ def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[s
         blobs=KeptBlobs(),
         code=NoCode(),
         ids=RandomIds(),
+        task_log=Silence(),
+        stack=AsyncExitStack(),
     )
 
 
@@ -100,3 +119,40 @@ def test_functions_do_not_see_how_to_reach_the_cluster(monkeypatch: pytest.Monke
     assert "RAY_AUTH_TOKEN" not in child_environment()
     assert driver_environment()["RAY_AUTH_TOKEN"] == "secret"
     assert "INTERLOCK_TOKEN" not in driver_environment()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_head_of_ours_stays_on_this_machine_unless_it_is_told_otherwise(host: str) -> None:
+    assert own_address(host) == "127.0.0.1"
+
+
+def test_a_head_of_ours_has_an_address_that_others_can_use() -> None:
+    assert own_address("10.0.0.5") == "10.0.0.5"
+    with pytest.raises(InterlockError) as refused:
+        own_address("no.such.host.invalid")
+    assert refused.value.code == "SETTINGS_RAY_HOST"
+
+
+def test_only_a_head_of_ours_has_a_token_of_ours(tmp_path: Path) -> None:
+    assert has_own_head(settings(ray_head=True))
+    assert not has_own_head(settings(ray_head=True, ray_address="127.0.0.1:6379"))
+    assert not has_own_head(settings(ray_head=True, executor="local"))
+    given = settings(data_dir=tmp_path)
+    made = keep_token(tmp_path / "ray")
+    assert token_file(given, {}) == made
+    assert made.stat().st_mode & 0o077 == 0
+    assert keep_token(tmp_path / "ray").read_text() == made.read_text()
+    assert token_file(given, {"RAY_AUTH_TOKEN_PATH": "/etc/ray/token"}) == Path("/etc/ray/token")
+    with pytest.raises(InterlockError) as refused:
+        refuse_no_token(tmp_path / "nowhere")
+    assert refused.value.code == "SETTINGS_RAY_TOKEN"
+
+
+async def test_a_worker_without_the_token_is_told_which_file_to_copy(tmp_path: Path) -> None:
+    with pytest.raises(InterlockError) as refused:
+        await join(settings(data_dir=tmp_path), JoinOptions(host="127.0.0.1", port=6379))
+    assert (refused.value.code, str(tmp_path / "ray" / "token") in refused.value.message) == (
+        "SETTINGS_RAY_TOKEN",
+        True,
+    )
+    assert "ray/token" in refused.value.details["next"]

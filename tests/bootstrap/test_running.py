@@ -31,10 +31,10 @@ def running(program: str) -> subprocess.Popen[str]:
     return process
 
 
-def note(folder: Path, pid: int, began: str, command: str = "up") -> Path:
+def note(folder: Path, pid: int, began: str, command: str = "up", grace: float = 20.0) -> Path:
     file = folder / FOLDER / f"{pid}.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_bytes(msgspec.json.encode(Note(pid=pid, began=began, command=command)))
+    file.write_bytes(msgspec.json.encode(Note(pid=pid, began=began, command=command, grace=grace)))
     return file
 
 
@@ -44,42 +44,42 @@ def test_what_was_noted_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
             note(tmp_path, server.pid, began_at(server.pid), "serve"),
             note(tmp_path, worker.pid, began_at(worker.pid), WORKER),
         ]
-        assert stop_all(tmp_path, 20.0) == [
+        assert stop_all(tmp_path) == [
             Stopped(WORKER, worker.pid, "stopped"),
             Stopped("serve", server.pid, "stopped"),
         ]
         assert (server.wait(10), worker.wait(10)) == (-signal.SIGTERM, -signal.SIGTERM)
     assert not any(file.exists() for file in files)
-    assert stop_all(tmp_path, 20.0) == []
+    assert stop_all(tmp_path) == []
 
 
 def test_a_later_process_of_the_same_number_is_left_alone(tmp_path: Path) -> None:
     with running(MEEK) as other:
         file = note(tmp_path, other.pid, "1" + began_at(other.pid))
-        assert stop_all(tmp_path, 20.0) == [Stopped("up", other.pid, "gone")]
+        assert stop_all(tmp_path) == [Stopped("up", other.pid, "gone")]
         assert (other.poll(), file.exists()) == (None, False)
         other.kill()
 
 
 def test_what_will_not_end_is_killed_and_said(tmp_path: Path) -> None:
     with running(DEAF) as server:
-        note(tmp_path, server.pid, began_at(server.pid))
-        assert stop_all(tmp_path, 0.1) == [Stopped("up", server.pid, "killed")]
+        note(tmp_path, server.pid, began_at(server.pid), grace=-4.9)
+        assert stop_all(tmp_path) == [Stopped("up", server.pid, "killed")]
         assert server.wait(10) == -signal.SIGKILL
 
 
 def test_a_program_is_noted_while_it_works(tmp_path: Path) -> None:
     file = tmp_path / FOLDER / f"{os.getpid()}.json"
-    with listed(tmp_path, "serve"):
+    with listed(tmp_path, "serve", 7.0):
         told = msgspec.json.decode(file.read_bytes(), type=Note)
-        assert (told.pid, told.began, told.command) == (os.getpid(), began_at(os.getpid()), "serve")
+        assert told == Note(pid=os.getpid(), began=began_at(os.getpid()), command="serve", grace=7.0)
     assert not file.exists()
 
 
 def test_a_folder_that_cannot_be_written_stops_no_server(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with listed(tmp_path / "file", "serve"):
-        assert stop_all(tmp_path, 1.0) == []
+    with listed(tmp_path / "file", "serve", 7.0):
+        assert stop_all(tmp_path) == []
 
 
 def test_nothing_to_stop_is_said(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from interlock.backends.telemetry.prometheus import PrometheusTelemetry
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.principal import LOCAL_TENANT, Principal, Scope
 from interlock.core.resources import Resources
-from interlock.core.worker import Capacity, Gpu
+from interlock.core.worker import Capacity, Gpu, Machine
 from interlock.kit.clock import SystemClock
 from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.placing import Placing
@@ -36,14 +36,27 @@ class Yard:
         clock = SystemClock()
         self.telemetry = PrometheusTelemetry("test")
         self.placing = Placing(clock, self.telemetry, local=Capacity(cpu=4, memory=100))
-        self.workforce = Workforce(ledger, self.placing, self._reaches, lambda: (0, 1))
+        self.machines: list[Machine] = []
+        self.own: Machine | None = None
+        self.workforce = Workforce(
+            ledger, self.placing, self._reaches, lambda: (0, 1), lambda: (self.own, self.machines)
+        )
         self.workers: Workers = build_workers(ledger, self.placing, clock, self._reaches)
         self.owner = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
         self.tenant = Principal("bob", tenant.tenant_id, frozenset({Scope.WORKERS_WRITE}))
         self.name = f"node-{tenant.tenant_id}-{next(_numbers)}"
 
-    def _reaches(self, worker_id: str, address: str) -> bool:
-        return worker_id in self.reached
+    def _reaches(self, worker_id: str, address: str) -> str:
+        if worker_id in self.reached:
+            return worker_id
+        known = {machine.worker_id for machine in self.machines}
+        at = [machine.worker_id for machine in self.machines if machine.address == address]
+        return worker_id if worker_id in known else (at[0] if at and not worker_id.startswith("ray-") else "")
+
+    def machine(self, **changes: Any) -> Machine:
+        """A machine that nobody has announced yet."""
+        told = {"worker_id": f"ray-{self.name}", "address": f"of {self.name}", "capacity": CAPACITY, **changes}
+        return Machine(**told)
 
     async def announce(self, principal: Principal | None = None, **changes: Any) -> Any:
         told = {"worker_id": self.name, "address": "192.168.1.100", "capacity": CAPACITY, **changes}
@@ -184,3 +197,58 @@ def test_processes_share_a_worker() -> None:
     assert share_of(two, 0, 1) == two
     assert share_of(two, 1, 2) == Capacity(cpu=4, memory=50, gpus=(Gpu(number=1),))
     assert share_of(CAPACITY, 1, 2).gpus == CAPACITY.gpus
+
+
+async def test_machines_that_nobody_announced_are_workers_by_themselves(yard: Yard) -> None:
+    machine = yard.machine()
+    yard.machines.append(machine)
+    await yard.workforce.look()
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(machine.worker_id) == CAPACITY, "devices and all"
+    local = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
+    assert (await yard.states(local))[machine.worker_id] == "ready"
+    assert machine.worker_id not in await yard.states(), "a tenant sees its own"
+
+    mine = await yard.announce(worker_id=machine.worker_id, capacity=Capacity(cpu=2, memory=1))
+    assert mine.state == "ready"
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(machine.worker_id) == Capacity(cpu=2, memory=1), "who announces it takes it over"
+    assert (await yard.workers.disconnect.disconnect(yard.owner, machine.worker_id, 60.0)).state == "draining"
+    await yard.workforce.look()
+    assert not yard.placing.takes_tasks(machine.worker_id), "what is emptied is not followed anew"
+
+
+async def test_a_machine_is_counted_once_under_whatever_names(yard: Yard) -> None:
+    machine = yard.machine()
+    await yard.announce(address=machine.address)
+    yard.machines.append(machine)
+    await yard.workforce.look()
+    await yard.workforce.look()
+    assert yard.placing.takes_tasks(yard.name)
+    assert yard.placing.capacity_of(machine.worker_id) is None, "it was announced by its address"
+    await yard.announce(worker_id=f"{yard.name}-again", address=machine.address)
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(f"{yard.name}-again") is None
+    await yard.announce(worker_id=machine.worker_id)
+    await yard.workforce.look()
+    assert (yard.placing.takes_tasks(machine.worker_id), yard.placing.takes_tasks(yard.name)) == (True, False)
+
+
+async def test_the_machine_of_a_server_is_no_second_worker_for_the_others(yard: Yard, database: Database) -> None:
+    machine = yard.machine()
+    yard.own = machine
+    await yard.workforce.look()
+    local = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
+    assert machine.worker_id not in await yard.states(local)
+
+    yard.own, yard.machines = None, [machine]  # another server, which sees that machine
+    await yard.workforce.look()
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(machine.worker_id) == Capacity(cpu=0, memory=0)
+    yard.name = machine.worker_id
+    yard.machines.clear()
+    await yard.fall_silent()
+    yard.machines.append(machine)
+    await yard.workforce.look()
+    await yard.workforce.look()
+    assert yard.placing.capacity_of(machine.worker_id) == CAPACITY, "its server is gone for good"

@@ -7,12 +7,14 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from interlock.backends.telemetry.lines import json_line
 from interlock.bootstrap.checks import takes_local_tokens
-from interlock.config import Settings, default_data_dir, default_url
+from interlock.bootstrap.ray_head import has_own_head, own_address, token_file
+from interlock.config import Settings, default_data_dir, default_url, driver_environment
 from interlock.kit.clock import SystemClock
-from interlock.kit.hosts import is_everywhere
+from interlock.kit.hosts import in_url, is_everywhere, is_loopback
 from interlock.kit.instants import rfc3339
 
 ANNOUNCED = '{"ready": '
@@ -53,8 +55,22 @@ def _lines(url: str, token: str, settings: Settings, processes: int) -> list[str
         "Try in another terminal:" if takes_local_tokens(settings) else "With a token in INTERLOCK_TOKEN, try:",
         *(f"  export {told}" for told in exports(url, settings.data_dir)),
         *(f"  {command} {rest}" for rest in (run, "list", "doctor")),
+        *_joining(url, settings),
         "",
         f"Interactive documentation: {url}/docs",
+    ]
+
+
+def _joining(url: str, settings: Settings) -> list[str]:
+    """How other machines join, if they can."""
+    if not has_own_head(settings):
+        return []
+    place = url if is_loopback(settings.host) else f"http://{in_url(own_address(settings.host))}:{urlsplit(url).port}"
+    return [
+        "",
+        "Workers join with a copy of the token of Ray:",
+        f"  {program()} start --worker --addr {place.removeprefix('http://')} --auth-file FILE",
+        f"The token is in {token_file(settings, driver_environment())}",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from interlock.doors.cli.programs import (
     CliEnvironment,
     DemoOptions,
     HeadOptions,
+    JoinedNode,
+    JoinOptions,
     SchemaReport,
     ServeOptions,
     Stopped,
@@ -82,10 +85,21 @@ class Programs:
     def head(self, options: HeadOptions) -> int:
         return int(self._parts.head(options))
 
+    async def join(self, options: JoinOptions) -> JoinedNode:
+        settings = settings_or_refusal(data_dir=options.data_dir)
+        node: JoinedNode = await importlib.import_module("interlock.bootstrap.ray_node").join(settings, options)
+        return node
+
+    def working(self, data_dir: Path | None, grace: float) -> AbstractContextManager[None]:
+        running = importlib.import_module("interlock.bootstrap.running")
+        noted: AbstractContextManager[None] = running.listed(
+            settings_or_refusal(data_dir=data_dir).data_dir, running.WORKER, grace
+        )
+        return noted
+
     def stop(self, data_dir: Path | None) -> list[Stopped]:
         settings = settings_or_refusal(data_dir=data_dir)
-        stopping = importlib.import_module("interlock.bootstrap.running")
-        stopped: list[Stopped] = stopping.stop_all(settings.data_dir, settings.shutdown_grace_seconds + 5)
+        stopped: list[Stopped] = importlib.import_module("interlock.bootstrap.running").stop_all(settings.data_dir)
         return stopped
 
     def demo(self, options: DemoOptions) -> int:

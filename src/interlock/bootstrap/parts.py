@@ -47,6 +47,7 @@ from interlock.nodes import load as load_nodes
 from interlock.ports.executor import Executor
 from interlock.ports.secrets import Secrets
 from interlock.runtime.engine import LocalEngine
+from interlock.runtime.following import no_machines
 from interlock.runtime.sweeping import Sweeping
 from interlock.services.bundle import Services, build_services
 from interlock.services.limits import CountRequests
@@ -138,6 +139,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         code=sandbox.shelf,
         task_log=task_log,
         ids=ids,
+        stack=stack,
     )
     reaches = ray["ray"].reaches if ray else None
     placing = open_placing(settings, clock, telemetry)
@@ -159,6 +161,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         placing=placing,
         books=ledger,
         reaches=reaches,
+        machines=ray["ray"].machines if ray else no_machines,
         replaces_namesakes=embedded,
     )
     await engine.open()

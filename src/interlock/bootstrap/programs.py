@@ -65,7 +65,7 @@ def up(options: UpOptions) -> int:
 
 def head(options: HeadOptions) -> int:
     """Serve in the foreground as the machine that workers join; in local mode with an embedded Postgres if need be."""
-    settings = _settings_of(options, ray_head_port=options.ray_head_port)
+    settings = _settings_of(options, ray_head=True, ray_head_port=options.ray_head_port)
     embedded = settings.database_url is None and settings.local
     return _serve(settings, "start --head", embedded=embedded, as_json=options.as_json)
 
@@ -82,7 +82,7 @@ def serve_processes(options: ServeOptions) -> int:
             announce(url, token, settings, as_json=options.as_json, processes=count)
 
         make_data_dir(settings.data_dir)
-        with listed(settings.data_dir, "serve"):
+        with listed(settings.data_dir, "serve", settings.shutdown_grace_seconds + 5):
             return run_workers(count, settings, on_ready, as_json=options.as_json)
     embedded = settings.database_url is None and settings.local
     if settings.ends_with_input:
@@ -179,7 +179,11 @@ def _serve(settings: Settings, command: str, *, embedded: bool, as_json: bool) -
         announce(url, parts.identity.mint() if is_shown else "", settings, as_json=is_told_by_program)
 
     # Of several processes the one that started them is noted: it will end them.
-    with nullcontext() if settings.ends_with_input else listed(settings.data_dir, command):
+    with (
+        nullcontext()
+        if settings.ends_with_input
+        else listed(settings.data_dir, command, settings.shutdown_grace_seconds)
+    ):
         uvloop.run(serve(settings, embedded=embedded, on_ready=on_ready))
     return 0
 

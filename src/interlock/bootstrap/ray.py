@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.backends.executor.ray.messages import HostPlan
+from interlock.bootstrap.ray_head import Cluster, has_own_head, start_head
 from interlock.bootstrap.sandbox import runs_code
 from interlock.config import Settings, driver_environment
 from interlock.core.errors import ErrorKind, InterlockError
@@ -34,12 +36,19 @@ def open_ray(
     code: CodeShelf,
     ids: Ids,
     task_log: TaskLog,
+    stack: AsyncExitStack,
 ) -> dict[str, RayExecutor]:
-    """The executor by its name, not started; none unless it is wanted. Raises RULE for what cannot work."""
+    """The executor by its name, not started; none unless it is wanted. Raises RULE for what cannot work.
+
+    A Ray for others to join is started now, if there is to be one; ``stack`` ends it.
+    """
     if settings.executor != "ray":
         return {}
     environment = driver_environment()
     _refuse(settings, environment)
+    cluster = Cluster(settings.ray_address, environment)
+    if has_own_head(settings):
+        cluster = start_head(settings, environment, stack)
     given = {
         "runs_code": runs_code(settings),
         "spares": settings.sandbox_spares,
@@ -56,8 +65,8 @@ def open_ray(
         house=_house(serve_url),
         version=version,
         folder=settings.data_dir / "ray",
-        environment=environment,
-        address=settings.ray_address,
+        environment=cluster.environment,
+        address=cluster.address,
         code=code,
         task_log=task_log,
         call_lines=settings.ray_call_tasks,

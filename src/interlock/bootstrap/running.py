@@ -23,25 +23,31 @@ FOLDER = "running"
 WORKER = "start --worker"
 _KILLED_SECONDS = 5.0
 """How long a killed process may take to be gone."""
+_SLACK = 5.0
+"""How much longer than it said a program may take to end before it is killed."""
 log = structlog.get_logger("bootstrap")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """One program: its process, when that began in the words of the system, and the command."""
+    """One program: its process, when that began in the words of the system, the command, and how long it may end."""
 
     pid: int
     began: str
     command: str
+    grace: float
 
 
 @contextmanager
-def listed(data_dir: Path, command: str) -> Iterator[None]:
-    """Have this process found by ``stop_all`` while it does its work. One that cannot be noted works all the same."""
+def listed(data_dir: Path, command: str, grace: float) -> Iterator[None]:
+    """Have this process found by ``stop_all`` while it does its work. One that cannot be noted works all the same.
+
+    ``grace`` is how many seconds its clean end may take.
+    """
     pid = os.getpid()
     file = data_dir / FOLDER / f"{pid}.json"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.write_bytes(msgspec.json.encode(Note(pid=pid, began=began_at(pid), command=command)))
+        file.write_bytes(msgspec.json.encode(Note(pid=pid, began=began_at(pid), command=command, grace=grace)))
     except OSError as error:
         log.warning("running.not_noted", reason=str(error), meaning="`interlock stop` will not find this process")
     try:
@@ -51,8 +57,8 @@ def listed(data_dir: Path, command: str) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-def stop_all(data_dir: Path, grace: float) -> list[Stopped]:
-    """Tell everything that is noted to end, and wait for ``grace`` seconds; what is still there then is killed.
+def stop_all(data_dir: Path) -> list[Stopped]:
+    """Tell everything that is noted to end, and wait as long as that may take; what is still there then is killed.
 
     Workers go before servers, which they still have something to say to.
     """
@@ -61,7 +67,7 @@ def stop_all(data_dir: Path, grace: float) -> list[Stopped]:
     stopped: list[Stopped] = []
     for is_worker in (True, False):
         group = [(file, note) for file, note in known if (note.command == WORKER) is is_worker]
-        stopped += _stop([note for _, note in group], grace)
+        stopped += _stop([note for _, note in group])
         for file, _ in group:
             file.unlink(missing_ok=True)
     return stopped
@@ -91,9 +97,9 @@ def _read(file: Path) -> Note | None:
         return None
 
 
-def _stop(notes: list[Note], grace: float) -> list[Stopped]:
+def _stop(notes: list[Note]) -> list[Stopped]:
     alive = [note for note in notes if _send(note, signal.SIGTERM)]
-    left = _wait(alive, grace)
+    left = _wait(alive, max((note.grace for note in alive), default=0.0) + _SLACK)
     for note in left:
         _send(note, signal.SIGKILL)
     _wait(left, _KILLED_SECONDS)

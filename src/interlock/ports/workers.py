@@ -10,13 +10,24 @@ import msgspec
 
 from interlock.core.placing.over_ask import Policy
 from interlock.core.resources import Resources
-from interlock.core.worker import Capacity
+from interlock.core.worker import Capacity, Machine
 
 LOCAL_WORKER = "local-1"
 """The machine of the server itself."""
 
-Reaches = Callable[[str, str], bool]
-"""Whether an executor of this process runs tasks on the worker of that id, at that address, now. Never waits."""
+NOBODY = ""
+"""The tenant of workers that nobody announced; the tenant of the installation itself looks after them."""
+
+NOTHING = Capacity(cpu=0.0, memory=0.0)
+
+Reaches = Callable[[str, str], str]
+"""The machine on which an executor of this process runs the tasks of the worker of that id, at that address, now.
+
+Empty: none. Never waits.
+"""
+
+Machines = Callable[[], tuple[Machine | None, Sequence[Machine]]]
+"""The machines that an executor of this process has now: the server's own, if it is one of them, and the others."""
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +41,11 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     is_drained: bool
     is_lost: bool
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the machine of a server, which has another name there."""
+        return self.tenant_id == NOBODY and self.capacity == NOTHING
 
 
 class WorkerBooks(Protocol):
@@ -49,7 +65,14 @@ class WorkerBooks(Protocol):
         ...
 
     async def workers(self, tenant_id: str | None) -> list[WorkerRecord]:
-        """Those of a tenant, or all of them, by id."""
+        """Those of a tenant, or all of them, by id; with those of the installation's tenant also nobody's."""
+        ...
+
+    async def follow_worker(self, worker_id: str, address: str, capacity: Capacity) -> None:
+        """Write down a worker that nobody announced, or what it has now; one that somebody announced stays as it is.
+
+        Whoever announces it takes it over.
+        """
         ...
 
     async def see_workers(self, worker_ids: Sequence[str]) -> None:

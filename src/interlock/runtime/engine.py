@@ -24,9 +24,10 @@ from interlock.ports.engine import SendSignal, SignalOutcome, Standing, StartExe
 from interlock.ports.executor import Executor
 from interlock.ports.ledger import Ledger, NodeTotal
 from interlock.ports.telemetry import Telemetry
-from interlock.ports.workers import Reaches, WorkerBooks
+from interlock.ports.workers import Machines, Reaches, WorkerBooks
 from interlock.runtime.claiming import Claiming
 from interlock.runtime.faults import guarded
+from interlock.runtime.following import no_machines
 from interlock.runtime.inbox import Inboxes
 from interlock.runtime.journal import Journal
 from interlock.runtime.liveness import Liveness
@@ -72,6 +73,7 @@ class LocalEngine:
         placing: Placing | None = None,
         books: WorkerBooks | None = None,
         reaches: Reaches | None = None,
+        machines: Machines = no_machines,
         replaces_namesakes: bool = False,
     ) -> None:
         self._name = name
@@ -135,7 +137,7 @@ class LocalEngine:
         )
         self._upkeep = Upkeep(ledger)
         self._workforce = (
-            Workforce(books, self.runner.placing, reaches, lambda: self.room.turn)
+            Workforce(books, self.runner.placing, reaches, lambda: self.room.turn, machines)
             if books is not None and reaches is not None
             else None
         )

@@ -9,7 +9,8 @@ import structlog
 
 from interlock.core.principal import LOCAL_TENANT
 from interlock.core.worker import Capacity
-from interlock.ports.workers import Reaches, WorkerBooks, WorkerRecord
+from interlock.ports.workers import Machines, Reaches, WorkerBooks, WorkerRecord
+from interlock.runtime.following import Following, claims, no_machines
 from interlock.runtime.placing import Placing
 
 ROUND = 2.0
@@ -22,11 +23,17 @@ class Workforce:
     """Tells the placing of this process about workers; each process has its part of each of them."""
 
     def __init__(
-        self, books: WorkerBooks, placing: Placing, reaches: Reaches, turn: Callable[[], tuple[int, int]]
+        self,
+        books: WorkerBooks,
+        placing: Placing,
+        reaches: Reaches,
+        turn: Callable[[], tuple[int, int]],
+        machines: Machines = no_machines,
     ) -> None:
         self._books = books
         self._placing = placing
         self._reaches = reaches
+        self._following = Following(books, machines)
         self._turn = turn  # which of how many processes this is
         self._known: dict[str, tuple[str, Capacity]] = {}  # address and share of those that are placed on
         self._task: asyncio.Task[None] | None = None
@@ -53,13 +60,15 @@ class Workforce:
         """One look: who is there, who must be emptied, and of whom nothing was heard."""
         # Only the operator's: what others say of machines must not move anybody's tasks.
         found = {record.worker_id: record for record in await self._books.workers(LOCAL_TENANT)}
-        reached = [record for record in found.values() if self._reaches(record.worker_id, record.address)]
+        alive = {record.worker_id for record in found.values() if self._reaches(record.worker_id, record.address)}
+        reached = claims(found.values(), self._reaches)
+        alive |= set(await self._following.look(found))
         for worker_id in [worker_id for worker_id in self._known if worker_id not in found]:
             self._lose(worker_id)
         for record in found.values():
-            self._follow(record, is_reached=record in reached)
-        if reached:
-            await self._books.see_workers([record.worker_id for record in reached])
+            self._follow(record, is_reached=record.worker_id in reached)
+        if alive:
+            await self._books.see_workers(sorted(alive))
         await self._books.forget_workers()
 
     def _follow(self, record: WorkerRecord, *, is_reached: bool) -> None:

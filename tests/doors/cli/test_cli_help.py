@@ -17,7 +17,7 @@ from interlock.bootstrap.main import Programs
 from interlock.doors.cli.app import build
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
-SERVING = {"up", "serve", "start", "stop", "demo", "migrate", "doctor", "health"}
+SERVING = {"up", "serve", "start", "stop", "worker join", "demo", "migrate", "doctor", "health"}
 LOOKING = {"run", "validate", "list", "show", "watch", "artifacts"}
 FLOWS = {f"flows {name}" for name in ("register", "list", "show", "graph")}
 FLOWS |= {f"nodes {name}" for name in ("register", "list", "delete")}

@@ -68,9 +68,14 @@ def _add_server_commands(app: typer.Typer) -> None:
     add(rich_help_panel=SERVER_PANEL, epilog=examples("serve", "serve --host 0.0.0.0 --workers 4"))(serving.serve)
     add(
         rich_help_panel=SERVER_PANEL,
-        epilog=examples("start --head --port 8000", "start --head --host 10.0.0.5 --executor ray --ray-head-port 6379"),
+        epilog=examples(
+            "start --head --port 8000",
+            "start --head --host 10.0.0.5 --executor ray --ray-head-port 6379",
+            "start --worker --addr 10.0.0.5:8000 --auth-file ray-token",
+        ),
     )(machines.start)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("stop", "stop --data ./data --json"))(machines.stop)
+    _add_worker_commands(app)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("demo", "demo --data ./demo-data"))(serving.demo)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("migrate", "migrate status --json"))(serving.migrate)
     add(rich_help_panel=SERVER_PANEL, epilog=examples("doctor", "doctor --json"))(serving.doctor)
@@ -78,6 +83,14 @@ def _add_server_commands(app: typer.Typer) -> None:
         rich_help_panel=SERVER_PANEL,
         epilog=examples("health", "health https://interlock.example --ready"),
     )(reading.health)
+
+
+def _add_worker_commands(app: typer.Typer) -> None:
+    group = typer.Typer(help="This machine as a worker of a head.", rich_markup_mode=None, no_args_is_help=True)
+    group.command(
+        epilog=examples("worker join --addr 10.0.0.5:8000 --auth-file ray-token", "worker join --num-cpus 8 --json")
+    )(machines.join)
+    app.add_typer(group, name="worker", rich_help_panel=SERVER_PANEL)
 
 
 def _add_looking_commands(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +57,41 @@ class HeadOptions(ServerOptions):
     """Options of ``start --head``."""
 
     ray_head_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinOptions:
+    """A node of Ray for this machine that joins the head at ``host`` and ``port``. ``memory`` is MiB.
+
+    What is None is found out: ``address`` is this machine's towards the head, ``auth_file`` holds Ray's token.
+    """
+
+    host: str
+    port: int
+    address: str | None = None
+    data_dir: Path | None = None
+    auth_file: Path | None = None
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    memory: int | None = None
+
+
+class JoinedNode(Protocol):
+    """A node of Ray that is this machine. ``memory`` is MiB."""
+
+    worker_id: str
+    address: str
+    cpu: float
+    memory: float
+    gpus: int
+
+    async def ended(self) -> str:
+        """Wait until it is dead; why, in words."""
+        ...
+
+    async def stop(self, grace: float) -> None:
+        """End its processes, and no others of Ray, within ``grace`` seconds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +152,14 @@ class Programs(Protocol):
 
     def head(self, options: HeadOptions) -> int:
         """Serve in the foreground as the machine that workers join, until a signal."""
+        ...
+
+    async def join(self, options: JoinOptions) -> JoinedNode:
+        """Have this machine join a Ray. Raises UNAVAILABLE RAY_NOT_JOINED, which may pass."""
+        ...
+
+    def working(self, data_dir: Path | None, grace: float) -> AbstractContextManager[None]:
+        """Have ``stop`` find this process as a worker that may take ``grace`` seconds to end."""
         ...
 
     def stop(self, data_dir: Path | None) -> list[Stopped]:

@@ -57,6 +57,11 @@ def is_this_machine(url: str) -> bool:
     return is_loopback(host) or host.endswith(".localhost")
 
 
+def host_of_url(url: str) -> str:
+    """The host of a server's address, without brackets."""
+    return canonical(httpx2.URL(url).host)
+
+
 class Server:
     """Calls one server. ``credential`` is asked before each call, so that a fresh token takes an old one's place.
 

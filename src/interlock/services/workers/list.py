@@ -22,5 +22,6 @@ class ListWorkers:
         """Those of the caller's tenant, for the operator all. Needs ``workers:write``; raises DENIED."""
         principal.require(Scope.WORKERS_WRITE)
         tenant_id = None if is_operator(principal) else principal.tenant_id
-        announced = [self._view.announced(record) for record in await self._books.workers(tenant_id)]
+        found = await self._books.workers(tenant_id)
+        announced = [self._view.announced(record) for record in found if not record.is_own]
         return [self._view.local(self._clock.now()), *announced]

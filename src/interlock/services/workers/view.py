@@ -7,7 +7,7 @@ from datetime import datetime
 from interlock.core.resources import Resources
 from interlock.core.tenant import is_operators
 from interlock.core.worker import Capacity, State, Worker
-from interlock.ports.workers import LOCAL_WORKER, Places, Reaches, WorkerRecord
+from interlock.ports.workers import LOCAL_WORKER, NOBODY, Places, Reaches, WorkerRecord
 
 _NOTHING = Resources(cpu=0.0)
 
@@ -49,8 +49,8 @@ class ViewWorkers:
     def _state(self, record: WorkerRecord) -> State:
         is_reached = (
             self._reaches is not None
-            and is_operators(record.tenant_id)
-            and self._reaches(record.worker_id, record.address)
+            and (record.tenant_id == NOBODY or is_operators(record.tenant_id))
+            and bool(self._reaches(record.worker_id, record.address))
         )
         if record.is_lost and not is_reached:
             return "lost"

@@ -12,7 +12,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from interlock.backends.executor.ray.host import Host
-from interlock.backends.executor.ray.messages import Node, Plan
+from interlock.backends.executor.ray.messages import Node, Plan, worker_of
 
 _MIB = 1_048_576
 _OBJECTS = 256 * _MIB
@@ -43,12 +43,7 @@ def connect(plan: Plan) -> str:
             _temp_dir=plan.local.folder,
             **shared,
         )
-    return _worker(ray.get_runtime_context().get_node_id())
-
-
-def _worker(node_id: str) -> str:
-    """A node's id as a worker's."""
-    return f"ray-{node_id[:12]}"
+    return worker_of(ray.get_runtime_context().get_node_id())
 
 
 def disconnect() -> None:
@@ -65,7 +60,7 @@ def list_nodes() -> dict[str, Node]:
 def _read(node: dict[str, Any]) -> Node:
     has = node["Resources"]
     return Node(
-        worker=_worker(node["NodeID"]),
+        worker=worker_of(node["NodeID"]),
         address=node["NodeManagerAddress"],
         cpu=has.get("CPU", 0.0),
         memory=has.get("memory", 0.0) / _MIB,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from interlock.backends.executor.logs import log
+from interlock.backends.executor.ray.ground import clear, keep_token, on_loopback, quiet, short_folder, with_token
 from interlock.backends.executor.ray.messages import (
     HEADER,
     Connected,
@@ -35,12 +34,6 @@ _CONNECTING = 120.0
 """Seconds for a driver to connect to the cluster or to start one."""
 _TIDYING = 2.0
 """Seconds to remove what an ended driver has left."""
-_MAX_FOLDER = 40
-"""Characters of a folder's path in which Ray can make its sockets; their paths are 107 at most."""
-_QUIET = {
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else a server under `uv run` has its folder copied to every worker
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 
 
 class Driving:
@@ -188,24 +181,14 @@ class Driving:
 
     def _prepare(self) -> tuple[Plan, dict[str, str]]:
         """The plan, and the driver's environment; for a local Ray with a token, a folder, and the loopback only."""
-        environment = {**self._environment, **_QUIET}
-        environment.pop("RAY_ADDRESS", None)  # the plan says where to go
+        environment = quiet(self._environment)  # the plan says where to go
         if self._plan.address or self._plan.local is None:
             return self._plan, environment
-        folder = self._folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        token = folder / "token"
-        if not token.exists():
-            with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_hex(32))
-        for old in folder.glob("session_*"):  # of a Ray that is dead: this one is the first to start
-            old.unlink() if old.is_symlink() else shutil.rmtree(old, ignore_errors=True)
-        if len(str(folder.resolve())) > _MAX_FOLDER:
-            folder = self._elsewhere = Path(tempfile.mkdtemp(prefix="ilk-"))
-        environment |= {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its odd name for: stay on 127.0.0.1
-        }
-        local = Local(folder=str(folder.resolve()), cpus=self._plan.local.cpus)
-        return msgspec.structs.replace(self._plan, local=local), environment
+        token = keep_token(self._folder)
+        clear(self._folder)  # of Rays that are dead: this one is the first to start
+        folder, is_elsewhere = short_folder(self._folder)
+        self._elsewhere = folder if is_elsewhere else None
+        environment = on_loopback(with_token(environment, token))
+        return msgspec.structs.replace(
+            self._plan, local=Local(folder=str(folder), cpus=self._plan.local.cpus)
+        ), environment

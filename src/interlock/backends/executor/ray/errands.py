@@ -7,7 +7,7 @@ from uuid import UUID
 
 from interlock.backends.executor.logs import log_output
 from interlock.backends.executor.pool.job import Job
-from interlock.backends.executor.ray.messages import Node, Said
+from interlock.backends.executor.ray.messages import RAY, Node, Said
 from interlock.backends.executor.services import Host
 from interlock.core.worker import Capacity, Gpu, Machine
 from interlock.ports.executor import Report
@@ -42,7 +42,7 @@ class Errand:
             return ""
         if placement.worker == LOCAL_WORKER:
             return own if own in nodes else ""
-        return find_node(nodes, placement.worker, placement.address)
+        return find_node(nodes, own, placement.worker, placement.address)
 
 
 def job_of(host: Host, attempt: Attempt, report: Report, task_log: TaskLog | None) -> Job:
@@ -58,11 +58,17 @@ def hear(errands: Mapping[Key, Errand], said: Said) -> None:
         errand.job.on_printed(said.stream, said.text)
 
 
-def find_node(nodes: Mapping[str, Node], worker: str, address: str) -> str | None:
-    """The node that a worker is: of that id, or else at that address. None if there is none."""
+def find_node(nodes: Mapping[str, Node], own: str, worker: str, address: str) -> str | None:
+    """The node that a worker is: of that id, or else at that address. None if there is none.
+
+    ``own`` is the node of the server's machine, which is a worker of another name already. An id that Ray gave is that
+    of one node and never of a later one at the same address.
+    """
     if worker in nodes:
-        return worker
-    return next((node.worker for node in nodes.values() if address and node.address == address), None)
+        return worker if worker != own else None
+    if worker.startswith(RAY) or not address:
+        return None
+    return next((node.worker for node in nodes.values() if node.address == address and node.worker != own), None)
 
 
 def only_named(execution_id: UUID, task_id: str, attempt: int) -> Attempt:

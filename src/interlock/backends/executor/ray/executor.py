@@ -171,9 +171,16 @@ class RayExecutor:
             self._wait_for_driver()
         return True
 
-    def reaches(self, worker_id: str, address: str) -> bool:
-        """Whether a worker is a node that takes attempts now."""
-        return find_node(self._nodes, worker_id, address) in self._ready
+    def reaches(self, worker_id: str, address: str) -> str:
+        """The node that a worker is, if it takes attempts now and is not the server's own machine; else empty."""
+        node = find_node(self._nodes, self._own, worker_id, address)
+        return node if node is not None and node in self._ready else ""
+
+    def machines(self) -> tuple[Machine | None, list[Machine]]:
+        """The server's own machine, if the cluster has told of it, and all others."""
+        own = self._nodes.get(self._own)
+        others = [machine_of(node) for node in self._nodes.values() if node is not own]
+        return machine_of(own) if own is not None else None, others if own is not None else []
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt if it waits or runs here; the child it runs in is killed with all it started."""

@@ -73,6 +73,46 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     call_lines: int
 
 
+class NodePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A node of ours at ``address``: one that joins the head at ``join``, or itself a head on ``port``.
+
+    ``folder`` is where it keeps its files. ``memory`` is MiB; what is None Ray finds out.
+    """
+
+    address: str
+    folder: str
+    join: str = ""
+    port: int = 0
+    cpus: int | None = None
+    gpus: int | None = None
+    memory: int | None = None
+
+
+class NodeTold(msgspec.Struct, frozen=True, kw_only=True, tag="node"):
+    """A node that runs, by its worker's id. ``memory`` is MiB."""
+
+    worker: str
+    address: str
+    cpu: float
+    memory: float
+    gpus: int
+
+
+class NodeFailed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """There is no node."""
+
+    reason: str
+
+
+RAY = "ray-"
+"""How the ids of workers begin that are named after a node."""
+
+
+def worker_of(node_id: str) -> str:
+    """The worker that a node is, by the id that Ray gave to the node."""
+    return f"{RAY}{node_id[:12]}"
+
+
 # Between server and driver
 
 

@@ -33,6 +33,9 @@ class WorkerQueries:
     async def workers(self, tenant_id: str | None) -> list[WorkerRecord]:
         return [_record(row) for row in await self._rows(_SQL["workers"], tenant_id)]
 
+    async def follow_worker(self, worker_id: str, address: str, capacity: Capacity) -> None:
+        await self._rows(_SQL["follow"], worker_id, address, msgspec.json.encode(capacity).decode())
+
     async def see_workers(self, worker_ids: Sequence[str]) -> None:
         await self._rows(_SQL["see"], list(worker_ids))
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from interlock.doors.cli.calling import caller_of, carry_out, code_of
+from interlock.doors.cli.calling import Caller, caller_of, carry_out, carry_out_async, code_of
 from interlock.doors.cli.failures import WrongUseError
+from interlock.doors.cli.joining import STOP_SECONDS, Joining
 from interlock.doors.cli.options import AsJson, DataDir
 from interlock.doors.cli.output import Output
-from interlock.doors.cli.programs import HeadOptions, Stopped
+from interlock.doors.cli.programs import HeadOptions, JoinedNode, JoinOptions, Stopped
+from interlock.doors.cli.server import host_of_url
 from interlock.doors.cli.server_options import (
     AllowRemote,
     Executor,
@@ -25,6 +30,7 @@ from interlock.doors.cli.server_options import (
     Sandbox,
 )
 
+GRACE = 15.0
 _OUTCOMES = {
     "stopped": "was told to stop and has ended.",
     "killed": "did not end in time and was killed.",
@@ -32,24 +38,55 @@ _OUTCOMES = {
 }
 
 
+RayHeadPort = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-head-port", metavar="PORT", min=1, max=65535, help="Port of Ray's head (6379).", show_default=False
+    ),
+]
+Addr = Annotated[
+    str | None,
+    typer.Option("--addr", metavar="HOST:PORT", help="Head to join; default: as --url.", show_default=False),
+]
+NodeAddress = Annotated[
+    str | None,
+    typer.Option("--node-ip", metavar="ADDRESS", help="This machine's, as the head sees it.", show_default=False),
+]
+NumCpus = Annotated[
+    int | None, typer.Option("--num-cpus", metavar="N", min=0, help="Cores for tasks (all).", show_default=False)
+]
+NumGpus = Annotated[
+    int | None, typer.Option("--num-gpus", metavar="N", min=0, help="GPUs for tasks (all).", show_default=False)
+]
+Memory = Annotated[
+    int | None, typer.Option("--memory", metavar="MIB", min=1, help="Memory for tasks.", show_default=False)
+]
+AuthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--auth-file",
+        metavar="FILE",
+        help="Copy of the head's file ray/token; else RAY_AUTH_TOKEN_PATH.",
+        show_default=False,
+    ),
+]
+Grace = Annotated[
+    float,
+    typer.Option("--grace", metavar="SECONDS", min=0, max=86_400, help="How long tasks may run on at its end."),
+]
+
+
 def start(
     context: typer.Context,
     is_head: Annotated[
         bool, typer.Option("--head", help="Serve, as the machine that others join.", show_default=False)
     ] = False,
+    is_worker: Annotated[
+        bool, typer.Option("--worker", help="Work for a head, at --addr.", show_default=False)
+    ] = False,
     host: Host = None,
     port: Port = None,
-    ray_head_port: Annotated[
-        int | None,
-        typer.Option(
-            "--ray-head-port",
-            metavar="PORT",
-            min=1,
-            max=65535,
-            help="Where Ray listens for workers (6379).",
-            show_default=False,
-        ),
-    ] = None,
+    ray_head_port: RayHeadPort = None,
     data_dir: DataDir = None,
     is_local: Local = None,
     allows_remote: AllowRemote = False,
@@ -60,11 +97,19 @@ def start(
     no_metrics: NoMetrics = False,
     metrics_exporter: MetricsExporter = None,
     metrics_endpoint: MetricsEndpoint = None,
+    addr: Addr = None,
+    node_ip: NodeAddress = None,
+    num_cpus: NumCpus = None,
+    num_gpus: NumGpus = None,
+    memory: Memory = None,
+    auth_file: AuthFile = None,
+    grace: Grace = GRACE,
     as_json: AsJson = False,
 ) -> None:
-    """Serve as the machine that others join.
+    """Make this machine a head or a worker.
 
-    The same server as `serve`; with `--executor ray` it brings a Ray that workers can join.
+    A head is the same server as `serve`; with --executor ray it brings a Ray that workers can join. A worker
+    joins that Ray and runs tasks; `worker join` is the same. Options from --addr on are a worker's.
     """
     options = HeadOptions(
         host=host,
@@ -82,19 +127,77 @@ def start(
         metrics_endpoint=metrics_endpoint,
         as_json=as_json,
     )
+    output = Output(as_json=as_json)
+    if is_worker and not is_head:
+        wanted = JoinOptions(
+            host="",
+            port=0,
+            address=node_ip,
+            data_dir=data_dir,
+            auth_file=auth_file,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            memory=memory,
+        )
+        _work_for(caller_of(context), addr, wanted, grace, output)
 
     def work() -> int:
-        if not is_head:
-            raise WrongUseError("Say what this machine is to be.", step="Add --head to serve.")
+        if not is_head or is_worker:
+            raise WrongUseError("Say what this machine is to be.", step="Add --head to serve, or --worker to join one.")
         return caller_of(context).programs.head(options)
 
-    carry_out(Output(as_json=as_json), work)
+    carry_out(output, work)
+
+
+def join(
+    context: typer.Context,
+    addr: Addr = None,
+    data_dir: DataDir = None,
+    node_ip: NodeAddress = None,
+    num_cpus: NumCpus = None,
+    num_gpus: NumGpus = None,
+    memory: Memory = None,
+    auth_file: AuthFile = None,
+    grace: Grace = GRACE,
+    as_json: AsJson = False,
+) -> None:
+    """Have this machine work for a head, until Ctrl-C.
+
+    It joins the Ray of the head, and is announced there as a worker.
+    """
+    wanted = JoinOptions(
+        host="",
+        port=0,
+        address=node_ip,
+        data_dir=data_dir,
+        auth_file=auth_file,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        memory=memory,
+    )
+    _work_for(caller_of(context), addr, wanted, grace, Output(as_json=as_json))
+
+
+def _work_for(caller: Caller, addr: str | None, wanted: JoinOptions, grace: float, output: Output) -> None:
+    """Join the head at ``addr`` and leave with the exit code of that."""
+
+    async def work() -> int:
+        async with caller.server(addr, door="") as head:
+            at = host_of_url(head.url)
+
+            def join_at(port: int) -> Awaitable[JoinedNode]:
+                return caller.programs.join(replace(wanted, host=at, port=port))
+
+            with caller.programs.working(wanted.data_dir, grace + STOP_SECONDS):
+                return await Joining(head, join_at, output, grace).run()
+
+    carry_out_async(output, work)
 
 
 def stop(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Stop what this machine serves.
+    """Stop what was started here.
 
-    Every server that was started with the data directory is told to end, and waited for.
+    Every server and worker that was started with the data directory is told to end, and waited for.
     """
     output = Output(as_json=as_json)
 
