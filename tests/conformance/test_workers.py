@@ -205,14 +205,14 @@ async def test_machines_that_nobody_announced_are_workers_by_themselves(yard: Ya
     await yard.workforce.look()
     await yard.workforce.look()
     assert yard.placing.capacity_of(machine.worker_id) == CAPACITY, "devices and all"
-    local = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
-    assert (await yard.states(local))[machine.worker_id] == "ready"
-    assert machine.worker_id not in await yard.states(), "a tenant sees its own"
+    assert (await yard.states())[machine.worker_id] == "ready"
+    assert machine.worker_id not in await yard.states(yard.tenant), "a tenant sees its own"
+    assert (await refusal(yard.announce(yard.tenant, worker_id=machine.worker_id))).code == "WORKER_TAKEN"
 
     mine = await yard.announce(worker_id=machine.worker_id, capacity=Capacity(cpu=2, memory=1))
     assert mine.state == "ready"
     await yard.workforce.look()
-    assert yard.placing.capacity_of(machine.worker_id) == Capacity(cpu=2, memory=1), "who announces it takes it over"
+    assert yard.placing.capacity_of(machine.worker_id) == Capacity(cpu=2, memory=1), "the operator took it over"
     assert (await yard.workers.disconnect.disconnect(yard.owner, machine.worker_id, 60.0)).state == "draining"
     await yard.workforce.look()
     assert not yard.placing.takes_tasks(machine.worker_id), "what is emptied is not followed anew"
@@ -234,12 +234,11 @@ async def test_a_machine_is_counted_once_under_whatever_names(yard: Yard) -> Non
     assert (yard.placing.takes_tasks(machine.worker_id), yard.placing.takes_tasks(yard.name)) == (True, False)
 
 
-async def test_the_machine_of_a_server_is_no_second_worker_for_the_others(yard: Yard, database: Database) -> None:
+async def test_the_machine_of_a_server_is_no_second_worker_for_the_others(yard: Yard) -> None:
     machine = yard.machine()
     yard.own = machine
     await yard.workforce.look()
-    local = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
-    assert machine.worker_id not in await yard.states(local)
+    assert machine.worker_id not in await yard.states()
 
     yard.own, yard.machines = None, [machine]  # another server, which sees that machine
     await yard.workforce.look()

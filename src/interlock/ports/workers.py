@@ -71,7 +71,7 @@ class WorkerBooks(Protocol):
     async def follow_worker(self, worker_id: str, address: str, capacity: Capacity) -> None:
         """Write down a worker that nobody announced, or what it has now; one that somebody announced stays as it is.
 
-        Whoever announces it takes it over.
+        The installation's own tenant takes it over by announcing it.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 -- name: announce
 -- $1 worker, $2 tenant, $3 address, $4 capacity, $5 how many the tenant may have.
+-- What is nobody's, the installation's own tenant takes over.
 insert into interlock.workers as w (worker_id, tenant_id, address, capacity, last_seen_at)
 select $1, $2, $3, $4::json, interlock.now()
 where exists (select from interlock.workers where worker_id = $1)
@@ -9,7 +10,7 @@ where exists (select from interlock.workers where worker_id = $1)
 on conflict (worker_id) do update
 set tenant_id = excluded.tenant_id, address = excluded.address, capacity = excluded.capacity, drain_at = null,
   last_seen_at = excluded.last_seen_at
-where w.tenant_id in (excluded.tenant_id, '')
+where w.tenant_id = excluded.tenant_id or (w.tenant_id = '' and excluded.tenant_id = 'default')
 returning worker_id, tenant_id, address, capacity, drain_at, last_seen_at, false as is_drained, false as is_lost;
 
 -- name: follow
