@@ -37,10 +37,8 @@ class Yard:
         self.telemetry = PrometheusTelemetry("test")
         self.placing = Placing(clock, self.telemetry, local=Capacity(cpu=4, memory=100))
         self.machines: list[Machine] = []
-        self.own: Machine | None = None
-        self.workforce = Workforce(
-            ledger, self.placing, self._reaches, lambda: (0, 1), lambda: (self.own, self.machines)
-        )
+        self.own = "ray-own"
+        self.workforce = Workforce(ledger, self.placing, self._reaches, lambda: (0, 1), self._machines)
         self.workers: Workers = build_workers(ledger, self.placing, clock, self._reaches)
         self.owner = Principal("ann", LOCAL_TENANT, frozenset({Scope.WORKERS_WRITE}))
         self.tenant = Principal("bob", tenant.tenant_id, frozenset({Scope.WORKERS_WRITE}))
@@ -52,6 +50,10 @@ class Yard:
         known = {machine.worker_id for machine in self.machines}
         at = [machine.worker_id for machine in self.machines if machine.address == address]
         return worker_id if worker_id in known else (at[0] if at and not worker_id.startswith("ray-") else "")
+
+    def _machines(self) -> tuple[str, list[Machine]]:
+        own = Machine(worker_id="ray-own", address="of the server", capacity=CAPACITY)
+        return self.own, [own, *self.machines] if self.machines else []
 
     def machine(self, **changes: Any) -> Machine:
         """A machine that nobody has announced yet."""
@@ -236,11 +238,11 @@ async def test_a_machine_is_counted_once_under_whatever_names(yard: Yard) -> Non
 
 async def test_the_machine_of_a_server_is_no_second_worker_for_the_others(yard: Yard) -> None:
     machine = yard.machine()
-    yard.own = machine
+    yard.own, yard.machines = machine.worker_id, [machine]
     await yard.workforce.look()
     assert machine.worker_id not in await yard.states()
 
-    yard.own, yard.machines = None, [machine]  # another server, which sees that machine
+    yard.own = "ray-own"  # another server, which sees that machine
     await yard.workforce.look()
     await yard.workforce.look()
     assert yard.placing.capacity_of(machine.worker_id) == Capacity(cpu=0, memory=0)

@@ -26,8 +26,8 @@ Reaches = Callable[[str, str], str]
 Empty: none. Never waits.
 """
 
-Machines = Callable[[], tuple[Machine | None, Sequence[Machine]]]
-"""The machines that an executor of this process has now: the server's own, if it is one of them, and the others."""
+Machines = Callable[[], tuple[str, Sequence[Machine]]]
+"""The machines that an executor of this process has now, and the id of the server's own among them."""
 
 
 class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):

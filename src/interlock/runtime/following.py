@@ -25,13 +25,14 @@ class Following:
 
     async def look(self, found: Mapping[str, WorkerRecord]) -> list[str]:
         """Write down who is new; the ids of those of whose life only this server can tell."""
-        own, others = self._machines()
-        for machine in others:
-            if not any(is_kept(record, machine) for record in found.values()):
+        own_id, machines = self._machines()
+        own = next((machine for machine in machines if machine.worker_id == own_id), None)
+        if own is None:  # not known yet: any of them may be it
+            return []
+        for machine in machines:
+            if machine is not own and not any(is_kept(record, machine) for record in found.values()):
                 await self._books.follow_worker(machine.worker_id, machine.address, machine.capacity)
                 log.info("workforce.followed", worker=machine.worker_id, address=machine.address)
-        if own is None:
-            return []
         record = found.get(own.worker_id)
         if record is None or (record.tenant_id == NOBODY and record.capacity != NOTHING):
             await self._books.follow_worker(own.worker_id, own.address, NOTHING)
@@ -65,6 +66,6 @@ def _by_right(pair: tuple[str, WorkerRecord]) -> tuple[bool, bool, str]:
     return record.tenant_id == NOBODY, machine != record.worker_id, record.worker_id
 
 
-def no_machines() -> tuple[Machine | None, Sequence[Machine]]:
+def no_machines() -> tuple[str, Sequence[Machine]]:
     """Of an executor that tells of none."""
-    return None, ()
+    return "", ()

@@ -63,9 +63,8 @@ class RayExecutor:
     a Ray is started here with the first attempt, has its token in ``folder``, is on loopback only, and ends with this
     executor. ``session`` names this server, ``house`` its installation. ``on_workers`` is told when the nodes change.
 
-    An attempt that was placed runs on the node of that id or address (the server's own machine is the node that the
-    driver is on), and is lost if that node is gone; others take turns among the nodes. While the cluster is away
-    attempts wait, and what runs there has ``patience`` seconds to be found again.
+    An attempt that was placed runs on the node of that id or address (the driver's is the server's own machine), and is
+    lost with it; others take turns. While the cluster is away they wait; what runs there can be found for ``patience``.
     """
 
     name = "ray"
@@ -173,14 +172,12 @@ class RayExecutor:
 
     def reaches(self, worker_id: str, address: str) -> str:
         """The node that a worker is, if it takes attempts now and is not the server's own machine; else empty."""
-        node = find_node(self._nodes, self._own, worker_id, address)
-        return node if node is not None and node in self._ready else ""
+        node = find_node(self._nodes, self._own, worker_id, address) or ""
+        return node if node in self._ready else ""
 
-    def machines(self) -> tuple[Machine | None, list[Machine]]:
-        """The server's own machine, if the cluster has told of it, and all others."""
-        own = self._nodes.get(self._own)
-        others = [machine_of(node) for node in self._nodes.values() if node is not own]
-        return machine_of(own) if own is not None else None, others if own is not None else []
+    def machines(self) -> tuple[str, list[Machine]]:
+        """All machines of the cluster, and which of them is the server's own."""
+        return self._own, [machine_of(node) for node in self._nodes.values()]
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt if it waits or runs here; the child it runs in is killed with all it started."""
