@@ -23,6 +23,7 @@ FLOWS = {f"flows {name}" for name in ("register", "list", "show", "graph")}
 FLOWS |= {f"nodes {name}" for name in ("register", "list", "delete")}
 FLOWS |= {f"sessions {name}" for name in ("start", "event", "state", "blackboard", "stop")}
 STEERING = {"approvals", "approve", "deny", "signal", "cancel", "pause", "resume"}
+STEERING |= {"workers list", "workers show", "workers drain"}
 WEBHOOKS = {f"webhooks {name}" for name in ("create", "list", "deliveries", "redeliver", "delete")}
 WEBHOOKS |= {f"webhooks {name}" for name in ("show", "enable", "disable", "rotate-secret")}
 USERS = {f"users {name}" for name in ("create", "list", "confirm", "role", "password", "disable", "enable")}

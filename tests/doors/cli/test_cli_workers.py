@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from cli_house import Interlock
@@ -13,6 +14,8 @@ from interlock.core.errors import ErrorKind, InterlockError
 from interlock.doors.cli.failures import not_running
 from interlock.doors.cli.joining import Joining
 from interlock.doors.cli.output import Output
+from interlock.kit.ids import RandomIds
+from served import RunningServer
 
 pytestmark = pytest.mark.xdist_group("served")
 
@@ -23,6 +26,23 @@ def test_a_head_without_ray_is_refused_with_what_to_do(interlock: Interlock, com
     assert ended.code == 2
     assert "does not run tasks on Ray (its executor is 'local')" in ended.err
     assert "interlock start --head --executor ray" in ended.err
+
+
+def test_workers_are_listed_shown_and_emptied(interlock: Interlock, server: RunningServer) -> None:
+    name = f"node-{RandomIds().new().hex}"
+    told = {"node_id": name, "node_ip": "10.9.9.9", "resources": {"cpu": 8, "cpu_mem": 16384}}
+    assert httpx2.post(f"{server.url}/connect_worker", json=told).status_code == 200
+    listed = {each["node_id"]: each["state"] for each in interlock("workers", "list", "--json").json["workers"]}
+    assert (listed["local-1"], listed[name]) == ("ready", "pending")
+    shown = interlock("workers", "show", name)
+    assert "8 cores, 16384 MiB" in shown.out
+    assert interlock("workers", "show", name, "--json").json["resources"]["cpu"] == 8
+    drained = interlock("workers", "drain", name, "--grace", "5")
+    assert drained.out == f"Worker {name} gets nothing new; 0 tasks run there, for 5 s at most.\n"
+    assert interlock("workers", "show", name, "--json").json["state"] == "draining"
+    for unknown in (("show", "nobody"), ("drain", "nobody")):
+        ended = interlock("workers", *unknown)
+        assert (ended.code, "Worker nobody not found" in ended.err) == (1, True)
 
 
 class Node:

@@ -21,6 +21,7 @@ from interlock.doors.cli.commands import (
     tenants,
     users,
     webhooks,
+    workers,
 )
 from interlock.doors.cli.grouped import GroupedCommands
 from interlock.doors.cli.options import (
@@ -91,6 +92,11 @@ def _add_worker_commands(app: typer.Typer) -> None:
         epilog=examples("worker join --addr 10.0.0.5:8000 --auth-file ray-token", "worker join --num-cpus 8 --json")
     )(machines.join)
     app.add_typer(group, name="worker", rich_help_panel=SERVER_PANEL)
+    listed = typer.Typer(help="The machines that tasks run on.", rich_markup_mode=None, no_args_is_help=True)
+    listed.command("list", epilog=examples("workers list", "workers list --json"))(workers.list_workers)
+    listed.command(epilog=examples("workers show local-1", "workers show ray-4f0c1d2e3a5b --json"))(workers.show)
+    listed.command(epilog=examples("workers drain ray-4f0c1d2e3a5b --grace 60"))(workers.drain)
+    app.add_typer(listed, name="workers", rich_help_panel=STEERING_PANEL)
 
 
 def _add_looking_commands(app: typer.Typer) -> None:
