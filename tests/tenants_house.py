@@ -109,6 +109,7 @@ async def _workflows(owner: Owner) -> None:
         idempotency_key=IDEMPOTENCY_KEY,
     )
     owner.ids |= {"execution_id": started["execution_id"], "trace_id": started["trace_id"], "name": "report.md"}
+    owner.ids["run_id"] = started["execution_id"]  # as the runs door calls it
 
     async def asked() -> str | None:
         found = (await owner.ask("GET", "/api/app/approvals"))["approvals"]

@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "AddTaskBody": {"workflow_id": "own"},
     "BudgetBody": {"cap_usd": 3.5},
     "CancelBody": {"run_id": "own"},
+    "CancelRunBody": {"reason": "own"},
     "CapBody": {"cap_usd": 3.5},
     "CallBody": {"workflow_id": "own", "task_id": "own", "args": "gAQpLg==", "kwargs": "gAR9Lg=="},
     "CallbackBody": {"step": "a", "result": 1},
@@ -59,6 +60,7 @@ BODIES: dict[str, Any] = {
     "NodeBody": {"node_id": "own-node", "endpoint": "http://example.com/own", "name": "Own"},
     "ReasonBody": {"reason": "why not"},
     "ResponsesBody": {"model": "scripted", "input": "hello"},
+    "RetryRunBody": {},
     "RotateBody": {},
     "RunBody": {"workflow_id": "own"},
     "SaveBody": {

@@ -115,8 +115,9 @@ async def share_of_a_flood(block: Cellblock, kind: str, seconds: float) -> float
         begun, cpu = time.monotonic(), time.process_time()
         submitted = await block.submit(HIJACKED, {"kind": kind, "seconds": seconds}, timeout=20.0)
         assert (await submitted.end()).output["said"] > 100
-        share = (time.process_time() - cpu) / (time.monotonic() - begun)
-    assert len(submitted.progress) <= seconds + 2
+        lasted = time.monotonic() - begun  # longer than it talked: it is listened to slowly
+        share = (time.process_time() - cpu) / lasted
+    assert len(submitted.progress) <= lasted + 2
     assert len(printed(logs)) <= MAX_PIECES
     assert len(block.trial.blobs.contents) - before <= MAX_FILES
     assert await block.run("def f(p): return 1") == {"result": 1}

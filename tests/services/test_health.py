@@ -75,12 +75,13 @@ async def test_a_dependency_that_hangs_is_down(monkeypatch: pytest.MonkeyPatch) 
     assert (await check()).checks["database"] is False
 
 
-async def begun() -> None:
-    """Let what was begun beside the test end."""
-    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
-
-
 async def test_the_store_of_large_values_is_tried_beside_and_does_not_keep_work_away() -> None:
+    before = asyncio.all_tasks()  # of other tests' houses
+
+    async def begun() -> None:
+        """Let what was begun beside the test end."""
+        await asyncio.gather(*(asyncio.all_tasks() - before))
+
     dependencies = Dependencies()
     check, clock = make(dependencies)
     for _ in range(3):

@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -78,7 +79,9 @@ class FolderBlobs:
             return False
         with self._turn(fcntl.LOCK_SH):
             try:
-                os.utime(place)
+                # Never older than it was: clocks are set back, and servers that share a folder have one each.
+                now = max(time.time_ns(), place.stat().st_mtime_ns)
+                os.utime(place, ns=(now, now))
             except FileNotFoundError:  # it was dropped just now
                 return False
         return True

@@ -25,8 +25,9 @@ from interlock.backends.executor.pool.messages import (
 )
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
-_AHEAD = 4 * 1_048_576
-"""Bytes of a message that are taken while others are at work: with the usual 64 KiB a large one comes in crumbs."""
+_AHEAD = 256 * 1024
+"""Bytes that are taken while others are at work: with the usual 64 KiB a large message comes in crumbs, and with much
+more a flood of small ones waits here, each of which has to be read before the child's end is seen."""
 _PATIENCE = 3.0
 """Seconds for a guard to end its child before it is killed itself, and the child with it by the kernel."""
 
