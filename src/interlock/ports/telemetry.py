@@ -18,8 +18,8 @@ class Telemetry(Protocol):
         """``has_places``: some of its tasks need a place on a worker."""
         ...
 
-    def task_ended(self, node_type: str, status: str, seconds: float, *, is_placed: bool) -> None:
-        """``is_placed``: a place was set aside for it."""
+    def task_ended(self, node_type: str, status: str, seconds: float | None, *, is_placed: bool) -> None:
+        """``is_placed``: a place was set aside for it; ``seconds`` None: nobody measured."""
         ...
 
     def claimed(self, count: int, seconds: float) -> None: ...

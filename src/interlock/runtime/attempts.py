@@ -126,7 +126,7 @@ class Attempts:
         word = "failed" if seconds is None else "completed"
         is_placed = program.has_places and program.resources(event.node_id) is not None
         node_type = program.node_type(event.node_id).name
-        self._telemetry.task_ended(node_type, word, seconds or 0.0, is_placed=is_placed)
+        self._telemetry.task_ended(node_type, word, seconds, is_placed=is_placed)
         self.count_node(owned.tenant_id, program.called(event.node_id), seconds)
 
 

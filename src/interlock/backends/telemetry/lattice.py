@@ -38,10 +38,10 @@ class LatticeFigures(Collector):
         """Ask this at each scrape how many runs are under way."""
         self._running.set_function(running)
 
-    def task_ended(self, status: str, seconds: float) -> None:
-        """One more attempt; 0 seconds: nobody measured."""
+    def task_ended(self, status: str, seconds: float | None) -> None:
+        """One more attempt; None: nobody measured."""
         self._tasks.labels("failed" if status == "failed" else "succeeded").inc()
-        if seconds:
+        if seconds is not None:
             self._task_seconds.observe(seconds)
 
     def workflow_ended(self, status: str, seconds: float) -> None:

@@ -104,12 +104,12 @@ class PrometheusTelemetry:
         if has_places:
             self.lattice.workflow_ended(status, seconds)
 
-    def task_ended(self, node_type: str, status: str, seconds: float, *, is_placed: bool) -> None:
+    def task_ended(self, node_type: str, status: str, seconds: float | None, *, is_placed: bool) -> None:
         if is_placed:
             self.lattice.task_ended(status, seconds)
         counts = self._tasks.counts
         counts[node_type, status] = counts.get((node_type, status), 0) + 1
-        if seconds:
+        if seconds is not None:
             self._task_seconds.labels(node_type).observe(seconds)
 
     def claimed(self, count: int, seconds: float) -> None:
