@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from interlock.backends.executor.circuits import CircuitEgress
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.ray.messages import (
@@ -21,6 +24,30 @@ from interlock.backends.executor.services import Host
 from interlock.core.errors import InterlockError
 from interlock.ports.code import CodeShelf
 from interlock.ports.node import NodeFailed
+
+
+class Answers:
+    """Answers what hosts ask, each question by itself. ``send`` takes an answer to the host of a worker."""
+
+    def __init__(self, host: Host, code: CodeShelf | None, send: Callable[[str, Reply], None]) -> None:
+        self._host = host
+        self._code = code
+        self._send = send
+        self._answering: set[asyncio.Task[None]] = set()
+
+    def answer_later(self, worker: str, question: Question) -> None:
+        """The answer will be sent."""
+        task = asyncio.get_running_loop().create_task(self._answer(worker, question))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    def stop(self) -> None:
+        """Nobody waits for answers any more."""
+        for task in self._answering:
+            task.cancel()
+
+    async def _answer(self, worker: str, question: Question) -> None:
+        self._send(worker, await answer(self._host, self._code, question))
 
 
 async def answer(host: Host, code: CodeShelf | None, question: Question) -> Reply:

@@ -12,7 +12,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from interlock.backends.executor.ray.host import Host
-from interlock.backends.executor.ray.messages import Node, Plan, worker_of
+from interlock.backends.executor.ray.messages import Node, Plan, Way, worker_of
 
 _MIB = 1_048_576
 _OBJECTS = 256 * _MIB
@@ -83,7 +83,7 @@ class HostLine:
         node_id: str,
         node: Node,
         *,
-        on_ready: Callable[[str], None],
+        on_ready: Callable[[str, Way | None], None],
         on_lines: Callable[[str, list[bytes]], Any],
     ) -> None:
         self._plan = plan
@@ -105,8 +105,8 @@ class HostLine:
         try:
             async with asyncio.timeout(_OPENING):
                 self._actor = await asyncio.to_thread(self._open)
-                await self._call("greet")
-            self._on_ready(self._node.worker)
+                way = await self._call("greet")
+            self._on_ready(self._node.worker, way)
             await self._serve()
         except (RayError, TimeoutError, RuntimeError, ValueError) as error:
             return f"{type(error).__name__}: {_last_line(error)}"

@@ -29,6 +29,7 @@ from interlock.backends.executor.ray.messages import (
     Nodes,
     Plan,
     Unable,
+    Way,
     frame,
     read_plan,
     read_server,
@@ -114,9 +115,9 @@ class Driver:
         await asyncio.sleep(delay)
         del self._living[worker]  # if its node is still there, the next look opens another
 
-    def _ready(self, worker: str) -> None:
+    def _ready(self, worker: str, way: Way | None) -> None:
         self._reopen.pop(worker, None)
-        self._say(HostReady(worker=worker))
+        self._say(HostReady(worker=worker, way=way))
 
     async def _bring(self, worker: str, lines: list[bytes]) -> None:
         """Pass lines on; they are with the server when this returns."""

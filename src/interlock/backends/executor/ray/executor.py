@@ -9,9 +9,10 @@ from uuid import UUID
 
 from interlock.backends.executor.logs import log, log_node_error
 from interlock.backends.executor.pool.messages import Erred
-from interlock.backends.executor.ray.answers import answer
+from interlock.backends.executor.ray.answers import Answers
 from interlock.backends.executor.ray.driving import Driving
 from interlock.backends.executor.ray.errands import Errand, Key, find_node, hear, job_of, machine_of, only_named
+from interlock.backends.executor.ray.mail import Mail
 from interlock.backends.executor.ray.messages import (
     Cancel,
     Connected,
@@ -24,12 +25,9 @@ from interlock.backends.executor.ray.messages import (
     Nodes,
     NotHere,
     Plan,
-    Question,
     Run,
     Said,
     Seek,
-    Send,
-    ToHost,
     Told,
     own_ray,
     read_from_host,
@@ -107,6 +105,7 @@ class RayExecutor:
         self._patience = patience
         self.on_workers = on_workers
         self._host: Host | None = None
+        self._answers: Answers | None = None
         self._is_stopped = False
         self._errands: dict[Key, Errand] = {}
         self._line: dict[Key, Errand] = {}
@@ -115,9 +114,8 @@ class RayExecutor:
         self._why_not = ""
         self._own = ""
         self._turn = 0
-        self._outgoing: dict[str, list[bytes]] = {}
+        self._mail = Mail(session, self._driving.say, self._read, self._seek_again)
         self._unsaid: dict[str, list[bytes]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
         self._waiting: asyncio.TimerHandle | None = None
 
     # What runners call -------------------------------------------------------------------------------------
@@ -125,6 +123,7 @@ class RayExecutor:
     async def start(self) -> None:
         """Must be awaited on the loop that calls the other methods. Connects if there is an address to connect to."""
         self._host = Host(self._egress, self._blobs)
+        self._answers = Answers(self._host, self._code, self._mail.send)
         if self._has_address:
             self._driving.want()
 
@@ -192,12 +191,13 @@ class RayExecutor:
         self._is_stopped = True
         for key in list(self._errands):
             self.cancel(*key)
-        self._flush_all()
+        self._mail.flush()
         if self._waiting is not None:
             self._waiting.cancel()
-        for task in self._answering:
-            task.cancel()
+        if self._answers is not None:
+            self._answers.stop()
         await self._driving.stop(grace)
+        self._mail.forget_all()
 
     # Placing -----------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class RayExecutor:
             if worker in self._ready:
                 del self._line[errand.key]
                 errand.worker = worker
-                self._send(worker, Run(attempt=errand.job.attempt))
+                self._mail.send(worker, Run(attempt=errand.job.attempt))
             elif worker is None:
                 asyncio.get_running_loop().call_later(GONE, self._lose_if_gone, errand)
 
@@ -250,25 +250,14 @@ class RayExecutor:
         line = Cancel(execution_id=errand.key[0], task_id=errand.key[1])
         for worker in (errand.worker,) if errand.worker else errand.sought or ():
             if worker in self._ready:
-                self._send(worker, line)
+                self._mail.send(worker, line)
             else:
                 self._unsaid.setdefault(worker, []).append(write_line(line))
 
     def _seek(self, errand: Errand, worker: str) -> None:
         attempt = errand.job.attempt
         line = Seek(execution_id=attempt.execution_id, task_id=attempt.task_id, attempt=attempt.attempt)
-        self._send(worker, line)
-
-    def _send(self, worker: str, message: ToHost) -> None:
-        """All lines of one turn of the loop go together."""
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush_all)
-        self._outgoing.setdefault(worker, []).append(write_line(message))
-
-    def _flush_all(self) -> None:
-        outgoing, self._outgoing = self._outgoing, {}
-        for worker, lines in outgoing.items():
-            self._driving.say(Send(worker=worker, lines=lines))
+        self._mail.send(worker, line)
 
     # What the driver says ----------------------------------------------------------------------------------
 
@@ -281,8 +270,8 @@ class RayExecutor:
                 self._own = worker
             case Nodes(nodes=nodes):
                 self._see(nodes)
-            case HostReady(worker=worker):
-                self._welcome(worker)
+            case HostReady(worker=worker, way=way):
+                self._mail.find_way(worker, way, self._welcome)
             case HostLost(worker=worker, reason=reason):
                 self._give_up(worker, reason)
 
@@ -305,7 +294,7 @@ class RayExecutor:
         self._ready.append(worker)
         self._why_not = ""
         for line in self._unsaid.pop(worker, ()):
-            self._driving.say(Send(worker=worker, lines=[line]))
+            self._mail.send_line(worker, line)
         for errand in list(self._errands.values()):
             if errand.is_sought or (errand.is_adrift and errand.worker == worker):
                 errand.is_adrift = False
@@ -317,12 +306,17 @@ class RayExecutor:
         self._why_not = f"the host of {worker} was lost: {reason}"
         if worker in self._ready:
             self._ready.remove(worker)
-        self._outgoing.pop(worker, None)
+        self._mail.forget(worker)
         for errand in list(self._errands.values()):
             if errand.worker == worker:
                 self._lose(errand)
             elif errand.is_sought:
                 self._seek_no_more(errand, worker)
+
+    def _seek_again(self, worker: str) -> None:
+        """The straight way to a host broke, and with it maybe what had just been said."""
+        for errand in [errand for errand in self._errands.values() if errand.worker == worker]:
+            self._seek(errand, worker)
 
     def _seek_no_more(self, errand: Errand, worker: str) -> None:
         if errand.sought is not None:
@@ -334,7 +328,7 @@ class RayExecutor:
         """The driver is gone: what it had out may still run, and is sought when the next one is there."""
         self._ready.clear()
         self._nodes.clear()
-        self._outgoing.clear()
+        self._mail.forget_all()
         for errand in self._errands.values():
             errand.is_adrift = bool(errand.worker)
             errand.sought = None
@@ -364,10 +358,8 @@ class RayExecutor:
             hear(self._errands, message)
         elif isinstance(message, NotHere):
             self._miss(worker, message)
-        else:
-            task = asyncio.get_running_loop().create_task(self._answer(worker, message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+        elif self._answers is not None:
+            self._answers.answer_later(worker, message)
 
     def _take(self, worker: str, told: Told) -> None:
         """A report; one of an attempt that is not ours any more, or not there, is late and dropped."""
@@ -394,7 +386,3 @@ class RayExecutor:
             self._seek_no_more(errand, worker)
         elif errand.worker == worker:
             self._lose(errand)
-
-    async def _answer(self, worker: str, question: Question) -> None:
-        if self._host is not None:
-            self._send(worker, await answer(self._host, self._code, question))

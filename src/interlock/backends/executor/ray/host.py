@@ -25,12 +25,14 @@ from interlock.backends.executor.ray.messages import (
     Run,
     Said,
     Seek,
+    Way,
     read_to_host,
     tell,
     write_line,
 )
 from interlock.backends.executor.ray.questions import Questions, RemoteShelf
 from interlock.backends.executor.ray.remote_log import RemoteLog
+from interlock.backends.executor.ray.road import Gate, Lines, RoadEnd
 from interlock.backends.executor.ray.sessions import Key, Session, Work
 from interlock.core.commands import TaskReported
 from interlock.core.node_type import NodeType
@@ -77,17 +79,25 @@ class Host:
         self._others: Mapping[str, Executor] = {}
         self._types: Mapping[str, NodeType] = {}
         self._opening = asyncio.Lock()
+        self._gate = Gate(self._enter, self._hear, self._cut)
+        self._on_roads: dict[RoadEnd, Session] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    async def greet(self, session: str) -> None:
-        """A server, or its next driver, begins to talk; it gets all it has not confirmed once more."""
+    async def greet(self, session: str) -> Way | None:
+        """A server, or its next driver, begins to talk; it gets all it has not confirmed once more.
+
+        How it can come straight here, if it is on this machine.
+        """
         await self._open()
         self._session(session)
+        return await self._gate.open()
 
     async def take(self, session: str, lines: list[bytes]) -> None:
         """Act on lines in their order."""
         pool = await self._open()
-        teller = self._session(session)
+        self._act(pool, self._session(session), lines)
+
+    def _act(self, pool: PoolExecutor, teller: Session, lines: list[bytes]) -> None:
         for line in lines:
             message = read_to_host.decode(line)
             if isinstance(message, Run):
@@ -102,12 +112,18 @@ class Host:
     async def give(self, session: str, confirmed: int, most: int) -> tuple[int, list[bytes]]:
         """The lines after number ``confirmed``, ``most`` of them, and the last one's number; none if none come."""
         teller = self._session(session)
-        for work in teller.confirm(confirmed):
+        self._confirm(teller, confirmed)
+        await asyncio.sleep(self._gathering())
+        return await teller.read(PARKED, most)
+
+    def _confirm(self, teller: Session, number: int) -> None:
+        for work in teller.confirm(number):
             if self._works.get(work.key) is work:
                 del self._works[work.key]
-        if self._pool is not None and self._pool.waiting:
-            await asyncio.sleep(GATHERED)  # whoever is behind others in a line waits for longer than this anyway
-        return await teller.read(PARKED, most)
+
+    def _gathering(self) -> float:
+        """Seconds that lines gather: whoever is behind others in a line waits for longer than this anyway."""
+        return GATHERED if self._pool is not None and self._pool.waiting else 0.0
 
     async def leave(self, session: str) -> None:
         """A server goes: what runs for it is dead when this returns. The last one takes the host along."""
@@ -117,6 +133,24 @@ class Host:
         if not self._sessions:
             await self._stop_all()
             asyncio.get_running_loop().call_later(0.2, os._exit, 0)  # after the answer to this call is out
+
+    # Servers of this machine -------------------------------------------------------------------------------
+
+    def _enter(self, session: str, road: RoadEnd) -> None:
+        self._on_roads[road] = teller = self._session(session)
+        teller.open_road(road)
+
+    def _hear(self, road: RoadEnd, said: Lines) -> None:
+        teller = self._on_roads[road]
+        teller.seen_at = time.monotonic()
+        self._confirm(teller, said.number)
+        if said.lines and self._pool is not None:
+            self._act(self._pool, teller, said.lines)
+
+    def _cut(self, road: RoadEnd) -> None:
+        self._on_roads.pop(road).close_road(road)
+
+    # The pool ----------------------------------------------------------------------------------------------
 
     async def _open(self) -> PoolExecutor:
         """The pool, made when it is first needed, on the loop that uses it."""
@@ -140,6 +174,7 @@ class Host:
         return pool
 
     async def _stop_all(self) -> None:
+        self._gate.close()
         for executor in (self._pool, *self._others.values()):
             if executor is not None:
                 await executor.stop(5.0)
@@ -147,7 +182,7 @@ class Host:
     def _session(self, name: str) -> Session:
         found = self._sessions.get(name)
         if found is None:
-            found = self._sessions[name] = Session()
+            found = self._sessions[name] = Session(self._gathering)
         found.seen_at = time.monotonic()
         return found
 
@@ -211,6 +246,7 @@ class Host:
         session = self._sessions.pop(name, None)
         if session is None:
             return
+        session.end_road()
         self._questions.forget(session)
         for key in [key for key, work in self._works.items() if work.teller is session]:
             self._end(key)
@@ -221,7 +257,7 @@ class Host:
             await asyncio.sleep(min(_WATCHED, self._grace / 4))
             now = time.monotonic()
             for name, session in list(self._sessions.items()):
-                if not session.readers and now - session.seen_at > self._grace:
+                if not session.is_heard and now - session.seen_at > self._grace:
                     self._drop(name)
             if self._sessions:
                 quiet_since = now

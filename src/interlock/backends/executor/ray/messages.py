@@ -159,10 +159,18 @@ class Nodes(_Message, frozen=True, kw_only=True):
     nodes: list[Node]
 
 
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How servers of its own machine reach a host: a name of the kernel's, and what to show there."""
+
+    name: str
+    key: bytes
+
+
 class HostReady(_Message, frozen=True, kw_only=True):
-    """The host of a worker takes lines."""
+    """The host of a worker takes lines, and how it can be reached without Ray."""
 
     worker: str
+    way: Way | None = None
 
 
 class HostLost(_Message, frozen=True, kw_only=True):

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
+from itertools import islice
 from uuid import UUID
+
+from interlock.backends.executor.ray.road import Lines, RoadEnd
 
 Key = tuple[UUID, str]
 """Execution and task."""
 MAX_READ = 16 * 1_048_576
 """Bytes after which ``read`` leaves the rest for the next one."""
+MAX_SENT = 1_000
+"""Lines that are sent together on a road."""
 
 
 class Work:
@@ -26,20 +32,74 @@ class Work:
 
 
 class Session:
-    """Lines for one server, numbered from 1, kept until they are confirmed."""
+    """Lines for one server, numbered from 1, kept until they are confirmed.
 
-    def __init__(self) -> None:
+    They are sent on its road if there is one, gathered for ``gather()`` seconds, and else are there to be ``read``.
+    """
+
+    def __init__(self, gather: Callable[[], float]) -> None:
+        self._gather = gather
         self._lines: deque[tuple[int, bytes, Work | None]] = deque()
         self._last = 0
         self._news = asyncio.Event()
+        self._road: RoadEnd | None = None
+        self._sent = 0
+        self._is_sending = False
         self.readers = 0
         self.seen_at = time.monotonic()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether its server is there at this moment."""
+        return self._road is not None or self.readers > 0
 
     def say(self, line: bytes, work: Work | None = None) -> None:
         """Queue a line; ``work`` is the one it ends."""
         self._last += 1
         self._lines.append((self._last, line, work))
-        self._news.set()
+        if self._road is None:
+            self._news.set()
+        else:
+            self._send_soon()
+
+    def open_road(self, road: RoadEnd) -> None:
+        """Send lines there from now on, what was not confirmed once more."""
+        if self._road is not None:
+            self._road.close()
+        self._road = road
+        self._sent = self._lines[0][0] - 1 if self._lines else self._last
+        road.on_room = self._send_soon
+        self._send_soon()
+
+    def close_road(self, road: RoadEnd) -> None:
+        """Lines are there to be read again."""
+        if self._road is road:
+            self._road = None
+            self.seen_at = time.monotonic()
+            self._news.set()
+
+    def end_road(self) -> None:
+        """The session is over."""
+        if self._road is not None:
+            self._road.close()
+
+    def _send_soon(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            loop = asyncio.get_running_loop()
+            wait = self._gather()
+            if wait:
+                loop.call_later(wait, self._send)
+            else:
+                loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        """Send the lines that were not yet, as long as there is room."""
+        self._is_sending = False
+        while self._road is not None and not self._road.is_full and self._sent < self._last:
+            last, lines = self._next(self._sent, MAX_SENT)
+            self._sent = last
+            self._road.say(Lines(last, lines))
 
     def confirm(self, number: int) -> list[Work]:
         """Forget the lines up to a number; the work that is over with them."""
@@ -55,7 +115,7 @@ class Session:
         self.readers += 1
         try:
             async with asyncio.timeout(wait):
-                while not self._lines:
+                while not self._lines or self._road is not None:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -63,8 +123,12 @@ class Session:
         finally:
             self.readers -= 1
             self.seen_at = time.monotonic()
+        return self._next(0, most)
+
+    def _next(self, after: int, most: int) -> tuple[int, list[bytes]]:
+        """The lines after a number, and the last one's; there is one at least."""
         last, lines, size = 0, [], 0
-        for number, line, _ in self._lines:
+        for number, line, _ in islice(self._lines, max(0, after + 1 - self._lines[0][0]), None):
             last = number
             lines.append(line)
             size += len(line)
