@@ -94,6 +94,19 @@ async def test_a_fork_runs_its_branches_and_the_join_fires_once(tempo: Tempo) ->
     assert [event["payload"]["step"] for event in events if event["type"] == "CMD_EXECUTE"][-1] == "merge"
 
 
+async def test_a_branch_that_leaves_its_fork_by_an_error_lets_nobody_wait_for_ever(tempo: Tempo) -> None:
+    text = JOIN.replace("a: echo", "a: transform") + "  - {from: a, event: ERROR, to: merge}\n"
+    await tempo.registered("leaves", text + "state_params: {a: {source_artifact: none}}\n")
+    answer = await tempo.post("/api/workflow/start", {"flow_id": "leaves", "params": {"input": 1}})
+    assert (answer["state"], answer["session_state"]) == ("end", "completed")
+    events = await tempo.events(answer["session_id"])
+    steps = [event["payload"]["step"] for event in events if event["type"] == "CMD_EXECUTE"]
+    assert sorted(steps) == ["a", "b", "begin", "merge"]
+    left = [event["payload"] for event in events if _moved(event)][-1]
+    assert (left["event"], left["from_state"], left["to_state"]) == ("BRANCH_OVER", "b", "end")
+    assert (left["active_states"], left["session_state"]) == (["end"], "completed")
+
+
 async def test_the_state_names_what_a_join_waits_for(tempo: Tempo) -> None:
     text = FORK.replace("user_input_states: [begin, b]", "user_input_states: [begin]").replace(
         "{a: echo, merge: echo}", "{a: echo, b: approval, merge: echo}"

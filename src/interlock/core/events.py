@@ -314,7 +314,10 @@ class FlowEventRaised(Event, frozen=True, kw_only=True):
 
 
 class FlowTransitioned(Event, frozen=True, kw_only=True):
-    """The flow moved. ``active`` lists the flow states that are active now."""
+    """The flow moved. ``active`` lists the flow states that are active now.
+
+    Without a ``target`` it only left branches, at its end, whose fan-in could not be taken any more.
+    """
 
     type: ClassVar[str] = "flow.transitioned"
     source: tuple[str, ...]

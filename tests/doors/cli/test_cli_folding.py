@@ -159,6 +159,8 @@ def test_a_flow_rests_in_states_that_run_nothing_and_leaves_them() -> None:
     assert story.said[-1] == 'signal APPROVE by ada: {"ok":true}'
     moved = {"event": "APPROVE", "source": ["review"], "target": ["done"], "active": ["done"], "rests": "end"}
     story.tell("flow.transitioned", 2, **moved)
+    story.tell("flow.transitioned", 2, **{**moved, "event": "BRANCH_OVER", "source": ["price"], "target": []})
+    assert story.said[-1] == "price left: nothing moves it any more"
     story.tell("execution.succeeded", 2)
     assert [story.status(state) for state in ("price", "review", "done")] == ["completed"] * 3
 

@@ -176,6 +176,8 @@ def _raised(fact: Fact, node: NodePicture | None, name: str) -> str:
 
 def _transitioned(fact: Fact, node: NodePicture | None, name: str) -> str:
     source, target = (_listed(fact.data.get(name)) for name in ("source", "target"))
+    if not target:
+        return f"{source} left: nothing moves it any more"
     events = fact.data.get("valid_events")
     awaited = ""
     if fact.data.get("rests") in ("user", "event") and isinstance(events, list) and events:

@@ -106,6 +106,25 @@ class CompiledFlow:
         """The events that move the flow from one of these states, in the order of its definition."""
         return tuple(dict.fromkeys(event for name in active for event in self.states[name].events))
 
+    def since(self, name: str, active: Sequence[str]) -> tuple[str, ...]:
+        """What a flow leaves of ``active`` to be in the state ``name`` again, from which it has gone on.
+
+        That is the state itself or where it led to. A fan-in of it was not taken, so what lies behind is no trace of
+        it. Everything, if nothing lies on its way.
+        """
+        if name in active:
+            return (name,)
+        passed, todo = {name}, [name]
+        while todo:
+            state = self.states[todo.pop()]
+            ways = [*(way for found in state.out.values() for way in found), *state.joins]
+            fresh = {
+                target for way in ways if not (way.fan_in and name in way.source) for target in way.target
+            } - passed
+            passed |= fresh
+            todo.extend(fresh)
+        return tuple(found for found in active if found in passed) or tuple(active)
+
 
 def valid_events(definition: FlowDefinition, active: Sequence[str]) -> tuple[str, ...]:
     """What ``CompiledFlow.valid_events`` answers, without compiling: for those who only look at a flow."""

@@ -11,6 +11,7 @@ from interlock.core.commands import TaskSucceeded
 from interlock.core.engine.environment import Activation
 from interlock.core.engine.expressions import ExpressionError, truthy
 from interlock.core.engine.flow.compile import CompiledFlow, FlowState, Transition
+from interlock.core.engine.flow.over import ERRORS, NEED_USER_INPUT, final_states, full_join, waits_in_vain
 from interlock.core.engine.kernels import run_kernel
 from interlock.core.engine.retrying import fail_task
 from interlock.core.engine.turn import Turn
@@ -31,7 +32,8 @@ from interlock.core.events import (
 from interlock.core.execution import Execution, Task
 
 STEP_DONE = "STEP_DONE"
-ERRORS = ("ERROR", "EVENT_ERROR")
+BRANCH_OVER = "BRANCH_OVER"
+"""On what a flow leaves, at its end, the branches that wait for a fan-in in vain."""
 MAX_CHAIN = 1000
 """Transitions without a wait between them."""
 
@@ -46,8 +48,7 @@ def advance(flow: CompiledFlow, turn: Turn) -> None:
             return
         start_node(flow, turn, flow.states[execution.entering[0]], {})
     if execution.ended is None and not (execution.tasks or execution.entering or execution.held):
-        if all(flow.states[name].is_terminal for name in execution.active):
-            succeed(turn)
+        end_if_over(flow, turn)
 
 
 def start_node(flow: CompiledFlow, turn: Turn, state: FlowState, changes: dict[str, Any]) -> None:
@@ -165,7 +166,7 @@ def _follow(flow: CompiledFlow, turn: Turn, event: Answered) -> None:
         if isinstance(event, TaskCompleted):
             _follow_result(flow, turn, state, event)
         elif failed is None:
-            _raise(flow, turn, state, ("NEED_USER_INPUT",), event.task_id)
+            _raise(flow, turn, state, (NEED_USER_INPUT,), event.task_id)
         elif not _raise(flow, turn, state, ERRORS, event.task_id):
             _end_failed(turn, failed.error, failed)
     except ExpressionError as error:
@@ -187,20 +188,10 @@ def _follow_result(flow: CompiledFlow, turn: Turn, state: FlowState, event: Task
     task_id = event.task_id
     if _raise(flow, turn, state, (*map(str.upper, event.raised), STEP_DONE), task_id):
         return
-    join = _full_join(turn.execution, state)
+    join = full_join(turn.execution, state)
     if join is not None:
         turn.emit(FlowEventRaised(flow_state=state.name, event=join.event, task_id=task_id))
         take(flow, turn, join, state.name, join.event)
-        return
-    if not state.out and not state.joins and not state.user_input and state.timer is None:
-        if turn.execution.active == [state.name]:
-            succeed(turn)
-
-
-def _full_join(execution: Execution, state: FlowState) -> Transition | None:
-    """The first fan-in of a state all of whose sources are done."""
-    joins = (join for join in state.joins if set(execution.joined.get(join.index, ())) == set(join.source))
-    return next(joins, None)
 
 
 def awaits_join(flow: CompiledFlow, execution: Execution, event: str) -> FlowState | None:
@@ -216,7 +207,7 @@ def awaits_join(flow: CompiledFlow, execution: Execution, event: str) -> FlowSta
 def finish(flow: CompiledFlow, turn: Turn, state: FlowState, event: str) -> None:
     """Say that a state is done by an event on which no transition of its own holds; take its fan-in if it is full."""
     turn.emit(FlowEventRaised(flow_state=state.name, event=event))
-    join = _full_join(turn.execution, state)
+    join = full_join(turn.execution, state)
     if join is not None:
         take(flow, turn, join, state.name, event)
 
@@ -264,7 +255,27 @@ def _rests(flow: CompiledFlow, execution: Execution, active: list[str], target: 
     return "timer" if any(flow.states[name].timer is not None for name in active) else "event"
 
 
-def succeed(turn: Turn) -> None:
+def end_if_over(flow: CompiledFlow, turn: Turn) -> None:
+    """End a flow in which nothing runs and that nothing can move any more.
+
+    It has succeeded where it came to an end; branches that wait in vain are left. If all do, it has failed.
+    """
+    execution = turn.execution
+    ends = final_states(flow, execution)
+    if ends is None:
+        return
+    if not ends:
+        state, missing = waits_in_vain(flow, execution)
+        message = f"The fan-in that '{state}' waits for cannot be taken any more: '{missing}' is not done"
+        _end_failed(turn, Failure(code="FLOW_JOIN_UNREACHABLE", message=message, node_id=state))
+        return
+    left = tuple(name for name in execution.active if name not in ends)
+    if left:
+        move(flow, turn, left, (), BRANCH_OVER)
+    _succeed(turn)
+
+
+def _succeed(turn: Turn) -> None:
     """Succeed, with the state the flow is in and the newest result of a node."""
     execution = turn.execution
     last = next(reversed(execution.outputs.values()), None)

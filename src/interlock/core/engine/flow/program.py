@@ -124,7 +124,8 @@ class FlowProgram:
     ) -> None:
         execution.outputs.pop(task.node_id, None)  # the newest result comes last
         execution.outputs[task.node_id] = (port, output)
-        self._done(execution, task.node_id)
+        if not _is_awaited_again(execution, task.node_id):
+            self._done(execution, task.node_id)
 
     def _done(self, execution: Execution, name: str, event: str | None = None) -> None:
         """A source of fan-ins is done; with ``event`` for the fan-ins on it alone."""
@@ -156,15 +157,23 @@ class FlowProgram:
         execution.chain += 1
         for name in event.source:
             self._leave(execution, name)
-        for join in {join.index for name in event.source for join in self.flow.states[name].joins}:
-            execution.joined.pop(join, None)
         self._enter(execution, event.target, at)
 
     def on_task_skipped(self, execution: Execution, event: TaskSkipped) -> None:
         raise TypeError("a flow has no event task.skipped")
 
+    def _undo(self, execution: Execution, name: str) -> None:
+        """A source of fan-ins that is left or entered is not done; the others of its fork stay as they are."""
+        for join in self.flow.states[name].joins:
+            done = execution.joined.get(join.index, [])
+            if name in done:
+                done.remove(name)
+            if not done:
+                execution.joined.pop(join.index, None)
+
     def _leave(self, execution: Execution, name: str) -> None:
         execution.active.remove(name)
+        self._undo(execution, name)
         execution.timers.pop(_TIMER + name, None)
         execution.asked.pop(name, None)
         if name in execution.entering:
@@ -177,6 +186,7 @@ class FlowProgram:
     def _enter(self, execution: Execution, names: tuple[str, ...], at: datetime) -> None:
         for name in names:
             state = self.flow.states[name]
+            self._undo(execution, name)
             if name not in execution.active:
                 execution.active.append(name)
             if state.node is not None:
@@ -276,13 +286,13 @@ class FlowProgram:
         return True
 
     def retry(self, turn: Turn, signal: Signal) -> None:
-        """Enter the state whose node failed last once more."""
+        """Enter the state whose node failed last once more; other branches of its fork stay where they are."""
         failed = turn.execution.last_failed
         if failed is None:
             turn.refusal = self._no_transition(turn.execution, "RETRY")
             return
         turn.emit(_received(signal, "RETRY"))
-        move(self.flow, turn, tuple(turn.execution.active), (failed,), "RETRY")
+        move(self.flow, turn, self.flow.since(failed, turn.execution.active), (failed,), "RETRY")
 
     def resume(self, turn: Turn, reason: str, by: str) -> None:
         resume(self.flow, turn, reason, by)
@@ -307,6 +317,11 @@ class FlowProgram:
             "valid_events": list(self.flow.valid_events(execution.active)),
             "tick": execution.seq,
         }
+
+
+def _is_awaited_again(execution: Execution, name: str) -> bool:
+    """Whether a state was entered anew while the task that has just ended ran."""
+    return name in execution.entering or any(task.node_id == name for task in execution.tasks.values())
 
 
 def _reason(signal: Signal) -> str:

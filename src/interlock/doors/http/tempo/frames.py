@@ -146,10 +146,11 @@ def _asked(fields: Fields, telling: Telling) -> Fields:
 
 
 def _moved(fields: Fields, telling: Telling) -> Fields:
+    """Where it moved to; branches that are only left lead to nothing, and then it is where the flow is now."""
     status, reason = _RESTS.get(fields.get("rests", ""), (Status.RUNNING, None))
     return {
         "from_state": fields["source"][0],
-        "to_state": fields["target"][0],
+        "to_state": (fields["target"] or fields["active"])[0],
         "event": fields["event"],
         "session_state": session_state(status, reason),
         "valid_events": fields.get("valid_events", []),
