@@ -17,7 +17,10 @@ import os
 import re
 import resource
 import sys
-from contextlib import AsyncExitStack
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,40 +52,66 @@ async def slow_client(port: int, head: bytes, drops: bytes) -> float:
     return loop.time() - began
 
 
-async def ask(client: httpx2.AsyncClient, until: asyncio.Event) -> list[float]:
-    """Ask twenty times a second; the seconds of each answer."""
-    loop, found = asyncio.get_running_loop(), []
-    while not until.is_set():
-        began = loop.time()
-        (await client.get("/api/app/workflows?limit=1")).raise_for_status()
-        found.append(loop.time() - began)
-        await asyncio.sleep(0.05)
+def ask(url: str) -> None:
+    """Ask a hundred times a second until the standard input ends; print the seconds of each answer.
+
+    The first line of the input is the token.
+    """
+    with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {sys.stdin.readline().strip()}"}) as client:
+        client.get("/api/app/workflows?limit=1").raise_for_status()
+        print("ready", flush=True)
+        until = threading.Event()
+
+        def wait() -> None:
+            sys.stdin.read()
+            until.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        found: list[float] = []
+        while not until.wait(0.01):
+            began = time.monotonic()
+            client.get("/api/app/workflows?limit=1").raise_for_status()
+            found.append(time.monotonic() - began)
+    print(json.dumps(found))
+
+
+@asynccontextmanager
+async def asking(server: Serving) -> AsyncIterator[list[float]]:
+    """An ordinary client, in a process of its own: it must not wait for what this one does. Filled at the end."""
+    command = [sys.executable, __file__, "--ask", server.url]
+    pipe = asyncio.subprocess.PIPE
+    client = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=16 * 1_048_576)
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write(f"{server.token}\n".encode())
+    assert await client.stdout.readline() == b"ready\n"
+    found: list[float] = []
+    yield found
+    client.stdin.close()
+    found.extend(json.loads(await client.stdout.read()))
+    await client.wait()
+
+
+async def alone(server: Serving, seconds: float) -> list[float]:
+    """What an ordinary client gets with nothing beside it."""
+    async with asking(server) as found:
+        await asyncio.sleep(seconds)
     return found
 
 
-async def alone(client: httpx2.AsyncClient, seconds: float) -> list[float]:
-    """The same with nothing beside it."""
-    until = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, until.set)
-    return await ask(client, until)
-
-
-async def beside_slow_clients(server: Serving, client: httpx2.AsyncClient, each: int) -> dict[str, Any]:
+async def beside_slow_clients(server: Serving, each: int) -> dict[str, Any]:
     token = server.token.encode()
     heads = [
         (b"GET /live HTTP/1.1\r\nHost: h\r\nX-Slow: ", b"x" * 60),
         (POST % token + b"Content-Length: 1000\r\n\r\n", b" " * 60),
         (b"", b""),
     ]
-    slow = [asyncio.create_task(slow_client(server.port, *heads[number % 3])) for number in range(3 * each)]
-    until = asyncio.Event()
-    asking = asyncio.create_task(ask(client, until))
-    lasted = await asyncio.gather(*slow)
-    until.set()
-    return {"clients": len(slow), "longest_s": round(max(lasted), 2), "beside": percentiles(await asking)}
+    async with asking(server) as beside:
+        lasted = await asyncio.gather(*(slow_client(server.port, *heads[number % 3]) for number in range(3 * each)))
+    return {"clients": len(lasted), "longest_s": round(max(lasted), 2), "beside": percentiles(beside)}
 
 
-async def beside_idle_connections(server: Serving, client: httpx2.AsyncClient, count: int) -> dict[str, Any]:
+async def beside_idle_connections(server: Serving, count: int) -> dict[str, Any]:
     """Connections that have asked once and then rest, as browsers leave them; those refused are counted."""
     request = b"GET /live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     opened: list[asyncio.StreamWriter] = []
@@ -105,18 +134,15 @@ async def beside_idle_connections(server: Serving, client: httpx2.AsyncClient, c
             refused += 1
             writer.close()
 
-    until = asyncio.Event()
-    asking = asyncio.create_task(ask(client, until))
-    await asyncio.gather(*(open_one() for _ in range(count)))
-    await asyncio.sleep(5.0)
+    async with asking(server) as beside:
+        await asyncio.gather(*(open_one() for _ in range(count)))
+        await asyncio.sleep(5.0)
     files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
     most = int(re.search(r"Max open files\s+(\d+)", Path(f"/proc/{server.process.pid}/limits").read_text())[1])
-    until.set()
     told = {"connections": count, "open": len(opened), "refused": refused, "files": files, "most_files": most}
-    beside = percentiles(await asking)
     for writer in opened:
         writer.close()
-    return {**told, "beside": beside, "resident_mb": resident_mb(server.process.pid)}
+    return {**told, "beside": percentiles(beside), "resident_mb": resident_mb(server.process.pid)}
 
 
 async def refused_by_reason(client: httpx2.AsyncClient) -> dict[str, float]:
@@ -130,10 +156,10 @@ async def run(each: int, idle: int, per_address: int) -> dict[str, Any]:
         place = await stand(stack, 1, INTERLOCK_CONNECTIONS_PER_ADDRESS=str(per_address))
         server = place.servers[0]
         client = await stack.enter_async_context(server.client())
-        await alone(client, 2.0)
-        base = percentiles(await alone(client, 10.0))
-        slow = await beside_slow_clients(server, client, each)
-        resting = await beside_idle_connections(server, client, idle)
+        await alone(server, 2.0)
+        base = percentiles(await alone(server, 10.0))
+        slow = await beside_slow_clients(server, each)
+        resting = await beside_idle_connections(server, idle)
         return {
             "alone": base,
             "slow": {**slow, "ratio_p99": round(slow["beside"]["p99"] / base["p99"], 2)},
@@ -148,7 +174,11 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=500, help="slow clients of each of the three kinds")
     parser.add_argument("--idle", type=int, default=5_000, help="connections that rest")
     parser.add_argument("--per-address", type=int, default=4_000, help="connections that one address may hold")
+    parser.add_argument("--ask", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.ask:
+        ask(options.ask)
+        return 0
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
     found = asyncio.run(run(options.each, options.idle, options.per_address))
