@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, TypeVar
 
 import asyncpg
@@ -93,6 +95,14 @@ async def _access(owner: Owner) -> None:
     owner.ids["user"] = owner.ids["user_id"] = (await owner.ask("POST", "/api/app/users", account))["user_id"]
 
 
+def start_of(word: str) -> dict[str, Any]:
+    """What the execution of the tenant with this word was started with: the word, also as bytes."""
+    content = word.encode()
+    told = {"sha256": sha256(content).hexdigest(), "base64": base64.b64encode(content).decode()}
+    inputs = {"word": word, "bytes": {"$binary": told}}
+    return {"inputs": inputs, "wait_ms": 10_000, "metadata": {"word": word}}
+
+
 async def _workflows(owner: Owner) -> None:
     definition = {
         "name": owner.word,
@@ -105,11 +115,12 @@ async def _workflows(owner: Owner) -> None:
     started = await owner.ask(
         "POST",
         f"/api/app/workflows/{stored['workflow_id']}/execute",
-        {"inputs": {"word": owner.word}, "wait_ms": 10_000, "metadata": {"word": owner.word}},
+        start_of(owner.word),
         idempotency_key=IDEMPOTENCY_KEY,
     )
     owner.ids |= {"execution_id": started["execution_id"], "trace_id": started["trace_id"], "name": "report.md"}
     owner.ids["run_id"] = started["execution_id"]  # as the runs door calls it
+    owner.ids["sha256"] = sha256(owner.word.encode()).hexdigest()  # of the bytes it was given
 
     async def asked() -> str | None:
         found = (await owner.ask("GET", "/api/app/approvals"))["approvals"]

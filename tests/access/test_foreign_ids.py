@@ -29,7 +29,7 @@ from figures import Note
 from interlock.doors.http.plumbing.operation import Policy
 from interlock.kit.ids import RandomIds
 from serving import Serving
-from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, at_rest, rows_of
+from tenants_house import IDEMPOTENCY_KEY, SCRATCH, Owner, at_rest, rows_of, start_of
 
 BOARD = "/api/state/{session_id}"
 WRITE, TENANT = f"PUT {BOARD}/{{key}}", "PUT /api/app/tenants/{tenant}"
@@ -102,16 +102,21 @@ async def test_what_is_anothers_is_like_what_is_nobodys(tenants: Any, database: 
 async def test_names_that_both_chose_stand_for_the_things_of_each(tenants: Any) -> None:
     """Idempotency keys, blackboards and artifacts of one name: each gets its own."""
     for one, other in ((tenants.a, tenants.b), (tenants.b, tenants.a)):
-        body = {"inputs": {"word": one.word}, "wait_ms": 10_000, "metadata": {"word": one.word}}
         path = f"/api/app/workflows/{one.ids['workflow_id']}/execute"
-        again = await one.ask("POST", path, body, idempotency_key=IDEMPOTENCY_KEY)
+        again = await one.ask("POST", path, start_of(one.word), idempotency_key=IDEMPOTENCY_KEY)
         assert again["execution_id"] == one.ids["execution_id"]
         board = (await one.ask("GET", f"/api/state/{SCRATCH}"))["state"]
         assert board["note"] == one.word
-        path = f"/api/app/executions/{one.ids['execution_id']}/artifacts/report.md"
-        artifact = await one.http.get(path, headers=one.headers())
-        assert artifact.text == one.word
-        assert other.word not in artifact.text
+        run = f"/runs/{one.ids['execution_id']}"
+        value = f"{run}/values/{one.ids['sha256']}"
+        for path in (
+            f"/api/app/executions/{one.ids['execution_id']}/artifacts/report.md",
+            f"{run}/artifacts/report.md",
+            value,
+        ):
+            content = await one.http.get(path, headers=one.headers())
+            assert content.text == one.word
+        assert (await one.http.get(f"{run}/values/{other.ids['sha256']}", headers=one.headers())).status_code == 404
 
 
 @pytest.mark.parametrize("chosen", [None, "a-session-of-b-alone"])

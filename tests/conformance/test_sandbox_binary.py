@@ -16,7 +16,8 @@ import pytest_asyncio
 from conformance.executor_trial import KeptBlobs, Trial
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
-from interlock.nodes.code.binary import ARROW, BINARY, BYTES, NUMPY, pack, unpack
+from interlock.core.binary import ARROW, BINARY, BYTES, NUMPY
+from interlock.nodes.code.binary import pack, unpack
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.node import NodeFailed
 

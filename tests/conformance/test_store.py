@@ -271,6 +271,20 @@ async def test_the_log_is_read_in_order_from_anywhere(store, tenant, planted):
         ]
 
 
+async def test_events_are_found_by_a_word_in_them(store, tenant, planted):
+    execution = await planted(tenant, events=4)
+
+    async def naming(word: str, limit: int = 9) -> list[int]:
+        async with store.transaction(tenant.principal, read_only=True) as transaction:
+            return [event.seq for event in await transaction.events_naming(execution.execution_id, word, limit)]
+
+    assert await naming("workflow_id") == [1]
+    assert await naming("2 'é") == [3]
+    assert await naming("message") == [2, 3, 4]
+    assert await naming("message", limit=2) == [2, 3]
+    assert await naming("%") == []
+
+
 async def test_a_long_log_comes_back_whole(store, tenant, planted):
     execution = await planted(tenant, events=10_001)
     async with store.transaction(tenant.principal, read_only=True) as transaction:

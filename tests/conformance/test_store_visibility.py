@@ -42,6 +42,7 @@ async def seen(store: PostgresStore, who: Principal, workflow: Workflow, executi
             "execution": await transaction.execution(execution.execution_id),
             "events": await transaction.events(execution.execution_id, 0, 9),
             "recorded": await transaction.recorded(execution.execution_id),
+            "events naming": await transaction.events_naming(execution.execution_id, str(execution.workflow_id), 9),
             "artifacts": await transaction.artifacts(execution.execution_id),
             "approval": await transaction.approval(execution.approval_id),
         }
@@ -61,7 +62,7 @@ async def test_another_tenant_learns_nothing_even_with_the_same_subject(
     execution = await planted(tenant, workflow_id=workflow.workflow_id, is_private=visibility == "private")
     stranger = new_tenant()
     assert stranger.principal.subject == tenant.principal.subject, "only the tenant tells them apart"
-    assert len(await seen(store, tenant.principal, workflow, execution)) == 17
+    assert len(await seen(store, tenant.principal, workflow, execution)) == 18
     assert await seen(store, stranger.principal, workflow, execution) == {}
 
 

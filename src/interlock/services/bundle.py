@@ -33,6 +33,7 @@ from interlock.services.executions.signal import SignalExecutions
 from interlock.services.executions.start import StartExecutions
 from interlock.services.executions.task_log import ReadTaskLogs
 from interlock.services.executions.tasks import ListTasks
+from interlock.services.executions.values import ReadValues
 from interlock.services.executions.watch import WatchExecutions
 from interlock.services.executions.watch_workflow import WatchWorkflows
 from interlock.services.health import CheckHealth
@@ -80,6 +81,7 @@ class Services:
     signal_execution: SignalExecutions
     cancel_execution: CancelExecutions
     retry_execution: RetryExecutions
+    read_value: ReadValues
     list_tasks: ListTasks
     read_task_log: ReadTaskLogs
     pause_execution: PauseExecutions
@@ -153,6 +155,7 @@ def build_services(
         signal_execution=SignalExecutions(store, engine),
         cancel_execution=cancel,
         retry_execution=RetryExecutions(store, engine, blobs),
+        read_value=ReadValues(store, blobs),
         list_tasks=ListTasks(reads, places),
         read_task_log=ReadTaskLogs(store),
         pause_execution=PauseExecutions(store, engine),

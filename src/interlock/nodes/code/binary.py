@@ -1,7 +1,5 @@
 """Values that are bytes, within JSON: as functions give and get them, and as they travel between tasks.
 
-    {"$binary": {"content_type": "application/x-npy", "size": 8000128, "sha256": "9f86…", "base64": "k05V…"}}
-
 Only sandboxes read the bytes; to the server they are a text like any other, which is stored once and referred to where
 it is large. No form can hold a pickle.
 """
@@ -16,20 +14,17 @@ from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
+from interlock.core.binary import ARROW, BINARY, BYTES, DEEPEST, NUMPY
 from interlock.ports.node import NodeFailed
 
-BINARY = "$binary"
-"""The one key of an object that stands for bytes."""
-BYTES, NUMPY, ARROW = "application/octet-stream", "application/x-npy", "application/vnd.apache.arrow.stream"
 LARGE_ARRAY = 1_048_576
 """Bytes from which an array of numpy is handed on as it is; a smaller one becomes a list."""
-_DEEPEST = 4
 _PLAIN_NUMBERS = "biufc"  # kinds of numpy's types that hold numbers and no objects
 
 
 def pack(value: Any, depth: int = 0) -> Any:
     """The value with bytes, large arrays and tables of Arrow in it as JSON, in objects up to 4 deep; else as it is."""
-    if type(value) is dict and depth < _DEEPEST:
+    if type(value) is dict and depth < DEEPEST:
         packed = {key: pack(item, depth + 1) for key, item in value.items()}
         return packed if any(packed[key] is not item for key, item in value.items()) else value
     found = _content_of(value)
@@ -38,7 +33,7 @@ def pack(value: Any, depth: int = 0) -> Any:
 
 def unpack(value: Any, depth: int = 0) -> Any:
     """What ``pack`` was given. Raises NodeFailed BINARY_INVALID for bytes that are not what they are said to be."""
-    if type(value) is not dict or depth >= _DEEPEST:
+    if type(value) is not dict or depth >= DEEPEST:
         return value
     inner = value.get(BINARY)
     if len(value) == 1 and type(inner) is dict and type(inner.get("base64")) is str:

@@ -24,6 +24,7 @@ from interlock.services.code.save import SaveCode
 from interlock.services.drafts.find import reading, require_size, unknown_task, using
 from interlock.services.drafts.run import version_of
 from interlock.services.executions.access import visible
+from interlock.services.executions.shown import with_lists
 from interlock.services.executions.watch import WatchExecutions
 
 LONGEST = 600.0
@@ -75,7 +76,7 @@ class CallTasks:
         self._clock = clock
 
     async def __call__(self, principal: Principal, wish: CallWish) -> Called:
-        """The result of the call.
+        """The result of the call; arrays in it are lists.
 
         Raises DENIED, NOT_FOUND, RULE for a task that is not called so and RESULT_NOT_JSON, TOO_LARGE, LIMITED and
         UNAVAILABLE for want of room, TIMEOUT beyond ``LONGEST``, INTERNAL ``TASK_FAILED``, CONFLICT once cancelled.
@@ -146,7 +147,7 @@ class CallTasks:
             sha256: msgspec.json.decode(await self._blobs.get(row.tenant_id, sha256))
             for sha256 in row.output_refs.values()
         }
-        return _Outcome(row.status, put_back(row, row.output_refs, large).output, row.error)
+        return _Outcome(row.status, await with_lists(put_back(row, row.output_refs, large).output), row.error)
 
     async def _cancel(self, principal: Principal, wish: CallWish, execution_id: UUID) -> None:
         reason = "nobody waits for the call any more"

@@ -62,6 +62,11 @@ class ExecutionQueries:
         rows = await self._session.rows(_SQL["events"], execution_id, after, limit)
         return [event_record_of(row) for row in rows]
 
+    async def events_naming(self, execution_id: UUID, word: str, limit: int) -> list[EventRecord]:
+        """At most ``limit`` events with this word anywhere in them, in order."""
+        rows = await self._session.rows(_SQL["events_naming"], execution_id, word, limit)
+        return [event_record_of(row) for row in rows]
+
     async def last_seqs(self, execution_ids: Sequence[UUID]) -> dict[UUID, int]:
         """The number of the newest event of each of these that the caller may see."""
         rows = await self._session.rows(_SQL["last_seqs"], execution_ids)

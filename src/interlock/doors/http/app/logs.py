@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,15 +10,13 @@ from msgspec import Meta
 
 from interlock.doors.http.app.any_id import by_any_id
 from interlock.doors.http.app.door import read_id
+from interlock.doors.http.plumbing.attachment import File, attachment
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
-from interlock.doors.http.plumbing.replies import PRIVATE, BytesReply
 from interlock.kit.instants import rfc3339
 from interlock.services.nouns import ArtifactRow, EventRecord
 
 EventsLimit = Annotated[int, Meta(ge=1, le=1_000)]
-_MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
-_UNKNOWN_TYPE = "application/octet-stream"
 
 
 class EventsQuery(msgspec.Struct, kw_only=True):
@@ -122,14 +119,7 @@ def _artifact(row: ArtifactRow, place: str) -> ArtifactObject:
 
 @by_any_id
 async def get_artifact(call: Call[None, None]) -> Reply:
-    """The content of an artifact. Browsers save it and never show it as a page of this server."""
+    """The content of an artifact."""
     execution_id = read_id(call.path["execution_id"], "execution")
     row, content = await call.services.read_executions.artifact(call.principal, execution_id, call.path["name"])
-    headers = (
-        *PRIVATE,
-        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(row.name, safe='')}".encode()),
-        (b"content-security-policy", b"default-src 'none'; sandbox"),
-        (b"etag", f'"{row.sha256}"'.encode()),
-    )
-    is_plain = _MEDIA_TYPE.fullmatch(row.content_type) is not None
-    return BytesReply(content, media_type=row.content_type if is_plain else _UNKNOWN_TYPE, headers=headers)
+    return attachment(call, File(row.name, row.content_type, row.sha256, content))

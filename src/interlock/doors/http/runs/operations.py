@@ -25,6 +25,8 @@ def _operation(method: str, path: str, scope: Scope, summary: str, handler: Hand
     )
 
 
+_BYTES: dict[str, Any] = {"media_type": "*/*"}
+
 OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "GET",
@@ -82,6 +84,24 @@ OPERATIONS: tuple[Operation, ...] = (
         reading.list_artifacts,
         answer=reading.RunArtifacts,
         failures=(404,),
+    ),
+    _operation(
+        "GET",
+        "/{run_id}/artifacts/{name}",
+        Scope.EXECUTIONS_READ,
+        "Download a file that a run made",
+        reading.get_artifact,
+        failures=(304, 404),
+        **_BYTES,
+    ),
+    _operation(
+        "GET",
+        "/{run_id}/values/{sha256}",
+        Scope.EXECUTIONS_READ,
+        "Download a value that a run was given or its tasks gave",
+        reading.get_value,
+        failures=(304, 404),
+        **_BYTES,
     ),
     _operation(
         "POST",

@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from interlock.core.binary import ARROW, NUMPY
 from interlock.core.errors import invalid
+from interlock.doors.http.plumbing.attachment import File, attachment
 from interlock.doors.http.plumbing.described import Cursor
 from interlock.doors.http.plumbing.etag import tagged
 from interlock.doors.http.plumbing.operation import Call, Reply
@@ -25,11 +27,13 @@ from interlock.doors.http.runs.run_object import (
     task_object,
 )
 from interlock.kit.instants import rfc3339
+from interlock.services.executions.shown import with_lists
 from interlock.services.nouns import ExecutionFilter, ExecutionRow, LogLine
 from interlock.services.sessions.session import shown_id
 
 MAX_WAIT_MS = 60_000
 _MAX_SEQ = 2_147_483_647
+_ENDINGS = {NUMPY: ".npy", ARROW: ".arrows", "application/json": ".json"}
 
 
 class RunsQuery(msgspec.Struct, kw_only=True):
@@ -147,7 +151,8 @@ async def get_run(call: Call[None, RunQuery]) -> Reply:
     detail = await reads.detail(call.principal, row.execution_id)
     artifacts = await reads.artifacts(call.principal, row.execution_id)
     tasks = call.services.list_tasks.of(detail)
-    return tagged(run_detail(detail.row, tasks, artifacts, detail.pending), call.header("if-none-match"))
+    ended = msgspec.structs.replace(detail.row, output=await with_lists(detail.row.output))
+    return tagged(run_detail(ended, tasks, artifacts, detail.pending), call.header("if-none-match"))
 
 
 async def list_tasks(call: Call[None, None]) -> Reply:
@@ -178,6 +183,22 @@ async def list_artifacts(call: Call[None, None]) -> Reply:
     row = await found(call)
     rows = await call.services.read_executions.artifacts(call.principal, row.execution_id)
     return JsonReply(RunArtifacts(artifacts=[artifact_object(each) for each in rows]))
+
+
+async def get_artifact(call: Call[None, None]) -> Reply:
+    """The content of a file that a run made."""
+    row = await found(call)
+    file, content = await call.services.read_executions.artifact(call.principal, row.execution_id, call.path["name"])
+    return attachment(call, File(file.name, file.content_type, file.sha256, content))
+
+
+async def get_value(call: Call[None, None]) -> Reply:
+    """The bytes of a value that a run was given or its tasks gave: of a ``$binary``, or the JSON of an ``$omitted``."""
+    row = await found(call)
+    sha256 = call.path["sha256"]
+    value = await call.services.read_value(call.principal, row.execution_id, sha256)
+    name = f"{sha256[:16]}{_ENDINGS.get(value.content_type, '.bin')}"
+    return attachment(call, File(name, value.content_type, sha256, value.content))
 
 
 async def read_log(call: Call[None, RunLogQuery]) -> Reply:

@@ -65,6 +65,11 @@ left join interlock.live l on l.execution_id = x.execution_id;
 select seq, type, data, refs, at, trace_id from interlock.events
 where execution_id = $1 and seq > $2 order by seq limit $3;
 
+-- name: events_naming
+select seq, type, data, refs, at, trace_id from interlock.events
+where execution_id = $1 and (position($2 in data::text) > 0 or position($2 in refs::text) > 0)
+order by seq limit $3;
+
 -- name: artifacts
 select name, task_id, sha256, size, content_type, created_at from interlock.artifacts
 where execution_id = $1 order by name;
