@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from doors.lattice_house import Lattice
+from doors.lattice_house import Lattice, frame, to_end
 from ray_house import RayHouse, free_port
 from served import RunningServer, environment, start_server, stop_server
 from serving import descendants
@@ -109,11 +109,17 @@ async def stands(lattice: Lattice, worker: str, state: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def ran(lattice: Lattice, code: str, cpu: int) -> list[Any]:
-    """The frames of a task that needs so many cores."""
+async def made(lattice: Lattice, code: str, cpu: int, gpu: int) -> str:
+    """A workflow of a task that needs so many cores and devices."""
     workflow_id = await lattice.workflow()
-    resources = {"cpu": cpu, "cpu_mem": 0, "gpu": 0, "gpu_mem": 0}
+    resources = {"cpu": cpu, "cpu_mem": 0, "gpu": gpu, "gpu_mem": 0}
     await lattice.saved(workflow_id, code[4:].partition("(")[0], code, resources=resources)
+    return workflow_id
+
+
+async def ran(lattice: Lattice, code: str, cpu: int, gpu: int = 0) -> list[Any]:
+    """The frames of such a task."""
+    workflow_id = await made(lattice, code, cpu, gpu)
     return await lattice.frames(workflow_id, await lattice.run(workflow_id))
 
 
@@ -133,7 +139,7 @@ async def test_a_worker_joins_works_and_leaves(lattice: Lattice, join: Callable[
             await asyncio.sleep(0.1)
     assert (listed["resources"]["cpu"], sorted(listed["resources"]["gpu_resource"])) == (50.0, ["0", "1"])
     frames = await ran(lattice, WHERE, 40)
-    assert data_of(frames, "start_task")["node_id"].removesuffix(" (unsandboxed)") == name
+    assert on(data_of(frames, "start_task")) == name
     running = asyncio.create_task(ran(lattice, BRIEF, 40))
     async with asyncio.timeout(SOON):
         while (await workers(lattice))[name]["free"]["cpu"] == 50.0:
@@ -142,6 +148,47 @@ async def test_a_worker_joins_works_and_leaves(lattice: Lattice, join: Callable[
     assert data_of(await running, "finish_task")["result"] == {"done": True}, "what ran there could end"
     assert not descendants(worker.process.pid)
     assert (await workers(lattice))[name]["state"] in ("draining", "lost")
+
+
+async def test_a_task_that_asks_for_too_much_is_cut_down_or_waits_until_a_node_has_it(
+    lattice: Lattice, join: Callable[..., Worker]
+) -> None:
+    one = await with_room(lattice, join("--num-cpus", "60", "--memory", "1000", "--num-gpus", "1"))
+    cut = data_of(await ran(lattice, WHERE, cpu=70, gpu=3), "start_task")  # local mode clamps
+    assert (on(cut), cut["gpu_id"], cut["clamped"]) == (one, 0, {"cpu": [70, 60], "gpu": [3, 1]})
+
+    workflow_id = await made(lattice, WHERE, cpu=70, gpu=3)
+    run_id = await lattice.run(workflow_id, resource_policy="queue")
+    async with asyncio.timeout(SOON * 2), lattice.socket(workflow_id, run_id, "?profile=full") as connection:
+        while (told := await frame(connection))["type"] != "task_waiting":
+            assert told["type"] != "start_task"
+        assert told["data"]["reason"] == "no_capable_worker"
+        (task,) = (await lattice.call("GET", f"/runs/{run_id}/tasks"))["tasks"]
+        assert (task["status"], task["waiting_reason"]) == ("ready", "no_capable_worker")
+
+        many = join("--num-cpus", "80", "--memory", "1000", "--num-gpus", "3")
+        while (told := await frame(connection))["type"] != "start_task":
+            assert told["type"] == "task_waiting"
+        assert on(told["data"]) == await with_room(lattice, many)
+        assert "clamped" not in told["data"]
+        frames, _ = await to_end(connection)
+    assert data_of(frames, "finish_workflow")["status"] == "succeeded"
+    refused = {"workflow_id": await made(lattice, WHERE, cpu=90, gpu=0), "resource_policy": "reject"}
+    await lattice.post("/run_workflow", refused, 400)
+
+
+def on(started: Any) -> str:
+    """Where a task runs."""
+    return str(started["node_id"]).removesuffix(" (unsandboxed)")
+
+
+async def with_room(lattice: Lattice, worker: Worker) -> str:
+    """The name of a worker once tasks can be placed there."""
+    name = str((await worker.says("ready"))["worker"])
+    async with asyncio.timeout(SOON):
+        while (await workers(lattice))[name]["free"]["cpu"] == 0.0:
+            await asyncio.sleep(0.1)
+    return name
 
 
 async def test_a_worker_that_is_killed_is_lost_with_all_it_started(
