@@ -91,6 +91,23 @@ async def test_an_attempt_outlives_its_driver_and_is_heard_of_once(cluster: RayH
         assert cancelled.results == []
 
 
+async def test_it_is_not_ready_from_when_the_cluster_is_out_of_reach_until_it_is_back() -> None:
+    house = RayHouse()
+    try:
+        await house.open()
+        trial = house.trial(PROBES)
+        executor = trial.executor
+        assert isinstance(executor, RayExecutor)
+        async with opened(trial):
+            assert executor.is_ready
+            house.crash()
+            await until(lambda: not executor.is_ready, "the loss of the cluster", 90.0)
+            await house.open()
+            await until(lambda: executor.is_ready, "its return", 90.0)
+    finally:
+        house.close()
+
+
 async def test_a_server_that_takes_over_gets_what_the_one_before_had_begun(
     cluster: RayHouse, house: House, tmp_path: Path
 ) -> None:

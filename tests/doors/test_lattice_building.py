@@ -127,6 +127,7 @@ async def test_references_that_lead_nowhere(lattice: Lattice) -> None:
         for value, told in (
             (f"{NOBODY}.output.y", f"Input 'y' refers to unknown task '{NOBODY}'"),
             ("y", "Input 'y' refers to unknown task 'y'"),
+            (a, "Input 'y' has no output key"),
             (f"{a}.", "Input 'y' has no output key"),
             (f"{a}.output.", "Input 'y' has no output key"),
         ):

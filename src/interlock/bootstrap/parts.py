@@ -191,6 +191,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         save_code=sandbox.save_code,
         workers=build_workers(ledger, placing, clock, reaches),
         places=placing,
+        is_ready=lambda: all(executor.is_ready for executor in ray.values()),
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

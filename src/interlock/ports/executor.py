@@ -15,6 +15,9 @@ Result = TaskSucceeded | TaskErred | TaskSuspended | TaskReported | AttemptLost
 Report = Callable[[UUID, Result], None]
 """Called on the event loop with the execution and what one of its attempts reports."""
 
+Ready = Callable[[], bool]
+"""Whether what runs tasks with resources takes new ones; those it was given before wait until it does again."""
+
 
 class Executor(Protocol):
     """Runs attempts. Exactly one final report follows each ``submit``, unless the attempt is cancelled first."""

@@ -13,6 +13,7 @@ from interlock.kit.ids import Ids
 from interlock.ports.blobs import BlobStore
 from interlock.ports.bus import Bus
 from interlock.ports.engine import Engine
+from interlock.ports.executor import Ready
 from interlock.ports.identity import Identity
 from interlock.ports.ledger import NodeTotal
 from interlock.ports.node import Registry
@@ -126,8 +127,9 @@ def build_services(
     directory: DirectoryServices | None = None,
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
+    is_ready: Ready = lambda: True,
 ) -> Services:
-    """The use cases over these parts."""
+    """The use cases over these parts. ``is_ready`` says whether tasks of the lattice door can be run now."""
     models = models or without_providers(clock, ids)
     check_parameters = with_addresses(check_parameters, webhooks.check_url)
     validate = ValidateDefinitions(registry, check_parameters)
@@ -187,6 +189,7 @@ def build_services(
             save_code=save_code,
             clock=clock,
             ids=ids,
+            is_ready=is_ready,
         ),
         workers=workers,
         save_code=save_code,

@@ -8,6 +8,7 @@ from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.ports.blobs import Blobs
 from interlock.ports.engine import Engine
+from interlock.ports.executor import Ready
 from interlock.ports.store import Store
 from interlock.services.code.save import SaveCode
 from interlock.services.drafts.call import CallTasks
@@ -49,6 +50,7 @@ def build_drafts(
     save_code: SaveCode,
     clock: Clock,
     ids: Ids,
+    is_ready: Ready,
 ) -> Drafts:
     """The use cases over these parts."""
     find = FindRuns(store)
@@ -60,8 +62,8 @@ def build_drafts(
         list_tasks=ListTasks(store),
         draw_edge=DrawEdges(store),
         delete_edge=DeleteEdges(store),
-        run=RunDrafts(store, engine, clock),
-        call=CallTasks(store, blobs, engine, watch, save_code, clock),
+        run=RunDrafts(store, engine, clock, is_ready),
+        call=CallTasks(store, blobs, engine, watch, save_code, clock, is_ready),
         find_run=find,
         read_result=ReadResults(blobs),
         cancel_run=CancelRuns(find, cancel),

@@ -19,10 +19,11 @@ from interlock.core.workflow import Version
 from interlock.kit.clock import Clock
 from interlock.ports.blobs import Blobs
 from interlock.ports.engine import Engine, Key, Standing, StartExecution, WorkflowChanged
+from interlock.ports.executor import Ready
 from interlock.ports.store import Store
 from interlock.services.code.save import SaveCode
 from interlock.services.drafts.find import reading, require_size, unknown_task, using
-from interlock.services.drafts.run import version_of
+from interlock.services.drafts.run import require_executor, version_of
 from interlock.services.executions.access import visible
 from interlock.services.executions.shown import with_lists
 from interlock.services.executions.watch import WatchExecutions
@@ -67,7 +68,9 @@ class CallTasks:
         watch: WatchExecutions,
         save_code: SaveCode,
         clock: Clock,
+        is_ready: Ready,
     ) -> None:
+        self._is_ready = is_ready
         self._store = store
         self._blobs = blobs
         self._engine = engine
@@ -79,14 +82,16 @@ class CallTasks:
         """The result of the call; arrays in it are lists.
 
         Raises DENIED, NOT_FOUND, RULE for a task that is not called so and RESULT_NOT_JSON, TOO_LARGE, LIMITED and
-        UNAVAILABLE for want of room, TIMEOUT beyond ``LONGEST``, INTERNAL ``TASK_FAILED``, CONFLICT once cancelled.
+        UNAVAILABLE for want of room or of an executor, TIMEOUT beyond ``LONGEST``, INTERNAL ``TASK_FAILED``, CONFLICT
+        once cancelled.
         """
         principal.require(Scope.WORKFLOWS_EXECUTE)
         self._save_code.permit(principal)
         version = await self._freeze(principal, wish)
+        require_executor(self._is_ready)
         pickles = {}
         for name, content in (("args", wish.args), ("kwargs", wish.kwargs)):
-            require_size(content)
+            require_size(content, name)
             pickles[name] = await self._save_code(principal, "pickle", content)
         standing = await self._start(principal, wish, version, pickles)
         try:

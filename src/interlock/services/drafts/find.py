@@ -60,7 +60,7 @@ def unknown_task(task_id: str, draft_id: UUID) -> InterlockError:
     return not_found("NOT_FOUND", f"Task {task_id[:_SHOWN]} not found in workflow {draft_id}")
 
 
-def require_size(content: bytes) -> None:
-    """Raise TOO_LARGE for more than one piece of code may have."""
+def require_size(content: bytes, what: str = "Code") -> None:
+    """Raise TOO_LARGE for more than one piece of code, or the pickle of arguments, may have."""
     if len(content) > MAX_CODE:
-        raise InterlockError(ErrorKind.TOO_LARGE, "PAYLOAD_TOO_LARGE", f"Code exceeds {MAX_CODE >> 20} MiB")
+        raise InterlockError(ErrorKind.TOO_LARGE, "PAYLOAD_TOO_LARGE", f"{what} exceeds {MAX_CODE >> 20} MiB")

@@ -18,6 +18,7 @@ from interlock.core.workflow import GraphDefinition, Version
 from interlock.kit.clock import Clock
 from interlock.kit.ids import named
 from interlock.ports.engine import Engine, Key, StartExecution, WorkflowChanged
+from interlock.ports.executor import Ready
 from interlock.ports.store import Store
 from interlock.services.drafts.find import reading, using
 from interlock.services.sessions.session import METADATA, SCOPE, check_chosen
@@ -47,21 +48,24 @@ class RunStarted(msgspec.Struct, frozen=True):
 class RunDrafts:
     """Start runs of drafts; later changes of a draft never reach a run."""
 
-    def __init__(self, store: Store, engine: Engine, clock: Clock) -> None:
+    def __init__(self, store: Store, engine: Engine, clock: Clock, is_ready: Ready) -> None:
         self._store = store
         self._engine = engine
         self._clock = clock
+        self._is_ready = is_ready
 
     async def __call__(self, principal: Principal, wish: RunWish) -> RunStarted:
         """Start, durable when this returns; the same run id and version again is the same run.
 
         Raises DENIED, NOT_FOUND, RULE for a task that cannot be run, CONFLICT for a run id that is in use for
-        something else, MISMATCH for such a key, LIMITED and UNAVAILABLE for want of room.
+        something else, MISMATCH for such a key, LIMITED and UNAVAILABLE for want of room, UNAVAILABLE
+        ``EXECUTOR_UNAVAILABLE`` while nothing could run.
         """
         principal.require(Scope.WORKFLOWS_EXECUTE)
         if wish.run_id is not None:
             check_chosen(wish.run_id)
         version = await self._freeze(principal, wish)
+        require_executor(self._is_ready)
         try:
             standing = await self._engine.start(_request(principal, wish, version))
         except WorkflowChanged as error:
@@ -91,6 +95,12 @@ class RunDrafts:
             is_new = await transaction.add_draft_version(principal.tenant_id, draft, version)
             await transaction.set_frozen(draft.draft_id, version.version_id)
         return version if is_new else await self._store.version(principal, version.version_id) or version
+
+
+def require_executor(is_ready: Ready) -> None:
+    """Return if tasks can be run now. Raises UNAVAILABLE ``EXECUTOR_UNAVAILABLE``."""
+    if not is_ready():
+        raise unavailable("Executor not ready", code="EXECUTOR_UNAVAILABLE")
 
 
 def version_of(principal: Principal, draft: Draft, definition: GraphDefinition, clock: Clock) -> Version:

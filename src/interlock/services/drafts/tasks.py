@@ -168,6 +168,7 @@ async def _require_task(store: Store, principal: Principal, text: str, task_id: 
 async def _resolved(transaction: Transaction, draft: Draft, inputs: tuple[Given, ...]) -> tuple[TaskInput, ...]:
     told = [given for given in inputs if given.is_reference]
     named = {task_id for given in told for task_id, _ in possible_references(given.value)}
+    named |= {given.value for given in told if isinstance(given.value, str) and "." not in given.value}  # no key
     known = await transaction.among_draft_tasks(draft.draft_id, sorted(named)) if named else set()
     return tuple(_input(given, known) for given in inputs)
 

@@ -107,6 +107,7 @@ class RayExecutor:
         self._host: Host | None = None
         self._answers: Answers | None = None
         self._is_stopped = False
+        self._is_away = False
         self._errands: dict[Key, Errand] = {}
         self._line: dict[Key, Errand] = {}
         self._nodes: dict[str, Node] = {}
@@ -136,6 +137,11 @@ class RayExecutor:
             return "idle"
         reason = self._driving.reason or self._why_not
         return f"unavailable: {reason}" if reason else "starting"
+
+    @property
+    def is_ready(self) -> bool:
+        """False from when the cluster could not be reached, or was lost, until it is reached. One that starts is."""
+        return not self._is_away
 
     @property
     def waiting(self) -> int:
@@ -268,6 +274,7 @@ class RayExecutor:
                     self._read(worker, line)
             case Connected(worker=worker):
                 self._own = worker
+                self._is_away = False
             case Nodes(nodes=nodes):
                 self._see(nodes)
             case HostReady(worker=worker, way=way):
@@ -326,6 +333,7 @@ class RayExecutor:
 
     def _break(self) -> None:
         """The driver is gone: what it had out may still run, and is sought when the next one is there."""
+        self._is_away = True
         self._ready.clear()
         self._nodes.clear()
         self._mail.forget_all()
