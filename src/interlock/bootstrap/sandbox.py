@@ -78,3 +78,5 @@ def _tell(walls: Walls) -> None:
             reason=walls.reason,
             meaning="users' code can read what this process can, and reach the network",
         )
+    elif walls.calls is None:
+        log.warning("sandbox.unfiltered", reason=walls.reason, meaning="users' code can make every system call")

@@ -3,8 +3,9 @@
     guard.py CHANNEL LIFELINE GROUPS COMMAND...
 
 CHANNEL and LIFELINE are inherited file descriptors; GROUPS are the ``cgroup.procs`` files, joined by colons, that the
-child enters before it runs COMMAND, in which ``{guard}`` stands for this process. Run by path, without the package
-around it: it lives as long as the child and should be small.
+child enters before it runs COMMAND, in which ``{guard}`` stands for this process, and a word of ``{bytes}`` and hex
+digits for the number of a descriptor from which the child reads these bytes. Run by path, without the package around
+it: it lives as long as the child and should be small.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import signal
 import sys
 import time
 
+BYTES = "{bytes}"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -34,6 +36,7 @@ def main() -> None:
         os.setpgid(0, 0)
         for path in groups:
             _enter(path)
+        command = [_descriptor(word) if word.startswith(BYTES) else word for word in command]
         os.execv(command[0], command)  # noqa: S606 - the server says what to run
     os.close(channel)
     os.read(lifeline, 1)
@@ -42,6 +45,19 @@ def main() -> None:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     _bury(child)
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def readable(content: bytes) -> int:
+    """A descriptor that children inherit and read ``content`` from, once; at most what a pipe holds, 64 KiB."""
+    end, start = os.pipe()
+    os.write(start, content)
+    os.close(start)
+    os.set_inheritable(end, True)
+    return end
+
+
+def _descriptor(word: str) -> str:
+    return str(readable(bytes.fromhex(word.removeprefix(BYTES))))
 
 
 def _close_others(*kept: int) -> None:

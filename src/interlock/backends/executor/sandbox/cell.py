@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from interlock.backends.executor.pool.guard import BYTES
 from interlock.backends.executor.sandbox.bubblewrap import WORK, walled
 from interlock.backends.executor.sandbox.limits import INIT, MIB
 from interlock.backends.executor.sandbox.walls import Walls
@@ -69,7 +70,8 @@ class SandboxCell:
         child = (sys.executable, "-P", "-m", CHILD, guard, str(channel), self._registry, self._work, limits)
         if self._folder is not None:
             return child
-        return (self._walls.program, *walled(self._writable, self._hidden), *child)
+        filtered = ("--seccomp", BYTES + self._walls.calls.hex()) if self._walls.calls is not None else ()
+        return (self._walls.program, *filtered, *walled(self._writable, self._hidden), *child)
 
     def suit(self, attempt: Attempt) -> None:
         """Set the memory. Raises NodeFailed SANDBOX_UNAVAILABLE."""
