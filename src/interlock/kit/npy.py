@@ -43,7 +43,8 @@ def as_json(content: bytes, most: int) -> bytes | None:
     numbers = struct.unpack_from(f"{code[0]}{count}{code[1]}", content, start)
     if code[1] in "efd" and not all(map(math.isfinite, numbers)):
         return None
-    text = msgspec.json.encode(_nested(numbers, shape, _strides(shape, is_fortran)))
+    nested = _by_columns(numbers, shape, _strides(shape)) if is_fortran else _by_rows(numbers, shape)
+    text = msgspec.json.encode(nested)
     return text if len(text) <= most else None
 
 
@@ -61,17 +62,22 @@ def _head(content: bytes) -> tuple[str, bool, list[int], int] | None:
     return (order + code, found[4] == "True", shape, start) if len(shape) <= _MOST_AXES else None
 
 
-def _strides(shape: Sequence[int], is_fortran: bool) -> list[int]:
-    """How far apart the numbers of each axis are."""
-    if is_fortran:
-        return [math.prod(shape[:axis]) for axis in range(len(shape))]
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+def _by_rows(numbers: Sequence[Any], shape: Sequence[int]) -> Any:
+    """The numbers as lists of lists, from the innermost out: an image has a million of these."""
+    for size in reversed(shape[1:]):
+        numbers = list(zip(*[iter(numbers)] * size, strict=True))
+    return numbers if shape else numbers[0]
 
 
-def _nested(numbers: Sequence[Any], shape: Sequence[int], strides: Sequence[int], at: int = 0) -> Any:
+def _strides(shape: Sequence[int]) -> list[int]:
+    """How far apart the numbers of each axis are where columns come first."""
+    return [math.prod(shape[:axis]) for axis in range(len(shape))]
+
+
+def _by_columns(numbers: Sequence[Any], shape: Sequence[int], strides: Sequence[int], at: int = 0) -> Any:
     if not shape:
         return numbers[at]
     (size, *inner), (stride, *others) = shape, strides
     if not inner:
         return numbers[at : at + stride * (size - 1) + 1 : stride]
-    return [_nested(numbers, inner, others, at + stride * index) for index in range(size)]
+    return [_by_columns(numbers, inner, others, at + stride * index) for index in range(size)]
