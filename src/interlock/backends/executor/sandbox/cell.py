@@ -74,13 +74,13 @@ class SandboxCell:
         return (self._walls.program, *filtered, *walled(self._writable, self._hidden), *child)
 
     def suit(self, attempt: Attempt) -> None:
-        """Set the memory. Raises NodeFailed SANDBOX_UNAVAILABLE."""
+        """Set memory and cores. Raises NodeFailed SANDBOX_UNAVAILABLE."""
         if self._group is None:
             return
         try:
-            self._group.limit(memory_of(attempt, self._memory) * MIB)
+            self._group.limit(memory_of(attempt, self._memory) * MIB, cores_of(attempt))
         except OSError as error:
-            told = f"The sandbox cannot be held to its memory: {error.strerror}"
+            told = f"The sandbox cannot be held to its memory and cores: {error.strerror}"
             raise NodeFailed("SANDBOX_UNAVAILABLE", told, retryable=True) from error
 
     def clear(self) -> None:
@@ -99,6 +99,11 @@ def memory_of(attempt: Attempt, otherwise: int) -> int:
     """MiB that the attempt may use."""
     asked = attempt.resources.memory if attempt.resources is not None else 0
     return int(asked) or otherwise
+
+
+def cores_of(attempt: Attempt) -> float:
+    """Cores that the attempt may use: one if it asks for none."""
+    return (attempt.resources.cpu if attempt.resources is not None else 0) or 1.0
 
 
 def _folder_in(scratch: Path) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.executor.results import fail
-from interlock.backends.executor.sandbox.cell import SandboxCell, memory_of
+from interlock.backends.executor.sandbox.cell import SandboxCell, cores_of, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
 from interlock.backends.executor.sandbox.parcels import Parcels, has_packed
 from interlock.backends.executor.sandbox.verdict import judge
@@ -186,7 +186,7 @@ class SandboxExecutor:
         self._pool.submit(
             msgspec.structs.replace(attempt, code=code),
             judged,
-            key=(attempt.tenant_id, main, memory_of(attempt, self._memory)),
+            key=(attempt.tenant_id, main, memory_of(attempt, self._memory), cores_of(attempt)),
             again=msgspec.structs.replace(attempt, code=rest),
             on_stored=note,
             on_printed=self._printing(attempt),

@@ -52,11 +52,18 @@ def find_walls(asked: Mode | None, *, is_local: bool) -> Walls:
         problem = "" if calls is not None else _try(program, None)
     if program is not None and not problem:
         cgroups = find_cgroups()
-        told = "with cgroups for memory and processes" if cgroups else "limits by rlimit only: no cgroup can be made"
-        return Walls("bwrap", f"{told}; {filtered}", program, cgroups, calls)
+        return Walls("bwrap", f"{_tell(cgroups)}; {filtered}", program, cgroups, calls)
     if asked is None and is_local:
         return Walls("subprocess", f"not bwrap: {problem}", cgroups=find_cgroups(), is_weaker=True)
     return Walls(None, problem)
+
+
+def _tell(cgroups: Cgroups | None) -> str:
+    if cgroups is None:
+        return "limits by rlimit only, cores not bounded: no cgroup can be made"
+    if not cgroups.holds_cores:
+        return "with cgroups for memory and processes; cores not bounded: no cgroup for them can be made"
+    return "with cgroups for memory, processes and cores"
 
 
 def _find_filter(program: str) -> tuple[bytes | None, str]:

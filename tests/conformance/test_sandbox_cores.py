@@ -1,0 +1,87 @@
+"""Code takes no more cores than its task asks for (I3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from conformance.executor_trial import KeptBlobs, Trial
+from conformance.sandbox_house import Cellblock, KeptCode, good_walls
+from interlock.backends.executor.sandbox import cgroups, walls
+from interlock.backends.executor.sandbox.cgroups import Cgroups
+from interlock.backends.executor.sandbox.executor import SandboxExecutor
+from interlock.core.resources import Resources
+from interlock.nodes.testing import ScriptedEgress
+
+BUSY = """
+import os, resource, time
+
+def f(p):
+    begun = time.monotonic()
+    children = []
+    for _ in range(p["processes"]):
+        child = os.fork()
+        if child == 0:
+            while time.monotonic() < begun + p["seconds"]:
+                pass
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / (time.monotonic() - begun)
+"""
+
+
+@pytest_asyncio.fixture(scope="module")
+async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellblock]:
+    found = good_walls().cgroups
+    if found is None or not found.holds_cores:
+        pytest.skip(good_walls().reason)
+    shelf, egress, blobs = KeptCode(), ScriptedEgress([]), KeptBlobs()
+    scratch = tmp_path_factory.mktemp("scratch")
+    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=scratch, size=2, memory=256)
+    await executor.start()
+    yield Cellblock(Trial(executor, egress, blobs), shelf)
+    await executor.stop(5)
+
+
+@pytest.mark.parametrize(("asked", "cores"), [(Resources(cpu=0.5), 0.5), (Resources(cpu=0), 1.0), (None, 1.0)])
+async def test_processes_of_a_task_share_its_cores(block: Cellblock, asked: Resources | None, cores: float) -> None:
+    """Of the same code: a sandbox that was let have more is not used again for a task that asks for less."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one core bounds everybody")
+    told = await block.run(BUSY, {"processes": 2, "seconds": 1.0}, resources=asked)
+    assert told["result"] < cores * 1.25  # a period may be cut at both ends
+
+
+def test_a_group_above_that_may_use_fewer_cores_holds_for_sandboxes_too() -> None:
+    """A container of half a core: a task that asks for four has that half."""
+    found = good_walls().cgroups
+    if found is None or not found.holds_cores:
+        pytest.skip(good_walls().reason)
+    above = found.make()
+    quota = above.folders[-1] / "cpu.cfs_quota_us"
+    try:
+        if not quota.exists():
+            pytest.skip("version 2 takes the smaller of both itself")
+        above.limit(256 << 20, 0.5)
+        below = Cgroups(above.folders).make()
+        below.limit(128 << 20, 4.0)
+        assert (below.folders[-1] / quota.name).read_text() == "-1\n"
+        below.remove()
+    finally:
+        above.remove()
+
+
+def test_where_cores_cannot_be_bounded_the_reason_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    good_walls()
+    monkeypatch.setattr(walls, "find_cgroups", lambda: Cgroups((tmp_path,)))
+    assert "cores not bounded" in walls.find_walls("bwrap", is_local=True).reason
+    monkeypatch.setattr(cgroups, "_ROOT", tmp_path)
+    monkeypatch.setattr(walls, "find_cgroups", cgroups.find_cgroups)
+    assert "cores not bounded" in walls.find_walls("bwrap", is_local=True).reason
