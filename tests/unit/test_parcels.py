@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.backends.executor.pool.messages import HEADER, Run, Succeeded, frame, read_child, read_server
+from interlock.backends.executor.frames import HEADER
+from interlock.backends.executor.pool.messages import Run, Succeeded, frame, read_child, read_server
 from interlock.core.commands import TaskSucceeded
 from interlock.core.events import TaskCompleted, TaskStarted
 from interlock.core.large import omitted, put_back

@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.pool.bounds import MAX_SAID, is_fit
-from interlock.backends.executor.pool.messages import HEADER, Run, Store, Succeeded, frame, read_child, read_server
+from interlock.backends.executor.pool.messages import Run, Store, Succeeded, frame, read_child, read_server
 from interlock.core.commands import TaskSucceeded
 from interlock.ports.node import Attempt
 

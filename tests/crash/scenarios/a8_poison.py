@@ -58,7 +58,8 @@ async def run_on_ray(stage: Stage) -> None:
 
 async def _poison(stage: Stage, poison: int, normal: int, **settings: str) -> None:
     """The same work without poison and with it; the one's pace is the measure of the other's."""
-    server = await stage.add_server("one", task_cpu=str(CORES), sandbox_workers=str(CORES), **settings)
+    settings |= {"task_cpu": str(CORES), "sandbox_workers": str(CORES), "sandbox_spares": "0"}  # these are counted
+    server = await stage.add_server("one", **settings)
     work = await build(stage, *(Task(f"work{number}", code=WORK) for number in range(EACH)))
     poisons = [
         await build(stage, Task("segfault", code=SEGFAULT)),

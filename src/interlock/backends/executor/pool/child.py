@@ -21,9 +21,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.pool.calls import Calls, ChildServices
 from interlock.backends.executor.pool.messages import (
-    HEADER,
     Began,
     Ending,
     Erred,

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from interlock.backends.executor.frames import framed
 from interlock.backends.executor.pool.parts import Part, join, put_together, split, take_apart
 from interlock.core.code import ARGUMENTS
 from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
@@ -22,8 +23,6 @@ from interlock.core.events import ArtifactRef, Failure
 from interlock.ports.egress import EgressResponse
 from interlock.ports.node import Attempt, NodeFailed
 
-HEADER = 4
-"""Bytes of the length, most significant first."""
 MAX_FRAME = 96 * 1_048_576
 """Bytes of one message; a larger one means that the other side is not who it should be."""
 
@@ -172,7 +171,7 @@ def frame(message: Message) -> bytes:
         told = f"{size:,} bytes are too many to pass to a process; at most {limit} MiB are taken"
         raise NodeFailed("MESSAGE_TOO_LARGE", told)
     body = join(encoded, contents)
-    return len(body).to_bytes(HEADER, "big") + body
+    return framed(body)
 
 
 def is_file(body: bytes) -> bool:

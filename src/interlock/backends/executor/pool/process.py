@@ -7,16 +7,17 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
+from interlock.backends.executor.frames import Frames, FrameTooLarge
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.pool.bounds import is_fit
 from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.messages import (
-    HEADER,
     MAX_FRAME,
     FromChild,
     Message,
@@ -25,25 +26,24 @@ from interlock.backends.executor.pool.messages import (
 )
 
 _GUARD = str(Path(__file__).with_name("guard.py"))
-_AHEAD = 256 * 1024
-"""Bytes that are taken while others are at work: with the usual 64 KiB a large message comes in crumbs, and with much
-more a flood of small ones waits here, each of which has to be read before the child's end is seen."""
 _PATIENCE = 3.0
 """Seconds for a guard to end its child before it is killed itself, and the child with it by the kernel."""
 
 
 class ChildProcess:
-    """A guard and its child. ``start`` it, read ``messages`` until they end, then ``end`` it."""
+    """A guard and its child. ``start`` it, wait until it is ``silent``, then ``end`` it.
 
-    def __init__(self, cell: Cell) -> None:
+    ``hear`` gets each message, and when its reading began in seconds of ``time.thread_time``; it says for how many
+    seconds the child is not listened to then.
+    """
+
+    def __init__(self, cell: Cell, hear: Callable[[FromChild, float], float]) -> None:
         self._cell = cell
+        self._hear = hear
         self._lifeline: int | None = None
         self._guard: asyncio.subprocess.Process | None = None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._channel: _Channel | None = None
         self._is_let_go = False
-        self.read_at = 0.0
-        """When the reading of the last message began, in seconds of ``time.thread_time``."""
 
     async def start(self) -> None:
         """Start the programs; the child says Ready or Unable once it has loaded its registry. Raises OSError."""
@@ -51,7 +51,8 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         held, self._lifeline = os.pipe()
         try:
-            self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=_AHEAD)
+            loop = asyncio.get_running_loop()
+            _, self._channel = await loop.create_connection(lambda: _Channel(self._read), sock=ours)
             self._guard = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held)),
                 ":".join(cell.groups),
@@ -69,37 +70,27 @@ class ChildProcess:
 
     def say(self, message: Message) -> None:
         """Send a message; one to a dead child is lost. Raises NodeFailed MESSAGE_TOO_LARGE."""
-        if self._writer is not None:
-            self._writer.write(frame(message))
+        if self._channel is not None:
+            self._channel.say(frame(message))
 
     @property
     def unread(self) -> int:
         """Bytes that the child has not taken yet."""
-        return self._writer.transport.get_write_buffer_size() if self._writer is not None else 0
+        return self._channel.unread if self._channel is not None else 0
 
-    async def messages(self) -> AsyncIterator[FromChild]:
-        """What the child says, until it is dead or talks nonsense."""
-        if self._reader is None:
-            return
-        try:
-            while True:
-                length = int.from_bytes(await self._reader.readexactly(HEADER), "big")
-                if length > MAX_FRAME:
-                    log.error("executor.child_talks_nonsense", bytes=length)
-                    return
-                body = await self._reader.readexactly(length)
-                if not self._cell.is_trusted and not is_fit(body):
-                    log.error("executor.child_talks_nonsense", bytes=length)
-                    return
-                self.read_at = time.thread_time()
-                yield read_child.decode(body)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        except msgspec.MsgspecError as error:
-            log.error("executor.child_talks_nonsense", error=str(error))
+    async def silent(self) -> None:
+        """Return when the child is dead or talks nonsense."""
+        if self._channel is not None:
+            await self._channel.closed
+
+    def _read(self, body: bytes) -> float:
+        if not self._cell.is_trusted and not is_fit(body):
+            raise FrameTooLarge(len(body))
+        begun = time.thread_time()
+        return self._hear(read_child.decode(body), begun)
 
     def let_go(self) -> None:
-        """Have the child and all it started killed. Returns at once; ``messages`` end when it is dead."""
+        """Have the child and all it started killed. Returns at once; it is ``silent`` when it is dead."""
         self._is_let_go = True
         if self._guard is not None and self._lifeline is not None:
             os.close(self._lifeline)
@@ -108,8 +99,8 @@ class ChildProcess:
     async def end(self) -> int | None:
         """Let go, and return once the child is dead: its exit code, or 128 and the signal; None if never started."""
         self.let_go()
-        if self._writer is not None:
-            self._writer.close()
+        if self._channel is not None:
+            self._channel.close()
         if self._guard is None:
             if self._lifeline is not None:
                 os.close(self._lifeline)
@@ -127,3 +118,70 @@ class ChildProcess:
         if self._guard is not None and self._guard.returncode is None:
             log.error("executor.guard_will_not_end", pid=self._guard.pid)
             self._guard.kill()
+
+
+class _Channel(asyncio.Protocol):
+    """The server's end. ``read`` gets each message, and says for how many seconds no further one is read."""
+
+    def __init__(self, read: Callable[[bytes], float]) -> None:
+        self._read = read
+        self._frames = Frames(MAX_FRAME)
+        self._transport: asyncio.Transport | None = None
+        self._is_resting = False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def unread(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def say(self, framed: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(framed)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._frames.feed(data)
+        if not self._is_resting:
+            self._read_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _read_on(self) -> None:
+        try:
+            while self._transport is not None and (body := self._frames.take()) is not None:
+                rest = self._read(body)
+                if rest:
+                    self._rest(rest)
+                    return
+        except (FrameTooLarge, msgspec.MsgspecError, UnicodeError) as error:
+            log.error("executor.child_talks_nonsense", error=str(error))
+            self._end(None)
+        except Exception as error:  # noqa: BLE001 - whoever waits for this child's silence is told
+            self._end(error)
+
+    def _rest(self, seconds: float) -> None:
+        """What comes meanwhile waits in the child."""
+        self._is_resting = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+        asyncio.get_running_loop().call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._is_resting = False
+        self._read_on()
+        if self._transport is not None and not self._is_resting and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _end(self, error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_exception(error) if error is not None else self.closed.set_result(None)
+        self.close()

@@ -61,7 +61,8 @@ class Seat:
         on_idle: Callable[[], None],
     ) -> None:
         self._cell = cell
-        self._process = ChildProcess(cell)
+        self._process = ChildProcess(cell, self._hear)
+        self._patience = Patience()
         self._idle_seconds = idle_seconds
         self._is_kept = is_kept
         self.key: Hashable = None
@@ -92,10 +93,7 @@ class Seat:
         self._set_timer(_START_LIMIT, self._give_up_start)
         try:
             await self._process.start()
-            patience = Patience()
-            async for message in self._process.messages():
-                if not self._take(message) and not self._cell.is_trusted and not self.is_leaving:
-                    await asyncio.sleep(patience.rest(self._process.read_at))
+            await self._process.silent()
         except OSError as error:
             self.start_error = f"the process cannot be started: {error}"
         finally:
@@ -130,6 +128,12 @@ class Seat:
     def kill_guard(self) -> None:
         """The last resort, when the child does not die."""
         self._process.kill_guard()
+
+    def _hear(self, message: FromChild, since: float) -> float:
+        """Act on a message whose reading began at ``since``; for how many seconds the child has to wait then."""
+        if self._take(message) or self._cell.is_trusted or self.is_leaving:
+            return 0.0
+        return self._patience.rest(since)
 
     def _take(self, message: FromChild) -> bool:
         """Act on a message; whether it was of use."""

@@ -16,9 +16,9 @@ import threading
 import time
 from contextlib import suppress
 
+from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.ray.cluster import HostLine, connect, disconnect, list_nodes
 from interlock.backends.executor.ray.messages import (
-    HEADER,
     Connected,
     FromDriver,
     Got,

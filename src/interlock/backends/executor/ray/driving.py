@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.ray.ground import clear, keep_token, on_loopback, quiet, short_folder, with_token
 from interlock.backends.executor.ray.messages import (
-    HEADER,
     Connected,
     FromDriver,
     FromServer,

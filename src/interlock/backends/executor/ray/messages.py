@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from interlock.backends.executor.frames import framed
 from interlock.backends.executor.pool.messages import Erred, Reported, Succeeded, Suspended
 from interlock.backends.executor.ray.parcels import Sent, put_together, take_apart
 from interlock.core.code import ARGUMENTS, Code
@@ -23,8 +24,6 @@ from interlock.ports.executor import Result
 from interlock.ports.node import Attempt
 from interlock.ports.task_log import Stream
 
-HEADER = 4
-"""Bytes of the length, most significant first."""
 _MIN_CPUS = 4
 
 
@@ -200,8 +199,7 @@ read_driver: msgspec.msgpack.Decoder[FromDriver] = msgspec.msgpack.Decoder(FromD
 
 def frame(message: msgspec.Struct) -> bytes:
     """The bytes of a message with its length in front."""
-    packed = _packer.encode(message)
-    return len(packed).to_bytes(HEADER, "big") + packed
+    return framed(_packer.encode(message))
 
 
 # Between server and host

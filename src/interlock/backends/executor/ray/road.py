@@ -18,9 +18,12 @@ from typing import TypeAlias, cast
 
 import msgspec
 
+from interlock.backends.executor.frames import Frames, FrameTooLarge
 from interlock.backends.executor.logs import log
-from interlock.backends.executor.ray.messages import HEADER, Way, frame
+from interlock.backends.executor.ray.messages import Way, frame
 
+MAX_FRAME = 1 << 30
+"""Bytes of one message: a thousand lines, or one large value."""
 _KNOCKING = 1.0
 """Seconds to say who one is."""
 _WAITING = 16
@@ -51,7 +54,7 @@ class RoadEnd(asyncio.Protocol):
     def __init__(self, on_said: Callable[[RoadEnd, Said], None], on_cut: Callable[[RoadEnd], None]) -> None:
         self._on_said = on_said
         self._on_cut = on_cut
-        self._unread = bytearray()
+        self._frames = Frames(MAX_FRAME)
         self._transport: asyncio.Transport | None = None
         self.is_full = False
         """Whether the other side does not take what is said; wait for ``on_room``."""
@@ -74,22 +77,14 @@ class RoadEnd(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Read as many messages as are whole."""
-        unread = self._unread
-        unread += data
-        begin = 0
+        """Read the messages that are whole."""
+        self._frames.feed(data)
         try:
-            while len(unread) - begin >= HEADER:
-                end = begin + HEADER + int.from_bytes(unread[begin : begin + HEADER], "big")
-                if end > len(unread):
-                    break
-                said = _reader.decode(unread[begin + HEADER : end])
-                begin = end
-                self._on_said(self, said)
-        except msgspec.MsgspecError as error:
+            while (body := self._frames.take()) is not None:
+                self._on_said(self, _reader.decode(body))
+        except (FrameTooLarge, msgspec.MsgspecError) as error:
             log.error("executor.ray_road_nonsense", error=str(error))
             self.close()
-        del unread[:begin]
 
     def pause_writing(self) -> None:
         """Asked by the transport."""
