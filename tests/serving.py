@@ -83,12 +83,28 @@ class Serving:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it; its exit code."""
+        self.ask_to_end(number)
+        return self.ended()
+
+    def ask_to_end(self, number: int = signal.SIGTERM) -> None:
+        """Send it the signal, and do not wait."""
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
+
+    def ended(self) -> int:
+        """Wait until it is gone; its exit code."""
         code = self.process.wait(DEADLINE)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
+
+
+def stop_all(servers: Sequence[Serving]) -> None:
+    """End them, all at once: each waits a while for its last requests."""
+    for server in servers:
+        server.ask_to_end()
+    for server in servers:
+        server.ended()
 
 
 def descendants(pid: int) -> set[int]:

@@ -14,7 +14,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from serving import Serving
+from serving import Serving, stop_all
 
 COPIES = 50
 KEYS = 6
@@ -30,8 +30,7 @@ def pair(database: Any) -> Iterator[tuple[Serving, Serving]]:
         try:
             yield servers[0].ready(), servers[1].ready()
         finally:
-            for server in servers:
-                server.stop()
+            stop_all(servers)
 
 
 async def store(client: httpx2.AsyncClient, **headers: str) -> str:

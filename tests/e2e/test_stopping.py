@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from served import environment
-from serving import DEADLINE, Serving, descendants
+from serving import DEADLINE, Serving, descendants, stop_all
 
 GRACE = 20.0
 LOCAL = {"INTERLOCK_LOCAL": "true"}
@@ -50,8 +50,7 @@ def pair(database: Any) -> Iterator[tuple[Serving, Serving]]:
         try:
             yield servers[0].ready(), servers[1].ready()
         finally:
-            for server in servers:
-                server.stop()
+            stop_all(servers)
 
 
 class Reader:

