@@ -5,7 +5,7 @@ the same time and are measured in turn. Prints one JSON line for each measuremen
 to the goals. Interlock is asked through HTTP with a token; each task is a call of a registered function on the Ray that
 the server starts, recorded with its result. `single` is an execution of one task, from request to answer; `chain` is
 what one more task in a row takes. `lists` collects 64 tasks for a call of the function, and `one by one` is a server
-whose calls to Ray carry one task each.
+whose calls to Ray carry one task each, without the socket that gathers what goes to the own machine.
 """
 
 from __future__ import annotations
@@ -184,7 +184,9 @@ def systems(*, with_celery: bool) -> Iterator[dict[str, Measure]]:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interlock-w6-")))
         found = {
             "interlock": stack.enter_context(interlock(place, "interlock")),
-            "one by one": stack.enter_context(interlock(place, "one-by-one", INTERLOCK_RAY_CALL_TASKS="1")),
+            "one by one": stack.enter_context(
+                interlock(place, "one-by-one", INTERLOCK_RAY_CALL_TASKS="1", INTERLOCK_RAY_SOCKET="false")
+            ),
             "ray": stack.enter_context(
                 peer([sys.executable, str(PEERS / "ray_tasks.py")], place / "ray.log", {"PYTHONPATH": ""})
             ),

@@ -36,6 +36,11 @@ class ComputeSettings(BaseSettings):
         "call; with 1 each pays its own.",
     )
 
+    ray_socket: bool = Field(
+        True,
+        description="Reach the node on the server's own machine by a Unix socket; without it by Ray's calls.",
+    )
+
     @field_validator("ray_address")
     @classmethod
     def _check_ray_address(cls, value: str) -> str:

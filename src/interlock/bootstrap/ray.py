@@ -70,6 +70,7 @@ def open_ray(
         code=code,
         task_log=task_log,
         call_lines=settings.ray_call_tasks,
+        uses_socket=settings.ray_socket,
     )
     return {executor.name: executor}
 

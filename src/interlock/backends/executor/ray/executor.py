@@ -82,6 +82,7 @@ class RayExecutor:
         code: CodeShelf | None = None,
         task_log: TaskLog | None = None,
         call_lines: int = CALL_LINES,
+        uses_socket: bool = True,
         patience: float = PATIENCE,
         on_workers: Callable[[Sequence[Machine]], None] = lambda machines: None,
     ) -> None:
@@ -102,6 +103,7 @@ class RayExecutor:
         self._code = code
         self._task_log = task_log
         self._has_address = bool(address)
+        self._uses_socket = uses_socket
         self._patience = patience
         self.on_workers = on_workers
         self._host: Host | None = None
@@ -278,7 +280,7 @@ class RayExecutor:
             case Nodes(nodes=nodes):
                 self._see(nodes)
             case HostReady(worker=worker, way=way):
-                self._mail.find_way(worker, way, self._welcome)
+                self._mail.find_way(worker, way if self._uses_socket else None, self._welcome)
             case HostLost(worker=worker, reason=reason):
                 self._give_up(worker, reason)
 
