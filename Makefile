@@ -45,6 +45,7 @@ crash: $(STAMP) ## Fault suite, about fifteen minutes; writes docs/reliability.m
 
 crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/python tests/crash/run.py --scale full
+	$(BIN)/pytest -q --at-length --timeout 3600 tests/conformance/test_migrations.py -k killed
 
 cluster: $(STAMP) ## The executor on Ray, and a cluster that loses nodes, its head, all of it; some minutes
 	$(BIN)/pytest -q -s -m cluster tests/conformance/test_executors.py tests/conformance/test_ray_executor.py tests/conformance/test_ray_closed.py tests/bootstrap/test_workers_join.py
