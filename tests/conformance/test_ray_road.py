@@ -16,7 +16,7 @@ import pytest
 from interlock.backends.executor.ray import road as module
 from interlock.backends.executor.ray.host import Host
 from interlock.backends.executor.ray.mail import Mail
-from interlock.backends.executor.ray.messages import HostPlan, Run, Send, Told, Way, read_from_host
+from interlock.backends.executor.ray.messages import HostPlan, NotHere, Run, Send, Told, Way, read_from_host
 from interlock.backends.executor.ray.road import Enter, Gate, Lines, RoadEnd, take_road
 from interlock.ports.node import Attempt
 from ray_house import ray_environment, until
@@ -35,12 +35,19 @@ class Server:
         self.heard: list[Told] = []
         self.called: list[Send] = []
         self.cut: list[str] = []
+        self.missed: list[NotHere] = []
+        self.again: UUID | None = None
+        self.sent = UUID(int=0)
         self.mail = Mail(session, self.called.append, self._hear, self.cut.append)
 
     def _hear(self, worker: str, line: bytes) -> None:
         told = read_from_host.decode(line)
-        assert (worker, type(told)) == ("w", Told)
-        self.heard.append(told)  # type: ignore[arg-type]  # just looked at
+        assert worker == "w"
+        if isinstance(told, NotHere):
+            self.missed.append(told)
+        else:
+            assert isinstance(told, Told)
+            self.heard.append(told)
 
     async def meet(self, way: Way | None) -> None:
         """Find the way to a host."""
@@ -48,14 +55,15 @@ class Server:
         self.mail.find_way("w", way, lambda worker: met.set())
         await asyncio.wait_for(met.wait(), SOON)
 
-    def run(self, node_type: str, **parameters: Any) -> None:
-        """Send an attempt of an execution of its own."""
+    def run(self, node_type: str, *, number: int = 1, **parameters: Any) -> None:
+        """Send an attempt of an execution of its own, or of that of ``again``."""
+        self.sent = self.again or UUID(int=next(_numbers))
         attempt = Attempt(
-            execution_id=UUID(int=next(_numbers)),
+            execution_id=self.sent,
             tenant_id="tenant",
             task_id="task",
             node_id="task",
-            attempt=1,
+            attempt=number,
             node_type=node_type,
             parameters=parameters,
             timeout=SOON,
@@ -142,6 +150,18 @@ async def test_a_server_that_comes_back_gets_what_it_has_not_confirmed(host: Hos
     mail.forget_all()
 
 
+async def test_a_late_start_of_an_older_attempt_does_not_end_a_newer_one(host: Host, tmp_path: Path) -> None:
+    async with met(host, "newer") as newer, met(host, "older") as older:
+        newer.run("held", folder=str(tmp_path), number=2)
+        await until((tmp_path / "begun").exists, "the newer one to begin", SOON)
+        older.again = newer.sent
+        older.run("held", folder=str(tmp_path), number=1)
+        await until(lambda: older.missed, "the word that it is not here", SOON)
+        (tmp_path / "go").touch()
+        await until(lambda: newer.heard, "the result", SOON)
+        assert [told["attempt"] for told in outputs(newer.heard)] == [2]
+
+
 async def test_large_values_fill_the_road_and_arrive(host: Host) -> None:
     async with met(host, "large") as server:
         values = [chr(97 + number) * 3_000_000 for number in range(6)]
@@ -187,12 +207,8 @@ async def test_who_does_not_know_the_key_or_says_nothing_is_turned_away(monkeypa
     gate.close()
 
 
-async def test_another_user_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_to_a_host_of_another_user_lines_go_by_calls(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_user_of", lambda channel: 4_000_000)
-    gate = Gate(lambda session, road: None, lambda road, said: None, lambda road: None)
-    way = await gate.open()
-    assert way is not None
-    cut = asyncio.Event()
-    await take_road(way, "s", lambda road, said: None, lambda road: cut.set())
-    await asyncio.wait_for(cut.wait(), SOON)
-    gate.close()
+    async with met(host, "other user") as server:
+        server.run("echo", input=1)
+        await until(lambda: server.called, "the call", SOON)

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from conformance.executor_trial import KeptBlobs, Trial
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
+from interlock.backends.executor.pool import messages
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.sandbox.walls import Walls, find_walls
 from interlock.core.resources import Placement
@@ -100,6 +101,29 @@ async def test_code_knows_its_task_and_leaves_files(block: Cellblock) -> None:
     assert result.output["gpus"] == "1,3"
     assert [(each.name, each.content_type) for each in result.artifacts] == [("report.md", "text/markdown")]
     assert block.trial.blobs.contents["tenant", result.artifacts[0].sha256] == "grün".encode()
+
+
+COUNTING = "calls = []\ndef f(p):\n    calls.append(1)\n    return len(calls)"
+
+
+async def test_a_warm_child_serves_the_devices_it_began_with(block: Cellblock) -> None:
+    """Libraries look at the devices once."""
+    counts = [
+        await block.run(COUNTING, placement=Placement(worker="local-1", gpus=gpus)) for gpus in ((0,), (0,), (1,))
+    ]
+    counts.append(await block.run(COUNTING))
+    assert counts == [{"result": 1}, {"result": 2}, {"result": 1}, {"result": 1}]
+
+
+async def test_what_cannot_be_sent_spoils_no_child_for_others(
+    block: Cellblock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that did not get the code with its first attempt must not count as one that has it."""
+    text = "def g(p):\n    return len(p['text'])"
+    with monkeypatch.context() as patched:
+        patched.setattr(messages, "MAX_FRAME", 100_000)
+        assert (await block.run(text, {"text": "x" * 200_000}))[0] == "MESSAGE_TOO_LARGE"
+    assert await block.run(text, {"text": "abc"}) == {"result": 3}
 
 
 async def test_without_walls_nothing_runs(block: Cellblock) -> None:

@@ -112,7 +112,7 @@ class PoolExecutor:
         if self._host is None:
             raise RuntimeError("the process executor was not started")
         self._keeps_spares = True
-        key = _devices(attempt) if key is None else key
+        key = devices_of(attempt) if key is None else key
         job = Job(self._host, attempt, report, key, again, on_stored, on_printed)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
@@ -231,5 +231,6 @@ class PoolExecutor:
             job.drop()
 
 
-def _devices(attempt: Attempt) -> Hashable:
+def devices_of(attempt: Attempt) -> Hashable:
+    """The graphics devices that were set aside for it; None if there are none."""
     return (attempt.placement.gpus if attempt.placement is not None else ()) or None

@@ -108,14 +108,17 @@ class Seat:
         self._stop_timer()
         self._job = job
         job.seat = self
-        attempt = job.attempt if self.is_fresh else job.again
+        was_fresh = self.is_fresh
+        attempt = job.attempt if was_fresh else job.again
         try:
-            if self.is_fresh:
+            if was_fresh:
                 self._cell.suit(job.attempt)
             self._attempts += 1
             self.key = job.key
             self._process.say(Run(attempt=attempt))
         except (NodeFailed, TypeError) as error:  # an attempt that cannot be sent would be lost again and again
+            if was_fresh:
+                self.leave()  # it has not got what later attempts with this key are sent without
             self._end(fail(job.attempt, error))
             return
         self._set_timer(job.attempt.timeout, self._time_out)

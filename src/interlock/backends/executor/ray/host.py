@@ -199,6 +199,9 @@ class Host:
         if known is not None and known.attempt == attempt.attempt:
             known.teller = teller  # the same line again, from a driver that did not know that it had arrived
             return
+        if known is not None and known.attempt > attempt.attempt:
+            self._miss(teller, key, attempt.attempt)  # of a server that does not know yet that another went on
+            return
         work = self._works[key] = Work(key, attempt.attempt, teller)
         found = self._types.get(attempt.node_type)
         executor = self._others.get(found.place, pool) if found is not None else pool
@@ -221,12 +224,15 @@ class Host:
     def _seek(self, teller: Session, seek: Seek) -> None:
         work = self._works.get((seek.execution_id, seek.task_id))
         if work is None or work.attempt != seek.attempt:
-            teller.say(write_line(NotHere(execution_id=seek.execution_id, task_id=seek.task_id, attempt=seek.attempt)))
+            self._miss(teller, (seek.execution_id, seek.task_id), seek.attempt)
             return
         is_told = work.teller is teller
         work.teller = teller
         if work.ending and not is_told:
             teller.say(work.ending, work)
+
+    def _miss(self, teller: Session, key: Key, attempt: int) -> None:
+        teller.say(write_line(NotHere(execution_id=key[0], task_id=key[1], attempt=attempt)))
 
     def _cancel(self, teller: Session, key: Key) -> None:
         """End an attempt, unless another server has taken it over."""

@@ -60,6 +60,11 @@ class RoadEnd(asyncio.Protocol):
         """Whether the other side does not take what is said; wait for ``on_room``."""
         self.on_room: Callable[[], None] = lambda: None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what is said may arrive."""
+        return self._transport is not None and not self._transport.is_closing()
+
     def say(self, message: Said) -> None:
         """Send a message; one on a road that is cut is lost."""
         if self._transport is not None:
@@ -171,6 +176,8 @@ async def take_road(
         return None
     loop = asyncio.get_running_loop()
     _, road = await loop.create_unix_connection(lambda: RoadEnd(on_said, on_cut), sock=channel)
+    if not road.is_open:
+        return None  # the other side is of another user
     road.say(Enter(session, way.key))
     return road
 

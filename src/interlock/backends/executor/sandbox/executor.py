@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from interlock.backends.executor.logs import log
-from interlock.backends.executor.pool.executor import PoolExecutor
+from interlock.backends.executor.pool.executor import PoolExecutor, devices_of
 from interlock.backends.executor.results import fail
 from interlock.backends.executor.sandbox.cell import SandboxCell, cores_of, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
@@ -186,7 +186,7 @@ class SandboxExecutor:
         self._pool.submit(
             msgspec.structs.replace(attempt, code=code),
             judged,
-            key=(attempt.tenant_id, main, memory_of(attempt, self._memory), cores_of(attempt)),
+            key=(attempt.tenant_id, main, memory_of(attempt, self._memory), cores_of(attempt), devices_of(attempt)),
             again=msgspec.structs.replace(attempt, code=rest),
             on_stored=note,
             on_printed=self._printing(attempt),
