@@ -83,6 +83,8 @@ async def host() -> AsyncIterator[Host]:
     host = Host(msgspec.json.encode(PLAN), 2)
     yield host
     await host._stop_all()  # what ``leave`` does, but for the end of the process
+    assert host._watch is not None
+    host._watch.cancel()  # it ends the process that a host is once nobody talks to it any more
 
 
 @asynccontextmanager
