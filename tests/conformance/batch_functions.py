@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import time
 from typing import Any
 
 from conformance.executor_probe import hold
@@ -34,6 +36,16 @@ def crash_on(arguments: Any) -> Any:
     if any(each["n"] < 0 for each in given):
         ctypes.string_at(0)
     return given if isinstance(arguments, list) else {"alone": arguments["n"]}
+
+
+def have_to_oneself(arguments: Any) -> Any:
+    """Refuses lists; alone, it fails if another call is there."""
+    if isinstance(arguments, list):
+        raise ValueError("one by one, please")
+    with open(arguments["place"], "x", encoding="ascii"):
+        time.sleep(arguments["seconds"])
+    os.remove(arguments["place"])
+    return {"alone": True}
 
 
 def hold_all(arguments: Any, context: Any) -> Any:

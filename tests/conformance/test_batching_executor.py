@@ -22,7 +22,7 @@ from interlock.nodes.testing import ScriptedEgress
 
 SOURCE = str(Path(interlock.__file__).parents[1])
 TESTS = str(Path(__file__).parents[1])
-FUNCTIONS = ("double_all", "one_too_few", "spoiled", "crash_on", "hold_all", "tell_keys")
+FUNCTIONS = ("double_all", "one_too_few", "spoiled", "crash_on", "hold_all", "have_to_oneself", "tell_keys")
 ENTRY_POINTS = "[interlock.functions]\n" + "\n".join(
     f"{name} = conformance.batch_functions:{name}" for name in FUNCTIONS
 )
@@ -98,6 +98,29 @@ async def test_of_a_call_that_dies_the_bad_member_dies_alone(trial: Trial) -> No
     good, bad = submit(trial, "crash_on", [{"n": 1}, {"n": -1}])
     assert (await good.end()).output == {"alone": 1}
     assert (await bad.end()).crashed
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_members_of_a_call_that_failed_run_one_after_the_other(trial: Trial, tmp_path: Path) -> None:
+    """They have one place among them: side by side they would use more than was set aside."""
+    place = str(tmp_path / "place")
+    members = submit(trial, "have_to_oneself", [{"place": place, "seconds": 0.1}] * 3)
+    assert await outputs(members) == [{"alone": True}] * 3
+    assert [len(member.results) for member in members] == [1, 1, 1]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_member_that_is_cancelled_in_its_turn_makes_way_for_the_next(trial: Trial, tmp_path: Path) -> None:
+    given = [
+        {"place": str(tmp_path / f"{number}"), "seconds": seconds} for number, seconds in enumerate((0, 600, 0, 0))
+    ]
+    first, long, waiting, last = submit(trial, "have_to_oneself", given)
+    assert await outputs([first]) == [{"alone": True}]
+    waiting.cancel()
+    long.cancel()
+    assert await outputs([last]) == [{"alone": True}]
+    assert long.results == waiting.results == []
+    assert not (tmp_path / "2").exists()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -246,6 +246,21 @@ async def test_starts_that_come_together_do_not_pass_the_bound_together(room: Ro
     await room.all_free()
 
 
+async def test_the_bound_of_what_waits_is_divided_among_all_processes(room: Room) -> None:
+    both = room.placing, placing()
+    await room.house.engine(nodes=(room.gate, room.flaky), placing=both[1])
+    await room.house.until(lambda: [each.runners for each in both] == [2, 2], "two processes that know of each other")
+    room.placing.waiting_cap = 4
+    held = await room.start(task(resources=WHOLE))
+    await room.running(1)
+    waiting = await room.start(*(task(resources=WHOLE) for _ in range(2)))
+    with pytest.raises(InterlockError, match="Task queue is full"):
+        await room.start(task())
+    room.gate.opened.set()
+    for standing in (held, waiting):
+        await room.ended(standing)
+
+
 async def test_what_waits_is_bounded_by_tenant(room: Room) -> None:
     room.placing.waiting_cap = 3
     held = await room.start(task(resources=WHOLE))

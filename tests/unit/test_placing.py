@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from interlock.core.placing.admission import PATIENCE, Admission, Grant
 from interlock.core.placing.amounts import given as what_is_given
 from interlock.core.placing.over_ask import Policy, stricter
+from interlock.core.placing.wishes import LOOKED_AT
 from interlock.core.resources import Placement, Resources
 from interlock.core.worker import Capacity, Gpu
 
@@ -109,6 +110,34 @@ def test_a_small_task_goes_past_a_large_one_that_does_not_fit() -> None:
     ask(admission, "second", gpu=1)
     ask(admission, "small")
     assert granted(admission) == ["small"]
+
+
+def test_wishes_that_no_machine_can_meet_hide_none_that_one_can() -> None:
+    admission = house(4)
+    for number in range(LOOKED_AT + 1):
+        ask(admission, f"gpu{number}", gpu=1, gpu_memory=1_000 + number)
+    ask(admission, "small", priority=1)
+    assert granted(admission) == ["small"] and admission.waiting() == (0, LOOKED_AT + 1)
+    admission.set_machine("gpu-1", Capacity(cpu=1, memory=10, gpus=(Gpu(number=0),)))
+    assert granted(admission) == ["gpu0"]  # they are looked at as soon as there is such a machine
+    ask(admission, "other", priority=9)
+    assert granted(admission) == ["other"]
+    admission.remove_machine("gpu-1")
+    for key in ("gpu0", "other", "small"):
+        admission.release(key)
+    ask(admission, "last", cpu=4)
+    assert granted(admission) == ["last"]
+
+
+def test_the_best_are_looked_at_first_however_many_kinds_wait() -> None:
+    admission = house(4)
+    ask(admission, "all", cpu=4)
+    assert granted(admission) == ["all"]
+    for number in range(LOOKED_AT + 1):
+        ask(admission, f"old{number}", memory=1 + number)
+    ask(admission, "urgent", memory=5_000, priority=9)
+    admission.release("all")
+    assert granted(admission) == ["urgent", "old0", "old1", "old2"]
 
 
 def test_a_large_task_is_not_starved_by_small_ones_of_others() -> None:
@@ -216,6 +245,8 @@ def test_nothing_is_given_twice_and_everything_comes_back(wishes: list[Any], see
     asked: set[int] = set()
     while waiting or held:
         step = choice.randrange(4)
+        if choice.random() < 0.1 and not admission.held_on("w3"):
+            come_or_go(admission, "w3", Capacity(cpu=6, memory=1_100.0))
         if waiting and step < 2:
             key, (tenant, resources, policy, priority) = waiting.pop()
             admission.ask(key, tenant, resources, policy, priority)
@@ -232,9 +263,17 @@ def test_nothing_is_given_twice_and_everything_comes_back(wishes: list[Any], see
             asked.discard(grant.key)
             held[grant.key] = grant
         check_capacity(admission, held)
+    admission.remove_machine("w3")
     assert {name: machine.free for name, machine in admission.machines.items()} == before
     stuck = [key for key in asked if admission.has_place_for(key)]
     assert stuck == [], "with everything free whoever could have a place has one"
+
+
+def come_or_go(admission: Admission, worker_id: str, capacity: Capacity) -> None:
+    if worker_id in admission.machines:
+        admission.remove_machine(worker_id)
+    else:
+        admission.set_machine(worker_id, capacity)
 
 
 def check_capacity(admission: Admission, held: dict[Any, Grant]) -> None:

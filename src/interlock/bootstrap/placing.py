@@ -25,7 +25,8 @@ def open_placing(settings: Settings, clock: Clock, telemetry: Telemetry) -> Plac
         local=share_of(settings),
         whole=capacity_of(settings),
         policy=policy,
-        waiting_cap=max(1, math.ceil(settings.waiting_tasks / settings.processes)),
+        waiting_cap=settings.waiting_tasks,
+        runners=settings.processes,
     )
 
 

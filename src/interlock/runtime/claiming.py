@@ -151,6 +151,7 @@ class Claiming:
                 self._inboxes.read(owned)
         runners = await self._ledger.runners()
         self._room.set_runners(self.runner_id, runners)
+        self._runner.placing.runners = max(1, len(runners))
         self._bus.set_peers(len(runners) > 1)
         self._room.set_depths(await self._ledger.queue_depths(self._room.queue_cap))
         age, due = await self._ledger.queue_age()

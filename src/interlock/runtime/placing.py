@@ -7,6 +7,7 @@ are lost, and their tasks ask again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,12 +60,14 @@ class Placing:
         whole: Capacity | None = None,
         policy: Policy = "queue",
         waiting_cap: int = WAITING_CAP,
+        runners: int = 1,
         ids: Ids | None = None,
     ) -> None:
         self._clock = clock
         self._telemetry = telemetry
         self._policy = policy
         self.waiting_cap = waiting_cap
+        self.runners = runners  # the processes among which the cap is divided
         self._admission = Admission()
         self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._batches = Batches(clock, ids or RandomIds(), self._admission, self._begin_soon)
@@ -197,9 +200,9 @@ class Placing:
 
     def refusal(self, tenant_id: str, program: Program) -> InterlockError | None:
         """What a start of this program would raise now: its tenant has too much waiting, or it asks for too much."""
-        waiting = self._depths[tenant_id]
-        if waiting >= self.waiting_cap:
-            return _full(waiting, self.waiting_cap)
+        waiting, cap = self._depths[tenant_id], math.ceil(self.waiting_cap / self.runners)
+        if waiting >= cap:
+            return _full(waiting, cap)
         if self._policy_of(program) == "reject":
             for node_id, resources in program.placed().items():
                 lacking = self._admission.lacking(resources)

@@ -71,6 +71,7 @@ class Admission:
     def _look_anew(self) -> None:
         self._fitted.clear()
         self._favoured = None
+        self._wishes.sort(self._can_be_met)
 
     # Tasks -------------------------------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class Admission:
         self._numbers += 1
         wish = Wish(key, tenant_id, (amounts_of(wanted(resources)), policy), priority, self._numbers)
         self._waiting[key] = wish
-        self._wishes.add(wish)
+        self._wishes.add(wish, can_be_met=self._can_be_met(wish.shape))
 
     def hold(self, key: Hashable, resources: Resources, placement: Placement) -> None:
         """A task has its place already, whether or not that machine is known yet: it was placed by another process."""
@@ -182,6 +183,9 @@ class Admission:
         if wish.shape not in self._wishes.shapes:
             self._fitted.pop(wish.shape, None)
 
+    def _can_be_met(self, shape: Shape) -> bool:
+        return self._fit(shape) is not None
+
     def _fit(self, shape: Shape) -> Fitted | None:
         if shape not in self._fitted:
             open_ones = [machine for machine in self.machines.values() if machine.is_open]
@@ -200,7 +204,7 @@ class Admission:
 
     def has_place_for(self, key: Hashable) -> bool:
         """Whether any machine could ever give a waiting task what it asks for."""
-        return self._fit(self._waiting[key].shape) is not None
+        return self._can_be_met(self._waiting[key].shape)
 
     def has_place_with(self, resources: Resources, policy: Policy) -> bool:
         """Whether any machine could ever give this, cut down if the policy is to."""

@@ -35,12 +35,16 @@ class Member:
 
 @dataclass
 class Batch:
-    """The members that have come so far, and under which key they call; ``is_called`` once that call has begun."""
+    """The members that have come so far, and under which key they call; ``is_called`` once that call has begun.
+
+    ``alone`` is the member that runs by itself now, after that call has failed.
+    """
 
     key: Key
     size: int
     members: dict[Key, Member] = field(default_factory=dict)
     is_called: bool = False
+    alone: Key | None = None
 
     @property
     def is_whole(self) -> bool:

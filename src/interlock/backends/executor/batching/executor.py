@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from interlock.backends.executor.batching.batch import Batch, Key, Member, alone, call_for, key_of, lose, pass_on, share
@@ -21,7 +21,8 @@ class BatchingExecutor:
 
     Attempts whose placement names a batch are gathered until all of it have come; then the function is called once,
     with the list of their arguments, and must return as many results in their order. If that call fails or its
-    process dies, each member runs once more by itself, so that a bad one fails alone.
+    process dies, the members run once more one after the other, so that a bad one fails alone and no more is used than
+    the one place that they share.
     """
 
     def __init__(self, inner: Executor, task_log: TaskLog | None = None) -> None:
@@ -50,13 +51,18 @@ class BatchingExecutor:
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End an attempt. The call of a batch goes on for its other members, and ends with the last of them."""
-        batch = self._batch_of.pop((execution_id, task_id), None)
+        key = (execution_id, task_id)
+        batch = self._batch_of.get(key)
         if batch is None:
             self._inner.cancel(execution_id, task_id)
             return
-        del batch.members[execution_id, task_id]
+        self._part(batch, batch.members[key])
         batch.size -= 1
-        if not batch.members and (batch.is_called or batch.size == 0):
+        if batch.alone is not None:
+            if batch.alone == key:
+                self._inner.cancel(execution_id, task_id)
+                self._call_next(batch)
+        elif not batch.members and (batch.is_called or batch.size == 0):
             self._drop(batch)
             self._inner.cancel(*batch.key)
             self._share_log(batch.key, ())
@@ -105,19 +111,40 @@ class BatchingExecutor:
             for member in list(batch.members.values()):
                 member.hear(pass_on(member, result))
             return
-        left = dict(batch.members)
-        self._drop(batch)
         self._share_log(batch.key, ())
         if isinstance(result, TaskSucceeded):
-            for member, its in zip(called, share(called, result), strict=True):
-                if member.key in left:
-                    member.hear(its)
+            self._end(batch, zip(called, share(called, result), strict=True))
         elif isinstance(result, AttemptLost) and not result.crashed:
-            for member in left.values():
-                member.hear(lose(member))
+            self._end(batch, [(member, lose(member)) for member in called])
         else:
-            for member in left.values():
-                self._inner.submit(alone(member.attempt), member.report)
+            self._call_next(batch)
+
+    def _end(self, batch: Batch, results: Iterable[tuple[Member, Result]]) -> None:
+        for member, its in results:
+            if self._part(batch, member):
+                member.hear(its)
+        self._drop(batch)
+
+    def _call_next(self, batch: Batch) -> None:
+        """Call for the next of the members that run by themselves."""
+        member = next(iter(batch.members.values()), None)
+        if member is None:
+            self._drop(batch)
+            return
+        batch.alone = member.key
+        self._inner.submit(alone(member.attempt), lambda _, result: self._hear_alone(batch, member, result))
+
+    def _hear_alone(self, batch: Batch, member: Member, result: Result) -> None:
+        if isinstance(result, TaskReported):
+            member.hear(result)
+        elif self._part(batch, member):
+            member.hear(result)
+            self._call_next(batch)
+
+    def _part(self, batch: Batch, member: Member) -> bool:
+        """From now on it is not of the batch. Whether it was: a member hears its end once, and none once cancelled."""
+        self._batch_of.pop(member.key, None)
+        return batch.members.pop(member.key, None) is not None
 
     def _share_log(self, key: Key, attempts: Sequence[Attempt]) -> None:
         """What the call prints is nobody's alone: the first member of each execution has it in its log."""
@@ -130,6 +157,7 @@ class BatchingExecutor:
         self._batches.pop(batch.key, None)
         for key in batch.members:
             self._batch_of.pop(key, None)
+        batch.members.clear()
 
     def _stop_timer(self, batch: Batch) -> None:
         timer = self._timers.pop(batch.key, None)
