@@ -74,7 +74,7 @@ async def test_nodes_join_and_leave_under_work(cluster: RayHouse, house: House, 
         folder = tmp_path / str(turn)
         folder.mkdir()
         joined = await cluster.add(f"node{turn}", 2)
-        await until(lambda joined=joined: joined in trial.executor._ready, "the node's host")
+        await until(lambda joined=joined: joined in trial.executor._hosts.ready, "the node's host")
         standing = await house.start(engine, held_graph(folder, "a", "b"), wait=0)
         await until(lambda folder=folder: len(begun(folder)) == 2, "two attempts")
         await cluster.kill(f"node{turn}")

@@ -214,7 +214,7 @@ async def test_a_killed_node_costs_an_attempt_and_the_engine_alone_runs_it_again
     second = await cluster.add("second", 3)
     engine = await house.engine(nodes=(Held(),), executors={"process": trial.executor})
     executor: Any = trial.executor
-    await until(lambda: len(executor._ready) == 2, "two hosts")
+    await until(lambda: len(executor._hosts.ready) == 2, "two hosts")
     assert second in seen[-1]
     assert executor.reaches(second, "")
     assert executor.reaches("announced", "127.0.0.1")

@@ -246,6 +246,11 @@ class Execution:
         """Whether a loop would go on if there were a place for its next iteration."""
         return bool(self.loops) and self.program.has_places and self.program.seeks_iteration(self)
 
+    def runs(self, task_id: str, attempt: int) -> bool:
+        """Whether this very attempt of a task runs, and is still awaited."""
+        task = self.tasks.get(task_id)
+        return task is not None and task.attempt == attempt and task.phase is Phase.RUNNING
+
     def drop_task(self, task: Task) -> None:
         """Forget a live task with its timers: it is over."""
         del self.tasks[task.task_id]

@@ -137,14 +137,16 @@ class Runner:
     def _resume(self, owned: Owned, signals: Sequence[Signal]) -> None:
         self.keep(owned)
         tasks = owned.execution.tasks
-        lost = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
+        running = [(task.task_id, task.attempt) for task in tasks.values() if task.phase is Phase.RUNNING]
+        # Before the signals: an executor ends what is cancelled, or too late, only if it knows of it.
+        attached = {found for found in running if self.attempts.attach(owned, *found)}
         for signal in signals:
             self.fold_signal(owned, signal)
-        for task_id, attempt in lost:
-            if self.attempts.attach(owned, task_id, attempt):
-                self.placing.hold(owned, task_id)
-            else:
+        for task_id, attempt in running:
+            if (task_id, attempt) not in attached:
                 self.apply(owned, AttemptLost(task_id=task_id, attempt=attempt))
+            elif owned.execution.runs(task_id, attempt):
+                self.placing.hold(owned, task_id)
         self.apply(owned, Advance())
 
     def _rest_or_wait(self, owned: Owned) -> None:
@@ -160,7 +162,9 @@ class Runner:
             return
         try:
             failpoints.hit("runner.before_result")
-            if isinstance(command, TaskReported):
+            if not owned.execution.runs(command.task_id, command.attempt):
+                pass  # of an attempt that is over: what another one has stays with it
+            elif isinstance(command, TaskReported):
                 self.attempts.beat(owned, command.task_id, command.attempt)
             else:
                 self.attempts.settle(owned, command.task_id)

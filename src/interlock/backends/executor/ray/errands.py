@@ -7,7 +7,7 @@ from uuid import UUID
 
 from interlock.backends.executor.logs import log_output
 from interlock.backends.executor.pool.job import Job
-from interlock.backends.executor.ray.messages import RAY, Node, Said
+from interlock.backends.executor.ray.messages import RAY, Node, Said, Seek
 from interlock.backends.executor.services import Host
 from interlock.core.worker import Capacity, Gpu, Machine
 from interlock.ports.executor import Report
@@ -34,6 +34,12 @@ class Errand:
         self.is_adrift = False
         self.is_sought = is_sought
         self.sought: set[str] | None = None
+
+    @property
+    def seek(self) -> Seek:
+        """What has a host tell this server of it."""
+        attempt = self.job.attempt
+        return Seek(execution_id=attempt.execution_id, task_id=attempt.task_id, attempt=attempt.attempt)
 
     def wants(self, nodes: Mapping[str, Node], own: str) -> str | None:
         """The node it was placed on, by its id or address; None if that is not there, empty if any will do."""

@@ -11,7 +11,8 @@ from interlock.backends.executor.logs import log, log_node_error
 from interlock.backends.executor.pool.messages import Erred
 from interlock.backends.executor.ray.answers import Answers
 from interlock.backends.executor.ray.driving import Driving
-from interlock.backends.executor.ray.errands import Errand, Key, find_node, hear, job_of, machine_of, only_named
+from interlock.backends.executor.ray.errands import Errand, Key, hear, job_of, machine_of, only_named
+from interlock.backends.executor.ray.hosts import Hosts
 from interlock.backends.executor.ray.mail import Mail
 from interlock.backends.executor.ray.messages import (
     Cancel,
@@ -27,7 +28,6 @@ from interlock.backends.executor.ray.messages import (
     Plan,
     Run,
     Said,
-    Seek,
     Told,
     own_ray,
     read_from_host,
@@ -59,7 +59,8 @@ class RayExecutor:
 
     ``host`` is what hosts do, and ``code`` what they may read of users' code. ``address`` is the cluster's; without one
     a Ray is started here with the first attempt, has its token in ``folder``, is on loopback only, and ends with this
-    executor. ``session`` names this server, ``house`` its installation. ``on_workers`` is told when the nodes change.
+    executor. ``session`` names this server, ``house`` its installation. ``on_workers`` is told when the nodes change,
+    ``on_change`` when others of them take attempts than before.
 
     An attempt that was placed runs on the node of that id or address (the driver's is the server's own machine), and is
     lost with it; others take turns. While the cluster is away they wait; what runs there can be found for ``patience``.
@@ -112,13 +113,9 @@ class RayExecutor:
         self._is_away = False
         self._errands: dict[Key, Errand] = {}
         self._line: dict[Key, Errand] = {}
-        self._nodes: dict[str, Node] = {}
-        self._ready: list[str] = []
-        self._why_not = ""
-        self._own = ""
-        self._turn = 0
+        self._hosts = Hosts()
+        self.on_change: Callable[[], None] = lambda: None
         self._mail = Mail(session, self._driving.say, self._read, self._seek_again)
-        self._unsaid: dict[str, list[bytes]] = {}
         self._waiting: asyncio.TimerHandle | None = None
 
     # What runners call -------------------------------------------------------------------------------------
@@ -133,17 +130,17 @@ class RayExecutor:
     @property
     def state(self) -> str:
         """``idle`` before anything was needed, ``ready``, or ``unavailable`` with the reason if one is known."""
-        if self._ready:
+        if self._hosts.ready:
             return "ready"
         if not self._driving.is_wanted:
             return "idle"
-        reason = self._driving.reason or self._why_not
+        reason = self._driving.reason or self._hosts.why_not
         return f"unavailable: {reason}" if reason else "starting"
 
     @property
     def is_ready(self) -> bool:
-        """False from when the cluster could not be reached, or was lost, until it is reached. One that starts is."""
-        return not self._is_away
+        """False from when the cluster was lost, or no node of it can be used, until one can. One that starts is."""
+        return not self._is_away and self._hosts.can_open
 
     @property
     def waiting(self) -> int:
@@ -169,22 +166,27 @@ class RayExecutor:
             return False
         self.cancel(execution_id, task_id)
         errand = self._take_on(only_named(execution_id, task_id, attempt), report, is_sought=True)
-        errand.sought = set(self._nodes) if self._nodes else None
+        errand.sought = set(self._hosts.nodes) or None
         self._driving.want()
-        for worker in self._ready:
+        for worker in self._hosts.ready:
             self._seek(errand, worker)
-        if not self._nodes:
+        if not self._hosts.nodes:
             self._wait_for_driver()
         return True
 
     def reaches(self, worker_id: str, address: str) -> str:
         """The node that a worker is, if it takes attempts now and is not the server's own machine; else empty."""
-        node = find_node(self._nodes, self._own, worker_id, address) or ""
-        return node if node in self._ready else ""
+        return self._hosts.reaches(worker_id, address)
 
     def machines(self) -> tuple[str, list[Machine]]:
         """All machines of the cluster, and which of them is the server's own."""
-        return self._own, [machine_of(node) for node in self._nodes.values()]
+        return self._hosts.own, [machine_of(node) for node in self._hosts.nodes.values()]
+
+    def takes_own(self) -> bool:
+        """Whether what is placed on the server's own machine runs. One that is started when it is needed would be."""
+        if self._has_address:
+            return self._hosts.takes_own
+        return not (self._is_away or self._hosts.is_own_shut)
 
     def cancel(self, execution_id: UUID, task_id: str) -> None:
         """End the attempt if it waits or runs here; the child it runs in is killed with all it started."""
@@ -218,14 +220,9 @@ class RayExecutor:
 
     def _place(self, errands: Iterable[Errand]) -> None:
         """Send those of the line on their way for which there is a node."""
-        if not self._ready:
-            return
         for errand in errands:
-            worker = errand.wants(self._nodes, self._own)
-            if not worker and worker is not None:
-                self._turn += 1
-                worker = self._ready[self._turn % len(self._ready)]
-            if worker in self._ready:
+            worker = self._hosts.wanted(errand)
+            if worker:
                 del self._line[errand.key]
                 errand.worker = worker
                 self._mail.send(worker, Run(attempt=errand.job.attempt))
@@ -233,8 +230,8 @@ class RayExecutor:
                 asyncio.get_running_loop().call_later(GONE, self._lose_if_gone, errand)
 
     def _lose_if_gone(self, errand: Errand) -> None:
-        """It waited for a node that is not there, for so long that whoever places has heard of that, too."""
-        if self._line.get(errand.key) is errand and errand.wants(self._nodes, self._own) is None:
+        """It waited for a node that takes nothing, for so long that whoever places has heard of that, too."""
+        if self._line.get(errand.key) is errand and self._hosts.wanted(errand) is None:
             self._lose(errand)
 
     def _refuse(self, errand: Errand) -> None:
@@ -256,16 +253,18 @@ class RayExecutor:
     def _call_off(self, errand: Errand) -> None:
         """Have it ended wherever it may run, at once or when that can be said."""
         line = Cancel(execution_id=errand.key[0], task_id=errand.key[1])
+        lines = [write_line(each) for each in (errand.seek, line)]  # a host ends only what is the asker's
+        if errand.is_sought and errand.sought is None:
+            self._hosts.say_anywhere_later(lines)
+            return
         for worker in (errand.worker,) if errand.worker else errand.sought or ():
-            if worker in self._ready:
+            if worker in self._hosts.ready:
                 self._mail.send(worker, line)
             else:
-                self._unsaid.setdefault(worker, []).append(write_line(line))
+                self._hosts.say_later(worker, lines if errand.is_sought else lines[1:])
 
     def _seek(self, errand: Errand, worker: str) -> None:
-        attempt = errand.job.attempt
-        line = Seek(execution_id=attempt.execution_id, task_id=attempt.task_id, attempt=attempt.attempt)
-        self._mail.send(worker, line)
+        self._mail.send(worker, errand.seek)
 
     # What the driver says ----------------------------------------------------------------------------------
 
@@ -275,8 +274,9 @@ class RayExecutor:
                 for line in lines:
                     self._read(worker, line)
             case Connected(worker=worker):
-                self._own = worker
+                self._hosts.own = worker
                 self._is_away = False
+                self.on_change()
             case Nodes(nodes=nodes):
                 self._see(nodes)
             case HostReady(worker=worker, way=way):
@@ -285,42 +285,40 @@ class RayExecutor:
                 self._give_up(worker, reason)
 
     def _see(self, nodes: list[Node]) -> None:
-        self._nodes = {node.worker: node for node in nodes}
+        self._hosts.see(nodes)
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        for worker in [worker for worker in self._unsaid if worker not in self._nodes]:
-            del self._unsaid[worker]
         for errand in list(self._errands.values()):
             if errand.is_sought and errand.sought is None:
-                errand.sought = set(self._nodes)
-            if errand.is_adrift and errand.worker not in self._nodes:
+                errand.sought = set(self._hosts.nodes)
+            if errand.is_adrift and errand.worker not in self._hosts.nodes:
                 self._lose(errand)
+        self.on_change()
         self.on_workers([machine_of(node) for node in nodes])
         self._place(list(self._line.values()))
 
     def _welcome(self, worker: str) -> None:
-        self._ready.append(worker)
-        self._why_not = ""
-        for line in self._unsaid.pop(worker, ()):
+        for line in self._hosts.welcome(worker):
             self._mail.send_line(worker, line)
         for errand in list(self._errands.values()):
             if errand.is_sought or (errand.is_adrift and errand.worker == worker):
                 errand.is_adrift = False
                 self._seek(errand, worker)
         self._place(list(self._line.values()))
+        self.on_change()
 
     def _give_up(self, worker: str, reason: str) -> None:
         log.error("executor.ray_host_lost", worker=worker, reason=reason)
-        self._why_not = f"the host of {worker} was lost: {reason}"
-        if worker in self._ready:
-            self._ready.remove(worker)
+        self._hosts.lose(worker, reason)
+        self.on_change()  # before anything is lost: it must not be placed there again
         self._mail.forget(worker)
         for errand in list(self._errands.values()):
             if errand.worker == worker:
                 self._lose(errand)
             elif errand.is_sought:
                 self._seek_no_more(errand, worker)
+        self._place(list(self._line.values()))
 
     def _seek_again(self, worker: str) -> None:
         """The straight way to a host broke, and with it maybe what had just been said."""
@@ -336,8 +334,8 @@ class RayExecutor:
     def _break(self) -> None:
         """The driver is gone: what it had out may still run, and is sought when the next one is there."""
         self._is_away = True
-        self._ready.clear()
-        self._nodes.clear()
+        self._hosts.lose_all()
+        self.on_change()
         self._mail.forget_all()
         for errand in self._errands.values():
             errand.is_adrift = bool(errand.worker)

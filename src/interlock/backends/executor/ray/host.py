@@ -226,9 +226,11 @@ class Host:
         if work is None or work.attempt != seek.attempt:
             self._miss(teller, (seek.execution_id, seek.task_id), seek.attempt)
             return
-        is_told = work.teller is teller
+        if work.teller is teller:
+            return
+        self._miss(work.teller, work.key, work.attempt)  # or it would wait for what it will not hear
         work.teller = teller
-        if work.ending and not is_told:
+        if work.ending:
             teller.say(work.ending, work)
 
     def _miss(self, teller: Session, key: Key, attempt: int) -> None:
