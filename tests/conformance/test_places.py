@@ -12,7 +12,7 @@ import pytest
 
 from engine_house import Gate, House, signal
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
-from interlock.core.commands import SignalKind
+from interlock.core.commands import SignalKind, TaskSucceeded
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.node_type import NodeType
 from interlock.core.resources import Placement, Resources
@@ -174,6 +174,37 @@ async def test_too_much_is_cut_down_or_refused_as_its_author_and_the_server_say(
     (event,) = await started(room.house, found.execution_id)
     assert event["placement"]["clamped"] == {"cpu": [10.0, 4.0], "gpu": [0.8, 0.0], "gpu_memory": [324.0, 0.0]}
     assert room.gate.attempts[-1].resources == Resources(cpu=4, memory=123)
+
+
+async def test_while_the_servers_own_machine_takes_nothing_nobody_is_told_that_it_lacks_something(room: Room) -> None:
+    room.placing.set_local(is_open=False)
+    with pytest.raises(InterlockError, match="Executor not ready") as refused:
+        await room.start(task(), over_ask="reject")
+    assert refused.value.kind is ErrorKind.UNAVAILABLE
+    waits = await room.start(task())
+    await room.reason(waits.execution_id, "no_worker")
+    room.gate.opened.set()
+    room.placing.set_local(is_open=True)
+    await room.ended(waits)
+    await room.all_free()
+
+
+async def test_what_an_earlier_attempt_reports_takes_nothing_from_the_one_that_runs(room: Room) -> None:
+    node = task(resources=WHOLE)
+    standing = await room.start(node)
+    await room.running(1)
+    late = TaskSucceeded(task_id=room.gate.attempts[0].task_id, attempt=0, output="late")
+    room.engine.runner.report(standing.execution_id, late)
+    waits = await room.start(task(resources=WHOLE))
+    await room.reason(waits.execution_id, "resources")
+    assert room.free().cpu == 0
+    cancel = signal(room.house, standing.execution_id, "cancel", kind=SignalKind.CANCEL)
+    await room.engine.signal(cancel)
+    await room.running(2)
+    assert room.gate.cancelled == 1, "it is still known to the executor"
+    room.gate.opened.set()
+    await room.ended(waits)
+    await room.all_free()
 
 
 async def test_a_retry_seeks_a_place_again_and_so_does_what_was_lost(room: Room) -> None:

@@ -100,6 +100,9 @@ async def test_what_nobody_reaches_is_pending_and_gives_nothing(yard: Yard) -> N
     assert (await yard.states()).items() >= {LOCAL_WORKER: "ready", yard.name: "pending"}.items()
     here = await yard.announce(worker_id=LOCAL_WORKER)
     assert (here.state, here.capacity) == ("ready", Capacity(cpu=4, memory=100))
+    yard.placing.set_local(is_open=False)
+    here = await yard.announce(worker_id=LOCAL_WORKER)
+    assert (here.state, here.free) == ("pending", Resources(cpu=0))
 
 
 async def test_what_is_reached_gets_tasks_and_loses_them_when_it_drains(yard: Yard) -> None:

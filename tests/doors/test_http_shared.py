@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -65,6 +67,7 @@ async def test_health_is_ok_while_it_serves(nobody: httpx2.AsyncClient) -> None:
         "postgres",
         "blobs",
         "executor",
+        "executor_state",
         "sandbox",
         "metrics",
     }
@@ -91,6 +94,16 @@ async def test_counters_are_for_local_mode_and_for_who_may_read_metrics(house: A
     assert (await reader.http.get("/health")).json()["metrics"]["counters"]
     wrong = await ask(app, "/health", headers={"authorization": "Bearer nonsense"})
     assert wrong.status_code == 401
+
+
+async def test_why_the_executor_is_unavailable_is_for_local_mode_and_for_who_may_read_metrics(house: Any) -> None:
+    state = "unavailable: the host of ray-1 was lost"
+    health = copy(house.services.health)
+    health._executor_state = lambda: state
+    broken = replace(house, services=replace(house.services, health=health))
+    for is_local, told in ((True, state), (False, "unavailable")):
+        body = (await ask(broken.app(is_local=is_local), "/health")).json()
+        assert (body["executor_state"], body["health"], body["ok"]) == (told, "degraded", True)
 
 
 async def test_probes_answer_exactly(nobody: httpx2.AsyncClient) -> None:

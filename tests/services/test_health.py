@@ -75,6 +75,13 @@ async def test_a_dependency_that_hangs_is_down(monkeypatch: pytest.MonkeyPatch) 
     assert (await check()).checks["database"] is False
 
 
+async def test_an_executor_that_can_run_nothing_is_told_and_does_not_keep_work_away() -> None:
+    parts: Any = Dependencies()
+    clock = ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
+    health = await CheckHealth(parts, parts, parts, clock, lambda: "unavailable: no host")()
+    assert (health.executor, health.is_ready) == ("unavailable: no host", True)
+
+
 async def test_the_store_of_large_values_is_tried_beside_and_does_not_keep_work_away() -> None:
     before = asyncio.all_tasks()  # of other tests' houses
 

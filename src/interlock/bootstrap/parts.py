@@ -33,7 +33,7 @@ from interlock.bootstrap.identity import open_identities
 from interlock.bootstrap.metrics import open_metrics
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.placing import open_placing
-from interlock.bootstrap.ray import open_ray
+from interlock.bootstrap.ray import open_ray, place_here
 from interlock.bootstrap.sandbox import open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
@@ -143,6 +143,8 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     )
     reaches = ray["ray"].reaches if ray else None
     placing = open_placing(settings, clock, telemetry)
+    for each in ray.values():
+        place_here(each, placing)
     executors: dict[str, Executor] = {"process": pool, "sandbox": sandbox.executor, **ray}
     engine = LocalEngine(
         name=f"embedded:{settings.data_dir.resolve()}" if embedded else f"serve:{os.uname().nodename}:{os.getpid()}",
@@ -192,6 +194,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         workers=build_workers(ledger, placing, clock, reaches),
         places=placing,
         is_ready=lambda: all(executor.is_ready for executor in ray.values()),
+        executor_state=lambda: ray["ray"].state if ray else "ready",
     )
     walls = sandbox.executor.walls.name
     return Parts(settings, services, engine, identity, telemetry, clock, ids, secrets, limits, walls)

@@ -20,6 +20,7 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.task_log import TaskLog
+from interlock.runtime.placing import Placing
 
 _PLACES = "interlock.bootstrap.ray_host:open_places"
 _ENVIRONMENT = "interlock.config:child_environment"
@@ -73,6 +74,16 @@ def open_ray(
         uses_socket=settings.ray_socket,
     )
     return {executor.name: executor}
+
+
+def place_here(executor: RayExecutor, placing: Placing) -> None:
+    """Have tasks placed on the server's own machine only as long as the executor runs what is placed there."""
+
+    def look() -> None:
+        placing.set_local(is_open=executor.takes_own())
+
+    executor.on_change = look
+    look()
 
 
 def _house(serve_url: str) -> str:

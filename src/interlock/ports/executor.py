@@ -18,6 +18,9 @@ Report = Callable[[UUID, Result], None]
 Ready = Callable[[], bool]
 """Whether what runs tasks with resources takes new ones; those it was given before wait until it does again."""
 
+ExecutorState = Callable[[], str]
+"""How it is, in a word: ``ready``, ``idle`` (nothing needed it yet), ``starting``, or ``unavailable: `` and why."""
+
 
 class Executor(Protocol):
     """Runs attempts. Exactly one final report follows each ``submit``, unless the attempt is cancelled first."""

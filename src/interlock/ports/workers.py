@@ -95,6 +95,10 @@ class Places(Protocol):
         """What of that is free, and how many tasks run there."""
         ...
 
+    def takes_tasks(self, worker_id: str) -> bool:
+        """Whether it gets new tasks."""
+        ...
+
     def has_worker_for(self, resources: Resources, over_ask: Policy | None) -> bool:
         """Whether any worker that is known now could ever give this to a task of a graph with this rule."""
         ...

@@ -17,7 +17,7 @@ import structlog
 
 from interlock.core.commands import AttemptLost, TaskPlaced
 from interlock.core.engine.program import Program, Seeking
-from interlock.core.errors import ErrorKind, InterlockError, rule_broken
+from interlock.core.errors import ErrorKind, InterlockError, rule_broken, unavailable
 from interlock.core.execution import Phase, WaitingReason
 from interlock.core.placing.admission import Admission, Grant
 from interlock.core.placing.amounts import given
@@ -69,6 +69,7 @@ class Placing:
         self.waiting_cap = waiting_cap
         self.runners = runners  # the processes among which the cap is divided
         self._admission = Admission()
+        self._local, self._whole = local, whole
         self._admission.set_machine(LOCAL_WORKER, local, whole=whole)
         self._batches = Batches(clock, ids or RandomIds(), self._admission, self._begin_soon)
         self._books: dict[UUID, _Book] = {}  # of executions that seek or hold something
@@ -96,7 +97,7 @@ class Placing:
             if not wanted:
                 return
             book = self._books[execution_id] = _Book()
-        for task_id in [task_id for task_id, attempt in book.held.items() if not _runs(owned, task_id, attempt)]:
+        for task_id in [task_id for task_id, attempt in book.held.items() if not execution.runs(task_id, attempt)]:
             self._give_back(execution_id, book, task_id)
         if book.asked != wanted:
             for task_id in [task_id for task_id, found in book.asked.items() if wanted.get(task_id) != found]:
@@ -206,6 +207,8 @@ class Placing:
         if self._policy_of(program) == "reject":
             for node_id, resources in program.placed().items():
                 lacking = self._admission.lacking(resources)
+                if lacking and not self.takes_tasks(LOCAL_WORKER):  # what this machine has counts again soon
+                    return unavailable("Executor not ready", code="EXECUTOR_UNAVAILABLE")
                 if lacking:
                     return _too_much(node_id, lacking)
         return None
@@ -234,6 +237,15 @@ class Placing:
         """
         self._admission.set_machine(worker_id, capacity, address=address, whole=whole)
         self._look_anew()
+
+    def set_local(self, *, is_open: bool) -> None:
+        """Whether the server's own machine gets new tasks; so it does until somebody says otherwise."""
+        if is_open == self.takes_tasks(LOCAL_WORKER):
+            return
+        if is_open:
+            self.set_worker(LOCAL_WORKER, self._local, whole=self._whole)
+        else:
+            self.drain_worker(LOCAL_WORKER)
 
     def drain_worker(self, worker_id: str) -> None:
         """It gets nothing new."""
@@ -328,12 +340,6 @@ class Placing:
         self._telemetry.tasks_placed(self._held, workers)
         for worker_id, machine in self._admission.machines.items():
             self._telemetry.worker_has(worker_id, machine.capacity.cpu, machine.free.cpu)
-
-
-def _runs(owned: Owned, task_id: str, attempt: int) -> bool:
-    """Whether what is set aside for a task is for the attempt that runs now."""
-    task = owned.execution.tasks.get(task_id)
-    return task is not None and task.phase is Phase.RUNNING and task.attempt == attempt
 
 
 def _forget_replaced(owned: Owned) -> None:

@@ -13,7 +13,7 @@ from interlock.kit.ids import Ids
 from interlock.ports.blobs import BlobStore
 from interlock.ports.bus import Bus
 from interlock.ports.engine import Engine
-from interlock.ports.executor import Ready
+from interlock.ports.executor import ExecutorState, Ready
 from interlock.ports.identity import Identity
 from interlock.ports.ledger import NodeTotal
 from interlock.ports.node import Registry
@@ -128,6 +128,7 @@ def build_services(
     models: Models | None = None,
     session_idle_seconds: float = 1800.0,
     is_ready: Ready = lambda: True,
+    executor_state: ExecutorState = lambda: "ready",
 ) -> Services:
     """The use cases over these parts. ``is_ready`` says whether tasks of the lattice door can be run now."""
     models = models or without_providers(clock, ids)
@@ -143,7 +144,7 @@ def build_services(
     return Services(
         identity=access.identity,
         access=access,
-        health=CheckHealth(store, engine, blobs, clock),
+        health=CheckHealth(store, engine, blobs, clock, executor_state),
         node_types=ListNodeTypes(registry),
         validate_definition=validate,
         create_workflow=CreateWorkflows(store, validate, clock, ids),

@@ -11,6 +11,7 @@ from interlock.core.errors import InterlockError
 from interlock.kit.clock import Clock
 from interlock.ports.blobs import BlobStore
 from interlock.ports.engine import Engine
+from interlock.ports.executor import ExecutorState
 from interlock.ports.store import Store
 
 CHECK_SECONDS = 1.0
@@ -21,11 +22,13 @@ BLOBS_SECONDS = 30.0
 class Health(msgspec.Struct, frozen=True):
     """``checks`` by name; all must hold for new work to be sent here.
 
-    ``blobs`` says where large values are kept, or ``unavailable`` while that takes none.
+    ``blobs`` says where large values are kept, or ``unavailable`` while that takes none. ``executor`` is the state of
+    what runs tasks with resources.
     """
 
     checks: Mapping[str, bool]
     blobs: str
+    executor: str = "ready"
 
     @property
     def is_ready(self) -> bool:
@@ -35,7 +38,15 @@ class Health(msgspec.Struct, frozen=True):
 class CheckHealth:
     """Ask the stores and the engine how they are. Never raises, never takes longer than a second."""
 
-    def __init__(self, store: Store, engine: Engine, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        engine: Engine,
+        blobs: BlobStore,
+        clock: Clock,
+        executor_state: ExecutorState = lambda: "ready",
+    ) -> None:
+        self._executor_state = executor_state
         self._store = store
         self._engine = engine
         self._clock = clock
@@ -50,7 +61,8 @@ class CheckHealth:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._ask())
             await asyncio.shield(self._asking)
-        return Health({"database": self._is_writable, **self._engine.is_ready()}, self._blobs.look())
+        checks = {"database": self._is_writable, **self._engine.is_ready()}
+        return Health(checks, self._blobs.look(), self._executor_state())
 
     async def _ask(self) -> None:
         try:

@@ -97,11 +97,13 @@ class SharedPaths:
         health, redis = await call.services.health(), call.context.limits.state
         is_trusted = settings.is_local or call.principal.has_scope(Scope.METRICS_READ)
         counters, gauges = self._figures() if is_trusted else ({}, {})
+        state, _, _ = health.executor.partition(":")  # why it is unavailable tells of the house
+        is_well = health.is_ready and "unavailable" not in (redis, health.blobs, state)
         return JsonReply(
             {
                 "status": "ok",
                 "ok": True,
-                "health": "healthy" if health.is_ready and "unavailable" not in (redis, health.blobs) else "degraded",
+                "health": "healthy" if is_well else "degraded",
                 "service": SERVICE,
                 "version": settings.version,
                 "mode": settings.mode,
@@ -110,6 +112,7 @@ class SharedPaths:
                 "postgres": "connected" if health.checks["database"] else "unavailable",
                 "blobs": health.blobs,
                 "executor": settings.executor,
+                "executor_state": health.executor if is_trusted else state,
                 "sandbox": settings.sandbox,
                 "metrics": {
                     "uptime_seconds": round(call.context.clock.monotonic() - call.context.started, 3),

@@ -20,14 +20,15 @@ class ViewWorkers:
         self._reaches = reaches
 
     def local(self, now: datetime) -> Worker:
-        """The machine of the server itself."""
+        """The machine of the server itself; pending while its executor could run nothing there."""
         free, running = self._places.standing_of(LOCAL_WORKER)
+        state: State = "ready" if self._places.takes_tasks(LOCAL_WORKER) else "pending"
         return Worker(
             worker_id=LOCAL_WORKER,
             address="",
-            state="ready",
+            state=state,
             capacity=self._places.capacity_of(LOCAL_WORKER) or Capacity(cpu=0.0, memory=0.0),
-            free=free,
+            free=free if state == "ready" else _NOTHING,
             running=running,
             last_seen_at=now,
         )

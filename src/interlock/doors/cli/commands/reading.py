@@ -245,7 +245,7 @@ def _say_ready(output: Output, where: str, body: dict[str, Any]) -> None:
 
 def _say_health(output: Output, where: str, body: dict[str, Any]) -> None:
     uptime = (body.get("metrics") or {}).get("uptime_seconds")
-    names = ("service", "version", "mode", "postgres", "redis", "executor", "sandbox")
+    names = ("service", "version", "mode", "postgres", "redis", "executor", "executor_state", "sandbox")
     rows: list[tuple[str, Any]] = [("server", where), ("health", status_text(str(body.get("health"))))]
     rows += [(name, body[name]) for name in names if body.get(name) is not None]
     if isinstance(uptime, int | float):
