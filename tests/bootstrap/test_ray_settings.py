@@ -13,9 +13,13 @@ from conformance.executor_trial import KeptBlobs
 from conformance.sandbox_house import NoCode
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.backends.executor.ray.ground import keep_token
+from interlock.backends.executor.ray.host import Tools
+from interlock.backends.executor.sandbox import walls
+from interlock.backends.executor.sandbox.walls import Walls
 from interlock.bootstrap import ray
 from interlock.bootstrap.ray import open_ray
 from interlock.bootstrap.ray_head import has_own_head, own_address, refuse_no_token, token_file
+from interlock.bootstrap.ray_host import open_places
 from interlock.bootstrap.ray_node import join
 from interlock.config import Settings, child_environment, driver_environment
 from interlock.core.errors import InterlockError
@@ -24,6 +28,8 @@ from interlock.kit.ids import RandomIds
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.node import Attempt
 from interlock.ports.task_log import Stream
+
+BWRAP = Walls("bwrap", "as it should be", "/usr/bin/bwrap")
 
 
 def settings(**given: Any) -> Settings:
@@ -40,7 +46,7 @@ class Silence:
         return False
 
 
-def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[str, RayExecutor]:
+def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one", around: Walls = BWRAP) -> dict[str, RayExecutor]:
     return open_ray(
         given,
         registry="interlock.nodes:load",
@@ -49,6 +55,7 @@ def opened(given: Settings, url: str = "postgresql://u:p@db:5432/one") -> dict[s
         egress=ScriptedEgress([]),
         blobs=KeptBlobs(),
         code=NoCode(),
+        walls=around,
         ids=RandomIds(),
         task_log=Silence(),
         stack=AsyncExitStack(),
@@ -63,6 +70,26 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_setting_there_is_no_executor_on_ray() -> None:
     assert opened(settings(executor="local")) == opened(settings(executor="inline")) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "of_server", "without_bwrap"),
+    [
+        ({"local": True}, BWRAP, "unavailable"),
+        ({"local": True}, Walls("subprocess", "no bwrap here either", is_weaker=True), "subprocess"),
+        ({"local": True, "sandbox": "subprocess"}, Walls("subprocess", "asked for"), "subprocess"),
+        ({"local": True, "sandbox": "bwrap"}, Walls(None, "asked for, and not there"), "unavailable"),
+        ({"local": False, "code_execution": True}, BWRAP, "unavailable"),
+    ],
+)
+async def test_no_node_has_weaker_walls_than_the_server_says_of_its_own(
+    given: dict[str, Any], of_server: Walls, without_bwrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = opened(settings(**given), around=of_server)["ray"]._driving._plan.host
+    monkeypatch.setattr(walls, "find_program", lambda: None)  # as on a node that has none
+    egress, blobs = ScriptedEgress([]), KeptBlobs()
+    executor: Any = open_places(Tools(egress, blobs, NoCode(), 4, {}, plan.given, Silence()))["sandbox"]
+    assert executor.walls.name == without_bwrap
 
 
 def test_nothing_starts_before_it_is_needed() -> None:

@@ -29,7 +29,7 @@ OUTSIDE, HERE, THERE = "interlock-out", "10.231.77.1", "10.231.77.2"
 async def running(ray_house: RayHouse, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """An executor with a Ray of its own, which runs users' code in sandboxes."""
     shelf = KeptCode()
-    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512}
+    given = {"runs_code": True, "sandbox": good_walls().mode, "may_be_weaker": False, "memory": 512}
     trial = ray_house.trial(
         "interlock.nodes:load",
         places="interlock.bootstrap.ray_host:open_places",

@@ -185,7 +185,7 @@ async def test_users_code_runs_in_a_sandbox_on_the_node(cluster: RayHouse) -> No
     )
     large = await shelf.put("tenant", "ann", "source", b"def f(params):\n  return {'rows': params['rows'] * 20_000}\n")
     total = await shelf.put("tenant", "ann", "source", b"def f(params):\n  return {'total': sum(params['rows'])}\n")
-    given = {"runs_code": True, "sandbox": good_walls().mode, "is_local": False, "memory": 512, "spares": 1}
+    given = {"runs_code": True, "sandbox": good_walls().mode, "may_be_weaker": False, "memory": 512, "spares": 1}
     places = "interlock.bootstrap.ray_host:open_places"
     heard = Heard()
     told: dict[str, Any] = {"places": places, "given": given, "code": shelf, "task_log": heard}

@@ -137,6 +137,7 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         egress=egress,
         blobs=blobs,
         code=sandbox.shelf,
+        walls=sandbox.executor.walls,
         task_log=task_log,
         ids=ids,
         stack=stack,

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.backends.executor.ray.messages import HostPlan
+from interlock.backends.executor.sandbox.walls import Walls
 from interlock.bootstrap.ray_head import Cluster, has_own_head, start_head
 from interlock.bootstrap.sandbox import runs_code
 from interlock.config import Settings, driver_environment
@@ -35,13 +36,15 @@ def open_ray(
     egress: Egress,
     blobs: Blobs,
     code: CodeShelf,
+    walls: Walls,
     ids: Ids,
     task_log: TaskLog,
     stack: AsyncExitStack,
 ) -> dict[str, RayExecutor]:
     """The executor by its name, not started; none unless it is wanted. Raises RULE for what cannot work.
 
-    A Ray for others to join is started now, if there is to be one; ``stack`` ends it.
+    ``walls`` are those that this server puts around users' code: no node has weaker ones. A Ray for others to join is
+    started now, if there is to be one; ``stack`` ends it.
     """
     if settings.executor != "ray":
         return {}
@@ -54,7 +57,7 @@ def open_ray(
         "runs_code": runs_code(settings),
         "spares": settings.sandbox_spares,
         "sandbox": settings.sandbox,
-        "is_local": settings.local,
+        "may_be_weaker": settings.local and walls.mode in ("subprocess", "none"),
         "memory": settings.sandbox_memory_mib,
         "hidden": [str(settings.data_dir.resolve())],  # of a node on this machine
     }

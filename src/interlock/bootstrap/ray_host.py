@@ -14,10 +14,15 @@ from interlock.ports.executor import Executor
 
 
 def open_places(tools: Tools) -> Mapping[str, Executor]:
-    """The executors of places other than ``process``, on a node. Its own walls are tried out here."""
+    """The executors of places other than ``process``, on a node. Its own walls are tried out here.
+
+    They are never weaker than those of the server, which says of its own in its log and in ``/health`` what they are.
+    """
     given = tools.given
     walls = (
-        find_walls(given["sandbox"], is_local=given["is_local"]) if given["runs_code"] else Walls(None, SWITCHED_OFF)
+        find_walls(given["sandbox"], is_local=given["may_be_weaker"])
+        if given["runs_code"]
+        else Walls(None, SWITCHED_OFF)
     )
     sandbox = SandboxExecutor(
         walls,
