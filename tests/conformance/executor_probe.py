@@ -133,6 +133,14 @@ def _change_everything(attempt: Attempt) -> Done:
     return Done(output="changed")
 
 
+_kept: list[bytes] = []
+
+
+def _leak(attempt: Attempt) -> Done:
+    _kept.append(b"x" * attempt.parameters["bytes"])
+    return Done(output={"pid": os.getpid()})
+
+
 def _die(attempt: Attempt) -> Done:
     os.kill(os.getpid(), signal.SIGKILL)
     return Done()
@@ -147,6 +155,7 @@ _ANSWERS: dict[str, Callable[[Attempt], Any]] = {
         ui_schema={"components": []},
         needs_input=True,
     ),
+    "leak": _leak,
     "fail": lambda attempt: _fail(attempt, retryable=False),
     "fail_for_now": lambda attempt: _fail(attempt, retryable=True),
     "refuse": _refuse,

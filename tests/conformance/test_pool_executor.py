@@ -302,6 +302,14 @@ async def test_a_child_is_replaced_after_its_attempts(make_pool: MakePool) -> No
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
 
 
+async def test_a_child_whose_memory_grows_is_replaced(make_pool: MakePool) -> None:
+    trial = await make_pool(size=1)
+    steady = [await _pid(trial) for _ in range(2_000)]
+    assert len(set(steady)) == 1
+    leaking = [(await trial.submit("probe_plain", {"do": "leak", "bytes": 100_000}).end()).output for _ in range(1_001)]
+    assert len({found["pid"] for found in leaking}) == 2
+
+
 async def test_an_isolated_attempt_has_a_fresh_child_to_itself(make_pool: MakePool) -> None:
     trial = await make_pool(size=1)
     used = await _pid(trial)

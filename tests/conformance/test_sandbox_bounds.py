@@ -81,6 +81,7 @@ KINDS = {
     "beginnings": Began,
     "ends of others": lambda: ending("other"),
     "readiness": Ready,
+    "wear": Worn,
 }
 
 def f(p):
@@ -94,7 +95,7 @@ def f(p):
 
 
 KINDS = ("reports", "empty lines", "files")
-MORE_KINDS = ("short lines", "beginnings", "ends of others", "readiness")
+MORE_KINDS = ("short lines", "beginnings", "ends of others", "readiness", "wear")
 
 
 async def test_a_child_that_talks_without_an_end_leaves_the_server_its_time(

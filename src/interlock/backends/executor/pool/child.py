@@ -14,6 +14,7 @@ import ctypes
 import importlib
 import inspect
 import os
+import resource
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from interlock.backends.executor.pool.messages import (
     Succeeded,
     Suspended,
     Unable,
+    Worn,
     frame,
     read_server,
 )
@@ -44,6 +46,11 @@ from interlock.ports.node import Attempt, Outcome, Registry
 DEVICES = "CUDA_VISIBLE_DEVICES"
 """The numbers of the graphics devices that a process may use. Libraries read it once, when they are first used."""
 _PR_SET_PDEATHSIG = 1
+_WEIGHED = 1000
+"""Attempts after which a child looks at its memory: what is loaded by the first of them is no growth."""
+_GROWTH = 64 << 20
+"""Bytes of growth since its first look after which a child is worn."""
+_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
 class Child:
@@ -57,6 +64,8 @@ class Child:
         self._ended = asyncio.Event()
         self._attempt: asyncio.Task[None] | None = None
         self._all_devices = told(DEVICES)
+        self._attempts = 0
+        self._first_peak = 0
 
     def say(self, message: Message) -> None:
         """Send a message; may be called in any thread. Raises NodeFailed MESSAGE_TOO_LARGE."""
@@ -95,7 +104,18 @@ class Child:
         except BaseException as error:  # noqa: BLE001 - an attempt may raise anything; the child goes on
             ending = Erred(result=fail(attempt, error), trace=trace_back(error))
         services.close()
+        self._weigh()
         self.say(ending)
+
+    def _weigh(self) -> None:
+        """Say so if memory grows with the attempts: by its peak, for which every system has a number."""
+        self._attempts += 1
+        if self._attempts % _WEIGHED:
+            return
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
+        self._first_peak = self._first_peak or peak
+        if peak > self._first_peak + _GROWTH:
+            self.say(Worn())
 
     def _show_devices(self, attempt: Attempt) -> None:
         """What was given a place sees the devices that it was given, else those that the server sees."""

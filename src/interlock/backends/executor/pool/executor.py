@@ -26,9 +26,10 @@ class PoolExecutor:
     """Satisfies ``ports/executor.Executor``: runs each attempt in a child process, at most ``size`` at a time.
 
     ``registry`` is the dotted path (``package.module:callable``) by which a child gets its node types. Children
-    start when they are needed, stay, and are replaced after ``recycle_after`` attempts. ``environment`` is all that
-    a child sees of the server's environment; by default it is all of it. ``cells`` makes what a child is started in,
-    if that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in
+    start when they are needed, stay, and are replaced when their memory grows from attempt to attempt, or after
+    ``recycle_after`` of them: starting one costs as much as a thousand small attempts. ``environment`` is all that a
+    child sees of the server's environment; by default it is all of it. ``cells`` makes what a child is started in, if
+    that is more than this; one that has nothing to do for ``idle_seconds`` ends. Attempts beyond ``size`` wait in
     order; the line is not bounded here, because runners bound what they own.
 
     ``spares`` children beside these are kept ready, from the first attempt or ``prepare`` on: each has run nothing yet,
@@ -44,7 +45,7 @@ class PoolExecutor:
         blobs: Blobs,
         *,
         size: int | None = None,
-        recycle_after: int = 1000,
+        recycle_after: int = 100_000,
         environment: Mapping[str, str] | None = None,
         cells: Callable[[], Cell] | None = None,
         idle_seconds: float | None = None,

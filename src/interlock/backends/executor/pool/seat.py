@@ -27,6 +27,7 @@ from interlock.backends.executor.pool.messages import (
     Succeeded,
     Suspended,
     Unable,
+    Worn,
 )
 from interlock.backends.executor.pool.process import ChildProcess
 from interlock.backends.executor.results import fail, time_out, trace_back
@@ -74,6 +75,7 @@ class Seat:
         self._job: Job | None = None
         self._attempts = 0
         self._is_timed_out = False
+        self._is_worn = False
         self.is_ready = False
         self.is_leaving = False
         self.start_error = ""
@@ -155,6 +157,10 @@ class Seat:
                 if job is None or job.has_begun:
                     return False
                 job.has_begun = True
+            case Worn():
+                if job is None or self._is_worn:
+                    return False
+                self._is_worn = True
             case Reported(result=result):
                 if job is None or not job.is_meant(result) or not job.bounds.may_report():
                     return False
@@ -196,7 +202,7 @@ class Seat:
         self._forget_calls()
         if job is None:
             return
-        if job.attempt.isolated or self._attempts >= self._recycle_after:
+        if job.attempt.isolated or self._is_worn or self._attempts >= self._recycle_after:
             self.leave()
         self._on_end(job, result)
         self._rest()
