@@ -127,6 +127,11 @@ ROWS = (
         "tests/conformance/test_sandbox_neighbours.py",
     ),
     Row(
+        "What the users that sandboxes have could do to each other and to the server, without any walls",
+        "{user_tries} tries, hits {user_hits}",
+        "tests/conformance/test_sandbox_users.py",
+    ),
+    Row(
         "Sandboxes that talk without an end",
         "{flood_kinds} kinds, at most {flood_share} % of one processor of the server",
         "tests/conformance/test_sandbox_bounds.py",

@@ -73,6 +73,13 @@ async def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     await made.executor.stop(5)
 
 
+@pytest.fixture(autouse=True)
+def open_folder(tmp_path: Path) -> None:
+    """A sandbox may be a user of its own."""
+    tmp_path.parent.chmod(0o711)
+    tmp_path.chmod(0o777)
+
+
 @pytest.mark.parametrize("node_type", ["probe", "probe_plain"])
 async def test_an_answer_arrives_whole(trial: Trial, node_type: str) -> None:
     parameters = {"do": "answer", "value": {"ä": [1, 2.5, None, True, 2**70]}}

@@ -136,7 +136,7 @@ def test_a_guard_lets_its_child_inherit_nothing_but_the_channel(tmp_path: Path) 
         for each in (secret, channel.fileno(), other.fileno(), lifeline):
             os.set_inheritable(each, True)
         look = "import os, sys; print(sorted(map(int, os.listdir('/proc/self/fd'))), file=sys.stderr)"
-        command = [sys.executable, "-I", "-S", guard.__file__, str(channel.fileno()), str(lifeline), ""]
+        command = [sys.executable, "-I", "-S", guard.__file__, str(channel.fileno()), str(lifeline), "", ""]
         started = subprocess.Popen(
             [*command, sys.executable, "-c", look],
             stdin=subprocess.DEVNULL,

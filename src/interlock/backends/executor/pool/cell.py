@@ -30,6 +30,11 @@ class Cell(Protocol):
         """``cgroup.procs`` files that the child enters before it runs."""
         ...
 
+    @property
+    def reached(self) -> Sequence[str]:
+        """Folders that the child is to reach as a user of its own; none: it runs as the server's user."""
+        ...
+
     def command(self, channel: int) -> Sequence[str]:
         """What is run; ``{guard}`` in it stands for the number of the guard's process."""
         ...
@@ -50,6 +55,7 @@ class OpenCell:
     registry: str
     environment: Mapping[str, str] | None
     groups: Sequence[str] = ()
+    reached: Sequence[str] = ()
     is_trusted: bool = True
 
     def command(self, channel: int) -> Sequence[str]:

@@ -1,9 +1,10 @@
 """Starts one child and ends it, with all it started, as soon as the server lets go of it or dies.
 
-    guard.py CHANNEL LIFELINE GROUPS COMMAND...
+    guard.py CHANNEL LIFELINE GROUPS REACHED COMMAND...
 
 CHANNEL and LIFELINE are inherited file descriptors; GROUPS are the ``cgroup.procs`` files, joined by colons, that the
-child enters before it runs COMMAND, in which ``{guard}`` stands for this process, and a word of ``{bytes}`` and hex
+child enters before it runs COMMAND. REACHED are folders, joined by colons, that the child is to reach as a user of its
+own; without any it keeps ours. In COMMAND ``{guard}`` stands for this process, and a word of ``{bytes}`` and hex
 digits for the number of a descriptor from which the child reads these bytes. Run by path, without the package around
 it: it lives as long as the child and should be small.
 """
@@ -18,24 +19,31 @@ import time
 
 BYTES = "{bytes}"
 _PR_SET_CHILD_SUBREAPER = 36
+_USERS = 0x7000_0000
+"""Users and groups from here on belong to nobody, by the ranges that systemd and containers keep to. With the number
+of a living process added, each is one child's alone."""
+_CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE = 0x0002_0000, 0x1000, 0x4000, 0x8_0000
 
 
 def main() -> None:
     """Exit with the child's exit code, or 128 and the signal that ended it."""
     channel, lifeline = int(sys.argv[1]), int(sys.argv[2])
-    groups = [path for path in sys.argv[3].split(":") if path]
+    groups, reached = ([path for path in word.split(":") if path] for word in sys.argv[3:5])
     _close_others(channel, lifeline)
     os.dup2(2, 1)  # what functions print belongs to the server's log and not into its output
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the server, which will end us in its own time
     signal.signal(signal.SIGINT, lambda *_: None)
     _adopt()
-    command = [word.replace("{guard}", str(os.getpid())) for word in sys.argv[4:]]
+    guard = os.getpid()
+    command = [word.replace("{guard}", str(guard)) for word in sys.argv[5:]]
     child = os.fork()
     if child == 0:
         os.close(lifeline)
         os.setpgid(0, 0)
         for path in groups:
             _enter(path)
+        if reached:
+            change_user(guard, reached)
         command = [_descriptor(word) if word.startswith(BYTES) else word for word in command]
         os.execv(command[0], command)  # noqa: S606 - the server says what to run
     os.close(channel)
@@ -54,6 +62,45 @@ def readable(content: bytes) -> int:
     os.close(start)
     os.set_inheritable(end, True)
     return end
+
+
+def change_user(process: int, reached: list[str]) -> None:
+    """Become, for good, the user of this process number, to whom ``reached`` folders are open. Raises OSError."""
+    user = _USERS + process
+    os.umask(0o022)
+    _open_ways([each for each in reached if _barrier(each)])
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _open_ways(folders: list[str]) -> None:
+    """See the files as before, but for folders that let only their owner through: they lead to ``folders`` alone."""
+    if not folders:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.unshare(_CLONE_NEWNS))
+    _check(libc.mount(None, b"/", None, _MS_REC | _MS_SLAVE, None))
+    found = {folder: os.open(folder, os.O_PATH) for folder in sorted(folders)}
+    for barrier in {_barrier(folder) for folder in folders}:
+        _check(libc.mount(b"tmpfs", barrier.encode(), b"tmpfs", 0, b"mode=755"))
+    for folder, descriptor in found.items():
+        os.makedirs(folder, exist_ok=True)
+        _check(libc.mount(f"/proc/self/fd/{descriptor}".encode(), folder.encode(), None, _MS_BIND | _MS_REC, None))
+        os.close(descriptor)
+
+
+def _barrier(folder: str) -> str:
+    """The first folder above this one that lets only its owner through; empty if there is none."""
+    end = folder.find("/", 1)
+    while end != -1 and os.stat(folder[:end]).st_mode & 0o001:
+        end = folder.find("/", end + 1)
+    return folder[:end] if end != -1 else ""
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _descriptor(word: str) -> str:

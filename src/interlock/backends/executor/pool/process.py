@@ -55,7 +55,7 @@ class ChildProcess:
             _, self._channel = await loop.create_connection(lambda: _Channel(self._read), sock=ours)
             self._guard = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _GUARD, str(theirs.fileno()), str(held)),
-                ":".join(cell.groups),
+                *(":".join(cell.groups), ":".join(cell.reached)),
                 *cell.command(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), held),

@@ -37,10 +37,10 @@ def walled(writable: Sequence[str], hidden: Sequence[str] = ()) -> list[str]:
     options += ["--cap-drop", "ALL", "--die-with-parent"]
     options += ["--size", str(SCRATCH), "--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr"]  # noqa: S108 - as above
     options += _system()
-    for folder in _python():
+    for folder in shown():
         options += ["--ro-bind", folder, folder]
     for folder in hidden:
-        if any(Path(folder).is_relative_to(shown) for shown in ("/usr", *_python())) and Path(folder).is_dir():
+        if any(Path(folder).is_relative_to(each) for each in ("/usr", *shown())) and Path(folder).is_dir():
             options += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
     for folder in writable:
         options += ["--bind", folder, folder]
@@ -74,11 +74,11 @@ def _system() -> Iterator[str]:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
 
 
-def _python() -> list[str]:
+def shown() -> list[str]:
     """The folders of this Python, of its environment and of this package, outside of /usr; no folder twice."""
     package = str(Path(__file__).parents[3])
     found: list[str] = []
     for folder in (sys.base_prefix, sys.prefix, package):
-        if not any(Path(folder).is_relative_to(shown) for shown in ("/usr", *found)):
+        if not any(Path(folder).is_relative_to(each) for each in ("/usr", *found)):
             found.append(folder)
     return found

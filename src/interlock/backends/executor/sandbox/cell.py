@@ -63,6 +63,11 @@ class SandboxCell:
         """The cgroup, if there is one."""
         return self._group.entries if self._group is not None else ()
 
+    @property
+    def reached(self) -> Sequence[str]:
+        """What the walls are made of, if they give each sandbox a user of its own."""
+        return self._walls.reached(self._writable)
+
     def command(self, channel: int) -> Sequence[str]:
         """The child of this package, behind its walls."""
         limits = "none" if self._walls.mode == "none" else "group" if self._group is not None else "each"
