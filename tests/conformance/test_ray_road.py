@@ -182,6 +182,16 @@ async def test_without_a_way_lines_go_by_calls() -> None:
         assert [len(sent.lines) for sent in server.called] == [1]
 
 
+async def test_a_road_that_breaks_while_it_is_made_leaves_calls(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_off(*given: Any, **named: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", break_off)
+    async with met(host, "broken") as server:
+        server.run("echo", input=1)
+        await until(lambda: server.called, "the call", SOON)
+
+
 async def test_who_does_not_know_the_key_or_says_nothing_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KNOCKING", 0.2)
     entered: list[str] = []

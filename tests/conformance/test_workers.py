@@ -119,12 +119,17 @@ async def test_what_is_reached_gets_tasks_and_loses_them_when_it_drains(yard: Ya
     assert yard.placing.capacity_of(yard.name) is not None
     assert not yard.placing.takes_tasks(yard.name)
 
+    assert (await yard.announce(is_refresh=True)).state == "draining", "it only said that it lives"
+    await yard.workforce.look()
+    assert not yard.placing.takes_tasks(yard.name)
+
     assert (await yard.announce(capacity=Capacity(cpu=2, memory=1))).state == "ready"
     await yard.workforce.look()
     assert yard.placing.takes_tasks(yard.name)
     assert yard.placing.capacity_of(yard.name) == Capacity(cpu=2, memory=1)
 
     await yard.workers.disconnect.disconnect(yard.owner, yard.name, 0.0)
+    assert (await yard.announce(is_refresh=True)).state == "draining"
     await yard.workforce.look()
     assert yard.placing.capacity_of(yard.name) is None
 

@@ -52,9 +52,19 @@ class WorkerBooks(Protocol):
     """Announced workers of all processes. Raises UNAVAILABLE or OSError if the database does not answer."""
 
     async def announce_worker(
-        self, worker_id: str, tenant_id: str, address: str, capacity: Capacity, at_most: int
+        self,
+        worker_id: str,
+        tenant_id: str,
+        address: str,
+        capacity: Capacity,
+        at_most: int,
+        *,
+        is_refresh: bool = False,
     ) -> WorkerRecord | None:
-        """Write it down, or that it still lives. None if it is another tenant's, or the tenant has ``at_most``."""
+        """Write it down, or that it still lives. None if it is another tenant's, or the tenant has ``at_most``.
+
+        One that is being emptied takes tasks again, unless this ``is_refresh``.
+        """
         ...
 
     async def drain_worker(self, worker_id: str, tenant_id: str | None, grace: float) -> WorkerRecord | None:

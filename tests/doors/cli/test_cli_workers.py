@@ -72,9 +72,6 @@ class Head:
         self.state = "ready"
         self.asked: list[tuple[str, Any]] = []
 
-    async def get(self, path: str) -> dict[str, Any]:
-        return {"workers": [{"node_id": Node.worker_id, "state": self.state}]}
-
     async def post(self, path: str, body: Any = None) -> dict[str, Any]:
         self.asked.append((path, body))
         if self.plan:
@@ -121,7 +118,8 @@ async def test_a_worker_is_announced_and_leaves_when_its_tasks_are_done(capsys: 
     assert (await trial.says("joined"))["gpus"] == 1
     await trial.says("ready")
     resources = {"cpu": 4.0, "cpu_mem": 1000.0, "gpu_resource": {"0": {"gpu_id": 0, "gpu_mem": 0, "gpu_num": 1}}}
-    assert ("/connect_worker", {"node_id": "ray-1", "node_ip": "10.0.0.6", "resources": resources}) in head.asked
+    announced = {"node_id": "ray-1", "node_ip": "10.0.0.6", "resources": resources, "refresh": True}
+    assert ("/connect_worker", announced) in head.asked
     trial.joining.stop()
     assert await trial.task == 0
     left = [body for path, body in head.asked if path == "/disconnect_worker"]
@@ -145,14 +143,16 @@ async def test_a_head_that_is_away_is_tried_again_and_a_dead_node_joins_anew(
     assert [node.is_stopped for node in trial.nodes] == [True, True]
 
 
-async def test_a_worker_that_somebody_empties_is_not_announced_anew(capsys: Any) -> None:
+async def test_a_worker_that_somebody_empties_only_says_that_it_lives(capsys: Any) -> None:
     head = Head()
     head.state = "draining"
     trial = Trial(head, capsys)
     await trial.says("draining")
     trial.joining.stop()
     await trial.task
-    assert "/connect_worker" not in [path for path, _ in head.asked]
+    told = [body["refresh"] for path, body in head.asked if path == "/connect_worker"]
+    assert told
+    assert all(told)
 
 
 async def test_what_no_patience_mends_ends_it(capsys: Any) -> None:

@@ -109,11 +109,7 @@ class Joining:
             await asyncio.sleep(_BEAT if now != "pending" else _LOOK)
 
     async def _beat(self, node: JoinedNode) -> str:
-        """The worker's state. One that somebody empties is not announced anew: that would fill it again."""
-        listed = (await self._head.get("/get_workers"))["workers"]
-        state = next((each["state"] for each in listed if each["node_id"] == node.worker_id), "")
-        if state == "draining":
-            return "draining"
+        """The worker's state. One that somebody empties stays so: announced as if it were new it would fill again."""
         return str((await self._head.post("/connect_worker", _announced(node)))["state"])
 
     async def _drain(self, node: JoinedNode) -> None:
@@ -170,7 +166,7 @@ _STATES = {
 def _announced(node: JoinedNode) -> dict[str, Any]:
     gpus = {str(number): {"gpu_id": number, "gpu_mem": 0, "gpu_num": 1} for number in range(node.gpus)}
     resources = {"cpu": node.cpu, "cpu_mem": node.memory, "gpu_resource": gpus}
-    return {"node_id": node.worker_id, "node_ip": node.address, "resources": resources}
+    return {"node_id": node.worker_id, "node_ip": node.address, "resources": resources, "refresh": True}
 
 
 def _described(node: JoinedNode) -> dict[str, Any]:

@@ -20,11 +20,12 @@ MAX_AMOUNT = 1e9
 
 
 class WorkerAnnounced(msgspec.Struct, frozen=True, kw_only=True):
-    """What a machine says of itself."""
+    """What a machine says of itself. ``is_refresh``: only that it still lives, which ends nobody's wish to empty it."""
 
     worker_id: str
     address: str
     capacity: Capacity
+    is_refresh: bool = False
 
 
 class ConnectWorkers:
@@ -40,7 +41,7 @@ class ConnectWorkers:
         self._clock = clock
 
     async def connect(self, principal: Principal, announced: WorkerAnnounced) -> Worker:
-        """The worker as it stands now; one that was to be emptied stays. Needs ``workers:write``.
+        """The worker as it stands now; one that was to be emptied stays so only by a refresh. Needs ``workers:write``.
 
         Raises DENIED, RULE for what no machine has, CONFLICT for another tenant's, LIMITED beyond 1,000 of a tenant.
         """
@@ -50,7 +51,12 @@ class ConnectWorkers:
         _check(announced)
         tenant_id, capacity = principal.tenant_id, announced.capacity
         record = await self._books.announce_worker(
-            announced.worker_id, tenant_id, announced.address, capacity, MAX_WORKERS
+            announced.worker_id,
+            tenant_id,
+            announced.address,
+            capacity,
+            MAX_WORKERS,
+            is_refresh=announced.is_refresh,
         )
         if record is None:
             raise await self._refusal(announced.worker_id)

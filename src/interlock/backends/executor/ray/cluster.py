@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorUnavailableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from interlock.backends.executor.ray.host import Host
@@ -108,7 +108,7 @@ class HostLine:
                 way = await self._call("greet")
             self._on_ready(self._node.worker, way)
             await self._serve()
-        except (RayError, TimeoutError, RuntimeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host is lost, and its server must hear of it
             return f"{type(error).__name__}: {_last_line(error)}"
         return "it ended"
 
@@ -161,7 +161,7 @@ class HostLine:
                 await self._on_lines(self._node.worker, lines)
 
     async def _call(self, method: str, *given: Any) -> Any:
-        """A call, made again while the host is out of reach; it can be taken twice. Raises RayError."""
+        """A call, made again while the host is out of reach; it can be taken twice. Raises what Ray raises."""
         end = asyncio.get_running_loop().time() + _AWAY
         while True:
             try:

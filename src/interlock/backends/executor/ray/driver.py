@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from typing import NoReturn
 
 from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.ray.cluster import HostLine, connect, disconnect, list_nodes
@@ -60,7 +61,7 @@ class Driver:
 
     async def serve(self) -> None:
         """Serve until the server leaves or is gone."""
-        looking = asyncio.create_task(self._look())
+        looking = asyncio.create_task(self._keep_looking())
         try:
             while True:
                 length = int.from_bytes(await self._reader.readexactly(HEADER), "big")
@@ -79,7 +80,19 @@ class Driver:
     def _say(self, message: FromDriver) -> None:
         self._writer.write(frame(message))
 
-    async def _look(self) -> None:
+    async def _keep_looking(self) -> NoReturn:
+        try:
+            await self._look()
+        except Exception as error:  # noqa: BLE001 - Ray may fail in any way, and a driver that sees nothing is of no use
+            await self._give_up(f"its nodes could not be listed: {type(error).__name__}: {error}"[:500])
+
+    async def _give_up(self, reason: str) -> NoReturn:
+        """A new driver may find what this one cannot."""
+        self._say(Unable(reason=reason))
+        await self._writer.drain()
+        os._exit(1)  # what Ray waits for in its threads would keep this program for a minute
+
+    async def _look(self) -> NoReturn:
         """Tell of nodes that come and go."""
         while True:
             found = await self._ask_head()
@@ -101,9 +114,7 @@ class Driver:
             if done:
                 return asking.result()
             if not self._hosts:
-                self._say(Unable(reason="the cluster's head does not answer"))
-                await self._writer.drain()
-                os._exit(1)  # what Ray waits for in its threads would keep this program for a minute
+                await self._give_up("the cluster's head does not answer")
 
     async def _keep(self, worker: str, host: HostLine) -> None:
         self._hosts[worker] = host

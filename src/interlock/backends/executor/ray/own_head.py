@@ -19,6 +19,7 @@ class OwnHead:
         self._open_node = open_node
         self._keeping: asyncio.Task[None] | None = None
         self._node: OwnNode | None = None
+        self._delay = _FIRST_DELAY
 
     def start(self) -> None:
         """Begin; nothing waits for it."""
@@ -29,24 +30,32 @@ class OwnHead:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._node is not None:
-            await self._node.stop(grace)
+        await self._end_node(grace)
+
+    async def _end_node(self, grace: float) -> None:
+        node, self._node = self._node, None
+        if node is not None:
+            await node.stop(grace)
 
     async def _keep(self) -> None:
-        delay = _FIRST_DELAY
         while True:
-            node = self._open_node()
             try:
-                told = await node.start()
+                reason = await self._run_once()
             except OwnNodeError as error:
                 reason = str(error)
-            else:
-                self._node = node
-                log.info("executor.ray_head_started", worker=told.worker, address=told.address)
-                delay = _FIRST_DELAY
-                reason = await node.ended()
-                self._node = None
-                await node.stop(0.0)
-            log.error("executor.ray_head_failed", reason=reason, again_in_seconds=delay)
-            await asyncio.sleep(delay)
-            delay = min(_LONGEST_DELAY, delay * 2)
+            except Exception as error:  # noqa: BLE001 - whatever it is, others wait for a head, and the next may start
+                reason = f"{type(error).__name__}: {error}"
+            log.error("executor.ray_head_failed", reason=reason, again_in_seconds=self._delay)
+            await asyncio.sleep(self._delay)
+            self._delay = min(_LONGEST_DELAY, self._delay * 2)
+
+    async def _run_once(self) -> str:
+        """One node from its start to its end; why it ended."""
+        await self._end_node(0.0)  # what one before may have left
+        self._node = self._open_node()
+        told = await self._node.start()
+        log.info("executor.ray_head_started", worker=told.worker, address=told.address)
+        self._delay = _FIRST_DELAY
+        reason = await self._node.ended()
+        await self._end_node(0.0)
+        return reason

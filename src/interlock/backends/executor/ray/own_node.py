@@ -53,6 +53,8 @@ class OwnNode:
             told = NodeFailed(reason=f"it did not start within {_STARTING:g} seconds")
         except OSError as error:
             told = NodeFailed(reason=str(error))
+        except msgspec.MsgspecError as error:
+            told = NodeFailed(reason=f"it talks nonsense: {error}")
         except asyncio.CancelledError:
             await self._end(0.0)
             raise

@@ -175,7 +175,11 @@ async def take_road(
         channel.close()
         return None
     loop = asyncio.get_running_loop()
-    _, road = await loop.create_unix_connection(lambda: RoadEnd(on_said, on_cut), sock=channel)
+    try:
+        _, road = await loop.create_unix_connection(lambda: RoadEnd(on_said, on_cut), sock=channel)
+    except OSError:  # it was cut in this moment
+        channel.close()
+        return None
     if not road.is_open:
         return None  # the other side is of another user
     road.say(Enter(session, way.key))

@@ -22,9 +22,16 @@ class WorkerQueries:
         raise NotImplementedError
 
     async def announce_worker(
-        self, worker_id: str, tenant_id: str, address: str, capacity: Capacity, at_most: int
+        self,
+        worker_id: str,
+        tenant_id: str,
+        address: str,
+        capacity: Capacity,
+        at_most: int,
+        *,
+        is_refresh: bool = False,
     ) -> WorkerRecord | None:
-        told = worker_id, tenant_id, address, msgspec.json.encode(capacity).decode(), at_most
+        told = worker_id, tenant_id, address, msgspec.json.encode(capacity).decode(), at_most, is_refresh
         return _first(await self._rows(_SQL["announce"], *told))
 
     async def drain_worker(self, worker_id: str, tenant_id: str | None, grace: float) -> WorkerRecord | None:

@@ -35,12 +35,17 @@ class ResourcesBody(msgspec.Struct, kw_only=True):
 
 
 class ConnectBody(msgspec.Struct, kw_only=True):
+    """``refresh`` only says that it still lives: a worker that somebody empties stays so."""
+
     node_ip: Annotated[str, Meta(min_length=1, max_length=255)]
     node_id: Annotated[str, Meta(min_length=1, max_length=255)]
     resources: ResourcesBody
+    refresh: bool = False
 
 
 class ConnectAnswer(msgspec.Struct, kw_only=True):
+    """``state`` is ``ready`` or ``pending``; after a ``refresh`` it may be ``draining``."""
+
     status: str = "success"
     node_id: str
     state: str
@@ -89,9 +94,14 @@ async def connect_worker(call: Call[ConnectBody, None]) -> Reply:
     """Announce a machine; once more refreshes what is known of it."""
     body = call.body
     call.acts_on(body.node_id)
-    announced = WorkerAnnounced(worker_id=body.node_id, address=body.node_ip, capacity=_capacity(body.resources))
+    announced = WorkerAnnounced(
+        worker_id=body.node_id,
+        address=body.node_ip,
+        capacity=_capacity(body.resources),
+        is_refresh=body.refresh,
+    )
     worker = await call.services.workers.connect.connect(call.principal, announced)
-    state = worker.state if worker.state in ("ready", "pending") else "pending"
+    state = worker.state if body.refresh or worker.state in ("ready", "pending") else "pending"
     return JsonReply(ConnectAnswer(node_id=worker.worker_id, state=state))
 
 

@@ -1,17 +1,18 @@
 -- Announced workers. Run as interlock_engine. A worker is lost after 30 seconds without a sign of life.
 
 -- name: announce
--- $1 worker, $2 tenant, $3 address, $4 capacity, $5 how many the tenant may have.
+-- $1 worker, $2 tenant, $3 address, $4 capacity, $5 how many the tenant may have, $6 whether it is only a refresh.
 -- What is nobody's, the installation's own tenant takes over.
 insert into interlock.workers as w (worker_id, tenant_id, address, capacity, last_seen_at)
 select $1, $2, $3, $4::json, interlock.now()
 where exists (select from interlock.workers where worker_id = $1)
   or (select count(*) from interlock.workers where tenant_id = $2) < $5
 on conflict (worker_id) do update
-set tenant_id = excluded.tenant_id, address = excluded.address, capacity = excluded.capacity, drain_at = null,
-  last_seen_at = excluded.last_seen_at
+set tenant_id = excluded.tenant_id, address = excluded.address, capacity = excluded.capacity,
+  drain_at = case when $6::boolean then w.drain_at end, last_seen_at = excluded.last_seen_at
 where w.tenant_id = excluded.tenant_id or (w.tenant_id = '' and excluded.tenant_id = 'default')
-returning worker_id, tenant_id, address, capacity, drain_at, last_seen_at, false as is_drained, false as is_lost;
+returning worker_id, tenant_id, address, capacity, drain_at, last_seen_at,
+  coalesce(drain_at <= interlock.now(), false) as is_drained, false as is_lost;
 
 -- name: follow
 -- $1 worker, $2 address, $3 capacity. Nobody's, whose tenant is empty.
