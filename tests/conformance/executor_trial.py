@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from interlock.core.commands import TaskReported
-from interlock.core.errors import not_found
+from interlock.core.errors import not_found, unavailable
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.executor import Executor, Result
 from interlock.ports.node import Attempt
@@ -25,20 +26,36 @@ _numbers = count(1)
 
 @dataclass
 class KeptBlobs:
-    """Blobs in memory."""
+    """Blobs in memory, that can be away."""
 
     contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     is_shared: bool = False
+    is_away: bool = False
 
     async def put(self, tenant_id: str, content: bytes) -> str:
+        self._look()
         sha256 = hashlib.sha256(content).hexdigest()
         self.contents[tenant_id, sha256] = content
         return sha256
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
+        self._look()
         if (tenant_id, sha256) not in self.contents:
             raise not_found("BLOB_NOT_FOUND", sha256)
         return self.contents[tenant_id, sha256]
+
+    def _look(self) -> None:
+        if self.is_away:
+            raise unavailable("The blobs are away")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """They are away while this lasts."""
+        self.is_away = True
+        try:
+            yield
+        finally:
+            self.is_away = False
 
 
 @dataclass

@@ -18,7 +18,7 @@ from conformance.sandbox_house import NoCode, good_walls
 from interlock.backends.executor.inline import InlineExecutor
 from interlock.backends.executor.pool.executor import PoolExecutor
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
-from interlock.core.commands import TaskErred, TaskSucceeded, TaskSuspended
+from interlock.core.commands import AttemptLost, TaskErred, TaskSucceeded, TaskSuspended
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.egress import EgressResponse
@@ -269,6 +269,15 @@ async def test_an_artifact_is_stored_before_the_result_names_it(trial: Trial) ->
     ref = result.artifacts[0]
     assert (ref.name, ref.size, ref.content_type) == ("Ärger (1).txt", 5, "text/plain")
     assert trial.blobs.contents["tenant", ref.sha256] == "grün".encode()
+
+
+async def test_an_attempt_that_fails_as_its_file_cannot_be_stored_now_is_lost_with_the_reason(trial: Trial) -> None:
+    with trial.blobs.away():
+        lost = await trial.probe("write", name="report.md", text="away").end()
+    assert isinstance(lost, AttemptLost), lost
+    assert (lost.crashed, lost.has_begun) == (False, True)
+    assert lost.error is not None
+    assert (lost.error.code, lost.error.message) == ("SERVICE_UNAVAILABLE", "The blobs are away")
 
 
 @pytest.mark.parametrize(

@@ -352,13 +352,16 @@ async def test_what_waits_for_a_child_can_be_cancelled(make_pool: MakePool, tmp_
     assert second.results == []
 
 
-async def test_a_registry_that_cannot_be_loaded_fails_each_attempt_with_the_reason(make_pool: MakePool) -> None:
+async def test_a_registry_that_cannot_be_loaded_loses_each_attempt_with_the_reason(make_pool: MakePool) -> None:
     trial = await make_pool("conformance.no_such_module:load", size=1)
     submitted = [trial.probe("answer", value=number) for number in range(2)]
     for each in submitted:
-        error = (await each.end()).error
-        assert (error.code, error.retryable) == ("CHILD_CANNOT_START", True)
-        assert "no_such_module" in error.message
+        lost = await each.end()
+        assert isinstance(lost, AttemptLost)
+        assert (lost.crashed, lost.has_begun) == (False, False)
+        assert lost.error is not None
+        assert (lost.error.code, lost.error.retryable) == ("CHILD_CANNOT_START", True)
+        assert "no_such_module" in lost.error.message
 
 
 async def test_quick_attempts_are_many_a_second(pool: Trial, record_property: Callable[[str, object], None]) -> None:

@@ -14,7 +14,6 @@ import pytest_asyncio
 from conformance.executor_trial import KeptBlobs, Trial
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
-from interlock.core.errors import unavailable
 from interlock.core.parcel import Parcel
 from interlock.core.resources import Placement
 from interlock.nodes.testing import ScriptedEgress
@@ -23,20 +22,9 @@ ROWS = "def f(p): return {'rows': list(range(20_000)), 'text': 'ä' * 20_000, 'n
 TOTAL = "def f(p): return {'total': sum(p['rows']), 'kind': type(p['rows']).__name__, 'length': len(p['text'])}"
 
 
-class FailingBlobs(KeptBlobs):
-    """Blobs that can be away."""
-
-    is_away = False
-
-    async def put(self, tenant_id: str, content: bytes) -> str:
-        if self.is_away:
-            raise unavailable("The blobs are away")
-        return await super().put(tenant_id, content)
-
-
 @pytest_asyncio.fixture(scope="module")
 async def block(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cellblock]:
-    shelf, egress, blobs = KeptCode(), ScriptedEgress([]), FailingBlobs()
+    shelf, egress, blobs = KeptCode(), ScriptedEgress([]), KeptBlobs()
     scratch = tmp_path_factory.mktemp("scratch")
     executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=scratch, size=2)
     await executor.start()
@@ -83,17 +71,6 @@ async def test_each_of_a_batch_has_its_own(block: Cellblock) -> None:
 
 async def test_who_needs_the_values_themselves_gets_them(block: Cellblock) -> None:
     assert (await block.run(ROWS))["rows"] == list(range(20_000))
-
-
-async def test_a_result_that_cannot_be_stored_fails_and_may_be_tried_again(block: Cellblock) -> None:
-    blobs = block.trial.blobs
-    assert isinstance(blobs, FailingBlobs)
-    blobs.is_away = True
-    try:
-        failed = await (await block.submit(ROWS.replace("20_000", "30_000"), packs=True)).end()
-    finally:
-        blobs.is_away = False
-    assert (failed.error.code, failed.error.retryable) == ("SERVICE_UNAVAILABLE", True)
 
 
 HIJACKED = """

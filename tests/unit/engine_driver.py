@@ -130,6 +130,12 @@ class Driver:
             self.lost[task_id] = turn.lost
         return turn
 
+    def miss(self, task_id: str, *, has_begun: bool = True) -> Turn:
+        """Lose an attempt because something that it needs is away."""
+        task = self.execution.tasks[task_id]
+        error = Failure(code="AWAY", message="it is away", retryable=True)
+        return self.apply(AttemptLost(task_id=task_id, attempt=task.attempt, error=error, has_begun=has_begun))
+
     def seeking(self) -> list[Seeking]:
         """What only lacks a place."""
         return self.program.seeking(self.execution, self.now, self.lost)

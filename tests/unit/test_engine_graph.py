@@ -210,6 +210,37 @@ def test_lost_attempt_is_replaced_without_using_up_a_retry() -> None:
     assert driver.execution.status is Status.SUCCEEDED
 
 
+def test_an_attempt_waits_for_what_is_away_longer_each_time_and_uses_up_no_retry() -> None:
+    driver = Driver(graph(node("a", retry=RetryPolicy(max_attempts=2, backoff=5, jitter=False))))
+    waits = []
+    for _ in range(1_100):
+        driver.miss("a")
+        failed = driver.of(TaskFailed)[-1]
+        assert (failed.error.code, failed.will_retry, failed.lost) == ("AWAY", True, True)
+        assert driver.execution.waiting_reason is WaitingReason.RETRY_AT
+        assert failed.retry_at is not None
+        waits.append((failed.retry_at - driver.now).total_seconds())
+        driver.pass_time(waits[-1])
+        assert driver.running() == ["a"]
+    assert [0.5 <= wait / 2**number <= 1 for number, wait in enumerate(waits[:6])] == [True] * 6
+    assert all(30 <= wait <= 60 for wait in waits[6:])
+    assert not driver.execution.tasks["a"].isolated
+    driver.err("a", retryable=True)
+    assert driver.execution.tasks["a"].failures == 1
+    driver.pass_time(5)
+    driver.err("a", retryable=True)
+    assert driver.execution.status is Status.FAILED
+    driver.check_fold()
+
+
+def test_what_is_away_for_longer_than_the_deadline_of_the_task_ends_it() -> None:
+    driver = Driver(graph(node("a", deadline=5)))
+    driver.miss("a")
+    driver.pass_time(5)
+    assert driver.execution.error is not None
+    assert driver.execution.error.code == "TIMEOUT"
+
+
 def test_task_whose_own_process_dies_three_times_is_quarantined() -> None:
     driver = Driver(graph(node("a")))
     for _ in range(MAX_CRASHES):
@@ -357,9 +388,16 @@ def test_a_person_says_whether_a_lost_attempt_is_run_again(answer: str, status: 
 
 def test_an_attempt_whose_effect_must_not_be_repeated_fails_when_it_is_lost() -> None:
     driver = Driver(graph(node("a", "shoot")))
-    driver.lose("a")
+    driver.miss("a", has_begun=False)
+    assert driver.execution.status is Status.WAITING, "it cannot have had its effect"
+    driver.pass_time(1)
+    driver.miss("a")
     assert driver.execution.error is not None
     assert driver.execution.error.code == "OUTCOME_UNKNOWN"
+    other = Driver(graph(node("a", "shoot")))
+    other.lose("a")
+    assert other.execution.error is not None
+    assert other.execution.error.code == "OUTCOME_UNKNOWN"
 
 
 def test_sub_workflows_that_start_themselves_end_at_a_depth() -> None:

@@ -66,6 +66,18 @@ def test_a_lost_attempt_is_replaced_where_there_is_a_place(crashed: bool, word: 
     driver.check_fold()
 
 
+def test_an_attempt_that_was_lost_to_what_is_away_seeks_a_place_once_its_wait_is_over() -> None:
+    driver = Driver(graph(node("a", resources=ONE)))
+    driver.place(driver.seeking()[0])
+    driver.miss("a")
+    assert (seeking(driver), driver.running()) == ([], [])
+    driver.pass_time(1)
+    driver.place(driver.seeking()[0], "w2")
+    last = driver.of(TaskStarted)[-1]
+    assert (last.attempt, last.replaces, last.placement.worker) == (2, "", "w2")
+    driver.check_fold()
+
+
 def test_its_third_death_quarantines_it() -> None:
     driver = Driver(graph(node("a", resources=ONE)))
     for _ in range(3):

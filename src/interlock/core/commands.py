@@ -45,11 +45,17 @@ class TaskErred(Command, frozen=True, kw_only=True):
 
 
 class AttemptLost(Command, frozen=True, kw_only=True):
-    """Nobody will hear of an attempt again; ``crashed`` if the child process that ran it alone has died."""
+    """Nobody will hear of an attempt again; ``crashed`` if the child process that ran it alone has died.
+
+    ``error`` says what was away that every attempt needs (a process, the code, the blob store): the next one waits for
+    it. ``has_begun`` is False for an attempt that cannot have had any effect.
+    """
 
     task_id: str
     attempt: int
     crashed: bool = False
+    error: Failure | None = None
+    has_begun: bool = True
 
 
 class TaskPlaced(Command, frozen=True, kw_only=True):

@@ -178,7 +178,10 @@ class ArtifactReady(Event, frozen=True, kw_only=True):
 
 
 class TaskFailed(Event, frozen=True, kw_only=True):
-    """An attempt failed. Without ``will_retry`` the task is over; if its branch goes on, ``dead`` is as in a result."""
+    """An attempt failed. Without ``will_retry`` the task is over; if its branch goes on, ``dead`` is as in a result.
+
+    ``lost``: what every attempt needs was away, as ``error`` says. That is no failure of the task and uses up no retry.
+    """
 
     type: ClassVar[str] = "task.failed"
     task_id: str
@@ -189,6 +192,7 @@ class TaskFailed(Event, frozen=True, kw_only=True):
     retry_at: datetime | None = None
     dead: tuple[int, ...] = ()
     quarantined: bool = False
+    lost: bool = False
 
 
 class TaskSkipped(Event, frozen=True, kw_only=True):

@@ -120,7 +120,9 @@ class Attempts:
             executor.cancel(owned.execution.execution_id, task_id)
 
     def count(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
-        """An attempt has ended, for the figures."""
+        """An attempt has ended, for the figures; a lost one has not."""
+        if type(event) is TaskFailed and event.lost:
+            return
         program = owned.execution.program
         seconds = event.duration_ms / 1000 if type(event) is TaskCompleted else None
         word = "failed" if seconds is None else "completed"

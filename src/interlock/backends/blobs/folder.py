@@ -47,7 +47,7 @@ class FolderBlobs:
         return await asyncio.to_thread(self._put, tenant_id, content)
 
     async def get(self, tenant_id: str, sha256: str) -> bytes:
-        """The content. Raises NOT_FOUND; INTERNAL if the file is not what it was."""
+        """The content. Raises NOT_FOUND; UNAVAILABLE; INTERNAL if the file is not what it was."""
         return await asyncio.to_thread(self._get, tenant_id, sha256)
 
     async def check(self) -> None:
@@ -137,8 +137,10 @@ class FolderBlobs:
             raise missing(sha256)
         try:
             content = self._place(tenant_id, sha256).read_bytes()
-        except FileNotFoundError as error:
-            raise missing(sha256) from error
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and self._unfinished.is_dir():
+                raise missing(sha256) from error  # else the whole folder is away, and with it more than this one
+            raise unavailable(f"The blob folder cannot be read: {error.strerror or error}") from error
         return checked(sha256, content)
 
     def _place(self, tenant_id: str, sha256: str) -> Path:

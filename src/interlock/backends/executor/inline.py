@@ -15,6 +15,7 @@ from interlock.backends.executor.results import (
     conclude,
     fail,
     find_node,
+    give_up,
     settle,
     time_out,
     trace_back,
@@ -95,7 +96,7 @@ class InlineExecutor:
                 return
             result = self._conclude(attempt, outcome, started)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a node may raise anything; it is reported
-            result = _explain(attempt, error)
+            result = _explain(attempt, services, error)
         services.is_open = False
         report(attempt.execution_id, result)
 
@@ -146,7 +147,7 @@ class InlineExecutor:
             except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
                 if not services.is_open:
                     return  # ended from here, and answered for
-                result = _explain(attempt, error)
+                result = _explain(attempt, services, error)
             if services.is_open:
                 end(result)
 
@@ -182,7 +183,9 @@ def _copy(attempt: Attempt) -> Attempt:
     return msgspec.json.decode(msgspec.json.encode(attempt, enc_hook=dict), type=Attempt)
 
 
-def _explain(attempt: Attempt, error: BaseException) -> Result:
+def _explain(attempt: Attempt, services: AttemptServices, error: BaseException) -> Result:
+    if services.away is not None:
+        return give_up(attempt, services.away, has_begun=True)
     trace = trace_back(error)
     if trace:
         log_node_error(attempt, trace)

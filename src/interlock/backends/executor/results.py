@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from interlock.core.commands import TaskErred, TaskReported, TaskSucceeded, TaskSuspended
-from interlock.core.errors import InterlockError
+from interlock.core.commands import AttemptLost, TaskErred, TaskReported, TaskSucceeded, TaskSuspended
+from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.events import Failure
 from interlock.core.parcel import Packed, Place, exchange, find, insert
 from interlock.kit import strict_json
@@ -24,7 +24,15 @@ _FOREIGN = 500  # characters of a message that was not written for users
 _TOLD = 4000  # characters of a message that was
 _TRACE = 20_000  # characters of a traceback, the last ones
 _WAITS = frozenset({"timer", "signal", "callback", "approval"})
+_AWAY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT)
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+
+
+class Away(NodeFailed):
+    """What every attempt needs is not there now, which is no failure of the one that met it: another one follows."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message, retryable=True)
 
 
 def find_node(registry: Registry, name: str) -> Node:
@@ -110,6 +118,18 @@ def report_progress(attempt: Attempt, progress: float | None, message: str, data
 def fail(attempt: Attempt, error: BaseException) -> TaskErred:
     """The report of an error."""
     return TaskErred(task_id=attempt.task_id, attempt=attempt.attempt, error=failure_of(error))
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether an error of our own parts (never of users' code) says that one of them is away."""
+    return isinstance(error, Away) or (isinstance(error, InterlockError) and error.kind in _AWAY)
+
+
+def give_up(attempt: Attempt, error: BaseException, *, has_begun: bool) -> TaskErred | AttemptLost:
+    """The report of an error of our own parts: the attempt is lost if one of them is away, and failed else."""
+    if not is_away(error):
+        return fail(attempt, error)
+    return AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, error=failure_of(error), has_begun=has_begun)
 
 
 def failure_of(error: BaseException) -> Failure:

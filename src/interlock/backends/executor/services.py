@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interlock.backends.executor.circuits import CircuitEgress, Circuits
-from interlock.backends.executor.results import report_progress
+from interlock.backends.executor.results import is_away, report_progress
 from interlock.core.commands import TaskReported
 from interlock.core.events import ArtifactRef
 from interlock.core.models.requests import Kind
@@ -61,15 +61,19 @@ class Pace:
 
 
 class AttemptServices:
-    """Satisfies ``ports/node.Services`` for one attempt. Once closed, nothing it reports arrives."""
+    """Satisfies ``ports/node.Services`` for one attempt. Once closed, nothing it reports arrives.
 
-    __slots__ = ("_attempt", "_host", "_pace", "_report", "is_open")
+    ``away`` is what the attempt met that was not there: if it fails after that, nobody can say that it had failed else.
+    """
+
+    __slots__ = ("_attempt", "_host", "_pace", "_report", "away", "is_open")
 
     def __init__(self, host: Host, attempt: Attempt, report: Report) -> None:
         self._host = host
         self._attempt = attempt
         self._report = report
         self._pace: Pace | None = None
+        self.away: Exception | None = None
         self.is_open = True
 
     @property
@@ -79,7 +83,11 @@ class AttemptServices:
     async def write_artifact(self, name: str, content: bytes, content_type: str) -> ArtifactRef:
         """Store a named output file. Raises NodeFailed: ARTIFACT_NAME_INVALID, ARTIFACT_TOO_LARGE."""
         check_artifact(name, len(content))
-        sha256 = await self._host.blobs.put(self._attempt.tenant_id, content)
+        try:
+            sha256 = await self._host.blobs.put(self._attempt.tenant_id, content)
+        except Exception as error:
+            self.away = error if is_away(error) else self.away
+            raise
         return ArtifactRef(name, len(content), sha256, content_type)
 
     async def webhook_call(self, node_id: str | None, seconds: float | None) -> WebhookCall:

@@ -148,7 +148,7 @@ def _erred(turn: Turn, command: TaskErred) -> None:
 def _lost(turn: Turn, command: AttemptLost) -> None:
     task = _live_attempt(turn, command.task_id, command.attempt)
     if task is not None:
-        replace_lost(turn, task, crashed=command.crashed)
+        replace_lost(turn, task, command)
 
 
 def _placed(turn: Turn, command: TaskPlaced) -> None:

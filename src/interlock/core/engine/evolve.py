@@ -225,7 +225,7 @@ def _write(execution: Execution, values: Mapping[str, Any]) -> None:
 def _task_failed(execution: Execution, event: TaskFailed, at: datetime) -> None:
     if event.will_retry:
         task = execution.tasks[event.task_id]
-        task.failures += 1
+        task.failures += not event.lost
         execution.running -= task.phase is Phase.RUNNING
         task.phase = Phase.RETRYING
         task.waits_for = ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from interlock.core.commands import AttemptLost
 from interlock.core.engine.approving import LOST, request_approval
-from interlock.core.engine.retrying import fail_task, start_again
+from interlock.core.engine.retrying import fail_task, start_again, try_later
 from interlock.core.engine.turn import Turn
 from interlock.core.events import Failure, TaskWaiting
 from interlock.core.execution import Task
@@ -14,12 +15,17 @@ ASK_SECONDS = 7 * 86_400
 """How long a person may take to say whether a lost attempt is run again."""
 
 
-def replace_lost(turn: Turn, task: Task, *, crashed: bool) -> None:
-    """Follow up a lost attempt. It is no retry; only deaths of a child process of its own bring quarantine closer."""
-    on_lost = turn.execution.program.node_type(task.node_id).on_lost
+def replace_lost(turn: Turn, task: Task, lost: AttemptLost) -> None:
+    """Follow up a lost attempt. It is no retry; only deaths of a child process of its own bring quarantine closer.
+
+    Where something was away the next attempt waits, longer each time, and the reason is recorded.
+    """
+    crashed, on_lost = lost.crashed, turn.execution.program.node_type(task.node_id).on_lost
     if crashed and task.crashes + 1 >= MAX_CRASHES:
         reason = f"its process died {MAX_CRASHES} times while running this task alone"
         fail_task(turn, task, Failure(code="TASK_QUARANTINED", message=f"Quarantined: {reason}"), quarantined=True)
+    elif lost.error is not None and (on_lost == "rerun" or not lost.has_begun):
+        try_later(turn, task, lost.error)
     elif crashed or on_lost == "rerun":
         word = "crashed" if crashed else "lost"
         if turn.execution.program.resources(task.node_id) is None:

@@ -18,6 +18,9 @@ ANY_ERROR = "*"
 """Among the codes of ``retry_on``: whatever it failed with."""
 INLINE_LOSSES = 2
 """Lost inline attempts after which the next one runs alone in the process pool."""
+AWAY = RetryPolicy(backoff=1.0, factor=2.0, max_backoff=60.0)
+"""How long attempts wait for what is away. Not how often: that ends with the deadline of the task or the execution."""
+_MAX_DOUBLINGS = 10
 
 
 def fail_attempt(turn: Turn, task: Task, error: Failure) -> None:
@@ -37,6 +40,23 @@ def fail_attempt(turn: Turn, task: Task, error: Failure) -> None:
         )
         return
     fail_task(turn, task, error)
+
+
+def try_later(turn: Turn, task: Task, error: Failure) -> None:
+    """Record an attempt that was lost because something was away: the next one follows later, as often as need be."""
+    before = task.attempt - 1 - task.failures - task.losses - task.crashes  # attempts that were lost in this way
+    wait = backoff(AWAY, max(0, min(_MAX_DOUBLINGS, before)), turn.execution.execution_id, task.task_id)
+    turn.emit(
+        TaskFailed(
+            task_id=task.task_id,
+            node_id=task.node_id,
+            attempt=task.attempt,
+            error=error,
+            will_retry=True,
+            retry_at=turn.now + max(wait, _asked(error)),
+            lost=True,
+        )
+    )
 
 
 def fail_task(turn: Turn, task: Task, error: Failure, *, quarantined: bool = False) -> None:

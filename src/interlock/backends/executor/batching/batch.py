@@ -101,9 +101,9 @@ def pass_on(member: Member, progress: TaskReported) -> TaskReported:
     return msgspec.structs.replace(progress, task_id=member.attempt.task_id, attempt=member.attempt.attempt)
 
 
-def lose(member: Member) -> AttemptLost:
-    """The call was lost with its host, and so was the member's attempt."""
-    return AttemptLost(task_id=member.attempt.task_id, attempt=member.attempt.attempt)
+def lose(member: Member, call: AttemptLost) -> AttemptLost:
+    """The call was lost, and so was the member's attempt, for the same reason."""
+    return msgspec.structs.replace(call, task_id=member.attempt.task_id, attempt=member.attempt.attempt)
 
 
 def _mismatch(member: Member, results: Any, expected: int) -> TaskErred:

@@ -115,7 +115,7 @@ class BatchingExecutor:
         if isinstance(result, TaskSucceeded):
             self._end(batch, zip(called, share(called, result), strict=True))
         elif isinstance(result, AttemptLost) and not result.crashed:
-            self._end(batch, [(member, lose(member)) for member in called])
+            self._end(batch, [(member, lose(member, result)) for member in called])
         else:
             self._call_next(batch)
 

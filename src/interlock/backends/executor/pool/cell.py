@@ -20,6 +20,10 @@ class Cell(Protocol):
         """Whether what runs in it is ours: else the child may say anything, as often as it likes."""
         ...
 
+    def open(self) -> None:
+        """Make what it needs, before anything else is asked of it. Raises OSError."""
+        ...
+
     @property
     def environment(self) -> Mapping[str, str] | None:
         """All that the child sees of the server's environment; None: all of it."""
@@ -57,6 +61,9 @@ class OpenCell:
     groups: Sequence[str] = ()
     reached: Sequence[str] = ()
     is_trusted: bool = True
+
+    def open(self) -> None:
+        """It needs nothing."""
 
     def command(self, channel: int) -> Sequence[str]:
         """The child of this package, which gets its node types by a dotted path."""

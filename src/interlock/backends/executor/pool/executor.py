@@ -12,13 +12,13 @@ from interlock.backends.executor.logs import log
 from interlock.backends.executor.pool.cell import Cell, OpenCell
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.seat import Seat
-from interlock.backends.executor.results import fail
+from interlock.backends.executor.results import Away, give_up
 from interlock.backends.executor.services import Host
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report, Result
-from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.node import Attempt
 from interlock.ports.task_log import Stream
 
 
@@ -100,12 +100,13 @@ class PoolExecutor:
         again: Attempt | None = None,
         on_stored: Callable[[ArtifactRef], None] | None = None,
         on_printed: Callable[[Stream, str], None] | None = None,
+        spent: float = 0.0,
     ) -> None:
         """Run an attempt as soon as a child is free. After ``stop`` nothing runs or reports.
 
         A child takes only attempts of one ``key`` (without one: of the same graphics devices, since libraries do not
         change them later), and from the second on gets them as ``again`` says. ``on_stored``
-        hears of each artifact, ``on_printed`` of what is printed.
+        hears of each artifact, ``on_printed`` of what is printed. ``spent`` seconds of its time are over already.
         """
         self.cancel(attempt.execution_id, attempt.task_id)
         if self._is_stopped:
@@ -114,7 +115,7 @@ class PoolExecutor:
             raise RuntimeError("the process executor was not started")
         self._keeps_spares = True
         key = devices_of(attempt) if key is None else key
-        job = Job(self._host, attempt, report, key, again, on_stored, on_printed)
+        job = Job(self._host, attempt, report, key, again, on_stored, on_printed, spent)
         self._jobs[attempt.execution_id, attempt.task_id] = job
         self._line.append(job)
         self._place()
@@ -218,11 +219,11 @@ class PoolExecutor:
         self._place()
 
     def _fail_next(self, reason: str) -> None:
-        """Each child that cannot start costs the head of the line its attempt, so that none waits for ever."""
+        """Each child that cannot start costs the head of the line its attempt, so that whoever waits hears why."""
         log.error("executor.child_cannot_start", reason=reason)
         job = self._line.popleft()
         message = f"No process could be started for the task: {reason}"
-        self._end(job, fail(job.attempt, NodeFailed("CHILD_CANNOT_START", message, retryable=True)))
+        self._end(job, give_up(job.attempt, Away("CHILD_CANNOT_START", message), has_begun=False))
 
     def _end(self, job: Job, result: Result) -> None:
         key = (job.attempt.execution_id, job.attempt.task_id)

@@ -21,7 +21,7 @@ class Job:
     """An attempt and who wants to hear of it. After ``drop`` nothing is heard any more.
 
     Only children that are fresh, or had a job with the same ``key``, take it; those get ``again`` instead of the
-    whole attempt.
+    whole attempt. ``spent`` seconds of its time are over before a child gets it.
     """
 
     __slots__ = (
@@ -35,6 +35,7 @@ class Job:
         "on_stored",
         "seat",
         "services",
+        "spent",
     )
 
     def __init__(
@@ -46,12 +47,14 @@ class Job:
         again: Attempt | None = None,
         on_stored: Callable[[ArtifactRef], None] | None = None,
         on_printed: Callable[[Stream, str], None] | None = None,
+        spent: float = 0.0,
     ) -> None:
         self.on_stored = on_stored or (lambda _: None)
         self.on_printed = on_printed or (lambda stream, text: log_output(attempt, stream, text))
         self.attempt = attempt
         self.key = key
         self.again = again or attempt
+        self.spent = spent
         self.bounds = Bounds()
         self.services = AttemptServices(host, attempt, report)
         self.seat: Seat | None = None

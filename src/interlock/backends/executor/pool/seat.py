@@ -30,7 +30,7 @@ from interlock.backends.executor.pool.messages import (
     Worn,
 )
 from interlock.backends.executor.pool.process import ChildProcess
-from interlock.backends.executor.results import fail, time_out, trace_back
+from interlock.backends.executor.results import Away, fail, give_up, time_out, trace_back
 from interlock.core.commands import AttemptLost
 from interlock.core.errors import InterlockError
 from interlock.core.events import Failure
@@ -94,6 +94,7 @@ class Seat:
         """Start the child and serve it until it is dead. Whatever it had then is reported."""
         self._set_timer(_START_LIMIT, self._give_up_start)
         try:
+            self._cell.open()
             await self._process.start()
             await self._process.silent()
         except OSError as error:
@@ -121,9 +122,9 @@ class Seat:
         except (NodeFailed, TypeError) as error:  # an attempt that cannot be sent would be lost again and again
             if was_fresh:
                 self.leave()  # it has not got what later attempts with this key are sent without
-            self._end(fail(job.attempt, error))
+            self._end(give_up(job.attempt, error, has_begun=False))
             return
-        self._set_timer(job.attempt.timeout, self._time_out)
+        self._set_timer(max(0.0, job.attempt.timeout - job.spent), self._time_out)
 
     def leave(self) -> None:
         """Have the child killed, with its job if it has one; ``live`` ends when it is dead."""
@@ -192,7 +193,10 @@ class Seat:
             return False
         if isinstance(message, Erred) and message.trace:
             log_node_error(job.attempt, message.trace)
-        self._end(message.result)
+        if isinstance(message, Erred) and job.services.away is not None:
+            self._end(give_up(job.attempt, job.services.away, has_begun=True))
+        else:
+            self._end(message.result)
         return True
 
     def _end(self, result: Result) -> None:
@@ -269,6 +273,8 @@ class Seat:
             trace = trace_back(error)
             if trace:
                 log_node_error(job.attempt, trace)
+            if isinstance(error, Away):  # another server could not be called; what that one says is the task's affair
+                job.services.away = error
             self._process.say(_refuse(question, fail(job.attempt, error).error, error))
 
     def _forget_calls(self) -> None:

@@ -33,7 +33,7 @@ from interlock.backends.executor.ray.messages import (
     read_from_host,
     write_line,
 )
-from interlock.backends.executor.results import fail
+from interlock.backends.executor.results import Away, give_up
 from interlock.backends.executor.services import Host
 from interlock.core.commands import AttemptLost, TaskReported
 from interlock.core.worker import Machine
@@ -41,11 +41,11 @@ from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
 from interlock.ports.egress import Egress
 from interlock.ports.executor import Report
-from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.node import Attempt
 from interlock.ports.task_log import TaskLog
 
 MAX_WAITING = 10_000
-"""Attempts that wait for a node; more fail at once with a code that may be tried again."""
+"""Attempts that wait for a node; more are lost at once, and come again later."""
 PATIENCE = 30.0
 """Seconds for a driver that broke to be back, before what it had out counts as lost."""
 CALL_LINES = 1_000
@@ -236,9 +236,8 @@ class RayExecutor:
 
     def _refuse(self, errand: Errand) -> None:
         message = f"{MAX_WAITING:,} tasks wait for the cluster already; {self.state}"
-        error = NodeFailed("EXECUTOR_UNAVAILABLE", message, retryable=True)
         del self._errands[errand.key]
-        errand.job.tell(fail(errand.job.attempt, error))
+        errand.job.tell(give_up(errand.job.attempt, Away("EXECUTOR_UNAVAILABLE", message), has_begun=False))
 
     def _lose(self, errand: Errand) -> None:
         """Nobody will hear of it again."""

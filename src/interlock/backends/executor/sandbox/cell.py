@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interlock.backends.executor.pool.guard import BYTES
+from interlock.backends.executor.results import Away
 from interlock.backends.executor.sandbox.bubblewrap import WORK, walled
+from interlock.backends.executor.sandbox.cgroups import Group
 from interlock.backends.executor.sandbox.limits import INIT, MIB
 from interlock.backends.executor.sandbox.walls import Walls
-from interlock.ports.node import Attempt, NodeFailed
+from interlock.ports.node import Attempt
 
 CHILD = "interlock.backends.executor.sandbox.child"
 
@@ -43,8 +45,16 @@ class SandboxCell:
         self._hidden = hidden
         self._writable = (*writable, *paths)
         self._paths = paths
-        self._group = walls.cgroups.make() if walls.cgroups is not None else None
-        self._folder = None if walls.mode == "bwrap" else _folder_in(scratch)
+        self._scratch = scratch
+        self._group: Group | None = None
+        self._folder: str | None = None
+
+    def open(self) -> None:
+        """Make the cgroup, and a scratch folder where the walls bring none. Raises OSError."""
+        if self._walls.cgroups is not None:
+            self._group = self._walls.cgroups.make()
+        if self._walls.mode != "bwrap":
+            self._folder = _folder_in(self._scratch)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -79,14 +89,14 @@ class SandboxCell:
         return (self._walls.program, *filtered, *walled(self._writable, self._hidden), *child)
 
     def suit(self, attempt: Attempt) -> None:
-        """Set memory and cores. Raises NodeFailed SANDBOX_UNAVAILABLE."""
+        """Set memory and cores. Raises Away SANDBOX_UNAVAILABLE."""
         if self._group is None:
             return
         try:
             self._group.limit(memory_of(attempt, self._memory) * MIB, cores_of(attempt))
         except OSError as error:
             told = f"The sandbox cannot be held to its memory and cores: {error.strerror}"
-            raise NodeFailed("SANDBOX_UNAVAILABLE", told, retryable=True) from error
+            raise Away("SANDBOX_UNAVAILABLE", told) from error
 
     def clear(self) -> None:
         """Remove the cgroup and the scratch folder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -14,14 +15,13 @@ import msgspec
 
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.pool.executor import PoolExecutor, devices_of
-from interlock.backends.executor.results import fail
+from interlock.backends.executor.results import fail, give_up, time_out, trace_back
 from interlock.backends.executor.sandbox.cell import SandboxCell, cores_of, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
 from interlock.backends.executor.sandbox.parcels import Parcels, has_packed
 from interlock.backends.executor.sandbox.verdict import judge
 from interlock.backends.executor.sandbox.walls import Walls
 from interlock.core.commands import TaskSucceeded
-from interlock.core.errors import InterlockError
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
 from interlock.ports.code import CodeShelf
@@ -43,10 +43,12 @@ class SandboxExecutor:
     """Satisfies ``ports/executor.Executor``: at most ``size`` children, each for one tenant and one piece of code.
 
     Code whose seal is broken is not run: the attempt fails with CODE_SEAL_BROKEN. Without walls everything fails with
-    SANDBOX_UNAVAILABLE. ``memory`` is MiB for attempts that ask for none. ``scratch`` is a folder for scratch folders
-    where the walls bring none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``;
-    without one it goes to the server's own log. ``spares`` children beside these are ready for code that has none yet,
-    once code was used or announced (``prepare``).
+    SANDBOX_UNAVAILABLE. If code or values cannot be fetched or stored for now, the attempt is lost.
+
+    ``memory`` is MiB for attempts that ask for none. ``scratch`` is a folder for scratch folders where the walls bring
+    none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``; without one it goes to the
+    server's own log. ``spares`` children beside these are ready for code that has none yet, once code was used or
+    announced (``prepare``).
     """
 
     name = "sandbox"
@@ -141,15 +143,20 @@ class SandboxExecutor:
         task.add_done_callback(lambda done: self._under_way.pop(key) if self._under_way.get(key) is done else None)
 
     async def _fetch(self, attempt: Attempt, digests: Sequence[str], report: Report) -> None:
+        begun = time.monotonic()
         try:
-            code = {digest: await self._code(attempt.tenant_id, digest) for digest in digests}
-            attempt = await self._parcels.open(attempt)
+            async with asyncio.timeout(attempt.timeout) as limit:
+                code = {digest: await self._code(attempt.tenant_id, digest) for digest in digests}
+                opened = await self._parcels.open(attempt)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must end
-            if not isinstance(error, InterlockError):
+            if limit.expired():
+                report(attempt.execution_id, time_out(attempt))
+                return
+            if trace_back(error):
                 log.error("sandbox.fetch_failed", exc_info=error)
-            report(attempt.execution_id, fail(attempt, error))
+            report(attempt.execution_id, give_up(attempt, error, has_begun=False))
             return
-        self._give(attempt, code, report)
+        self._give(opened, code, report, spent=time.monotonic() - begun)
 
     async def _code(self, tenant_id: str, digest: str) -> bytes:
         content = self._known.get((tenant_id, digest))
@@ -163,12 +170,12 @@ class SandboxExecutor:
         try:
             told: Result = await self._parcels.store(attempt, result)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must end
-            if not isinstance(error, InterlockError):
+            if trace_back(error):
                 log.error("sandbox.store_failed", exc_info=error)
-            told = fail(attempt, error)
+            told = give_up(attempt, error, has_begun=True)
         report(attempt.execution_id, told)
 
-    def _give(self, attempt: Attempt, code: dict[str, bytes], report: Report) -> None:
+    def _give(self, attempt: Attempt, code: dict[str, bytes], report: Report, *, spent: float = 0.0) -> None:
         stored: set[tuple[str, str]] = set()
 
         def judged(execution_id: UUID, result: Result) -> None:
@@ -190,6 +197,7 @@ class SandboxExecutor:
             again=msgspec.structs.replace(attempt, code=rest),
             on_stored=note,
             on_printed=self._printing(attempt),
+            spent=spent,
         )
 
     def _printing(self, attempt: Attempt) -> Callable[[Stream, str], None] | None:

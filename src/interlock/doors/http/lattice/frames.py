@@ -104,7 +104,8 @@ def _finished(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
 
 def _failed(fields: Fields, telling: Telling, record: EventRecord) -> _Made:
     error = fields["error"]
-    result = f"Task failed: {error['code']}: {error['message']}"
+    what = "Attempt lost" if fields.get("lost") else "Task failed"
+    result = f"{what}: {error['code']}: {error['message']}"
     told = {**telling.ids, "task_id": fields["task_id"], "result": result, "attempt": fields["attempt"]}
     if fields.get("will_retry"):
         return "task_retry", {**told, "retry_at": fields.get("retry_at")}
