@@ -1,14 +1,11 @@
-"""Runs of the lattice door: what tasks are given, how they fail, who watches, and calls that nobody waits for."""
+"""Runs of the lattice door: what tasks are given, how they fail, and who watches."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import textwrap
 from collections.abc import AsyncIterator
 from typing import Any
 
-import cloudpickle
 import httpx2
 import pytest
 
@@ -184,72 +181,3 @@ async def test_closing_a_socket_does_nothing_to_the_run(lattice: Lattice) -> Non
     async with lattice.socket(workflow_id, run_id) as connection:
         frames, code = await to_end(connection)
     assert (frames[-1]["data"]["status"], code) == ("succeeded", 1000)
-
-
-async def added(lattice: Lattice, workflow_id: str, source: str) -> str:
-    """A task of LangGraph; the function is called f."""
-    space: dict[str, Any] = {}
-    exec(textwrap.dedent(source), space)  # a function of no module, as in a notebook
-    pickled = base64.b64encode(cloudpickle.dumps(space["f"])).decode()
-    body = {"workflow_id": workflow_id, "task_name": "f", "serialized_code": pickled}
-    return str((await lattice.post("/add_langgraph_task", body))["task_id"])
-
-
-def call(workflow_id: str, task_id: str, *args: Any, **kwargs: Any) -> dict[str, str]:
-    pickles = {"args": args, "kwargs": kwargs}
-    told = {name: base64.b64encode(cloudpickle.dumps(value)).decode() for name, value in pickles.items()}
-    return {"workflow_id": workflow_id, "task_id": task_id, **told}
-
-
-async def test_a_call_that_fails_is_an_error(lattice: Lattice) -> None:
-    workflow_id = await lattice.workflow()
-    task_id = await added(lattice, workflow_id, "def f(state):\n    raise KeyError('gone')")
-    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 500)
-    assert refused["detail"] == "Task failed: KeyError: 'gone'"
-    assert refused["code"] == "TASK_FAILED"
-    assert refused["run_id"]
-    frames = await lattice.frames(workflow_id, refused["run_id"])
-    assert [found["type"] for found in frames] == ["start_task", "task_exception", "finish_workflow"]
-
-
-async def test_what_is_no_json_and_what_is_no_call(lattice: Lattice) -> None:
-    workflow_id = await lattice.workflow()
-    task_id = await added(lattice, workflow_id, "def f(state):\n    return {'f': lambda: 1}")
-    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 422)
-    assert refused["code"] == "RESULT_NOT_JSON"
-    plain = await lattice.saved(workflow_id, "same", SAME)
-    refused = await lattice.post("/run_langgraph_task", call(workflow_id, plain, {}), 400)
-    assert refused["detail"] == f"Task {plain} is not a langgraph task"
-    refused = await lattice.post("/run_langgraph_task", call(workflow_id, "nothing", {}), 404)
-    assert refused["detail"] == f"Task nothing not found in workflow {workflow_id}"
-
-
-async def test_a_call_with_a_key_is_made_once(lattice: Lattice) -> None:
-    workflow_id = await lattice.workflow()
-    task_id = await added(lattice, workflow_id, "def f(a, b=0):\n    import os\n    return [a + b, os.getpid()]")
-    body = call(workflow_id, task_id, 40, b=2)
-    answers = [await lattice.post("/run_langgraph_task", body, idempotency_key=f"k-{task_id}") for _ in range(2)]
-    assert answers[0] == answers[1]
-    assert answers[0]["result"][0] == 42
-
-
-async def test_a_client_who_leaves_cancels_the_call(lattice: Lattice, server: RunningServer) -> None:
-    workflow_id = await lattice.workflow()
-    task_id = await added(lattice, workflow_id, "def f():\n    import time\n    time.sleep(60)")
-    with pytest.raises(httpx2.TimeoutException):
-        await lattice.http.post("/run_langgraph_task", json=call(workflow_id, task_id), timeout=0.7)
-    headers = {"authorization": f"Bearer {server.token}"}
-    query = f"/api/app/executions?workflow_id={workflow_id}"
-    async with asyncio.timeout(5):
-        while True:
-            (found,) = (await lattice.call("GET", query, headers=headers))["executions"]
-            if found["status"] != "RUNNING":
-                break
-    assert found["status"] == "CANCELED"
-
-
-async def test_a_call_gives_a_large_result_whole(lattice: Lattice) -> None:
-    workflow_id = await lattice.workflow()
-    task_id = await added(lattice, workflow_id, "def f():\n    return {'text': 'x' * 1_000_000}")
-    answer = await lattice.post("/run_langgraph_task", call(workflow_id, task_id))
-    assert answer["result"] == {"text": "x" * 1_000_000}
