@@ -89,6 +89,10 @@ async def pool(make_pool: MakePool) -> Trial:
     return await make_pool(size=2)
 
 
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 async def _pid(trial: Trial, **changes: Any) -> int:
     result = await trial.submit("probe_plain", {"do": "pid"}, **changes).end()
     assert isinstance(result, TaskSucceeded), result
@@ -216,6 +220,22 @@ async def test_an_idle_child_that_dies_costs_nobody_an_attempt(make_pool: MakePo
         while trial.executor.children:
             await asyncio.sleep(0.01)
     assert await _pid(trial) != pid
+
+
+async def test_an_attempt_that_its_child_has_not_read_when_it_dies_is_lost_but_did_not_crash_it(
+    make_pool: MakePool,
+) -> None:
+    trial = await make_pool(size=1)
+    pid = await _pid(trial)
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(LIMIT):
+        while _state(pid) != "T":
+            await asyncio.sleep(0.001)
+    submitted = trial.submit("probe_plain", {"do": "pid"})
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGKILL)
+    lost = await submitted.end()
+    assert isinstance(lost, AttemptLost) and not lost.crashed
 
 
 async def test_the_signal_for_a_graceful_stop_does_not_end_a_child(pool: Trial) -> None:

@@ -78,7 +78,6 @@ KINDS = {
     "files": lambda: Store(call=1, name="a.txt", content=os.urandom(8), content_type="text/plain"),
     "calls": lambda: Call(call=1, method="GET", url="http://127.0.0.1/", headers={}, body=None, timeout=1.0,
                           max_bytes=1, follow_redirects=False),
-    "beginnings": Began,
     "ends of others": lambda: ending("other"),
     "readiness": Ready,
     "wear": Worn,
@@ -95,7 +94,7 @@ def f(p):
 
 
 KINDS = ("reports", "empty lines", "files")
-MORE_KINDS = ("short lines", "beginnings", "ends of others", "readiness", "wear")
+MORE_KINDS = ("short lines", "ends of others", "readiness", "wear")
 
 
 async def test_a_child_that_talks_without_an_end_leaves_the_server_its_time(
@@ -132,7 +131,7 @@ async def test_a_child_that_asks_without_an_end_is_ended(block: Cellblock) -> No
 
 
 async def test_a_child_cannot_stop_its_clock(block: Cellblock) -> None:
-    text = HIJACKED + "\ndef g(p):\n    child.say(Ready())\n    child.say(Began())\n    time.sleep(60)"
+    text = HIJACKED + "\ndef g(p):\n    child.say(Ready())\n    time.sleep(60)"
     assert (await block.run(text, timeout=0.5))[0] == "TIMEOUT"
 
 

@@ -100,6 +100,8 @@ def settle_quickly(outcome: Outcome) -> Outcome:
     """The same for who gives the outcome away at once: an output that is JSON already is not copied."""
     if type(outcome) is not Done or not is_plain(outcome.output, max_bytes=MAX_RESULT, max_keys=MAX_KEYS):
         return settle(outcome)
+    if outcome == Done(output=outcome.output):
+        return outcome  # the most usual one: nothing but its output
     rest = settle(msgspec.structs.replace(outcome, output=None))
     return msgspec.structs.replace(rest, output=outcome.output)
 

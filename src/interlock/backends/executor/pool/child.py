@@ -25,7 +25,6 @@ from collections.abc import Callable
 from interlock.backends.executor.frames import HEADER
 from interlock.backends.executor.pool.calls import Calls, ChildServices
 from interlock.backends.executor.pool.messages import (
-    Began,
     Ending,
     Erred,
     Message,
@@ -87,7 +86,6 @@ class Child:
             return
         message = read_server.decode(body)
         if isinstance(message, Run):
-            self.say(Began())
             self._attempt = asyncio.get_running_loop().create_task(self._run(message.attempt))
         else:
             self._calls.answer(message)

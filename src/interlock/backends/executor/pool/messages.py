@@ -76,10 +76,6 @@ class Unable(Message, frozen=True, kw_only=True):
     reason: str
 
 
-class Began(Message, frozen=True, kw_only=True):
-    """The attempt has reached the child: if it dies now, it died of that."""
-
-
 class Worn(Message, frozen=True, kw_only=True):
     """The child's memory grows with its attempts: after this one it should be replaced."""
 
@@ -136,7 +132,7 @@ class Call(Message, frozen=True, kw_only=True):
 Answer: TypeAlias = Stored | Answered | Refused
 FromServer: TypeAlias = Run | Stored | Answered | Refused
 Ending: TypeAlias = Succeeded | Suspended | Erred
-FromChild: TypeAlias = Ready | Unable | Began | Worn | Succeeded | Suspended | Erred | Reported | Printed | Store | Call
+FromChild: TypeAlias = Ready | Unable | Worn | Succeeded | Suspended | Erred | Reported | Printed | Store | Call
 
 _T = TypeVar("_T")
 _in_json = msgspec.json.Encoder()

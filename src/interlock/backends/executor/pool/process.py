@@ -78,6 +78,11 @@ class ChildProcess:
         """Bytes that the child has not taken yet."""
         return self._channel.unread if self._channel is not None else 0
 
+    @property
+    def left_unread(self) -> bool:
+        """Whether the child died without having read all that was said to it. Never told where only Linux tells it."""
+        return self._channel is not None and self._channel.is_reset
+
     async def silent(self) -> None:
         """Return when the child is dead or talks nonsense."""
         if self._channel is not None:
@@ -128,6 +133,7 @@ class _Channel(asyncio.Protocol):
         self._frames = Frames(MAX_FRAME)
         self._transport: asyncio.Transport | None = None
         self._is_resting = False
+        self.is_reset = False
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -152,6 +158,7 @@ class _Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.is_reset = exc is not None  # what a dead end of a socket has not read is an error to the other one
         if not self.closed.done():
             self.closed.set_result(None)
 

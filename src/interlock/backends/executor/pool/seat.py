@@ -12,7 +12,6 @@ from interlock.backends.executor.pool.cell import Cell
 from interlock.backends.executor.pool.job import Job
 from interlock.backends.executor.pool.messages import (
     Answered,
-    Began,
     Call,
     Ending,
     Erred,
@@ -144,6 +143,8 @@ class Seat:
     def _take(self, message: FromChild) -> bool:
         """Act on a message; whether it was of use."""
         job = self._job
+        if job is not None:
+            job.has_begun = True
         match message:
             case Ready():
                 if self.is_ready:
@@ -154,10 +155,6 @@ class Seat:
                 self._on_idle()
             case Unable(reason=reason):
                 self.start_error = reason
-            case Began():
-                if job is None or job.has_begun:
-                    return False
-                job.has_begun = True
             case Worn():
                 if job is None or self._is_worn:
                     return False
@@ -224,7 +221,8 @@ class Seat:
             return
         log_dead_child(job.attempt, code)
         attempt = job.attempt
-        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=job.has_begun)
+        has_begun = job.has_begun or not self._process.left_unread
+        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=has_begun)
         self._on_end(job, lost)
 
     def _time_out(self) -> None:
