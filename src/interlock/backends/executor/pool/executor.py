@@ -64,6 +64,7 @@ class PoolExecutor:
         self._jobs: dict[tuple[UUID, str], Job] = {}
         self._line: deque[Job] = deque()
         self._seats: dict[Seat, asyncio.Task[None]] = {}
+        self._idle: dict[Seat, None] = {}  # those that can take a job; one that is leaving may stand here a while
 
     async def start(self) -> None:
         """Must be awaited on the loop that calls the other methods. Starts no child yet."""
@@ -155,6 +156,7 @@ class PoolExecutor:
             seat = self._find_seat(self._line[0])
             if seat is None or (seat.is_fresh and not self._make_way()):
                 break
+            del self._idle[seat]
             seat.give(self._line.popleft())
         self._make_room()
 
@@ -170,7 +172,7 @@ class PoolExecutor:
 
     def _find_seat(self, job: Job) -> Seat | None:
         """A child that knows the key, else one that has run nothing yet."""
-        idle = [seat for seat in self._seats if seat.is_idle]
+        idle = [seat for seat in self._idle if seat.is_idle]
         fresh = next((seat for seat in idle if seat.is_fresh), None)
         if job.attempt.isolated:
             return fresh
@@ -181,7 +183,9 @@ class PoolExecutor:
 
         Idle children are here only if they cannot take the head of the line, which needs another one: they give way.
         """
-        idle = [seat for seat in self._seats if seat.is_idle and not seat.is_fresh]
+        if not self._idle and len(self._seats) >= self._size + self._spares:
+            return
+        idle = [seat for seat in self._idle if seat.is_idle and not seat.is_fresh]
         leaving = sum(1 for seat in self._seats if seat.is_leaving)
         fresh = sum(1 for seat in self._seats if seat.is_fresh and not seat.is_leaving)
         busy = len(self._seats) - len(idle) - leaving - fresh
@@ -200,14 +204,19 @@ class PoolExecutor:
             idle_seconds=self._idle_seconds,
             is_kept=self._spares > 0,
             on_end=self._end,
-            on_idle=self._place,
+            on_idle=self._take_back,
         )
         task = asyncio.get_running_loop().create_task(seat.live(), name="child")
         self._seats[seat] = task
         task.add_done_callback(lambda _: self._close_seat(seat))
 
+    def _take_back(self, seat: Seat) -> None:
+        self._idle[seat] = None
+        self._place()
+
     def _close_seat(self, seat: Seat) -> None:
         task = self._seats.pop(seat)
+        self._idle.pop(seat, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("executor.seat_failed", exc_info=task.exception())
         if self._is_stopped:
@@ -226,6 +235,8 @@ class PoolExecutor:
         self._end(job, give_up(job.attempt, Away("CHILD_CANNOT_START", message), has_begun=False))
 
     def _end(self, job: Job, result: Result) -> None:
+        if job.seat is not None and job.seat.is_idle:
+            self._idle[job.seat] = None  # whoever hears of the end may have something for it at once
         key = (job.attempt.execution_id, job.attempt.task_id)
         if self._jobs.get(key) is job:
             del self._jobs[key]

@@ -58,7 +58,7 @@ class Seat:
         idle_seconds: float | None,
         is_kept: bool = False,
         on_end: Callable[[Job, Result], None],
-        on_idle: Callable[[], None],
+        on_idle: Callable[[Seat], None],
     ) -> None:
         self._cell = cell
         self._process = ChildProcess(cell, self._hear)
@@ -152,7 +152,7 @@ class Seat:
                 self._stop_timer()
                 self.is_ready = True
                 self._rest()
-                self._on_idle()
+                self._on_idle(self)
             case Unable(reason=reason):
                 self.start_error = reason
             case Worn():
@@ -208,7 +208,7 @@ class Seat:
         self._on_end(job, result)
         self._rest()
         if self.is_idle:
-            self._on_idle()
+            self._on_idle(self)
 
     def _bury(self, code: int | None) -> None:
         """The child is dead: say so, unless it was meant to die."""
