@@ -25,7 +25,17 @@ ADD = "def add(params):\n    return {'y': 1}"
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A head with the weakest walls; its settings say something else. The last test here stops it."""
     data_dir = tmp_path_factory.mktemp("head")
-    options = ("--sandbox", "subprocess", "--ray-head-port", "7123", "--no-metrics", "--log-level", "INFO")
+    options = (
+        "--executor",
+        "inline",
+        "--sandbox",
+        "subprocess",
+        "--ray-head-port",
+        "7123",
+        "--no-metrics",
+        "--log-level",
+        "INFO",
+    )
     process, url, token = start_server(
         data_dir, *options, command=("start", "--head"), INTERLOCK_SANDBOX="none", INTERLOCK_RAY_HEAD_PORT="7000"
     )
@@ -53,8 +63,28 @@ async def test_weak_walls_are_said_wherever_somebody_looks(head: RunningServer) 
 
 def test_options_go_before_settings(head: RunningServer) -> None:
     with httpx2.Client(base_url=head.url, timeout=30.0) as client:
-        assert client.post("/get_head_ray_port").json() == {"status": "success", "port": 7123, "executor": "local"}
+        assert client.post("/get_head_ray_port").json() == {"status": "success", "port": 7123, "executor": "inline"}
         assert client.get("/metrics").status_code == 404
+
+
+async def test_inline_code_runs_one_task_at_a_time(head: RunningServer, tmp_path: Path) -> None:
+    place = str(tmp_path / "place")
+    alone = f"""
+import os, time
+
+def alone(params):
+    open({place!r}, "x").close()
+    time.sleep(0.1)
+    os.remove({place!r})
+    return {{"y": 1}}
+"""
+    async with httpx2.AsyncClient(base_url=head.url, timeout=30.0) as client:
+        lattice = Lattice(client, head.url)
+        workflow_id = await lattice.workflow()
+        for name in ("one", "two", "three"):
+            await lattice.saved(workflow_id, name, alone)
+        frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    assert [frame["type"] for frame in frames].count("finish_task") == 3
 
 
 def refused(*options: str) -> str:

@@ -34,7 +34,7 @@ from interlock.bootstrap.metrics import open_metrics
 from interlock.bootstrap.models import open_models
 from interlock.bootstrap.placing import open_placing
 from interlock.bootstrap.ray import open_ray, place_here
-from interlock.bootstrap.sandbox import open_sandbox
+from interlock.bootstrap.sandbox import children_of, open_sandbox
 from interlock.bootstrap.secrets import open_secrets
 from interlock.bootstrap.shared import open_bus, open_limits
 from interlock.bootstrap.webhooks import audit_disabled, keep_sealed, open_webhooks, prepare_calls, start_relay
@@ -123,8 +123,9 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
         webhooks=prepare_calls(webhooks, settings, clock),
         models=models.for_tasks,
     )
-    size = 1 if settings.executor == "inline" else settings.process_workers or None
-    pool = PoolExecutor(NODES, egress, blobs, size=size, environment=child_environment())
+    pool = PoolExecutor(
+        NODES, egress, blobs, size=children_of(settings, settings.process_workers), environment=child_environment()
+    )
     task_log = PostgresTaskLog(ledger.connection)
     stack.push_async_callback(task_log.close)
     sandbox = open_sandbox(settings, ledger.connection, secrets, egress, blobs, task_log)

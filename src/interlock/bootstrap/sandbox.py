@@ -42,6 +42,11 @@ def walls_of(settings: Settings) -> Walls:
     return find_walls(settings.sandbox, is_local=settings.local)
 
 
+def children_of(settings: Settings, asked: int) -> int | None:
+    """How many attempts run at a time in children of one kind: one after the other inline; None is for as they like."""
+    return 1 if settings.executor == "inline" else asked or None
+
+
 def open_sandbox(
     settings: Settings, use: Use, secrets: Secrets, egress: Egress, blobs: Blobs, task_log: TaskLog
 ) -> Sandbox:
@@ -56,7 +61,7 @@ def open_sandbox(
         egress,
         blobs,
         scratch=settings.data_dir / "scratch",
-        size=settings.sandbox_workers or None,
+        size=children_of(settings, settings.sandbox_workers),
         memory=settings.sandbox_memory_mib,
         task_log=task_log,
         hidden=(str(settings.data_dir.resolve()),),
