@@ -222,7 +222,7 @@ class Seat:
         log_dead_child(job.attempt, code)
         attempt = job.attempt
         has_begun = job.has_begun or not self._process.left_unread
-        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=has_begun)
+        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=has_begun, has_begun=has_begun)
         self._on_end(job, lost)
 
     def _time_out(self) -> None:
