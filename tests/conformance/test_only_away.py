@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ from engine_house import House
 from interlock.backends.blobs.folder import FolderBlobs
 from interlock.backends.executor.sandbox.cgroups import Cgroups
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
+from interlock.backends.executor.services import FOR_ATTEMPT
 from interlock.core.code import Code
 from interlock.core.commands import AttemptLost
 from interlock.core.errors import unavailable
@@ -34,8 +36,10 @@ class SlowCode(KeptCode):
 
     is_away: bool = False
     is_silent: bool = False
+    asked_for: tuple[UUID, str] | None = None
 
     async def get(self, tenant_id: str, digest: str) -> Code:
+        self.asked_for = FOR_ATTEMPT.get()
         if self.is_away:
             raise unavailable("The shelf is away")
         if self.is_silent:
@@ -67,7 +71,9 @@ async def test_code_that_cannot_be_fetched_now(block: Cellblock) -> None:
     shelf.is_away = True
     assert reason(await (await block.submit(COUNT, {"rows": []})).end(), has_begun=False) == "SERVICE_UNAVAILABLE"
     shelf.is_away = False
-    assert await block.run(COUNT, {"rows": []}) == {"length": 0}
+    again = await block.submit(COUNT, {"rows": []})
+    assert (await again.end()).output == {"length": 0}
+    assert shelf.asked_for == (again.attempt.execution_id, "task")
 
 
 async def test_values_that_cannot_be_fetched_or_stored_now(block: Cellblock) -> None:

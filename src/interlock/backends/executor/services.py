@@ -6,8 +6,10 @@ import asyncio
 import re
 import threading
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from interlock.backends.executor.circuits import CircuitEgress, Circuits
 from interlock.backends.executor.results import is_away, report_progress
@@ -25,6 +27,8 @@ MAX_ARTIFACT = 32 * 1_048_576
 """Bytes of one artifact."""
 REPORT_INTERVAL = 1.0
 """Seconds between two reports of an attempt that are passed on; those between are dropped."""
+FOR_ATTEMPT: ContextVar[tuple[UUID, str] | None] = ContextVar("FOR_ATTEMPT", default=None)
+"""Execution and task for which something is fetched, stored or called just now."""
 _NAME = re.compile(r"\w[\w .,()+@=-]{0,127}")
 _MAX_NAME = 255  # bytes, which is what file systems take
 

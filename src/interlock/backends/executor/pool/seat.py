@@ -30,6 +30,7 @@ from interlock.backends.executor.pool.messages import (
 )
 from interlock.backends.executor.pool.process import ChildProcess
 from interlock.backends.executor.results import Away, fail, give_up, time_out, trace_back
+from interlock.backends.executor.services import FOR_ATTEMPT
 from interlock.core.commands import AttemptLost
 from interlock.core.errors import InterlockError
 from interlock.core.events import Failure
@@ -265,6 +266,7 @@ class Seat:
             job.bounds.check(question)
 
     async def _answer(self, job: Job, question: Store | Call) -> None:
+        FOR_ATTEMPT.set((job.attempt.execution_id, job.attempt.task_id))  # of this task of the loop alone
         try:
             self._process.say(await _carry_out(job, question))
         except Exception as error:  # noqa: BLE001 - whatever it is, the child waits for an answer

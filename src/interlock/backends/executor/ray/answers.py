@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 from interlock.backends.executor.circuits import CircuitEgress
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.ray.messages import (
     Answered,
+    Call,
     Fetch,
     Fetched,
     Keep,
@@ -22,32 +24,62 @@ from interlock.backends.executor.ray.messages import (
 from interlock.backends.executor.results import failure_of, trace_back
 from interlock.backends.executor.services import Host
 from interlock.core.errors import InterlockError
+from interlock.core.events import Failure
 from interlock.ports.code import CodeShelf
 from interlock.ports.node import NodeFailed
 
+_REMEMBERED = 10_000
+"""Calls of which it is known that they were made: far more than are made while a way to a host is found anew."""
+
 
 class Answers:
-    """Answers what hosts ask, each question by itself. ``send`` takes an answer to the host of a worker."""
+    """Answers what hosts ask, each question by itself. ``send`` takes an answer to the host of a worker.
+
+    A host asks again under the same number when the way between them broke. What is read or stored is then answered
+    again; a call is made once, and if its answer was on its way, it is lost.
+    """
 
     def __init__(self, host: Host, code: CodeShelf | None, send: Callable[[str, Reply], None]) -> None:
         self._host = host
         self._code = code
         self._send = send
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._called: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     def answer_later(self, worker: str, question: Question) -> None:
         """The answer will be sent."""
-        task = asyncio.get_running_loop().create_task(self._answer(worker, question))
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        key = worker, question.call
+        if key in self._answering:
+            return  # the answer will take the way that there is then
+        if isinstance(question, Call) and not self._may_call(key):
+            self._send(worker, _lost(question))
+            return
+        self._answering[key] = asyncio.get_running_loop().create_task(self._answer(key, question))
 
     def stop(self) -> None:
         """Nobody waits for answers any more."""
-        for task in self._answering:
+        for task in self._answering.values():
             task.cancel()
 
-    async def _answer(self, worker: str, question: Question) -> None:
-        self._send(worker, await answer(self._host, self._code, question))
+    def _may_call(self, key: tuple[str, int]) -> bool:
+        """Whether a call was not made yet; from now on it was."""
+        if key in self._called:
+            return False
+        self._called[key] = None
+        if len(self._called) > _REMEMBERED:
+            self._called.popitem(last=False)
+        return True
+
+    async def _answer(self, key: tuple[str, int], question: Question) -> None:
+        reply = await answer(self._host, self._code, question)
+        del self._answering[key]  # before it is sent: a question that comes after that has not got it
+        self._send(key[0], reply)
+
+
+def _lost(question: Question) -> Refused:
+    told = "The call was made, and its answer was lost on the way to the task."
+    error = Failure(code="ANSWER_LOST", message=told, retryable=True)
+    return Refused(call=question.call, kind="", error=error, is_lost=True)
 
 
 async def answer(host: Host, code: CodeShelf | None, question: Question) -> Reply:

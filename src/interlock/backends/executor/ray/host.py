@@ -89,7 +89,7 @@ class Host:
         How it can come straight here, if it is on this machine.
         """
         await self._open()
-        self._session(session)
+        self._questions.repeat(self._session(session))
         return await self._gate.open()
 
     async def take(self, session: str, lines: list[bytes]) -> None:
@@ -148,7 +148,9 @@ class Host:
             self._act(self._pool, teller, said.lines)
 
     def _cut(self, road: RoadEnd) -> None:
-        self._on_roads.pop(road).close_road(road)
+        teller = self._on_roads.pop(road)
+        teller.close_road(road)
+        self._questions.repeat(teller)
 
     # The pool ----------------------------------------------------------------------------------------------
 
@@ -186,9 +188,12 @@ class Host:
         found.seen_at = time.monotonic()
         return found
 
-    def _find_listener(self) -> Session | None:
-        """Whoever was heard last: all servers of an installation have the same blobs and the same rules."""
-        return max(self._sessions.values(), key=lambda session: session.seen_at, default=None)
+    def _find_listener(self, key: Key | None) -> Session | None:
+        """The server whose attempt asks, if it was heard just now; else any: all have the same blobs and rules."""
+        work = self._works.get(key) if key is not None else None
+        if work is not None and work.teller.is_near:
+            return work.teller
+        return max(self._sessions.values(), key=lambda session: (session.is_heard, session.seen_at), default=None)
 
     # Attempts ----------------------------------------------------------------------------------------------
 
@@ -230,6 +235,7 @@ class Host:
             return
         self._miss(work.teller, work.key, work.attempt)  # or it would wait for what it will not hear
         work.teller = teller
+        self._questions.follow(work.key)
         if work.ending:
             teller.say(work.ending, work)
 
@@ -255,9 +261,9 @@ class Host:
         if session is None:
             return
         session.end_road()
-        self._questions.forget(session)
         for key in [key for key, work in self._works.items() if work.teller is session]:
             self._end(key)
+        self._questions.forget(session)
 
     async def _watch_sessions(self) -> None:
         quiet_since = time.monotonic()

@@ -256,11 +256,15 @@ class Answered(_Message, frozen=True, kw_only=True):
 
 
 class Refused(_Message, frozen=True, kw_only=True):
-    """The call failed. ``kind`` is that of an InterlockError, or empty for a NodeFailed."""
+    """The call failed. ``kind`` is that of an InterlockError, or empty for a NodeFailed.
+
+    ``is_lost``: it was made, and its answer did not arrive.
+    """
 
     call: int
     kind: str
     error: Failure
+    is_lost: bool = False
 
 
 class Lost(_Message, frozen=True, kw_only=True):

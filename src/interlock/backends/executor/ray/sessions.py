@@ -17,6 +17,8 @@ MAX_READ = 16 * 1_048_576
 """Bytes after which ``read`` leaves the rest for the next one."""
 MAX_SENT = 1_000
 """Lines that are sent together on a road."""
+_MOMENT = 5.0
+"""Seconds: more than pass between two calls of a server that is there."""
 
 
 class Work:
@@ -53,14 +55,24 @@ class Session:
         """Whether its server is there at this moment."""
         return self._road is not None or self.readers > 0
 
-    def say(self, line: bytes, work: Work | None = None) -> None:
-        """Queue a line; ``work`` is the one it ends."""
+    @property
+    def is_near(self) -> bool:
+        """Whether its server is there, or was a moment ago."""
+        return self.is_heard or time.monotonic() - self.seen_at < _MOMENT
+
+    def say(self, line: bytes, work: Work | None = None) -> int:
+        """Queue a line; ``work`` is the one it ends. Its number."""
         self._last += 1
         self._lines.append((self._last, line, work))
         if self._road is None:
             self._news.set()
         else:
             self._send_soon()
+        return self._last
+
+    def has_arrived(self, number: int) -> bool:
+        """Whether a line is confirmed; one that is not will be told once more by itself."""
+        return not self._lines or self._lines[0][0] > number
 
     def open_road(self, road: RoadEnd) -> None:
         """Send lines there from now on, what was not confirmed once more."""

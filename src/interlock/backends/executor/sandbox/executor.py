@@ -7,6 +7,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from interlock.backends.executor.sandbox.limits import MIB
 from interlock.backends.executor.sandbox.parcels import Parcels, has_packed
 from interlock.backends.executor.sandbox.verdict import judge
 from interlock.backends.executor.sandbox.walls import Walls
+from interlock.backends.executor.services import FOR_ATTEMPT
 from interlock.core.commands import TaskSucceeded
 from interlock.core.events import ArtifactRef
 from interlock.ports.blobs import Blobs
@@ -138,7 +140,9 @@ class SandboxExecutor:
     def _begin(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
         """Have something done for an attempt, as long as nobody cancels it."""
         key = attempt.execution_id, attempt.task_id
-        task = asyncio.get_running_loop().create_task(work)
+        context = copy_context()
+        context.run(FOR_ATTEMPT.set, key)
+        task = asyncio.get_running_loop().create_task(work, context=context)
         self._under_way[key] = task
         task.add_done_callback(lambda done: self._under_way.pop(key) if self._under_way.get(key) is done else None)
 
