@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from address_house import INTERNAL_SPELLINGS
 from interlock.core.errors import InterlockError
+from interlock.core.models.answers import read_usage
 from interlock.core.models.price_table import AS_OF, TABLE, VERSION, list_price
 from interlock.core.models.prices import Price, Usage, price, total
-from interlock.core.models.requests import DEFAULT_MAX_TOKENS, read_chat, read_embeddings, with_limit
-from interlock.core.models.routing import Offer, Routes, priced
+from interlock.core.models.requests import DEFAULT_MAX_TOKENS, Kind, read_chat, read_embeddings, with_limit
+from interlock.core.models.routing import Deployment, Offer, Routes, priced
 from interlock.core.models.slices import Slice
 from interlock.core.models.tokens import count_text
 from interlock.kit.clock import SystemClock
 from interlock.kit.ids import RandomIds
+from interlock.services.models.attempts import body_for
 from interlock.services.models.bundle import build_models
 from interlock.services.models.no_books import NoBooks
 
@@ -57,13 +59,46 @@ def test_what_cannot_be_asked_is_refused(change: dict[str, Any]) -> None:
     assert code_of({"model": "m", "messages": HELLO, **change}) == "VALIDATION_ERROR"
 
 
-def test_a_limit_is_put_in_only_where_there_is_none() -> None:
+def test_a_caller_with_a_budget_has_one_limit_by_the_name_that_the_provider_obeys() -> None:
     bare = with_limit(read_chat({"model": "m", "messages": HELLO, "n": 2}))
-    assert bare.body["max_tokens"] == DEFAULT_MAX_TOKENS
     assert bare.most_output == 2 * DEFAULT_MAX_TOKENS
-    own = read_chat({"model": "m", "messages": HELLO, "max_completion_tokens": 7})
-    assert with_limit(own) == own
+    others = {"max_tokens": 100_000, "n_predict": 100_000, "max_new_tokens": 100_000}
+    own = with_limit(read_chat({"model": "m", "messages": HELLO, "max_completion_tokens": 7, **others, "top_k": 3}))
     assert own.most_output == 7
+    elsewhere, openai = Deployment("p", "m", "m", None), Deployment("p", "m", "m", None, "max_completion_tokens")
+    sent = [json.loads(body_for(*one)) for one in ((bare, elsewhere), (own, elsewhere), (own, openai))]
+    same = {"model": "m", "messages": HELLO}
+    assert sent[0] == {**same, "n": 2, "max_tokens": DEFAULT_MAX_TOKENS}
+    assert sent[1] == {**same, "top_k": 3, "max_tokens": 7}
+    assert sent[2] == {**same, "top_k": 3, "max_completion_tokens": 7}
+
+
+def test_nobody_elses_limit_is_touched() -> None:
+    body = {"model": "m", "messages": HELLO, "max_tokens": 9, "max_completion_tokens": 7, "n_predict": -1}
+    assert json.loads(body_for(read_chat(body), Deployment("p", "m", "m", None))) == body
+
+
+@pytest.mark.parametrize(
+    ("told", "kind", "used"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, "chat", Usage(5, 7)),
+        ({"prompt_tokens": 5.0, "completion_tokens": 7.0}, "chat", Usage(5, 7)),
+        ({"prompt_tokens": 5, "completion_tokens": None, "total_tokens": 12}, "chat", Usage(5, 7)),
+        ({"prompt_tokens": 5, "completion_tokens": None}, "chat", None),
+        ({"prompt_tokens": -5, "completion_tokens": 7}, "chat", None),
+        ({"prompt_tokens": 10**30, "completion_tokens": 7}, "chat", None),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, "chat", None),
+        ({"total_tokens": 12}, "chat", None),
+        ({}, "chat", None),
+        (None, "chat", None),
+        ({"prompt_tokens": 5, "total_tokens": 5}, "embeddings", Usage(5)),
+        ({"total_tokens": 12}, "embeddings", Usage(12)),
+        ({"prompt_tokens": 0, "total_tokens": 12}, "embeddings", Usage(12)),
+        ({}, "embeddings", None),
+    ],
+)
+def test_what_a_provider_does_not_tell_is_not_nothing(told: Any, kind: Kind, used: Usage | None) -> None:
+    assert read_usage(json.dumps({"usage": told}).encode(), kind) == used
 
 
 @pytest.mark.parametrize("given", ["", [], ["a", 1], [1.5], [[]], [["a"]], None, {}])

@@ -57,6 +57,27 @@ def test_an_error_in_mid_stream_is_taken_out_wherever_it_is_cut(cuts: list[int])
     assert not reader.is_done
 
 
+@given(cuts=st.lists(st.integers(0, 10_000)))
+def test_a_usage_that_is_told_while_text_still_comes_is_not_the_last_word(cuts: list[int]) -> None:
+    running = {"prompt_tokens": 9, "completion_tokens": 1}
+    reader = StreamReader(keeps_usage=True)
+    read(chunk("Hel", usage=running), cuts, reader)
+    assert (reader.usage, reader.has_gone_on) == (Usage(9, 1), False)
+    reader.feed(chunk("lo"))
+    assert reader.has_gone_on
+    reader.feed(chunk("", usage=USAGE) + DONE)
+    assert (reader.usage, reader.has_gone_on) == (Usage(9, 2), False)
+
+
+def test_zeros_that_are_told_first_are_no_usage_and_thoughts_are_counted() -> None:
+    reader = StreamReader(keeps_usage=False)
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    assert reader.feed(chunk("a", usage=zeros) + event({"choices": [], "usage": zeros})) == chunk("a", usage=zeros)
+    reader.feed(event({"choices": [{"delta": {"reasoning": "so it is that"}}]}))
+    assert reader.usage is None
+    assert reader.output_tokens == 5
+
+
 @pytest.mark.parametrize("text", ["[DONE]", '"usage": {', '"error": {}', "data: x"])
 def test_what_a_model_says_is_never_mistaken_for_the_wire(text: str) -> None:
     reader = StreamReader(keeps_usage=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,6 +20,7 @@ from interlock.backends.store.postgres.budgets import PostgresBooks
 from interlock.config import Settings
 from interlock.core.errors import ErrorKind, InterlockError
 from interlock.core.models.prices import FREE, Price, price
+from interlock.core.models.requests import LimitField
 from interlock.core.models.routing import Offer, Routes
 from interlock.doors.cli.late import late
 from interlock.kit.clock import Clock
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 else:  # the client of Redis takes as long to load as everything else together
     redis_cache = late("interlock.backends.cache.redis")
 
+_OPENAI_HOST = "api.openai.com"
 _OPENAI_NAMES = {"models": ["gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "text-embedding-3-large"]}
 _DASHSCOPE_NAMES = {"models": ["qwen-max", "qwen-plus", "qwen-turbo", "text-embedding-v4"]}
 
@@ -46,13 +49,18 @@ class _PriceEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _ProviderEntry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One provider. ``models`` are names, or our names with the provider's; empty: any name."""
+    """One provider. ``models`` are names, or our names with the provider's; empty: any name.
+
+    ``limit_field`` is what it calls the limit of an answer; left out: what OpenAI's models obey at OpenAI, and
+    ``max_tokens``, which all others know, elsewhere.
+    """
 
     base_url: str
     api_key: str = ""
     models: list[str] | dict[str, str] = []
     prices: dict[str, _PriceEntry] = {}
     batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit_field: LimitField | None = None
 
 
 _entries = msgspec.json.Decoder(dict[str, _ProviderEntry])
@@ -161,7 +169,9 @@ def read_providers(settings: Settings) -> dict[str, _ProviderEntry]:
 def _offer(name: str, entry: _ProviderEntry) -> Offer:
     models = entry.models if isinstance(entry.models, dict) else {model: model for model in entry.models}
     prices: dict[str, Price] = {model: price(one.input, one.output) for model, one in entry.prices.items()}
-    return Offer(provider=name, models=models, prices=prices)
+    at_openai = urlsplit(entry.base_url).hostname == _OPENAI_HOST
+    limit_field = entry.limit_field or ("max_completion_tokens" if at_openai else "max_tokens")
+    return Offer(provider=name, models=models, prices=prices, limit_field=limit_field)
 
 
 def _unusable(reason: str) -> InterlockError:

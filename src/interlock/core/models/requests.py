@@ -20,15 +20,21 @@ MAX_DIMENSIONS = 8_192
 _OURS = frozenset(("base_url", "api_base", "api_key", "api_version", "proxy", "proxies", "organization", "headers"))
 _OURS |= {"extra_headers", "default_headers", "custom_provider", "custom_llm_provider", "extra_body", "extra_query"}
 
+_LIMITS = frozenset(("max_tokens", "max_completion_tokens", "max_new_tokens", "max_output_tokens"))
+_LIMITS |= {"n_predict", "num_predict"}
+"""What providers call the limit of an answer; each obeys some of these names and passes over the others."""
+
 Kind = Literal["chat", "embeddings"]
+LimitField = Literal["max_tokens", "max_completion_tokens"]
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a model. ``models`` are the wanted ones, best first; ``body`` is what a provider gets.
 
     ``prompt_tokens`` is what the prompt has about, ``most_prompt`` what it can have at most. ``max_tokens`` limits one
-    answer, and ``thinking`` what a model may think before it; None if the caller named none. ``wants_usage`` is
-    whether the caller asked for a usage chunk in the stream.
+    answer, and ``thinking`` what a model may think before it; None if the caller named none. With ``is_limited`` the
+    body holds no limit: whoever is asked is told ``max_tokens`` by the name that it obeys. ``wants_usage`` is whether
+    the caller asked for a usage chunk in the stream.
     """
 
     kind: Kind
@@ -39,6 +45,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     thinking: int | None = 0
     answers: int = 1
+    is_limited: bool = False
     is_stream: bool = False
     wants_usage: bool = False
 
@@ -96,13 +103,14 @@ def read_embeddings(body: dict[str, Any]) -> ModelRequest:
 
 
 def with_limit(request: ModelRequest) -> ModelRequest:
-    """The same request with a limit to its answers, so that it cannot cost more than is set aside for it."""
-    body = dict(request.body)
-    if request.kind == "chat" and request.max_tokens is None:
-        body["max_tokens"] = DEFAULT_MAX_TOKENS
+    """The same request with one limit to its answers, so that it cannot cost more than is set aside for it."""
+    if request.kind != "chat":
+        return request
+    body = {name: value for name, value in request.body.items() if name not in _LIMITS}
     if request.thinking is None:
         body["thinking_budget"] = DEFAULT_MAX_TOKENS
-    return msgspec.structs.replace(request, body=body)
+    limit = request.max_tokens or DEFAULT_MAX_TOKENS
+    return msgspec.structs.replace(request, body=body, max_tokens=limit, is_limited=True)
 
 
 def most_used(request: ModelRequest) -> Usage:

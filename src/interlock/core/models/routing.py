@@ -9,15 +9,20 @@ import msgspec
 from interlock.core.errors import ErrorKind, InterlockError, not_found, rule_broken
 from interlock.core.models.price_table import list_price
 from interlock.core.models.prices import Price
+from interlock.core.models.requests import LimitField
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """A model at one provider. ``upstream`` is its name there; ``price`` is None if nobody knows it."""
+    """A model at one provider. ``upstream`` is its name there; ``price`` is None if nobody knows it.
+
+    ``limit_field`` is the name by which it takes the limit of an answer.
+    """
 
     provider: str
     model: str
     upstream: str
     price: Price | None
+    limit_field: LimitField = "max_tokens"
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, str] = {}
     prices: Mapping[str, Price] = {}
     default_price: Price | None = None
+    limit_field: LimitField = "max_tokens"
 
     def deployment(self, model: str) -> Deployment | None:
         """The model here, or None."""
@@ -34,7 +40,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
             return None
         upstream = self.models.get(model, model)
         price = self.prices.get(model) or self.prices.get(upstream) or list_price(upstream) or self.default_price
-        return Deployment(self.provider, model, upstream, price)
+        return Deployment(self.provider, model, upstream, price, self.limit_field)
 
 
 class Routes:

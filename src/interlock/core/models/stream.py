@@ -26,18 +26,20 @@ _MARKS = (
     (b"[DONE]", re.compile(rb"")),
     (b'"error"', re.compile(rb"\s*:\s*[^n\s]")),
 )
-_TEXT = re.compile(rb'"(?:content|reasoning_content|arguments|refusal)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_TEXT = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 
 class StreamReader:
     """Reads a provider's stream in whole events.
 
-    ``usage`` is what the provider told, ``is_done`` that it came to its end, ``failure`` the error that it told in
-    mid-stream. Chunks that bring nothing but the usage are left out unless ``keeps_usage``.
+    ``usage`` is what the provider told last, ``has_gone_on`` that text came after that, ``is_done`` that it came to its
+    end, ``failure`` the error that it told in mid-stream. Chunks that bring nothing but the usage are left out unless
+    ``keeps_usage``.
     """
 
     def __init__(self, *, keeps_usage: bool) -> None:
         self.usage: Usage | None = None
+        self.has_gone_on = False
         self.is_done = False
         self.failure: InterlockError | None = None
         self._keeps_usage = keeps_usage
@@ -76,6 +78,8 @@ class StreamReader:
         self._uncounted_bytes += len(whole)
         if self._uncounted_bytes > _MOST_UNCOUNTED:
             self._count()
+        if self.usage is not None and not self.has_gone_on:
+            self.has_gone_on = _TEXT.search(whole) is not None
         return b"".join(self._look_where_needed(whole)) if _has_sights(whole) else whole
 
     def _readable(self, whole: bytes) -> bytes:
@@ -139,8 +143,8 @@ class StreamReader:
             return True, False
         usage, is_bare = read_chunk_usage(data)
         if usage is not None:
-            self.usage = usage
-        return False, usage is not None and is_bare
+            self.usage, self.has_gone_on = usage, False
+        return False, is_bare
 
 
 def _has_sights(whole: bytes) -> bool:

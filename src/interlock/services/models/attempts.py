@@ -155,8 +155,10 @@ class Attempts:
 
 
 def body_for(request: ModelRequest, deployment: Deployment) -> bytes:
-    """What the provider gets: the caller's fields, the provider's name of the model, and a wish for the usage."""
+    """What the provider gets: the caller's fields, its own names of the model and the limit, a wish for the usage."""
     body = {**request.body, "model": deployment.upstream}
+    if request.is_limited:
+        body[deployment.limit_field] = request.max_tokens
     if request.is_stream:
         body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
     return msgspec.json.encode(body)

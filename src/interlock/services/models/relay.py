@@ -143,7 +143,7 @@ class RelayModels:
         opened = await self._attempts.open(request, deployments, key, work)
         try:
             body = await opened.upstream.read(MAX_ANSWER)
-            usage = read_usage(body) or _estimated(request, len(body))
+            usage = read_usage(body, request.kind) or _estimated(request, len(body))
         except InterlockError as error:
             raise _broken_off(error) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -177,10 +177,15 @@ class RelayedStream:
 
     @property
     def usage(self) -> Usage:
-        """What was used until now: what the provider told, else our own count of what came; before that, the most."""
-        reader = self._reader
-        if reader.usage is not None:
-            return reader.usage
+        """What was used until now: what the provider told, else our own count of what came; before that, the most.
+
+        What it told before it went on says what was used by then, and is the least.
+        """
+        reader, told = self._reader, self._reader.usage
+        if told is not None:
+            if not reader.has_gone_on:
+                return told
+            return Usage(told.input_tokens, max(told.output_tokens, reader.output_tokens), is_estimated=True)
         if not reader.output_tokens and not reader.is_done:
             return most_used(self._request)
         return Usage(self._request.prompt_tokens, reader.output_tokens, is_estimated=True)
