@@ -206,6 +206,13 @@ async def test_a_worker_that_is_killed_is_lost_with_all_it_started(
             await asyncio.sleep(0.1)
 
 
+async def test_a_worker_with_another_token_gives_up(join: Callable[..., Worker], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("another-token-" * 4)
+    worker = join("--num-cpus", "1", "--auth-file", str(tmp_path / "token"))
+    await worker.says("joining")
+    assert await worker.ended() == 2
+
+
 def _is_gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

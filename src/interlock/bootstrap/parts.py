@@ -229,7 +229,7 @@ async def open_database(settings: Settings, stack: AsyncExitStack, *, embedded: 
             ErrorKind.RULE,
             "SETTINGS_DATABASE_MISSING",
             "There is no database to serve from",
-            details={"next": "Set INTERLOCK_DATABASE_URL, or use `interlock up`, which brings a Postgres of its own."},
+            details={"next": "Set INTERLOCK_DATABASE_URL, or bring a Postgres along with `interlock up` or --local."},
         )
     database = embedded_postgres(settings)
     urls = await database.start()

@@ -98,5 +98,7 @@ def refuse_no_token(token: Path) -> None:
             ErrorKind.RULE,
             "SETTINGS_RAY_TOKEN",
             f"There is no token for Ray in {token}",
-            details={"next": "Copy the file `ray/token` of the head's data directory here, and name it."},
+            details={
+                "next": "Copy the file `ray/token` of the head's data directory here, and name it with --auth-file."
+            },
         )

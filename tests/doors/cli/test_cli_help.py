@@ -139,6 +139,8 @@ tab interlock approv
 tab interlock list --st
 tab interlock migrate ''
 tab interlock completion sh
+tab interlock start --sandbox ''
+tab interlock up --metrics-exporter otlp
 tab interlock zz
 """
 """What a bash does when Tab is pressed behind each of these lines."""
@@ -165,6 +167,8 @@ def test_a_real_bash_completes_commands_options_and_values() -> None:
         "offered --status",
         "offered up status",
         "offered show",
+        "offered bwrap subprocess none",
+        "offered otlp otlp_http",
         "offered ",
     ]
 

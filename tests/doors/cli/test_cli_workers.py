@@ -28,6 +28,29 @@ def test_a_head_without_ray_is_refused_with_what_to_do(interlock: Interlock, com
     assert "interlock start --head --executor ray" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["start", "--worker", "--addr", "head"], "'head' is no host and port."),
+        (["worker", "join", "--addr", "127.0.0.1:8000/x"], "'127.0.0.1:8000/x' is no host and port."),
+        (["worker", "join", "--addr", "127.0.0.1:99999"], "'127.0.0.1:99999' is not an address of a server."),
+        (["start", "--worker", "--port", "8123"], "A worker has no --port."),
+        (["start", "--head", "--local", "--num-cpus", "2"], "A head has no --num-cpus."),
+    ],
+)
+def test_what_a_machine_cannot_be_told_is_refused(interlock: Interlock, arguments: list[str], said: str) -> None:
+    ended = interlock(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+    assert "Next:" in ended.err
+
+
+def test_a_name_that_leads_nowhere_is_told_from_a_server_that_is_away(interlock: Interlock) -> None:
+    ended = interlock("health", "--url", "http://nobody.invalid:8000")
+    assert ended.code == 1
+    assert "Nobody knows where http://nobody.invalid:8000 is." in ended.err
+
+
 def test_workers_are_listed_shown_and_emptied(interlock: Interlock, server: RunningServer) -> None:
     name = f"node-{RandomIds().new().hex}"
     told = {"node_id": name, "node_ip": "10.9.9.9", "resources": {"cpu": 8, "cpu_mem": 16384}}
@@ -43,6 +66,7 @@ def test_workers_are_listed_shown_and_emptied(interlock: Interlock, server: Runn
     for unknown in (("show", "nobody"), ("drain", "nobody")):
         ended = interlock("workers", *unknown)
         assert (ended.code, "Worker nobody not found" in ended.err) == (1, True)
+        assert "interlock workers list" in ended.err
 
 
 class Node:

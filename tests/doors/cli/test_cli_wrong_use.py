@@ -257,6 +257,17 @@ def test_doctor_is_content_with_a_database_that_is_being_served_from(server: Run
     assert any("in use by the server that runs there" in check["found"] for check in told["checks"])
 
 
+def test_doctor_tells_a_newcomer_of_walls_and_is_content_with_a_database_that_the_start_makes(tmp_path: Path) -> None:
+    for switch, said in (("", "(users' code is off outside local mode)"), ("false", "(users' code is off)")):
+        settings = {"INTERLOCK_CODE_EXECUTION": switch} if switch else {}
+        told = json.loads(run("doctor", "--json", INTERLOCK_DATA_DIR=str(tmp_path), **settings).stdout)
+        found = {check["name"]: check["found"] for check in told["checks"]}
+        assert told["ok"] is True
+        assert found["schema"] == "made, or brought forward, by the next start"
+        assert found["sandbox"].startswith(("bwrap: ", "unavailable: "))
+        assert found["sandbox"].endswith(said)
+
+
 def codes_of_starts() -> set[str]:
     """The codes of everything that the database, the keys and the way of starting refuse."""
     folders = ("backends/store/embedded", "backends/store/postgres", "backends/identity")

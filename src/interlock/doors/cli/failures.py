@@ -49,6 +49,15 @@ def not_running(url: str) -> InterlockError:
     )
 
 
+def unknown_name(url: str) -> InterlockError:
+    """The server's name has no address."""
+    message, step = (
+        f"Nobody knows where {url} is",
+        "Look whether the name is spelled right, and is known on this machine.",
+    )
+    return failure(ErrorKind.UNAVAILABLE, "NO_SUCH_NAME", message, step)
+
+
 def from_answer(status: int, body: Any, retry_after: str | None) -> InterlockError:
     """What a server's refusal says, whichever door worded it."""
     told = body if isinstance(body, dict) else {}

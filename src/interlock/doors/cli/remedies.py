@@ -42,6 +42,7 @@ _OF_KINDS: dict[ErrorKind, str] = {
 _OF_NOUNS: dict[str, str] = {
     "api-keys": "See the keys with `interlock keys list`; `--tenant` names another tenant's.",
     "users": "See the accounts with `interlock users list`; with `--tenant` only those of that one are reached.",
+    "disconnect_worker": "See the ids with `interlock workers list`.",
     "webhooks": "See the webhooks with `interlock webhooks list`.",
     "registry": "See the nodes with `interlock nodes list`, the flows with `interlock flows list`.",
     "tenants": "See the tenants with `interlock tenants list`; `interlock tenants create` makes one.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from interlock.core.errors import ErrorKind, InterlockError
-from interlock.doors.cli.failures import WrongUseError, failure, from_answer, not_running
+from interlock.doors.cli.failures import WrongUseError, failure, from_answer, not_running, unknown_name
 from interlock.doors.cli.late import late
 from interlock.kit import strict_json
 from interlock.kit.hosts import canonical, is_loopback
@@ -49,6 +51,13 @@ def read_url(url: str) -> str:
     if parsed.userinfo:
         raise WrongUseError("An address holds no password.", step="Put a token into INTERLOCK_TOKEN.")
     return text.rstrip("/")
+
+
+def read_head(address: str) -> str:
+    """The URL of a head, of HOST:PORT or a whole URL. Raises WrongUseError for anything else."""
+    if "://" not in address and not re.search(r":\d+$", address):
+        raise WrongUseError(f"{address!r} is no host and port.", step="Write --addr like 10.0.0.5:8000.")
+    return read_url(address)
 
 
 def is_this_machine(url: str) -> bool:
@@ -207,12 +216,18 @@ class Server:
             )
             return failure(ErrorKind.UNAVAILABLE, "NO_SECURE_CONNECTION", message, step)
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-            return not_running(self.url)
+            return unknown_name(self.url) if _is_unknown_name(error) else not_running(self.url)
         if isinstance(error, httpx2.TimeoutException):
             message = f"The server at {self.url} did not answer within {ANSWER_SECONDS:.0f} s"
             return failure(ErrorKind.TIMEOUT, "NO_ANSWER", message, "See `interlock health --ready`.")
         message = f"The connection to {self.url} broke: {str(error) or type(error).__name__}"
         return failure(ErrorKind.UNAVAILABLE, "CONNECTION_LOST", message, "See `interlock health`.")
+
+
+def _is_unknown_name(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, socket.gaierror):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _tls_problem(error: BaseException | None) -> str | None:

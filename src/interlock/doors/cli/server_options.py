@@ -33,6 +33,7 @@ Sandbox = Annotated[
         metavar="WALLS",
         help="Around users' code: bwrap, subprocess, none.",
         show_default=False,
+        autocompletion=lambda: ["bwrap", "subprocess", "none"],
     ),
 ]
 LogLevel = Annotated[
@@ -51,6 +52,7 @@ MetricsExporter = Annotated[
         metavar="NAMES",
         help="Who is told figures: prometheus, otlp, otlp_http, console.",
         show_default=False,
+        autocompletion=lambda: ["prometheus", "otlp", "otlp_http", "console"],
     ),
 ]
 MetricsEndpoint = Annotated[

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from interlock.doors.cli.calling import Caller, caller_of, carry_out, carry_out_async, code_of
+from interlock.doors.cli.calling import caller_of, carry_out, carry_out_async, code_of
 from interlock.doors.cli.failures import WrongUseError
 from interlock.doors.cli.joining import STOP_SECONDS, Joining
 from interlock.doors.cli.options import AsJson, DataDir
 from interlock.doors.cli.output import Output
 from interlock.doors.cli.programs import HeadOptions, JoinedNode, JoinOptions, Stopped
-from interlock.doors.cli.server import host_of_url
+from interlock.doors.cli.server import host_of_url, read_head
 from interlock.doors.cli.server_options import (
     AllowRemote,
     Executor,
@@ -31,6 +31,11 @@ from interlock.doors.cli.server_options import (
 )
 
 GRACE = 15.0
+_OF_HEADS = frozenset(
+    {"host", "port", "ray_head_port", "is_local", "allows_remote", "executor", "sandbox", "log_level", "log_file"}
+    | {"no_metrics", "metrics_exporter", "metrics_endpoint"}
+)
+_OF_WORKERS = frozenset({"addr", "node_ip", "num_cpus", "num_gpus", "memory", "auth_file", "grace"})
 _OUTCOMES = {
     "stopped": "was told to stop and has ended.",
     "killed": "did not end in time and was killed.",
@@ -139,11 +144,12 @@ def start(
             num_gpus=num_gpus,
             memory=memory,
         )
-        _work_for(caller_of(context), addr, wanted, grace, output)
+        _work_for(context, addr, wanted, grace, output)
 
     def work() -> int:
         if not is_head or is_worker:
             raise WrongUseError("Say what this machine is to be.", step="Add --head to serve, or --worker to join one.")
+        _refuse(context, _OF_WORKERS, "A head has no")
         return caller_of(context).programs.head(options)
 
     carry_out(output, work)
@@ -175,14 +181,26 @@ def join(
         num_gpus=num_gpus,
         memory=memory,
     )
-    _work_for(caller_of(context), addr, wanted, grace, Output(as_json=as_json))
+    _work_for(context, addr, wanted, grace, Output(as_json=as_json))
 
 
-def _work_for(caller: Caller, addr: str | None, wanted: JoinOptions, grace: float, output: Output) -> None:
+def _refuse(context: typer.Context, names: frozenset[str], told: str) -> None:
+    """Raise WrongUseError for options of these names that were given: they would do nothing."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise WrongUseError(
+                f"{told} {parameter.opts[0]}.", step="Leave it out; --help says whose options are which."
+            )
+
+
+def _work_for(context: typer.Context, addr: str | None, wanted: JoinOptions, grace: float, output: Output) -> None:
     """Join the head at ``addr`` and leave with the exit code of that."""
+    caller = caller_of(context)
 
     async def work() -> int:
-        async with caller.server(addr, door="") as head:
+        _refuse(context, _OF_HEADS, "A worker has no")
+        async with caller.server(addr if addr is None else read_head(addr), door="") as head:
             at = host_of_url(head.url)
 
             def join_at(port: int) -> Awaitable[JoinedNode]:
