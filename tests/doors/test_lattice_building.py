@@ -94,7 +94,7 @@ async def test_code_that_is_missing_or_unreadable(lattice: Lattice) -> None:
     assert await refused(lattice, "/save_task", body) == "serialized_code is not valid base64"
     body = save(workflow_id, task_id, code_ser="QQ==", serialized_code="QQ==", code_str=None)
     await lattice.post("/save_task", body)
-    assert await refused(lattice, "/add_langgraph_task", {"workflow_id": workflow_id}) == "serialized_code is required"
+    assert await refused(lattice, "/add_langgraph_task", {"workflow_id": workflow_id}) == told
 
 
 async def test_code_that_is_too_large(lattice: Lattice) -> None:

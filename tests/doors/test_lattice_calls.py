@@ -63,6 +63,23 @@ async def test_a_call_that_fails_is_an_error(lattice: Lattice) -> None:
     assert [found["type"] for found in frames] == ["start_task", "task_exception", "finish_workflow"]
 
 
+@pytest.mark.parametrize("name", ["TIMEOUT", "RESULT_NOT_JSON"])
+async def test_an_exception_that_is_called_like_a_code_of_ours_is_one(lattice: Lattice, name: str) -> None:
+    workflow_id = await lattice.workflow()
+    source = f"def f(state):\n    raise type({name!r}, (Exception,), {{}})('mine')"
+    task_id = await added(lattice, workflow_id, source)
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 500)
+    assert (refused["detail"], refused["code"]) == (f"Task failed: {name}: mine", "TASK_FAILED")
+
+
+async def test_an_exception_that_cannot_say_what_it_is_ends_the_call(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    source = "def f(state):\n    raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()"
+    task_id = await added(lattice, workflow_id, source)
+    refused = await lattice.post("/run_langgraph_task", call(workflow_id, task_id, {}), 500)
+    assert refused["detail"] == "Task failed: Odd: Odd"
+
+
 async def test_what_is_no_json_and_what_is_no_call(lattice: Lattice) -> None:
     workflow_id = await lattice.workflow()
     task_id = await added(lattice, workflow_id, "def f(state):\n    return {'f': lambda: 1}")

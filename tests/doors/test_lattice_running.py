@@ -181,3 +181,42 @@ async def test_closing_a_socket_does_nothing_to_the_run(lattice: Lattice) -> Non
     async with lattice.socket(workflow_id, run_id) as connection:
         frames, code = await to_end(connection)
     assert (frames[-1]["data"]["status"], code) == ("succeeded", 1000)
+
+
+FAMILY = """
+from no_such_client import task, Workflow
+from no_such_client.tools import task as step
+import no_such_client as client
+from functools import wraps
+
+def twice(function):
+    @wraps(function)
+    def called(params):
+        return {"x": 2 * function(params)["x"]}
+    return called
+
+@step
+@task(cpu=2)
+@client.task
+@twice
+def same(params):
+    return params
+"""
+
+
+async def test_decorators_of_a_client_that_is_not_here_are_left_out(lattice: Lattice) -> None:
+    workflow_id = await lattice.workflow()
+    good = await lattice.saved(workflow_id, "same", FAMILY, task_input=of_user(x=21))
+    needed = [
+        await lattice.saved(workflow_id, "same", code)
+        for code in (
+            f"from no_such_library import retry\n@retry\n{SAME}",
+            f"from no_such_library import task, value\n@task\n{SAME}\nprint(value)",
+            f"import no_such_library\n{SAME}",
+        )
+    ]
+    frames = await lattice.frames(workflow_id, await lattice.run(workflow_id))
+    assert results(frames) == {good: {"x": 42}}
+    told = {found["data"]["task_id"]: found["data"]["result"] for found in frames if found["type"] == "task_exception"}
+    missing = "Task failed: ModuleNotFoundError: No module named 'no_such_library'"
+    assert told == dict.fromkeys(needed, missing)

@@ -121,4 +121,13 @@ async def test_the_full_profile_tells_who_waits_and_what_running_tasks_print(hou
             assert (seen["task_log"]["task_id"], seen["task_log"]["text"]) == (slow, "begun\n")
             assert (seen["task_waiting"]["task_id"], seen["task_waiting"]["reason"]) == (stuck, "no_capable_worker")
             await lattice.post("/cancel_run", {"run_id": run_id})
-            assert (await to_end(connection))[1] == 1000
+            rest, code = await to_end(connection)
+        assert ([found["type"] for found in rest if found["type"] != "task_waiting"], code) == (
+            ["finish_workflow"],
+            1000,
+        )
+        for query, before in (("?profile=full", ["start_task", "task_log"]), ("", ["start_task"])):
+            async with watching(port.number, workflow_id, run_id, token, query) as connection:
+                frames, code = await to_end(connection)
+            assert ([found["type"] for found in frames], code) == ([*before, "finish_workflow"], 1000)
+            assert frames[-1]["data"]["status"] == "cancelled"

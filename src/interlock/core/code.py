@@ -22,6 +22,9 @@ ARGUMENTS = "arguments"
 WHAT_RUNS = ("code", "form", "function", "args", "kwargs")
 """Its parameters that decide which code runs: there is code in pickles of arguments, too."""
 
+RAISED = "raised"
+"""Detail of a failure whose code is the name of an exception that code raised: no such name is a code of ours."""
+
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of code as it was saved. It never changes; ``digest`` is the lower-case hex SHA-256 of form and bytes."""

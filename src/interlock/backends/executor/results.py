@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -143,7 +144,9 @@ def failure_of(error: BaseException) -> Failure:
             retryable=error.retryable,
             details=_read_details(error.details),
         )
-    text = f"{type(error).__name__}: {error}".removesuffix(": ")
+    text = type(error).__name__
+    with suppress(Exception):  # what it says of itself is code of its author
+        text = f"{text}: {error}".removesuffix(": ")
     return Failure(code="NODE_ERROR", message=_clean(text, _FOREIGN))
 
 
@@ -159,7 +162,11 @@ def trace_back(error: BaseException) -> str:
     """For the log: where an unforeseen error came from; empty for one that a node meant to report."""
     if isinstance(error, NodeFailed | InterlockError):
         return ""
-    return _NOT_TEXT.sub("\ufffd", "".join(traceback.format_exception(error))[-_TRACE:])
+    try:
+        told = "".join(traceback.format_exception(error))
+    except Exception as odd:  # noqa: BLE001 - a class of theirs without a module is enough; the attempt must end
+        told = f"{type(error).__name__}, whose trace cannot be shown: {type(odd).__name__}"
+    return _NOT_TEXT.sub("\ufffd", told[-_TRACE:])
 
 
 def _check_rest(rest: Suspend) -> None:

@@ -13,12 +13,12 @@ import platform
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
-from interlock.core.code import ARGUMENTS
+from interlock.core.code import ARGUMENTS, RAISED
 from interlock.core.node_type import NodeType
 from interlock.kit import strict_json
 from interlock.kit.plain_json import is_plain
@@ -32,6 +32,9 @@ MAX_RESULT = 16 * 1_048_576
 _MAX_KEYS = 1_000_000
 _TRACE = 65_536  # characters, the last ones
 _MODULE = "user_code"
+_CLIENT_WORDS = frozenset({"task", "langgraph_task", "langgraph_node"})
+"""What clients that build task graphs call their decorators."""
+_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 
@@ -122,6 +125,7 @@ def _load_source(text: str, name: str) -> Callable[..., Any]:
     if not functions:
         raise NodeFailed("FUNCTION_UNKNOWN", "The code has no function at its top level.")
     found = next((each.name for each in reversed(functions) if each.name == name), functions[-1].name)
+    _forget_clients(tree, functions)
     for each in functions:
         each.decorator_list = [one for one in each.decorator_list if _is_known(one, tree)]
     module = ModuleType(_MODULE)
@@ -132,25 +136,65 @@ def _load_source(text: str, name: str) -> Callable[..., Any]:
     return function
 
 
+def _forget_clients(tree: ast.Module, functions: Sequence[_Function]) -> None:
+    """Leave out the imports that bring nothing but a client's decorators, if that client is not here."""
+    decorators = [one for each in functions for one in each.decorator_list]
+    in_decorators = {id(node) for one in decorators for node in ast.walk(one)}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in in_decorators}
+    roots = {_root(one): _last_word(one) for one in decorators}
+    for node in [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]:
+        given = _bound_by(node)
+        words = {given[root] if given[root] in _CLIENT_WORDS else word for root, word in roots.items() if root in given}
+        if words and words <= _CLIENT_WORDS and not used & given.keys() and not _can_import(node):
+            tree.body.remove(node)
+
+
 def _is_known(decorator: ast.expr, tree: ast.Module) -> bool:
     """Whether the text itself says what a decorator is; ``task`` and the like come from a client that is not here."""
-    root: ast.expr = decorator
-    while isinstance(root, ast.Call | ast.Attribute):
-        root = root.func if isinstance(root, ast.Call) else root.value
-    if not isinstance(root, ast.Name):
-        return False
+    root = _root(decorator)
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             bound.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            bound |= {(name.asname or name.name).partition(".")[0] for name in node.names}
-    return root.id in bound or root.id in ("staticmethod", "classmethod", "property")
+            bound |= _bound_by(node).keys()
+    return root in bound or root in ("staticmethod", "classmethod", "property")
+
+
+def _root(decorator: ast.expr) -> str:
+    """The first name of a decorator, empty for what has none."""
+    while isinstance(decorator, ast.Call | ast.Attribute):
+        decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
+    return decorator.id if isinstance(decorator, ast.Name) else ""
+
+
+def _last_word(decorator: ast.expr) -> str:
+    """The last name of a decorator before it is called."""
+    while isinstance(decorator, ast.Call):
+        decorator = decorator.func
+    return decorator.attr if isinstance(decorator, ast.Attribute) else _root(decorator)
+
+
+def _bound_by(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """The names an import binds, each with what it is called where it comes from."""
+    return {(name.asname or name.name).partition(".")[0]: name.name for name in node.names}
+
+
+def _can_import(node: ast.Import | ast.ImportFrom) -> bool:
+    try:
+        exec(compile(ast.Module([node], []), f"{_MODULE}.py", "exec"), {"__name__": _MODULE})  # noqa: S102 - the same
+    except ImportError:
+        return False
+    return True
 
 
 def _failure(error: BaseException) -> NodeFailed:
+    """What the code raised; ``raised`` says that the name is that of its exception and no code of ours."""
     name = type(error).__name__
-    return NodeFailed(name, str(error) or name, retryable=True, details=_place(error))
+    text = ""
+    with suppress(Exception):  # what it says of itself is code of theirs, too
+        text = str(error)
+    return NodeFailed(name, text or name, retryable=True, details={RAISED: name, **_place(error)})
 
 
 def _print_trace(error: BaseException) -> None:
@@ -158,8 +202,8 @@ def _print_trace(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next  # where the user's code was called is none of it
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    with suppress(Exception):  # stderr is whatever the code has made of it
+    with suppress(Exception):  # stderr is whatever the code has made of it, and so is the class of the exception
+        text = "".join(traceback.format_exception(type(error), error, trace))
         sys.stdout.flush()  # what was printed before comes before it
         sys.stderr.write(text[-_TRACE:])
 

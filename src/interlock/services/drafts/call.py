@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from interlock.core.code import RAISED
 from interlock.core.definition.freeze_draft import freeze_call
 from interlock.core.draft import DraftTask, broken
 from interlock.core.errors import ErrorKind, InterlockError, conflict, rule_broken, unavailable
@@ -248,10 +249,11 @@ def _result(outcome: _Outcome, execution_id: ExecutionId) -> Any:
     code, message = str(error.get("code") or "TASK_FAILED"), str(error.get("message") or "")
     if outcome.status == Status.CANCELLED:
         raise conflict("STATE_CONFLICT", f"Run {run_id} was cancelled", run_id=run_id)
-    if code == "TIMEOUT":
+    is_ours = RAISED not in error.get("details", {})
+    if is_ours and code == "TIMEOUT":
         message = f"The call took longer than {LONGEST:.0f} s"
         raise InterlockError(ErrorKind.TIMEOUT, "TIMEOUT", message, details={"run_id": run_id})
-    if code == "RESULT_NOT_JSON":
+    if is_ours and code == "RESULT_NOT_JSON":
         raise rule_broken("RESULT_NOT_JSON", message or "The result is not JSON", run_id=run_id)
     told = f"Task failed: {code}: {message}"
     raise InterlockError(ErrorKind.INTERNAL, "TASK_FAILED", told, details={"run_id": run_id, "error_type": code})

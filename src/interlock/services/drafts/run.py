@@ -63,7 +63,7 @@ class RunDrafts:
         """
         principal.require(Scope.WORKFLOWS_EXECUTE)
         if wish.run_id is not None:
-            check_chosen(wish.run_id)
+            check_chosen(wish.run_id, "run_id")
         version = await self._freeze(principal, wish)
         require_executor(self._is_ready)
         try:

@@ -83,12 +83,12 @@ def shown_id(row: ExecutionRow) -> str:
     return str(chosen or row.execution_id)
 
 
-def check_chosen(session_id: str) -> None:
-    """Raise RULE for an id that no client may choose."""
-    if not _CHOSEN.fullmatch(session_id):
+def check_chosen(chosen: str, field: str = "session_id") -> None:
+    """Raise RULE for an id that no client may choose; ``field`` is where it stood."""
+    if not _CHOSEN.fullmatch(chosen):
         reason = "must be 1 to 128 letters, digits and _ . : -"
-        errors = [{"field": "session_id", "reason": reason}]
-        raise rule_broken("VALIDATION_ERROR", f"session_id: {reason}", field="session_id", errors=errors)
+        errors = [{"field": field, "reason": reason}]
+        raise rule_broken("VALIDATION_ERROR", f"{field}: {reason}", field=field, errors=errors)
 
 
 async def possible_ids(transaction: Transaction, tenant_id: str, session_id: str) -> AsyncIterator[UUID]:

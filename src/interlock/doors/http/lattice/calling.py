@@ -44,7 +44,7 @@ async def add_langgraph_task(call: Call[AddBody, None]) -> Reply:
     call.acts_on(body.workflow_id)
     pickle = pickle_of(body)
     if pickle is None:
-        raise invalid("WORKFLOW_INVALID", "serialized_code is required", field="serialized_code")
+        raise invalid("WORKFLOW_INVALID", "Either code_str or serialized_code is required", field="serialized_code")
     wish = TaskWish(form="pickle", content=pickle, name=body.task_name or None, resources=resources_of(body))
     task_id = await call.services.drafts.add_task.callable(call.principal, body.workflow_id, wish)
     return JsonReply(TaskAnswer(task_id=task_id))

@@ -53,6 +53,6 @@ LATTICE = Door(
     prefixes=("",),
     envelope=envelope,
     rule_status=422,
-    statuses={QUEUE_FULL: 503, "WORKFLOW_INVALID": 400, "RESOURCES_UNAVAILABLE": 400},
+    statuses={QUEUE_FULL: 503, "WORKFLOW_INVALID": 400, "RESOURCES_UNAVAILABLE": 400, "WORKER_IS_LOCAL": 400},
     answers_misses=True,
 )

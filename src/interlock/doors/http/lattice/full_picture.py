@@ -23,6 +23,7 @@ _AGAIN = 1.0
 """Seconds until a database that was away is asked again."""
 _AWAY = (ErrorKind.UNAVAILABLE, ErrorKind.TIMEOUT)
 _ENDS = frozenset({"task.completed", "task.failed"})
+_LAST = frozenset({"execution.succeeded", "execution.failed", "execution.cancelled"})
 
 
 class FullPicture:
@@ -37,6 +38,7 @@ class FullPicture:
         self._waits: dict[str, str] = {}  # task id -> what it was last said to wait for
         self._printed: set[str] = set()  # of the tasks that end now those with lines
         self._is_stale = True
+        self.is_over = False  # nothing is told behind the end of a run
 
     async def begin(self, facts: Sequence[Fact]) -> None:
         """Take note of the next facts, before they are sent."""
@@ -44,6 +46,7 @@ class FullPicture:
         for fact in facts:
             self._is_stale = True
             kind = fact.record.type
+            self.is_over = self.is_over or kind in _LAST
             if kind == "task.started":
                 self._live.add(_end_of(fact).task_id)
             elif kind in _ENDS:
@@ -56,7 +59,14 @@ class FullPicture:
                 self._printed = {line.task_id for line in page}
 
     async def lines_before(self, fact: Fact) -> AsyncIterator[LogLine]:
-        """What the attempt printed that ends with this fact, one of those that were begun with."""
+        """What the attempt printed that ends with this fact, one of those that were begun with.
+
+        Before the end of a run it is what those tasks printed that ended with it.
+        """
+        if fact.record.type in _LAST:
+            async for line in self.lines_now():
+                yield line
+            return
         if fact.record.type not in _ENDS or (end := _end_of(fact)).task_id not in self._printed:
             return
         async for line in self._lines([end.task_id], end.attempt):

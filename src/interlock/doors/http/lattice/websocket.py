@@ -105,7 +105,7 @@ class WatchingRun:
             if self._full is not None:
                 await self._full.begin(facts)
             await self._send(socket, facts)
-            if self._full is not None:
+            if self._full is not None and not self._full.is_over:
                 await self._look(socket, self._full, is_quiet=not facts)
 
     async def _send(self, socket: Socket, facts: list[Fact]) -> None:
