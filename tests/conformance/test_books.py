@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import Planted, plant
 from interlock.backends.store.postgres.budgets import PostgresBooks
 from interlock.kit.ids import RandomIds
 from interlock.ports.models import Budget, CallRow
@@ -266,3 +267,9 @@ async def test_the_ledger_and_the_budget_agree(books: PostgresBooks, database: A
     )
     await superuser.close()
     assert total == (await now(books, budget)).spent == sum(range(30)) + 10 * 50
+
+
+async def test_who_started_an_execution_is_told_to_its_tenant(books: PostgresBooks, database: Any) -> None:
+    planted = await plant(database, Planted(execution_id=IDS.new(), tenant_id=f"tenant-{IDS.new()}", user_id="ann"))
+    assert await books.starter_of(planted.tenant_id, planted.execution_id) == "ann"
+    assert await books.starter_of("another-tenant", planted.execution_id) is None

@@ -71,11 +71,11 @@ def gateway(books: Any, provider: Counting) -> Models:
 async def test_a_task_asks_once_however_often_it_is_repeated(books: PostgresBooks, tenant_id: str) -> None:
     provider = Counting()
     models = gateway(books, provider)
-    first = await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", BODY)
-    assert await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", BODY) == first
+    first = await models.for_tasks.call(tenant_id, IDS.new(), "effect-1", "trace", "chat", BODY)
+    assert await models.for_tasks.call(tenant_id, IDS.new(), "effect-1", "trace", "chat", BODY) == first
     assert len(provider.keys) == 1
-    await models.for_tasks.call(tenant_id, "effect-2", "trace", "chat", BODY)
-    await models.for_tasks.call(f"{tenant_id}-other", "effect-1", "trace", "chat", BODY)
+    await models.for_tasks.call(tenant_id, IDS.new(), "effect-2", "trace", "chat", BODY)
+    await models.for_tasks.call(f"{tenant_id}-other", IDS.new(), "effect-1", "trace", "chat", BODY)
     assert len(set(provider.keys)) == 3
     await models.upkeep.stop()
 
@@ -84,7 +84,7 @@ async def test_the_answer_is_kept_in_the_commit_that_books_it(
     books: PostgresBooks, asked_by: asyncpg.Connection, tenant_id: str
 ) -> None:
     models = gateway(books, Counting())
-    await models.for_tasks.call(tenant_id, "effect-1", "trace", "chat", BODY)
+    await models.for_tasks.call(tenant_id, IDS.new(), "effect-1", "trace", "chat", BODY)
     booked = "select xmin::text, status from interlock.model_calls where tenant_id = $1"
     kept = "select xmin::text from interlock.model_results where tenant_id = $1 and answer is not null"
     (transaction, status), *others = await asked_by.fetch(booked, tenant_id)
@@ -115,12 +115,12 @@ async def test_a_death_before_that_commit_leaves_nothing_and_the_next_attempt_se
 ) -> None:
     provider, dying = Counting(), Dying(books)
     before = gateway(dying, provider)
-    lost = asyncio.create_task(before.for_tasks.call(tenant_id, "effect-1", "trace", "chat", BODY))
+    lost = asyncio.create_task(before.for_tasks.call(tenant_id, IDS.new(), "effect-1", "trace", "chat", BODY))
     await asyncio.wait_for(dying.is_reached.wait(), 10)
     assert await books.recall(tenant_id, "effect-1") is None
     lost.cancel()
     after = gateway(books, provider)
-    await after.for_tasks.call(tenant_id, "effect-1", "trace", "chat", BODY)
+    await after.for_tasks.call(tenant_id, IDS.new(), "effect-1", "trace", "chat", BODY)
     assert len(provider.keys) == 2
     assert len(set(provider.keys)) == 1, "a provider that knows such keys has one piece of work"
     statuses = await asked_by.fetch("select status from interlock.model_calls where tenant_id = $1", tenant_id)
@@ -199,9 +199,9 @@ async def test_answers_are_forgotten_when_their_time_is_over(
 ) -> None:
     models = gateway(books, Counting())
     for number in range(3):
-        await models.for_tasks.call(tenant_id, f"effect-{number}", "trace", "chat", BODY)
+        await models.for_tasks.call(tenant_id, IDS.new(), f"effect-{number}", "trace", "chat", BODY)
     await expire(asked_by, tenant_id)
-    await models.for_tasks.call(tenant_id, "effect-9", "trace", "chat", BODY)
+    await models.for_tasks.call(tenant_id, IDS.new(), "effect-9", "trace", "chat", BODY)
     await models.upkeep.go_round()
     left = await asked_by.fetch("select effect_key from interlock.model_results where tenant_id = $1", tenant_id)
     assert [row["effect_key"] for row in left] == ["effect-9"]

@@ -39,6 +39,14 @@ class Payer(NamedTuple):
                         return entry
                 await asyncio.sleep(0.05)
 
+    async def ask_in_a_task(self, model: str) -> list[str]:
+        """What went wrong in a session of the node that asks a model, which the key started."""
+        wanted = {"node_id": "llm_chat", "params": {"model": model, "prompt": "hello", "max_tokens": 20}}
+        started = (await self.http.post("/api/workflow/start", json=wanted, headers=self.key)).json()
+        path = f"/api/workflow/{started['session_id']}/events"
+        told = (await self.http.get(path, headers=self.key)).json()["events"]
+        return [one["payload"]["error"]["code"] for one in told if one["type"] == "EVENT_ERROR"]
+
     async def chat(self, model: str = "m") -> int:
         body = {"model": model, "messages": HELLO, "max_tokens": 20}
         return (await self.http.post("/v1/chat/completions", json=body, headers=self.key)).status_code
@@ -141,3 +149,21 @@ async def test_the_audit_log_has_a_cap_to_the_cent(payer: Payer, door: str) -> N
     assert set_to.json()["cap_usd"] == 12345678.91
     told = await payer.audited(f"PUT {door}/budgets/{{holder}}")
     assert (told["target"], told["detail"]) == (payer.public_id, "cap_usd=12345678.91")
+
+
+async def test_a_task_spends_the_budget_of_the_key_that_started_it(payer: Payer) -> None:
+    await payer.budget("PUT", payer.public_id, cap_usd=0)
+    assert await payer.ask_in_a_task("priced") == ["BUDGET_EXCEEDED"]
+    await payer.budget("PUT", payer.public_id, cap_usd=1)
+    assert await payer.ask_in_a_task("priced") == []
+    async with asyncio.timeout(10):
+        while not (await payer.budget("GET")).json()["data"][0]["spent_usd"]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_task_asks_no_model_that_the_key_may_not_ask(payer: Payer) -> None:
+    wanted = {"client_name": "narrow", "scopes": ["workflows:execute", "executions:read"], "allowed_models": ["mapped"]}
+    made = (await payer.http.post("/api/app/api-keys", json=wanted, headers=payer.person)).json()
+    narrow = payer._replace(key={"Authorization": f"Bearer {made['key']}"})
+    assert await narrow.ask_in_a_task("mapped") == []
+    assert await narrow.ask_in_a_task("priced") == ["AUTHORIZATION_FAILED"]

@@ -19,11 +19,13 @@ from interlock.core.principal import LOCAL_TENANT, Tier
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
 from interlock.kit.private_file import OpenToOthers, PrivateFile
+from interlock.ports.access import AccessStore
 from interlock.ports.identity import Identity
 from interlock.ports.secrets import Secrets
 from interlock.ports.store import Store
 from interlock.services.access.bundle import Access, build_access
 from interlock.services.access.keys import refuse_unknown_scopes
+from interlock.services.models.for_tasks import FindKey
 
 SECRET_FILE = "api-secret"  # noqa: S105 - the name of a file
 """Where a data directory keeps the secret for API keys."""
@@ -47,11 +49,29 @@ class _Configured(msgspec.Struct, kw_only=True):
     allowed_models: tuple[str, ...] | None = None
 
 
+async def open_access_store(url: str, stack: AsyncExitStack) -> PostgresAccess:
+    """What access keeps, open until ``stack`` ends it."""
+    access_store = PostgresAccess(url)
+    await access_store.open()
+    stack.push_async_callback(access_store.close)
+    return access_store
+
+
+def key_finder(settings: Settings, access_store: AccessStore) -> FindKey:
+    """Finds keys by their public ids, those of the settings too."""
+    configured = {key.public_id: key for key in read_configured_keys(settings).values()}
+
+    async def find_key(public_id: str) -> ApiKey | None:
+        return configured.get(public_id) or await access_store.find_key(public_id)
+
+    return find_key
+
+
 async def open_access(
     settings: Settings,
     stack: AsyncExitStack,
     *,
-    url: str,
+    access_store: AccessStore,
     store: Store,
     tokens: Identity,
     secrets: Secrets,
@@ -59,7 +79,6 @@ async def open_access(
     ids: Ids,
 ) -> Access:
     """Everything about access, at work until ``stack`` ends it. Raises RULE or UNAVAILABLE for unusable settings."""
-    access_store = PostgresAccess(url)
     access = build_access(
         access_store=access_store,
         store=store,
@@ -72,8 +91,6 @@ async def open_access(
         configured_keys=read_configured_keys(settings),
         audit_days=settings.audit_retention_days,
     )
-    await access_store.open()
-    stack.push_async_callback(access_store.close)
     await access.gate.refresh()
     access.upkeep.start()
     stack.push_async_callback(access.upkeep.stop)

@@ -30,6 +30,7 @@ from interlock.ports.egress import StreamingEgress
 from interlock.ports.models import Provider
 from interlock.ports.telemetry import ModelTelemetry
 from interlock.services.models.bundle import Models, build_models
+from interlock.services.models.for_tasks import FindKey
 
 if TYPE_CHECKING:
     from interlock.backends.cache import redis as redis_cache
@@ -74,6 +75,7 @@ async def open_models(
     egress: StreamingEgress,
     clock: Clock,
     ids: Ids,
+    find_key: FindKey,
     telemetry: ModelTelemetry | None = None,
 ) -> Models:
     """Models at work until ``stack`` ends it. Raises RULE for settings that cannot be used."""
@@ -87,6 +89,7 @@ async def open_models(
         books=books,
         clock=clock,
         ids=ids,
+        find_key=find_key,
         telemetry=telemetry,
         cache=_open_cache(settings, stack, clock),
         cache_seconds=settings.cache_ttl,

@@ -26,7 +26,7 @@ from interlock.backends.store.postgres.references import PostgresReferences
 from interlock.backends.store.postgres.store import PostgresStore
 from interlock.backends.store.postgres.task_log import PostgresTaskLog
 from interlock.backends.telemetry.prometheus import PrometheusTelemetry
-from interlock.bootstrap.access import open_access
+from interlock.bootstrap.access import key_finder, open_access, open_access_store
 from interlock.bootstrap.blobs import open_blobs, try_blobs
 from interlock.bootstrap.checks import refuse_missing_secrets, refuse_private_blobs, refuse_unsafe
 from interlock.bootstrap.identity import open_identities
@@ -111,8 +111,17 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     stack.push_async_callback(to_providers.close)
 
     webhooks = await open_webhooks(serve_url, allow, secrets, clock, telemetry, stack)
+    access_store = await open_access_store(serve_url, stack)
+    find_key = key_finder(settings, access_store)
     models = await open_models(
-        settings, stack, url=serve_url, egress=to_providers, clock=clock, ids=ids, telemetry=telemetry
+        settings,
+        stack,
+        url=serve_url,
+        egress=to_providers,
+        clock=clock,
+        ids=ids,
+        find_key=find_key,
+        telemetry=telemetry,
     )
     inline = InlineExecutor(
         registry,
@@ -174,7 +183,14 @@ async def start_parts(settings: Settings, stack: AsyncExitStack, *, embedded: bo
     identity = LocalIdentity(settings.data_dir, clock)
     identities = open_identities(settings, identity, serve_url, clock, ids, stack, secrets)
     access = await open_access(
-        settings, stack, url=serve_url, store=store, tokens=identities.identity, secrets=secrets, clock=clock, ids=ids
+        settings,
+        stack,
+        access_store=access_store,
+        store=store,
+        tokens=identities.identity,
+        secrets=secrets,
+        clock=clock,
+        ids=ids,
     )
     await start_relay(webhooks, ledger, egress, clock, stack, audit_disabled(access.audit, clock, ids))
     services = build_services(

@@ -27,6 +27,8 @@ _KEY = re.compile(
     rf"il_[a-z]{{1,16}}_(?P<public_id>[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})_"
     rf"[0-9A-Za-z]{{{SECRET_LENGTH}}}(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})"
 )
+KEY_SUBJECT = "key:"
+"""What stands before the public id where a key is named as who did something."""
 KEY_PREFIX = "il_"
 WORDS: Final = {"local": "local", "development": "dev", "staging": "stage", "production": "prod"}
 """How each environment is called in a key."""
@@ -71,7 +73,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     def principal(self) -> Principal:
         """Who calls with this key."""
         return Principal(
-            subject=f"key:{self.public_id}",
+            subject=f"{KEY_SUBJECT}{self.public_id}",
             tenant_id=self.tenant_id,
             scopes=frozenset(self.scopes),
             kind="key",

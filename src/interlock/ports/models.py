@@ -71,10 +71,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelCalls(Protocol):
-    """Calls of models by the tasks of executions, paid by their tenant."""
+    """Calls of models by the tasks of executions, paid by whoever started these."""
 
     async def call(
-        self, tenant_id: str, effect_key: str, trace_id: str, kind: Kind, body: dict[str, Any]
+        self, tenant_id: str, execution_id: UUID, effect_key: str, trace_id: str, kind: Kind, body: dict[str, Any]
     ) -> dict[str, Any]:
         """The answer in OpenAI's shape. What was answered under an effect key is answered again, and not paid again.
 
@@ -151,6 +151,10 @@ class Books(Protocol):
         ...
 
     async def list_budgets(self, tenant_id: str) -> list[Budget]: ...
+
+    async def starter_of(self, tenant_id: str, execution_id: UUID) -> str | None:
+        """The subject who started an execution of the tenant; None for one that is not there."""
+        ...
 
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
         """The answer that is kept under an effect key."""

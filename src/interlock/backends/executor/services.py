@@ -108,7 +108,9 @@ class AttemptServices:
         if self._host.models is None:
             raise NodeFailed("MODELS_UNAVAILABLE", "This server serves no models.")
         attempt = self._attempt
-        return await self._host.models.call(attempt.tenant_id, attempt.effect_key, attempt.trace_id, kind, body)
+        return await self._host.models.call(
+            attempt.tenant_id, attempt.execution_id, attempt.effect_key, attempt.trace_id, kind, body
+        )
 
     def report(self, progress: float | None = None, message: str = "", data: Any = None) -> None:
         """Pass progress on, at most once a second; may be called in any thread."""

@@ -17,9 +17,9 @@ class LlmChat:
         title="Chat with a model",
         description=(
             "Asks a model of the gateway and gives `{content, model, usage, finish_reason}`, with `tool_calls` if the "
-            "model wants some. Give a `prompt`, or `messages` in OpenAI's shape. The tenant's budget pays. All "
-            "attempts of a task get the answer that was recorded first, which is paid once. A provider that does not "
-            "answer fails with `LLM_PROVIDER_ERROR`, a budget without room with `BUDGET_EXCEEDED`."
+            "model wants some. Give a `prompt`, or `messages` in OpenAI's shape. Whoever started the execution pays. "
+            "All attempts of a task get the answer that was recorded first, which is paid once. A provider that does "
+            "not answer fails with `LLM_PROVIDER_ERROR`, a budget without room with `BUDGET_EXCEEDED`."
         ),
         category="models",
         schema=parameters(

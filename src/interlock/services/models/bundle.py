@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from interlock.core.api_key import ApiKey
 from interlock.core.models.routing import Routes
 from interlock.kit.clock import Clock
 from interlock.kit.ids import Ids
@@ -14,7 +15,7 @@ from interlock.ports.models import Books, Provider
 from interlock.ports.telemetry import ModelTelemetry
 from interlock.services.models.attempts import Attempts
 from interlock.services.models.cached import CachedAnswers
-from interlock.services.models.for_tasks import CallForTasks
+from interlock.services.models.for_tasks import CallForTasks, FindKey
 from interlock.services.models.holds import Holds
 from interlock.services.models.no_books import NoBooks
 from interlock.services.models.once import AnswerOnce
@@ -42,12 +43,14 @@ def build_models(
     books: Books,
     clock: Clock,
     ids: Ids,
+    find_key: FindKey | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     telemetry: ModelTelemetry | None = None,
     cache: Cache | None = None,
     cache_seconds: float = 0.0,
 ) -> Models:
-    """The use cases over these parts. ``pause`` waits between attempts."""
+    """The use cases over these parts. ``find_key`` knows the API keys whose budgets tasks spend; without it there are
+    none. ``pause`` waits between attempts."""
     holds = Holds(books, clock, ids, telemetry, frozenset(routes.names()))
     relay = RelayModels(routes, providers, Attempts(providers, clock, pause), holds)
     once = AnswerOnce(books, ids)
@@ -55,7 +58,7 @@ def build_models(
         relay=relay,
         books=books,
         holds=holds,
-        for_tasks=CallForTasks(relay, books),
+        for_tasks=CallForTasks(relay, books, find_key or _no_key),
         once=once,
         cached=CachedAnswers(cache, clock, cache_seconds, telemetry),
         upkeep=Upkeep(books, holds, once),
@@ -65,3 +68,7 @@ def build_models(
 def without_providers(clock: Clock, ids: Ids) -> Models:
     """For a server that serves no models: every call of one is refused as not configured."""
     return build_models(routes=Routes(()), providers={}, books=NoBooks(), clock=clock, ids=ids)
+
+
+async def _no_key(public_id: str) -> ApiKey | None:
+    return None

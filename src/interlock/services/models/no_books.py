@@ -24,6 +24,9 @@ class NoBooks:
     async def list_budgets(self, tenant_id: str) -> list[Budget]:
         return []
 
+    async def starter_of(self, tenant_id: str, execution_id: UUID) -> str | None:
+        return None
+
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
         return None
 

@@ -54,6 +54,12 @@ class PostgresBooks:
         async with self._session() as session:
             return [Budget(**dict(row)) for row in await session.rows(_SQL["list_budgets"], tenant_id)]
 
+    async def starter_of(self, tenant_id: str, execution_id: UUID) -> str | None:
+        """Who started an execution."""
+        async with self._session() as session:
+            subject: str | None = await session.value(_SQL["starter_of"], tenant_id, execution_id)
+        return subject
+
     async def recall(self, tenant_id: str, effect_key: str) -> bytes | None:
         """The answer that is kept."""
         async with self._session() as session:

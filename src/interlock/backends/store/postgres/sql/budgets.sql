@@ -20,6 +20,9 @@ where tenant_id = $1 and holder = $2 and cap is not null returning true;
 select budget_id, tenant_id, holder, cap, spent, leased from interlock.budgets
 where tenant_id = $1 and cap is not null order by holder;
 
+-- name: starter_of
+select user_id from interlock.executions where tenant_id = $1 and execution_id = $2;
+
 -- name: recall
 select answer from interlock.model_results where tenant_id = $1 and effect_key = $2 and answer is not null;
 
