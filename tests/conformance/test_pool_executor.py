@@ -237,6 +237,8 @@ async def test_an_attempt_that_its_child_has_not_read_when_it_dies_is_lost_but_d
     lost = await submitted.end()
     assert isinstance(lost, AttemptLost)
     assert (lost.crashed, lost.has_begun) == (False, False)
+    assert lost.error is not None
+    assert lost.error.code == "CHILD_DIED"
 
 
 async def test_the_signal_for_a_graceful_stop_does_not_end_a_child(pool: Trial) -> None:

@@ -180,6 +180,7 @@ async def served(host: Host, session: str, *, has_road: bool = False) -> AsyncIt
     yield server
     if server._driving is not None:
         await server.lose_driver()
+    server._answers.stop()
     host._drop(session)
 
 
@@ -194,7 +195,8 @@ def lost(result: Any) -> str:
 async def test_the_server_whose_attempt_asks_is_asked(host: Host) -> None:
     async with served(host, "own") as own, served(host, "other") as other:
         own.door.may_answer.set()
-        host._sessions[other.session].seen_at += 60.0  # it is the one that was heard last
+        await until(lambda: host._sessions["other"].readers, "the other one to listen", SOON)
+        host._sessions["other"].seen_at += 60.0  # it is the one that was heard last
         await own.run("write")
         assert (await own.end()).artifacts[0].name == "kept.txt"
         assert other.asked == []

@@ -222,9 +222,10 @@ class Seat:
             return
         log_dead_child(job.attempt, code)
         attempt = job.attempt
-        has_begun = job.has_begun or not self._process.left_unread
-        lost = AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=has_begun, has_begun=has_begun)
-        self._on_end(job, lost)
+        if job.has_begun or not self._process.left_unread:
+            self._on_end(job, AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=True))
+        else:  # where all die like this the attempts must not follow each other at once
+            self._on_end(job, give_up(attempt, Away("CHILD_DIED", "The process died before it began"), has_begun=False))
 
     def _time_out(self) -> None:
         self._is_timed_out = True
