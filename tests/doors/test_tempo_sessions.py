@@ -40,6 +40,9 @@ async def test_the_echo_flow_as_the_contract_plays_it(tempo: Tempo) -> None:
     }
     assert {key: state[key] for key in expected} == expected
 
+    for unlike in ("u\u017fer_confirm", "user_conf\u0131rm", "stra\u00dfe"):  # in upper case they are plain letters
+        refused = await tempo.post(f"/api/workflow/{session_id}/event", {"event_type": unlike}, 422)
+        assert refused["code"] == "VALIDATION_ERROR"
     bogus = await tempo.post(f"/api/workflow/{session_id}/event", {"event_type": "BOGUS"}, 422)
     assert bogus["code"] == "INVALID_TRANSITION"
     assert bogus["message"] == "No transition from state 'echoed' on event 'BOGUS'"

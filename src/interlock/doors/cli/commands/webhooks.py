@@ -152,7 +152,7 @@ def deliveries(
         if rows:
             output.show(deliveries_table(rows))
         else:
-            output.line("Nothing was sent yet.")
+            output.line("Nothing was sent yet, or only about executions that you may not see.")
         return DONE
 
     carry_out_async(output, work)

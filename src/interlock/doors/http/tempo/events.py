@@ -67,7 +67,7 @@ class SessionEvents(msgspec.Struct, kw_only=True):
 def read_event_type(text: str) -> str:
     """The name of an event in upper case. Raises RULE for one that no flow could have."""
     name = text.upper()
-    if not _EVENT.fullmatch(name):
+    if not text.isascii() or not _EVENT.fullmatch(name):  # some letters of other scripts have plain ones above them
         reason = "must be 1 to 64 letters, digits and _ . -"
         errors = [{"field": "event_type", "reason": reason}]
         raise rule_broken("VALIDATION_ERROR", f"event_type: {reason}", field="event_type", errors=errors)
