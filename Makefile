@@ -48,7 +48,7 @@ crash-full: $(STAMP) ## Fault suite at full length, for hours
 	$(BIN)/pytest -q --at-length --timeout 3600 tests/conformance/test_migrations.py -k killed
 
 cluster: $(STAMP) ## The executor on Ray, and a cluster that loses nodes, its head, all of it; some minutes
-	$(BIN)/pytest -q -s -m cluster tests/conformance/test_executors.py tests/conformance/test_ray_executor.py tests/conformance/test_ray_closed.py tests/conformance/test_ray_unusable.py tests/bootstrap/test_workers_join.py
+	$(BIN)/pytest -q -s -m cluster tests/conformance/test_executors.py tests/conformance/test_ray_executor.py tests/conformance/test_ray_closed.py tests/conformance/test_ray_unusable.py tests/bootstrap/test_workers_join.py tests/bootstrap/test_same_frames.py
 	$(BIN)/pytest -q -s tests/conformance/check_ray_cluster.py
 
 load: $(STAMP) ## Load programs in their short form, about twenty minutes; docs/load.md says what they show

@@ -22,6 +22,7 @@ class Lattice:
 
     http: httpx2.AsyncClient
     url: str
+    token: str = ""
 
     async def call(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
         """The body of an answer with this status."""
@@ -58,7 +59,9 @@ class Lattice:
     @asynccontextmanager
     async def socket(self, workflow_id: str, run_id: str, query: str = "") -> AsyncIterator[ClientConnection]:
         url = self.url.replace("http://", "ws://")
-        async with connect(f"{url}/get_workflow_res/{workflow_id}/{run_id}{query}", max_size=None) as connection:
+        told = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        path = f"{url}/get_workflow_res/{workflow_id}/{run_id}{query}"
+        async with connect(path, max_size=None, additional_headers=told) as connection:
             yield connection
 
     async def watched(self, workflow_id: str, run_id: str, query: str = "") -> tuple[list[Any], int | None]:

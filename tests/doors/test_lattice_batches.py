@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from doors.conftest import House
 from doors.lattice_house import Lattice, of_task, of_user
+from doors.socket_house import served
 from served import RunningServer
 
 pytestmark = pytest.mark.xdist_group("served")
@@ -103,3 +106,23 @@ async def test_two_runs_share_a_call(lattice: Lattice) -> None:
     frames = [await lattice.frames(*each) for each in runs]
     assert shared(frames[0]).keys() == shared(frames[1]).keys()
     assert {found["of"] for each in frames for found in results(each).values()} == {4}
+
+
+async def test_tenants_share_no_call(house: House) -> None:
+    """Two tenants with equal tasks: each has a call of two, never one of four."""
+
+    async def two(tenant: int) -> list[Any]:
+        token = house.identity.mint("ann", f"t{tenant}-{house.ids.new()}")
+        headers = {"authorization": f"Bearer {token}"}
+        async with served(house.context()) as port:
+            url = f"http://127.0.0.1:{port.number}"
+            async with httpx2.AsyncClient(base_url=url, headers=headers) as client:
+                lattice = Lattice(client, url, token)
+                workflow_id, _ = await made(lattice, [1, 2], {**ON, "batch_timeout": 1})
+                return await lattice.frames(workflow_id, await lattice.run(workflow_id))
+
+    both = await asyncio.gather(two(1), two(2))
+    for frames in both:
+        assert list(shared(frames).values()) == [2]
+        assert [result["of"] for result in results(frames).values()] == [2, 2]
+    assert not shared(both[0]).keys() & shared(both[1]).keys()
