@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 
 from conformance.executor_trial import KeptBlobs, Trial
+from free_ports import free_port
 from interlock.backends.executor.ray.executor import RayExecutor
 from interlock.backends.executor.ray.messages import HostPlan
 from interlock.nodes.testing import ScriptedEgress
@@ -137,16 +136,6 @@ class RayHouse:
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
         return self._process.stdout.readline()
-
-
-def free_port() -> int:
-    """A port that was free just now, below those that Ray and the system give away."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            port = random.randint(20_000, 30_000)
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise AssertionError("no port is free")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from free_ports import free_port
 from interlock.backends.blobs.s3.calls import Calls
 from interlock.backends.blobs.s3.place import read_place
 from interlock.backends.blobs.s3.signature import Credentials
@@ -47,8 +48,7 @@ class S3Server:
 def serve_s3(root: Path, style: str = "path") -> Iterator[S3Server]:
     """A server that ends with the context; with ``style`` host buckets are found by the name of the host."""
     (root / BUCKET).mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     told = ["serve", "s3", "--config", "", "--addr", f"127.0.0.1:{port}"]
     told += ["--auth-key", f"{KEYS.key_id},{KEYS.secret}", f"--force-path-style={str(style == 'path').lower()}"]
     rclone = str(Path(sys.executable).with_name("rclone"))

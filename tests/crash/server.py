@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from crash.clock import wall
 from crash.database import Observer
 from crash.process import Process
+from free_ports import free_port
 
 READY_SECONDS = 45.0
 FAILPOINT_EXIT = 86
@@ -87,10 +87,3 @@ class Server:
     def count_logged(self, text: str) -> int:
         """How many lines of all its lives' logs contain ``text``."""
         return sum(text in line for line in self.process.logged().splitlines())
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

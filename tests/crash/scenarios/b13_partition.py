@@ -16,9 +16,10 @@ from crash.lattice import OPEN_SANDBOX, Graph, Task, batched, build, check_runs,
 from crash.load import Promise
 from crash.nemesis import FIRST_EVENTS
 from crash.processes import cpu_seconds
-from crash.server import Server, free_port
+from crash.server import Server
 from crash.stage import Stage
 from crash.workflows import chain
+from free_ports import free_port
 
 TITLE = "a server cut off from Postgres and Redis, for 30 s, then every 2 s"
 AT_WORK = 4
