@@ -25,9 +25,16 @@ def house(cpu: float = 4, memory: float = 8_000, *gpus: Gpu) -> Admission:
 
 
 def ask(
-    admission: Admission, key: str, tenant: str = "a", policy: Policy = "queue", priority: int = 5, **more: Any
+    admission: Admission,
+    key: str,
+    tenant: str = "a",
+    *,
+    policy: Policy = "queue",
+    priority: int = 5,
+    is_lost: bool = False,
+    **more: Any,
 ) -> None:
-    admission.ask(key, tenant, Resources(**more), policy, priority)
+    admission.ask(key, tenant, Resources(**more), policy, priority, is_lost=is_lost)
 
 
 def granted(admission: Admission) -> list[Any]:
@@ -101,6 +108,25 @@ def test_tenants_take_turns_then_priority_then_age() -> None:
         served += granted(admission)
         admission.release(served[-1])
     assert served == ["a-high", "b1", "a1", "a2", "a3"]
+
+
+def test_what_lost_its_place_comes_first_and_is_passed_once() -> None:
+    admission = house(4)
+    for key in ("one", "two", "three", "four"):
+        ask(admission, key)
+    assert granted(admission) == ["one", "two", "three", "four"]
+    for number in range(4):
+        ask(admission, f"small{number}")
+    ask(admission, "urgent", priority=6)
+    ask(admission, "lost", cpu=2, is_lost=True)
+    admission.release("one")
+    assert granted(admission) == ["urgent"]
+    admission.release("two")
+    assert granted(admission) == ["small0"]
+    admission.release("three")
+    assert granted(admission) == []  # room is kept
+    admission.release("four")
+    assert granted(admission) == ["lost"]
 
 
 def test_a_small_task_goes_past_a_large_one_that_does_not_fit() -> None:

@@ -118,7 +118,8 @@ class Placing:
         if shared is not None:
             self._batches.add(key, Candidate(owned, resources, over_ask, *shared))
         else:
-            self._admission.ask(key, owned.tenant_id, resources, over_ask, owned.priority)
+            is_lost = bool(found.replaces)
+            self._admission.ask(key, owned.tenant_id, resources, over_ask, owned.priority, is_lost=is_lost)
         book.asked[found.task_id] = found
         self._unsettled[execution_id] = owned
         self._begin_soon()

@@ -75,12 +75,26 @@ class Admission:
 
     # Tasks -------------------------------------------------------------------------------------------------
 
-    def ask(self, key: Hashable, tenant_id: str, resources: Resources, policy: Policy, priority: int) -> None:
-        """A task seeks a place. Raises ValueError if it waits or holds one already."""
+    def ask(
+        self,
+        key: Hashable,
+        tenant_id: str,
+        resources: Resources,
+        policy: Policy,
+        priority: int,
+        *,
+        is_lost: bool = False,
+    ) -> None:
+        """A task seeks a place. Raises ValueError if it waits or holds one already.
+
+        One that had a place and lost it (``is_lost``) comes first among its tenant's of the same priority, and room is
+        kept for it as soon as another one has gone past.
+        """
         if key in self._waiting or key in self._held:
             raise ValueError(f"{key} has asked already")
         self._numbers += 1
-        wish = Wish(key, tenant_id, (amounts_of(wanted(resources)), policy), priority, self._numbers)
+        shape = amounts_of(wanted(resources)), policy
+        wish = Wish(key, tenant_id, shape, priority, self._numbers, is_lost=is_lost)
         self._waiting[key] = wish
         self._wishes.add(wish, can_be_met=self._can_be_met(wish.shape))
 
@@ -162,7 +176,7 @@ class Admission:
     def _pass(self, first: Wish | None) -> None:
         if first is not None:
             first.passed += 1
-            if first.passed >= PATIENCE and self._favoured is None:
+            if (first.is_lost or first.passed >= PATIENCE) and self._favoured is None:
                 self._favoured = first
 
     def _set_aside(self, wish: Wish, fitted: Fitted, machine: Machine, gpus: Devices) -> Grant:

@@ -1,4 +1,4 @@
-"""Tasks that wait for a place: a line for each tenant, in turn; in a line by priority, then by age."""
+"""Tasks that wait for a place: a line for each tenant, in turn; in a line by priority, who lost a place, and age."""
 
 from __future__ import annotations
 
@@ -19,21 +19,27 @@ Shape = tuple[Amounts, Policy]
 
 
 class Wish:
-    """What one task asks for. ``key`` is the task's name in this house, ``number`` its place in time."""
+    """What one task asks for. ``key`` is the task's name in this house, ``number`` its place in time.
 
-    __slots__ = ("is_gone", "key", "number", "passed", "priority", "shape", "tenant_id")
+    ``is_lost``: it had a place, and lost it with the machine or the server.
+    """
 
-    def __init__(self, key: Hashable, tenant_id: str, shape: Shape, priority: int, number: int) -> None:
+    __slots__ = ("is_gone", "is_lost", "key", "number", "passed", "priority", "shape", "tenant_id")
+
+    def __init__(
+        self, key: Hashable, tenant_id: str, shape: Shape, priority: int, number: int, *, is_lost: bool = False
+    ) -> None:
         self.key = key
         self.tenant_id = tenant_id
         self.shape = shape
         self.priority = priority
         self.number = number
+        self.is_lost = is_lost
         self.passed = 0  # how often others were served while it did not fit
         self.is_gone = False
 
     def __lt__(self, other: Wish) -> bool:
-        return (-self.priority, self.number) < (-other.priority, other.number)
+        return (-self.priority, not self.is_lost, self.number) < (-other.priority, not other.is_lost, other.number)
 
 
 class _Line:
