@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/access/", "tests/conformance/test_hosted_supabase.py", "tests/e2e/test_canaries.py")
+TOGETHER = (
+    "tests/access/",
+    "tests/bootstrap/test_head.py",
+    "tests/conformance/test_hosted_supabase.py",
+    "tests/e2e/test_canaries.py",
+    "tests/e2e/test_idempotency.py",
+    "tests/e2e/test_stream_recovery.py",
+    "tests/e2e/test_tempo_pair.py",
+)
 
 
 class Together(LoadScopeScheduling):
