@@ -31,6 +31,7 @@ class KeptBlobs:
     contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     is_shared: bool = False
     is_away: bool = False
+    refused: int = 0
 
     async def put(self, tenant_id: str, content: bytes) -> str:
         self._look()
@@ -46,6 +47,7 @@ class KeptBlobs:
 
     def _look(self) -> None:
         if self.is_away:
+            self.refused += 1
             raise unavailable("The blobs are away")
 
     @contextmanager

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from conformance.executor_trial import KeptBlobs, Trial
+from conformance.executor_trial import LIMIT, KeptBlobs, Trial
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
 from conformance.test_large_values_of_code import CHANGE, functions, output
 from engine_house import House
@@ -21,7 +21,7 @@ from interlock.backends.executor.sandbox.cgroups import Cgroups
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
 from interlock.backends.executor.services import FOR_ATTEMPT
 from interlock.core.code import Code
-from interlock.core.commands import AttemptLost
+from interlock.core.commands import AttemptLost, TaskSucceeded
 from interlock.core.errors import unavailable
 from interlock.core.parcel import Parcel
 from interlock.nodes.testing import ScriptedEgress
@@ -50,7 +50,7 @@ class SlowCode(KeptCode):
 @pytest_asyncio.fixture
 async def block(tmp_path: Path) -> AsyncIterator[Cellblock]:
     shelf, egress, blobs = SlowCode(), ScriptedEgress([]), KeptBlobs()
-    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=tmp_path, size=1)
+    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=tmp_path, size=1, storing=0.3)
     await executor.start()
     yield Cellblock(Trial(executor, egress, blobs), shelf)
     await executor.stop(5)
@@ -84,6 +84,22 @@ async def test_values_that_cannot_be_fetched_or_stored_now(block: Cellblock) -> 
         ended = await (await block.submit(COUNT, given, packs=True)).end()
         assert reason(ended, has_begun=False) == "SERVICE_UNAVAILABLE"
     assert await block.run(COUNT, await block.run(ROWS, packs=True), packs=True) == {"length": 20_000}
+
+
+async def test_a_result_is_kept_while_its_store_is_away_for_a_moment(tmp_path: Path) -> None:
+    shelf, egress, blobs = SlowCode(), ScriptedEgress([]), KeptBlobs()
+    executor = SandboxExecutor(good_walls(), shelf, egress, blobs, scratch=tmp_path, size=1)
+    await executor.start()
+    block = Cellblock(Trial(executor, egress, blobs), shelf)
+    with blobs.away():
+        submitted = await block.submit(ROWS, packs=True)
+        async with asyncio.timeout(LIMIT):
+            while blobs.refused < 2:
+                await asyncio.sleep(0.01)
+        assert submitted.results == []
+    ended = await submitted.end()
+    assert isinstance(ended, TaskSucceeded)
+    await executor.stop(5)
 
 
 async def test_time_runs_while_code_is_fetched(block: Cellblock) -> None:
@@ -126,7 +142,7 @@ class Vanishing:
 async def test_a_task_goes_on_once_the_folder_of_blobs_is_back(house: House, tmp_path: Path) -> None:
     shelf, place, elsewhere = KeptCode(), tmp_path / "blobs", tmp_path / "elsewhere"
     blobs = FolderBlobs(place)
-    sandbox = SandboxExecutor(good_walls(), shelf, ScriptedEgress([]), blobs, scratch=tmp_path, size=1)
+    sandbox = SandboxExecutor(good_walls(), shelf, ScriptedEgress([]), blobs, scratch=tmp_path, size=1, storing=0.3)
     engine = await house.engine(executors={"sandbox": sandbox})
     place.rename(elsewhere)
     begun = await house.start(engine, await functions(house, shelf, CHANGE, "make", "check"), wait=0)

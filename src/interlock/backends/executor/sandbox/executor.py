@@ -16,10 +16,10 @@ import msgspec
 
 from interlock.backends.executor.logs import log
 from interlock.backends.executor.pool.executor import PoolExecutor, devices_of
-from interlock.backends.executor.results import fail, give_up, time_out, trace_back
+from interlock.backends.executor.results import fail, give_up, is_away, time_out, trace_back
 from interlock.backends.executor.sandbox.cell import SandboxCell, cores_of, memory_of
 from interlock.backends.executor.sandbox.limits import MIB
-from interlock.backends.executor.sandbox.parcels import Parcels, has_packed
+from interlock.backends.executor.sandbox.parcels import Parcels, has_packed, size_of
 from interlock.backends.executor.sandbox.verdict import judge
 from interlock.backends.executor.sandbox.walls import Walls
 from interlock.backends.executor.services import FOR_ATTEMPT
@@ -39,13 +39,18 @@ _KEPT = 64 * MIB
 """Bytes of code that one server remembers."""
 _IDLE = 60.0
 """Seconds that a child waits for more work of its tenant and code."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.25, 4.0
+"""Seconds between two tries to store a result."""
+_MOST_UNSTORED = 128 * MIB
+"""Bytes of results that wait for their store; beyond that they are lost, and their tasks run again."""
 
 
 class SandboxExecutor:
     """Satisfies ``ports/executor.Executor``: at most ``size`` children, each for one tenant and one piece of code.
 
     Code whose seal is broken is not run: the attempt fails with CODE_SEAL_BROKEN. Without walls everything fails with
-    SANDBOX_UNAVAILABLE. If code or values cannot be fetched or stored for now, the attempt is lost.
+    SANDBOX_UNAVAILABLE. If code or values cannot be fetched for now, the attempt is lost; so it is if they cannot be
+    stored, but only after ``storing`` seconds of trying, or at once if too much waits for that.
 
     ``memory`` is MiB for attempts that ask for none. ``scratch`` is a folder for scratch folders where the walls bring
     none; ``hidden`` folders are never seen inside. What is printed goes to ``task_log``; without one it goes to the
@@ -71,8 +76,11 @@ class SandboxExecutor:
         writable: Sequence[str] = (),
         paths: Sequence[str] = (),
         spares: int = 0,
+        storing: float = 30.0,
     ) -> None:
         self.walls = walls
+        self._storing = storing
+        self._unstored = 0  # bytes of results that wait to be stored
         self._shelf = shelf
         self._task_log = task_log
         self._memory = memory
@@ -172,12 +180,28 @@ class SandboxExecutor:
 
     async def _store(self, attempt: Attempt, result: TaskSucceeded, report: Report) -> None:
         try:
-            told: Result = await self._parcels.store(attempt, result)
+            told: Result = await self._stored(attempt, result)
         except Exception as error:  # noqa: BLE001 - whatever it is, the attempt must end
             if trace_back(error):
                 log.error("sandbox.store_failed", exc_info=error)
             told = give_up(attempt, error, has_begun=True)
         report(attempt.execution_id, told)
+
+    async def _stored(self, attempt: Attempt, result: TaskSucceeded) -> TaskSucceeded:
+        """Result after its large values are stored, which is tried again for a while: hours of work may be in it."""
+        until, pause, size = time.monotonic() + self._storing, _FIRST_PAUSE, size_of(result)
+        self._unstored += size
+        try:
+            while True:
+                try:
+                    return await self._parcels.store(attempt, result)
+                except Exception as error:
+                    if not is_away(error) or time.monotonic() + pause > until or self._unstored > _MOST_UNSTORED:
+                        raise
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE)
+        finally:
+            self._unstored -= size
 
     def _give(self, attempt: Attempt, code: dict[str, bytes], report: Report, *, spent: float = 0.0) -> None:
         stored: set[tuple[str, str]] = set()

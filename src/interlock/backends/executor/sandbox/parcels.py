@@ -73,6 +73,11 @@ class Parcels:
         return msgspec.structs.replace(attempt, parameters={**attempt.parameters, ARGUMENTS: arguments})
 
 
+def size_of(result: TaskSucceeded) -> int:
+    """Bytes of what is to be stored before a result is told."""
+    return sum(len(packed.content) for _, packed in find(result.output, Packed))
+
+
 def has_packed(result: TaskSucceeded) -> bool:
     """Whether there is something to store before a result is told."""
     return next(find(result.output, Packed), None) is not None
