@@ -50,6 +50,15 @@ async def test_a_key_that_was_made_is_not_made_again_and_its_answer_is_the_same(
     assert (await admin.get("/api-keys")).json()["total_count"] == 1
 
 
+async def test_two_keys_in_one_request_are_none(admin: Any) -> None:
+    twice = [("authorization", admin.http.headers["authorization"]), *(("idempotency-key", key) for key in ("k", "l"))]
+    refused = await admin.http.post("/api/app/api-keys", json=BODY, headers=twice)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_REQUEST")
+    assert "stands there twice" in refused.text
+    alike = [*twice[:2], twice[1]]
+    assert (await admin.http.post("/api/app/api-keys", json=BODY, headers=alike)).status_code == 201
+
+
 async def test_fifty_at_once_have_one_effect_and_are_told_so_or_to_wait(admin: Any) -> None:
     answers = await asyncio.gather(*(admin.post("/api-keys", BODY, headers=keyed("k-2")) for _ in range(50)))
     made = {answer.text for answer in answers if answer.status_code == 201}

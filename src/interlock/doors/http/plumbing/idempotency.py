@@ -18,10 +18,12 @@ _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
 def read_key(call: Call[Any, Any]) -> str | None:
-    """The key, bare or in quotes; None without the header. Raises INVALID for one that is empty or too long."""
+    """The key, bare or in quotes; None without the header. Raises INVALID for two, an empty one and one too long."""
     value = call.header("idempotency-key")
     if value is None:
         return None
+    if b"idempotency-key" in call.exchange.doubled:
+        raise invalid("INVALID_REQUEST", "Idempotency-Key stands there twice; send one", field="Idempotency-Key")
     key = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
     if not _KEY.fullmatch(key):
         message = "Idempotency-Key must be 1 to 255 printable characters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -38,6 +39,7 @@ class Exchange:
         "credential",
         "detail",
         "door",
+        "doubled",
         "ends_at",
         "had_no_room",
         "headers",
@@ -55,6 +57,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, started: float, ids: Ids) -> None:
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.doubled = _doubled(scope["headers"]) if len(self.headers) != len(scope["headers"]) else frozenset()
         self.method: str = scope.get("method", "GET")  # the handshake of a WebSocket is a GET
         self.path: str = scope["path"]
         client = scope.get("client")
@@ -74,6 +77,12 @@ class Exchange:
         self.target = ""  # what was made or tried, for the audit log
         self.detail = ""  # what was set there, for the audit log
         self.bytes_out = 0
+
+
+def _doubled(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """The names of headers that stand there with different values."""
+    first: dict[bytes, bytes] = {}
+    return frozenset(name for name, value in headers if first.setdefault(name, value) != value)
 
 
 class Traced:
