@@ -34,6 +34,8 @@ MESH = (
     Task("join", ("left", "right", "one", "other"), CODE_QUERY),
 )
 """Two tasks may share a call with one another, and with those of other runs."""
+ROOM = {"sandbox_workers": "10", "task_cpu": "10"}
+"""For the tasks of both servers at one of them: they only wait for the sink, and recovery is not a wait for room."""
 UNDER_WAY = """
 select count(*) from interlock.executions
 where execution_id = any ($1::uuid[]) and created_at < $2 and ended_at > $2"""
@@ -48,7 +50,7 @@ async def run(stage: Stage) -> None:
     """Load and kills at once, then heal, drain and compare."""
     verdict, scale = stage.verdict, stage.scale
     for name in ("one", "two"):
-        await stage.add_server(name, **OPEN_SANDBOX)
+        await stage.add_server(name, **OPEN_SANDBOX, **ROOM)
     workflow_id = await stage.store(chain(stage.sink, STEPS, STEP_DELAY))
     family_id = await store_family(stage, FAMILY_DELAY)
     await store_sessions(stage)
