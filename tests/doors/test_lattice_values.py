@@ -13,7 +13,8 @@ import numpy
 import pytest
 
 from doors.lattice_house import Lattice, of_task
-from doors.test_lattice_running import added, call, results
+from doors.test_lattice_calls import added, call
+from doors.test_lattice_running import results
 from interlock.core.binary import BINARY
 from served import RunningServer
 

@@ -32,6 +32,7 @@ BEYOND_SCHEMA = (
     "^/api/workflow/",  # a flow or a node; a node's result
     "^/api/llm/|^/v1/",  # which models there are, and what fits them
     "^/(add|save|run)_",  # code of one kind or another, base64, names of kinds and resources, edges
+    "^/disconnect_worker",  # the server's own machine is none that could be taken away
     "^/auth/v1/",  # an account needs both address and password
 )
 """Operations with rules that no JSON schema says: a request that fits the schema may be refused with 400 or 422."""
