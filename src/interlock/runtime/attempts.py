@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from interlock.core.engine.flow.board import board_of
 from interlock.core.events import TaskCompleted, TaskFailed, TaskStarted
 from interlock.core.execution import Phase, Task
@@ -17,6 +19,7 @@ from interlock.ports.telemetry import Telemetry
 from interlock.runtime.heartbeats import Heartbeats
 from interlock.runtime.owned import Owned
 
+log = structlog.get_logger("attempts")
 failpoints.declare("runner.before_attempt")
 CLUSTER = "ray"
 """The place of all that runs in processes of its own, if the server has an executor on a cluster."""
@@ -120,8 +123,17 @@ class Attempts:
             executor.cancel(owned.execution.execution_id, task_id)
 
     def count(self, owned: Owned, event: TaskCompleted | TaskFailed) -> None:
-        """An attempt has ended, for the figures; a lost one has not."""
+        """An attempt has ended, for the figures; a lost one has not, and the log says what was away."""
         if type(event) is TaskFailed and event.lost:
+            log.warning(
+                "attempt.lost",
+                code=event.error.code,
+                reason=event.error.message,
+                execution_id=str(owned.execution.execution_id),
+                task_id=event.task_id,
+                attempt=event.attempt,
+                trace_id=owned.trace_id,
+            )
             return
         program = owned.execution.program
         seconds = event.duration_ms / 1000 if type(event) is TaskCompleted else None
