@@ -38,7 +38,7 @@ change = runpy.run_path(guard)
 change["change_user"](user - change["_USERS"], [])
 
 def trace(process):
-    if libc.ptrace(16, process, None, None) != 0:
+    if libc.ptrace(0x4206, process, None, None) != 0:  # PTRACE_SEIZE: to attach would leave it stopped for good
         raise OSError(ctypes.get_errno(), "ptrace")
 
 LOOKS = {
