@@ -25,7 +25,7 @@ up: $(STAMP) ## Start a server with everything in it, for this machine
 	@$(BIN)/interlock up --local
 
 test: check ## All checks, then all tests
-	$(BIN)/pytest -q -n 2 --dist loadgroup
+	$(BIN)/pytest -q -n 3 --dist loadgroup
 
 check: $(STAMP) ## Format, lint, rules of the house, types
 	$(BIN)/ruff format --check --quiet src tests benchmarks examples
