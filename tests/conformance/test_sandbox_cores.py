@@ -11,9 +11,10 @@ import pytest_asyncio
 
 from conformance.executor_trial import KeptBlobs, Trial
 from conformance.sandbox_house import Cellblock, KeptCode, good_walls
-from interlock.backends.executor.sandbox import cgroups, walls
+from interlock.backends.executor.sandbox import cell, cgroups, walls
 from interlock.backends.executor.sandbox.cgroups import Cgroups
 from interlock.backends.executor.sandbox.executor import SandboxExecutor
+from interlock.core.commands import AttemptLost
 from interlock.core.resources import Resources
 from interlock.nodes.testing import ScriptedEgress
 
@@ -88,3 +89,31 @@ def test_where_cores_cannot_be_bounded_the_reason_says_so(monkeypatch: pytest.Mo
     monkeypatch.setattr(cgroups, "_ROOT", tmp_path)
     monkeypatch.setattr(walls, "find_cgroups", cgroups.find_cgroups)
     assert "cores not bounded" in walls.find_walls("bwrap", is_local=True).reason
+
+
+@pytest.mark.parametrize("memory", [1, 16, 63])
+async def test_a_task_that_asks_for_less_memory_than_a_sandbox_takes_runs_all_the_same(
+    block: Cellblock, memory: int
+) -> None:
+    """It was lost again and again: the kernel does not give less than what is in use."""
+    asked = Resources(cpu=1, memory=memory)
+    told = await block.run("def f(p): return len(bytearray(8 << 20))", {}, resources=asked)
+    assert told == {"result": 8 << 20}
+
+
+async def test_memory_that_cannot_be_given_fails_the_task_and_is_not_waited_for(
+    block: Cellblock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell, "LEAST_MEMORY", 1)
+    code, message = await block.run("def f(p): return 1", {}, resources=Resources(cpu=1, memory=1))
+    assert code == "MEMORY_TOO_SMALL"
+    assert "ask for more" in message
+
+
+async def test_a_task_whose_arguments_do_not_fit_into_its_memory_has_crashed(block: Cellblock) -> None:
+    """It died while it read them, and so would every other attempt: not one that had not begun."""
+    text = "def f(p): return len(p['text'])"
+    submitted = await block.submit(text, {"text": "x" * (60 << 20)}, resources=Resources(cpu=1, memory=64))
+    lost = await submitted.end()
+    assert isinstance(lost, AttemptLost)
+    assert lost.crashed

@@ -47,6 +47,11 @@ class Cell(Protocol):
         """Set the limits of the child, before its first attempt."""
         ...
 
+    @property
+    def has_run_out(self) -> bool:
+        """Whether the child, which is dead, or something it began was killed for want of memory, if that is known."""
+        ...
+
     def clear(self) -> None:
         """The child is dead: leave nothing of it."""
         ...
@@ -61,6 +66,7 @@ class OpenCell:
     groups: Sequence[str] = ()
     reached: Sequence[str] = ()
     is_trusted: bool = True
+    has_run_out: bool = False
 
     def open(self) -> None:
         """It needs nothing."""

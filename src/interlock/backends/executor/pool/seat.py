@@ -103,8 +103,9 @@ class Seat:
             self.is_leaving = True
             self._forget_calls()
             code = await self._process.end()
+            has_run_out = self._cell.has_run_out
             self._cell.clear()
-            self._bury(code)
+            self._bury(code, has_run_out=has_run_out)
 
     def give(self, job: Job) -> None:
         """Have an idle child run a job."""
@@ -211,7 +212,7 @@ class Seat:
         if self.is_idle:
             self._on_idle(self)
 
-    def _bury(self, code: int | None) -> None:
+    def _bury(self, code: int | None, *, has_run_out: bool) -> None:
         """The child is dead: say so, unless it was meant to die."""
         self._stop_timer()
         job, self._job = self._job, None
@@ -222,7 +223,7 @@ class Seat:
             return
         log_dead_child(job.attempt, code)
         attempt = job.attempt
-        if job.has_begun or not self._process.left_unread:
+        if job.has_begun or has_run_out or not self._process.left_unread:  # it may have died of what it read
             self._on_end(job, AttemptLost(task_id=attempt.task_id, attempt=attempt.attempt, crashed=True))
         else:  # where all die like this the attempts must not follow each other at once
             self._on_end(job, give_up(attempt, Away("CHILD_DIED", "The process died before it began"), has_begun=False))

@@ -7,15 +7,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from errno import EBUSY, ENOMEM
 from pathlib import Path
 
 from interlock.backends.executor.pool.guard import BYTES
 from interlock.backends.executor.results import Away
 from interlock.backends.executor.sandbox.bubblewrap import WORK, walled
 from interlock.backends.executor.sandbox.cgroups import Group
-from interlock.backends.executor.sandbox.limits import INIT, MIB
+from interlock.backends.executor.sandbox.limits import INIT, LEAST_MEMORY, MIB
 from interlock.backends.executor.sandbox.walls import Walls
-from interlock.ports.node import Attempt
+from interlock.ports.node import Attempt, NodeFailed
 
 CHILD = "interlock.backends.executor.sandbox.child"
 
@@ -89,14 +90,22 @@ class SandboxCell:
         return (self._walls.program, *filtered, *walled(self._writable, self._hidden), *child)
 
     def suit(self, attempt: Attempt) -> None:
-        """Set memory and cores. Raises Away SANDBOX_UNAVAILABLE."""
+        """Set memory and cores. Raises NodeFailed MEMORY_TOO_SMALL, Away SANDBOX_UNAVAILABLE."""
         if self._group is None:
             return
+        memory = memory_of(attempt, self._memory)
         try:
-            self._group.limit(memory_of(attempt, self._memory) * MIB, cores_of(attempt))
+            self._group.limit(memory * MIB, cores_of(attempt))
         except OSError as error:
+            if error.errno in (EBUSY, ENOMEM):  # the sandbox itself holds more than that already
+                raise _too_small(memory) from error
             told = f"The sandbox cannot be held to its memory and cores: {error.strerror}"
             raise Away("SANDBOX_UNAVAILABLE", told) from error
+
+    @property
+    def has_run_out(self) -> bool:
+        """Whether something in the sandbox was killed for want of memory."""
+        return self._group is not None and self._group.has_run_out()
 
     def clear(self) -> None:
         """Remove the cgroup and the scratch folder."""
@@ -111,14 +120,19 @@ class SandboxCell:
 
 
 def memory_of(attempt: Attempt, otherwise: int) -> int:
-    """MiB that the attempt may use."""
+    """MiB that the attempt may use: what it asks for, but never less than a sandbox needs for itself."""
     asked = attempt.resources.memory if attempt.resources is not None else 0
-    return int(asked) or otherwise
+    return max(LEAST_MEMORY, int(asked) or otherwise)
 
 
 def cores_of(attempt: Attempt) -> float:
     """Cores that the attempt may use: one if it asks for none."""
     return (attempt.resources.cpu if attempt.resources is not None else 0) or 1.0
+
+
+def _too_small(memory: int) -> NodeFailed:
+    told = f"The task may use {memory} MiB of memory, and its sandbox holds more than that already; ask for more"
+    return NodeFailed("MEMORY_TOO_SMALL", told)
 
 
 def _folder_in(scratch: Path) -> str:

@@ -20,6 +20,7 @@ _PERIOD = 100_000
 """Microseconds after which a sandbox that has used its share of the processors may go on."""
 _LEAST = 1000
 """Microseconds of a period: the kernel takes no less."""
+_OOM = ("memory.events", "memory.oom_control")
 _numbers = count(1)
 
 
@@ -44,6 +45,10 @@ class Group:
             ):
                 if (folder / name).exists():
                     _write(folder / name, str(value))
+
+    def has_run_out(self) -> bool:
+        """Whether the kernel has killed something in it for want of memory."""
+        return any(_count(folder / name, "oom_kill") > 0 for folder in self.folders for name in _OOM)
 
     def remove(self) -> None:
         """Forget it; whatever was in it is dead."""
@@ -107,6 +112,16 @@ def _write(path: Path, value: str) -> None:
     except OSError as error:
         if path.name != _QUOTA or error.errno != EINVAL:
             raise
+
+
+def _count(path: Path, name: str) -> int:
+    """A figure of a file of names and figures; 0 without the file."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    found = [line.split() for line in lines]
+    return next((int(parts[1]) for parts in found if len(parts) == 2 and parts[0] == name), 0)
 
 
 def _candidates() -> list[tuple[Path, ...]]:
