@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from conformance.executor_trial import KeptBlobs
 from conformance.ray_probe import Held
 from engine_house import House
 from interlock.backends.executor.ray import executor as module
@@ -19,9 +22,10 @@ from interlock.core.resources import Placement, Resources
 from interlock.core.worker import Capacity
 from interlock.core.workflow import GraphDefinition, NodeDefinition
 from interlock.kit.clock import SystemClock
+from interlock.nodes.testing import ScriptedEgress
 from interlock.ports.workers import LOCAL_WORKER
 from interlock.runtime.placing import Placing
-from near_cluster import OWN, Server, near_host
+from near_cluster import OWN, PLAN, Server, near_host
 from ray_house import RayHouse, until
 
 OTHER = "ray-other"
@@ -130,3 +134,20 @@ async def test_hosts_that_cannot_load_what_they_need_make_ray_itself_unusable(ra
         assert not executor.takes_own()
     finally:
         await executor.stop(10)
+
+
+async def test_an_address_at_which_nobody_listens_is_told_at_once_and_as_long_as_that_is_so(tmp_path: Path) -> None:
+    """Ray would look for two minutes, end its program, and name no address; and again, as one that starts."""
+    told = {"session": "server", "house": "near", "version": "1", "folder": tmp_path, "environment": {}}
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can begin to
+        address = f"127.0.0.1:{held.getsockname()[1]}"
+        executor = module.RayExecutor(PLAN, ScriptedEgress([]), KeptBlobs(), address=address, **told)
+        with capture_logs() as logs:
+            await executor.start()
+            await until(lambda: len(logs) >= 2, "two tries")
+        assert {line["event"] for line in logs} == {"executor.ray_driver_ended"}
+        assert all(f"nothing listens at {address}" in line["reason"] for line in logs)
+        assert executor.state.startswith(f"unavailable: nothing listens at {address}")
+        assert not executor.is_ready
+        await executor.stop(5)

@@ -32,8 +32,31 @@ _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 15.0
 _CONNECTING = 120.0
 """Seconds for a driver to connect to the cluster or to start one."""
+_REACHING = 5.0
+"""Seconds for a connection to the address of a cluster."""
 _TIDYING = 2.0
 """Seconds to remove what an ended driver has left."""
+
+
+class Unreached(Exception):
+    """Nobody listens where the cluster should be; says so with the address."""
+
+
+async def _reach(address: str | None) -> None:
+    """Return if somebody listens at a host and port. Ray itself would look for minutes, and not say where.
+
+    Raises Unreached. Addresses of other forms are left to Ray.
+    """
+    host, _, port = (address or "").rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        async with asyncio.timeout(_REACHING):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except (OSError, OverflowError) as error:  # a timeout is one too
+        why = str(error) or f"no answer within {_REACHING:g} seconds"
+        raise Unreached(f"nothing listens at {address}, where the cluster should be: {why}") from error
+    writer.close()
 
 
 class Driving:
@@ -112,10 +135,10 @@ class Driving:
             delay = min(_LONGEST_DELAY, delay * 2)
 
     async def _run_once(self) -> bool:
-        """One driver from its start to its end; whether it was connected."""
-        was_connected = False
-        self.reason = ""
+        """One driver from its start to its end; whether it was connected. Until it is, the last reason stands."""
+        was_connected, told = False, ""
         try:
+            await _reach(self._plan.address)
             reader = await self._start()
             async with asyncio.timeout(_CONNECTING) as patience:
                 while True:
@@ -124,13 +147,16 @@ class Driving:
                     if isinstance(message, Connected):
                         patience.reschedule(None)
                         was_connected = self.is_connected = True
+                        self.reason = ""
                     elif isinstance(message, Unable):
-                        self.reason = message.reason
+                        told = message.reason
                     self._on_message(message)
+        except Unreached as error:
+            self.reason = str(error)
+        except TimeoutError:  # which is an OSError
+            self.reason = f"it was not reached{self._at} within {_CONNECTING:g} seconds"
         except (asyncio.IncompleteReadError, OSError):
-            self.reason = self.reason or "its driver died"
-        except TimeoutError:
-            self.reason = f"it was not reached within {_CONNECTING:g} seconds"
+            self.reason = told or f"its driver died{self._at}"
         except msgspec.MsgspecError as error:
             self.reason = f"its driver talks nonsense: {error}"
         finally:
@@ -138,6 +164,10 @@ class Driving:
             await self._end()
         self._on_broken()
         return was_connected
+
+    @property
+    def _at(self) -> str:
+        return f" (the cluster at {self._plan.address})" if self._plan.address else ""
 
     async def _start(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
