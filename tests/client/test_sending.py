@@ -127,6 +127,8 @@ def test_other_memory_is_refused(amount: Any) -> None:
     [
         ({"cpu": -1}, "cpu is a number from 0 on"),
         ({"gpu": True}, "gpu is a number from 0 on"),
+        ({"gpu": float("nan")}, "gpu is a number from 0 on"),
+        ({"cpu": float("inf")}, "cpu is a number from 0 on"),
         ({"timeout": 0}, "seconds above 0"),
         ({"retry": 11}, "1 to 10 times"),
         ({"memory": "lots"}, "memory is a text"),

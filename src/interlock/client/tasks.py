@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ def as_task(given: Any) -> Task[..., Any]:
 def needs_of(cpu: float, memory: str | int, gpu: float, gpu_memory: str | int) -> Needs:
     """What these values ask for. Raises ValueError."""
     for label, amount in (("cpu", cpu), ("gpu", gpu)):
-        if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:
+        if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
             raise ValueError(f"{label} is a number from 0 on, not {amount!r}")
     return Needs(cpu, mebibytes(memory), gpu, mebibytes(gpu_memory))
 
